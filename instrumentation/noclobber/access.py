@@ -1,0 +1,103 @@
+"""What a hook hands over: a `Call` as it happened, and the `Access`es that it turns out to be.
+
+A hook in an agent's thread does as little as it can: `Recorder.begin` notes clock, strand, sequence number and
+context in a `Call`; the hook stashes raw facts; `Recorder.end` puts the call into the ring. All that costs time
+(resource names, keyed prints, attributes) happens later in the drain thread, where the hook's `build` function
+turns the call into `Access`es: one for each resource that it touched, in the order of its sequence numbers.
+
+This module decides nothing: bases are found by `noclobber.bases`, bytes are made by `noclobber.otlp`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from noclobber.contract import Op, Outcome
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+    from noclobber.scope import Scope
+    from noclobber.strands import Strand
+
+__all__ = ["Access", "AttributeValue", "Build", "Call"]
+
+AttributeValue = str | bool | int | float | Sequence[str]
+"""What the contract's attributes hold: text, truth, a number, or a list of texts."""
+
+
+@dataclass(slots=True)
+class Access:
+    """One operation on one resource: one span.
+
+    Attributes:
+        op: what was done.
+        resource: canonical URI of what it was done to.
+        system: the semantic conventions' name of the store.
+        outcome: how the call ended.
+        part: fields, columns or JSON paths touched, sorted; empty: the whole.
+        attributes: everything else, by the contract's names (`noclobber.contract.Attr`). What stands here is
+            sent as it is; agent, strand, run, step, unit, seq, locks and code site are added by the recorder
+            where the hook has not said them, and a base where `finds_base`.
+        part_versions: prints of the single parts, where the store gave several at once (a row's columns). Not
+            sent: a later write of some of these parts finds its base here.
+        finds_base: whether a base is to be looked for among what was got or made before (writes and deletes).
+        remembered: whether what this access got or made may become somebody's base.
+    """
+
+    op: Op
+    resource: str
+    system: str
+    outcome: Outcome = Outcome.OK
+    part: tuple[str, ...] = ()
+    attributes: dict[str, AttributeValue] = field(default_factory=dict)
+    part_versions: dict[str, str] | None = None
+    finds_base: bool = False
+    remembered: bool = True
+
+
+class Call:
+    """One call of a client library, from its start in the agent's thread to its drain.
+
+    Attributes:
+        start_ns, end_ns: `CLOCK_MONOTONIC` nanoseconds; `end_ns` is 0 while the call is under way.
+        strand: who calls. seq: the first of its `count` sequence numbers; `more` holds further ones.
+        scope: agent, run and step at the call. context: OpenTelemetry's context at the call, the span's parent.
+        site: code object and line of the first frame outside libraries, None where not looked for.
+        locks: locks that the strand held at the call.
+        error: what the call raised, else None.
+        facts: whatever the hook stashed for its `build`.
+        build: turns the call into accesses, in the drain thread; must return as many as it took numbers.
+        library: the client library, for the span's scope `noclobber.{library}`.
+        span_id: fixed when the call is first sent, so that an open span and its end are one span.
+    """
+
+    __slots__ = (
+        "build", "context", "count", "end_ns", "error", "facts", "library", "locks", "more",
+        "scope", "seq", "site", "span_id", "start_ns", "strand",
+    )  # fmt: skip
+
+    start_ns: int
+    end_ns: int
+    strand: "Strand"
+    seq: int
+    count: int
+    more: tuple[int, ...]
+    scope: "Scope | None"
+    context: "Context | None"
+    site: tuple[CodeType, int] | None
+    locks: tuple[str, ...]
+    error: BaseException | None
+    facts: Any
+    build: "Build | None"
+    library: str
+    span_id: int
+
+    @property
+    def seqs(self) -> tuple[int, ...]:
+        """All sequence numbers of this call, ascending."""
+        return (*range(self.seq, self.seq + self.count), *self.more)
+
+
+Build = Callable[[Call], Sequence[Access]]
