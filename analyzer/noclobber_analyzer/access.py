@@ -1,0 +1,230 @@
+"""What one agent did to one resource, decoded: the only form in which accesses travel inside the analyzer.
+
+Outside data (OTLP files, rows of the store) is decoded once, at the seam, into these types; no dictionary of
+attributes travels further. Facts that few accesses have (scans, messages, locks, effects) stand in records of their
+own, so that the many plain reads and writes stay small. Times are nanoseconds as the process recorded them: its
+monotonic clock plus the process's constant `clock_offset_ns`; `noclobber_analyzer.clocks` says which of them compare.
+
+Source: the noclobber contract, sections 1 and 2. Nothing is judged here.
+"""
+
+import msgspec
+
+from noclobber.contract import BaseSource, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
+
+__all__ = ["Access", "Effect", "Lock", "Mark", "Message", "Process", "Scan", "Version"]
+
+Version = str
+"""A version: names one state of one resource; always text."""
+
+
+class Process(msgspec.Struct, frozen=True, gc=False):
+    """The process that sent an access: one boot or one fork of one program.
+
+    Attributes:
+        id: random id of this boot or fork.
+        clock: names the machine's clock; None where it was not recorded.
+        clock_offset_ns: constant added to the monotonic clock; (time - offset) compares exactly under one clock.
+        key_id: names the key of its fingerprints; None where it was not recorded.
+        host, service, pid: who it is for people.
+        contract: version of the contract that it speaks.
+    """
+
+    id: str
+    clock: str | None = None
+    clock_offset_ns: int = 0
+    key_id: str | None = None
+    host: str | None = None
+    service: str | None = None
+    pid: int | None = None
+    contract: str | None = None
+
+
+class Scan(msgspec.Struct, frozen=True, gc=False):
+    """What a predicate or vector query asked and got.
+
+    Attributes:
+        predicate: keyed hash of the normalised predicate; `*`: everything below the resource.
+        id, part, parts: a scan of more than 64 results comes in several spans of one id.
+        approximate: missing members prove nothing (vector search).
+        resources, versions: members and what each was seen at, parallel; versions may be empty.
+        count: rows returned, where known.
+    """
+
+    predicate: str | None = None
+    id: str | None = None
+    part: int | None = None
+    parts: int | None = None
+    approximate: bool = False
+    resources: tuple[str, ...] = ()
+    versions: tuple[Version, ...] = ()
+    count: int | None = None
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """The message or task that an access sends, takes or works on.
+
+    Attributes:
+        id: what producer and consumer both know.
+        group: consumer group; None where unknown, or where the system has none.
+        key, seq, session, delivery: ordering key, position, assignment, number of the delivery from 1.
+    """
+
+    id: str
+    group: str | None = None
+    key: str | None = None
+    seq: int | None = None
+    session: str | None = None
+    delivery: int | None = None
+
+
+class Lock(msgspec.Struct, frozen=True, gc=False):
+    """What a `lock` or `unlock` says of the lock.
+
+    Attributes:
+        owner: who holds it.
+        token: fencing token (digits) or the holder's secret's print; None where there is none.
+        ttl_ms: lease, None: for ever.
+        shared: whether several may hold it.
+    """
+
+    owner: str | None = None
+    token: str | None = None
+    ttl_ms: int | None = None
+    shared: bool = False
+
+
+class Effect(msgspec.Struct, frozen=True, gc=False):
+    """Something outside that can't be taken back.
+
+    Attributes:
+        hash: keyed hash of tool and arguments.
+        key: idempotency key, if there is one.
+    """
+
+    hash: str
+    key: str | None = None
+
+
+class Access(msgspec.Struct, gc=False, kw_only=True):
+    """One operation on one resource by one strand.
+
+    Attributes:
+        trace_id, span_id: hex; together the access's name. parent_span_id: "" where there is none.
+        start_ns, end_ns: call and return, as recorded (see `clocks`).
+        op, resource, system, outcome: what was done, to what, how it ended.
+        part: fields touched, sorted; empty: the whole.
+        agent, strand, seq: who, on which line of execution, as its how manieth call (from 1).
+        run, step, unit, unit_kind: what it belongs to; `unit` is never empty: it falls back to step, then strand.
+        version_kind: what its versions can prove; None: nothing.
+        read, base, overwritten, written, expected: versions, None where not recorded.
+        base_source, candidates, base_strand, base_seq, base_end_ns: where the base came from.
+        weak: its print is too common to name one state. verbatim: the store returns just what it is sent.
+        content_read, content_written, numeric: content prints beside another version kind; the value is a number.
+        mode, guard, locks: how it writes, what protects it, lock URIs held (with `#token` where there is one).
+        txn_id, isolation, savepoint: its transaction; savepoint is a path such as `1/2`.
+        predicates: on a write: predicates known to cover it.
+        ttl_ms, closed, branch, cancelled, partial, open: as in the contract.
+        strand_parent, strand_parent_seq: on a strand's first span: who started it.
+        strand_other, strand_other_seq: whom a spawn starts or a join has waited for.
+        waits_for: strands or owners in the way.
+        code_function, code_file, code_line: first frame outside libraries.
+        model_span: the model call whose answer led to this access.
+        peer: the network address that answered.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str = ""
+    start_ns: int
+    end_ns: int
+    process: Process
+    op: Op
+    resource: str
+    system: str
+    outcome: Outcome = Outcome.OK
+    part: tuple[str, ...] = ()
+    agent: str
+    strand: str
+    seq: int
+    run: str | None = None
+    step: str | None = None
+    unit: str
+    unit_kind: UnitKind | None = None
+    version_kind: VersionKind | None = None
+    read: Version | None = None
+    base: Version | None = None
+    base_source: BaseSource | None = None
+    candidates: tuple[Version, ...] = ()
+    base_strand: str | None = None
+    base_seq: int | None = None
+    base_end_ns: int | None = None
+    overwritten: Version | None = None
+    written: Version | None = None
+    expected: Version | None = None
+    weak: bool = False
+    verbatim: bool = True
+    content_read: str | None = None
+    content_written: str | None = None
+    numeric: bool = False
+    mode: WriteMode = WriteMode.OVERWRITE
+    guard: Guard = Guard.NONE
+    locks: tuple[str, ...] = ()
+    txn_id: str | None = None
+    isolation: str | None = None
+    savepoint: str | None = None
+    predicates: tuple[str, ...] = ()
+    ttl_ms: int | None = None
+    closed: bool = False
+    branch: str | None = None
+    cancelled: bool = False
+    partial: bool = False
+    open: bool = False
+    strand_parent: str | None = None
+    strand_parent_seq: int | None = None
+    strand_other: str | None = None
+    strand_other_seq: int | None = None
+    waits_for: tuple[str, ...] = ()
+    size: int | None = None
+    code_function: str | None = None
+    code_file: str | None = None
+    code_line: int | None = None
+    model_span: str | None = None
+    peer: str | None = None
+    result_count: int | None = None
+    links: tuple[tuple[str, str, str], ...] = ()
+    scan: Scan | None = None
+    message: Message | None = None
+    lock: Lock | None = None
+    effect: Effect | None = None
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Trace and span id: names the access for ever."""
+        return (self.trace_id, self.span_id)
+
+    @property
+    def code(self) -> str | None:
+        """Where in the agent's program it was called, for people: `bank.py:31 in withdraw`."""
+        place = ":".join(str(part) for part in (self.code_file, self.code_line) if part is not None)
+        if self.code_function and place:
+            return f"{place} in {self.code_function}"
+        return self.code_function or place or None
+
+
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """A process's word on how far its record is complete.
+
+    Attributes:
+        process: who says it.
+        frontier_ns: every access of the process that ended before is in what was sent; `FRONTIER_END` at its end.
+        accesses: how many these are in all; None where not said.
+        dropped: accesses that the process had to drop so far.
+        time_ns: when the mark was made.
+    """
+
+    process: Process
+    frontier_ns: int
+    accesses: int | None
+    dropped: int
+    time_ns: int
