@@ -1,0 +1,58 @@
+"""Which addresses the sidecar listens on, bound before anything else starts.
+
+The supervisor binds each socket once and hands it to the child that serves it. A child that is started again gets
+the same socket, so a client that connects meanwhile waits a moment instead of being refused, and no other program
+can take the port in between.
+"""
+
+import socket
+
+from noclobber.cli import CommandError
+
+__all__ = ["bind", "free_port"]
+
+BACKLOG = 1024
+
+
+def bind(host: str, port: int, purpose: str) -> socket.socket:
+    """A listening TCP socket that children inherit.
+
+    Args:
+        host: address to listen on.
+        port: port; 0 takes any free one.
+        purpose: what it serves, for the message when it is taken.
+
+    Raises:
+        CommandError: the address is taken or can't be used; says which option changes it.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        option = purpose.replace(" ", "-")
+        raise CommandError(
+            f"can't listen on {host}:{port} for {purpose}: {error.strerror or error}. "
+            f"Something else uses it? Choose another with --{option}-port."
+        ) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def free_port(host: str, preferred: int) -> int:
+    """`preferred` where nobody listens on it, else any free port."""
+    for candidate in (preferred, 0):
+        probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, candidate))
+        except OSError:
+            continue
+        else:
+            return int(probe.getsockname()[1])
+        finally:
+            probe.close()
+    raise CommandError(f"there is no free port on {host}")

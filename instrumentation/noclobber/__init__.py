@@ -1,0 +1,24 @@
+"""noclobber: finds work that agents silently lose when they share state, and proves it.
+
+Usually nothing of this is needed: `noclobber run -- python agent.py` instruments a program without a line in it.
+In code: `noclobber.instrument()`, then `with noclobber.agent("planner"):`, `with noclobber.access(...)` for state
+that no integration knows, and `noclobber.tracked(...)` for objects shared in a process. Names are loaded when they
+are first used, so importing this package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noclobber.api import access, agent, instrument, run, step, uninstrument
+    from noclobber.tracked import tracked
+
+__all__ = ["access", "agent", "instrument", "run", "step", "tracked", "uninstrument"]
+
+_HOME = {"tracked": "noclobber.tracked"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'noclobber' has no attribute {name!r}")
+    return getattr(import_module(_HOME.get(name, "noclobber.api")), name)

@@ -1,0 +1,1 @@
+"""How instrumentation gets into a process: `noclobber run`, an OpenTelemetry entry point, or one call."""

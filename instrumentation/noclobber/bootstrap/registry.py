@@ -1,0 +1,90 @@
+"""Which libraries are instrumented, and when: each as soon as the program imports it.
+
+An integration is a module of this package that names the libraries it hooks. Nothing of it is imported before the
+library itself is: a program that never imports Redis never pays for it. However many ways into the process are
+combined, each integration is installed once.
+"""
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Final
+
+from noclobber.guard import GUARD
+from noclobber.settings import Settings
+
+__all__ = ["INTEGRATIONS", "Integration", "install", "installed", "uninstall"]
+
+log = logging.getLogger("noclobber")
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """One library's hooks.
+
+    Attributes:
+        name: as users switch it on and off.
+        install: hooks the library, given its module. Called once.
+        uninstall: takes all hooks out again.
+    """
+
+    name: str
+    install: Callable[[ModuleType], None]
+    uninstall: Callable[[], None]
+
+
+INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "redis": ("noclobber.stores.redis", ("redis",)),
+    "sqlalchemy": ("noclobber.stores.sqlalchemy", ("sqlalchemy",)),
+    "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
+}
+"""Name -> module of the integration, and the library modules whose import triggers it."""
+
+_installed: dict[str, Integration] = {}
+_hooked: set[str] = set()
+
+
+def install(settings: Settings) -> None:
+    """Hook every integration that the settings leave on: now where its library is imported, else when it is."""
+    from wrapt import register_post_import_hook
+
+    for name, (module, triggers) in INTEGRATIONS.items():
+        if name in settings.without or (settings.integrations is not None and name not in settings.integrations):
+            continue
+        for trigger in triggers:
+            if f"{name}:{trigger}" in _hooked:
+                continue
+            _hooked.add(f"{name}:{trigger}")
+            if trigger in sys.modules:
+                _install_one(name, module, sys.modules[trigger])
+            else:
+                register_post_import_hook(
+                    lambda library, name=name, module=module: _install_one(name, module, library), trigger
+                )
+
+
+def installed() -> dict[str, Integration]:
+    """What is hooked, by name."""
+    return dict(_installed)
+
+
+def uninstall() -> None:
+    """Take every hook out again."""
+    for name in list(_installed):
+        with GUARD:
+            _installed.pop(name).uninstall()
+    _hooked.clear()
+
+
+def _install_one(name: str, module: str, library: ModuleType) -> None:
+    from noclobber.recorder import active
+
+    if name in _installed or active() is None:
+        return
+    with GUARD:
+        integration: Integration = importlib.import_module(module).INTEGRATION
+        _installed[name] = integration
+        integration.install(library)

@@ -1,0 +1,467 @@
+"""From a call in the agent's thread to a span on its way: ring, drain, marks.
+
+A hook calls `begin` and `end`. `end` puts the call into the ring first and reads its end clock after that; the drain
+reads its own clock first and empties the ring after that. So whatever ended before the drain's clock is in its hands,
+without a lock: that clock is the *frontier* which the mark in the same export states. Exports are acknowledged in
+order, so a mark vouches only for what arrived. A ring that is full drops and counts; the hole in `seq` shows where.
+
+What a verdict may conclude from marks stands in the contract, 2.2; this module only keeps them true.
+"""
+
+import atexit
+import os
+import random
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from types import CodeType, FrameType
+from typing import Any, Final
+
+from opentelemetry import context as otel
+
+from noclobber import clock, scope, strands, versions
+from noclobber.access import Access, AttributeValue, Build, Call
+from noclobber.bases import Bases
+from noclobber.contract import CONTRACT_VERSION, FRONTIER_END, Attr, Op, Outcome
+from noclobber.guard import GUARD
+from noclobber.otlp import Span
+from noclobber.settings import Settings
+
+__all__ = ["Recorder", "active", "start", "stop"]
+
+OPEN_AFTER_NS: Final = 5_000_000_000
+"""A call that still waits after so long is sent open."""
+MARK_IDLE_S: Final = 1.0
+SPANS_MAX: Final = 2000
+"""Spans in one export."""
+SITE_DEPTH_MAX: Final = 40
+now_ns = clock.now_ns
+
+_active: "Recorder | None" = None
+
+
+def active() -> "Recorder | None":
+    """The process's recorder; None where noclobber is off."""
+    return _active
+
+
+def start(settings: Settings, sink: "Sink | None" = None) -> "Recorder":
+    """Switch recording on, once; returns the process's recorder.
+
+    Args:
+        settings: how.
+        sink: where spans go; the settings' collector and file where None.
+    """
+    global _active  # noqa: PLW0603  one recorder a process
+    if _active is None:
+        from noclobber.keys import load_key
+
+        versions.use_key(load_key(settings.key))
+        _active = Recorder(settings, sink)
+        _active.run()
+    return _active
+
+
+def stop(timeout_s: float | None = None) -> None:
+    """Switch recording off, after everything was handed over or `timeout_s` ran out."""
+    global _active  # noqa: PLW0603  one recorder a process
+    recorder, _active = _active, None
+    if recorder is not None:
+        recorder.shutdown(recorder.settings.shutdown_timeout_s if timeout_s is None else timeout_s)
+
+
+class Sink:
+    """Where finished spans go: a collector, a file, a test's list."""
+
+    def send(self, resource: dict[str, AttributeValue], spans: Sequence[Span], accesses: int) -> bool:
+        """Take one export; False where it had to be refused."""
+        raise NotImplementedError
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything before was acknowledged."""
+        return True
+
+    @property
+    def refused(self) -> int:
+        """Accesses that were taken, and then lost for good."""
+        return 0
+
+    def flush(self, timeout_s: float) -> bool:
+        """Whether everything was acknowledged within `timeout_s`."""
+        return True
+
+    def close(self, timeout_s: float) -> None:
+        """Hand over what is left."""
+
+
+class Recorder:
+    """Records the accesses of one process.
+
+    Attributes:
+        settings: how it was set up.
+        dropped: accesses that are lost for good: the ring was full, or they could not be described.
+        accesses: accesses exported so far.
+    """
+
+    def __init__(self, settings: Settings, sink: Sink | None = None) -> None:
+        self.settings = settings
+        self._given_sink = sink
+        self._ring_max = settings.ring_max
+        self._sites: dict[CodeType, bool] = {}
+        self._reset()
+
+    def _reset(self) -> None:
+        self._ring: deque[Call] = deque()
+        self._bases = Bases()
+        self._stopping = threading.Event()
+        self._drained = threading.Condition()
+        self._rounds = 0
+        self._frontier = 0
+        self._last_mark = 0
+        self._waiting: set[Call] = set()
+        self._traces: dict[str, int] = {}
+        self._resource: dict[str, AttributeValue] | None = None
+        self._sink = self._given_sink
+        self._random = random.Random(int.from_bytes(os.urandom(16)))  # noqa: S311  ids, no secrets
+        self._thread: threading.Thread | None = None
+        self.dropped = 0
+        self.accesses = 0
+
+    # -- in the agent's thread ------------------------------------------------------------------------------------
+
+    def begin(self, library: str, count: int = 1) -> Call:
+        """Note that a call of `library` begins, which will be `count` accesses."""
+        call = Call()
+        strand = call.strand = strands.current()
+        call.library = library
+        call.count = count
+        call.seq = strand.seq + 1
+        strand.seq += count
+        call.more = ()
+        context = call.context = otel.get_current()
+        call.scope = scope.current(context)
+        call.site = self._site(sys._getframe(1))
+        call.locks = strand.locks
+        call.error = call.facts = call.build = None
+        call.span_id = 0
+        call.end_ns = 0
+        strand.pending = call
+        call.start_ns = now_ns()
+        return call
+
+    def end(self, call: Call, build: Build, facts: object = None) -> None:
+        """Note that `call` returned; `build` will say what it was."""
+        call.facts = facts
+        call.build = build
+        call.strand.pending = None
+        ring = self._ring
+        if len(ring) >= self._ring_max:
+            self.dropped += len(call.seqs)
+            return
+        ring.append(call)
+        call.end_ns = now_ns()
+
+    def fail(self, call: Call, error: BaseException, build: Build, facts: object = None) -> None:
+        """Note that `call` raised."""
+        call.error = error
+        self.end(call, build, facts)
+
+    def more(self, call: Call, count: int) -> None:
+        """Take further numbers for a call that turns out to be more accesses."""
+        first = call.strand.take(count)
+        call.more = (*call.more, *range(first, first + count))
+
+    def waits(self, call: Call) -> None:
+        """`call` may wait long (a lock, a message, a join): send it open if it does."""
+        self._waiting.add(call)
+
+    def edge(self, library: str, build: Build, facts: object = None) -> None:
+        """Record something that takes no time of its own: a join."""
+        call = self.begin(library)
+        self.end(call, build, facts)
+
+    def note(self, build: Build, facts: object) -> None:
+        """Tell the drain something in ring order that is no access: it takes no number and sends no span."""
+        call = Call()
+        call.strand, call.library, call.count, call.seq, call.more = strands.current(), "", 0, 0, ()
+        call.context = call.scope = call.site = call.error = None
+        call.locks, call.span_id, call.facts, call.build = (), 0, facts, build
+        call.start_ns = now_ns()
+        call.end_ns = call.start_ns
+        self._ring.append(call)
+
+    def _site(self, frame: FrameType | None) -> tuple[CodeType, int] | None:
+        sites = self._sites
+        for _ in range(SITE_DEPTH_MAX):
+            if frame is None:
+                return None
+            code = frame.f_code
+            own = sites.get(code)
+            if own is None:
+                own = sites[code] = not _in_library(code.co_filename)
+            if own:
+                return code, frame.f_lineno
+            frame = frame.f_back
+        return None
+
+    # -- the drain -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Start the drain's thread."""
+        self._thread = threading.Thread(target=self._drain, name="noclobber drain", daemon=True)
+        self._thread.start()
+
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Whether everything that ended before this call was acknowledged within `timeout_s`."""
+        with self._drained:
+            wanted = self._rounds + 2
+            done = self._drained.wait_for(lambda: self._rounds >= wanted, timeout_s)
+        return done and self._sink is not None and self._sink.flush(timeout_s)
+
+    def shutdown(self, timeout_s: float) -> None:
+        """Hand over everything, the last mark included."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        if self._sink is not None:
+            self._sink.close(timeout_s)
+
+    def _drain(self) -> None:
+        strands.current().suppressed += 1
+        with GUARD:
+            self._open_sink()
+        while True:
+            ending = self._stopping.wait(self.settings.flush_interval_s)
+            with GUARD:
+                self._round(ending=ending)
+            with self._drained:
+                self._rounds += 1
+                self._drained.notify_all()
+            if ending:
+                return
+
+    def _open_sink(self) -> None:
+        if self._sink is None:
+            from noclobber.sinks import sink_for
+
+            self._sink = sink_for(self.settings)
+
+    def _round(self, *, ending: bool) -> None:
+        now = now_ns()
+        spans = self._spans(self._take())
+        if not self._held_back:
+            self._frontier = now
+        spans += self._open_spans(now)
+        while len(spans) > SPANS_MAX:
+            self._send(spans[:SPANS_MAX])
+            del spans[:SPANS_MAX]
+        if self._sink is None:
+            return
+        self.dropped += self._sink.refused - self._refused
+        self._refused = self._sink.refused
+        if ending or spans or (now - self._last_mark >= MARK_IDLE_S * 1e9 and self._sink.idle):
+            count = len(spans)
+            spans.append(self._mark(FRONTIER_END if ending else self._frontier + clock.OFFSET_NS, count))
+            self._send(spans, marks=1)
+            self._last_mark = now
+
+    _held_back = False
+    _refused = 0
+
+    def _take(self) -> list[Call]:
+        """All calls in the ring, up to one that has no end yet (its thread stands between two instructions)."""
+        ring, calls = self._ring, []
+        self._held_back = False
+        while ring:
+            if ring[0].end_ns == 0:
+                self._held_back = True
+                break
+            calls.append(ring.popleft())
+        return calls
+
+    def _spans(self, calls: Sequence[Call]) -> list[Span]:
+        spans: list[Span] = []
+        for call in calls:
+            with GUARD:
+                made = self._of_call(call)
+                spans += made
+                continue
+            self.dropped += len(call.seqs)  # it could not be described: a hole, and counted
+        return spans
+
+    def _of_call(self, call: Call) -> list[Span]:
+        self._waiting.discard(call)
+        accesses = call.build(call) if call.build is not None else ()
+        if not call.count:
+            self._bases.spawned(call.facts.parent, call.facts)
+            return []
+        spans = []
+        for seq, access in zip(call.seqs, accesses, strict=True):
+            self._edges(call, access)
+            self._bases.resolve(call, access)
+            spans.append(self._span(call, seq, access, first=seq == call.seq))
+        return spans
+
+    def _edges(self, call: Call, access: Access) -> None:
+        if access.op is Op.JOIN:
+            other, _ = call.facts
+            self._bases.joined(call.strand, other)
+
+    def _span(self, call: Call, seq: int, access: Access, *, first: bool) -> Span:
+        strand = call.strand
+        trace_id, parent_id = self._trace(call)
+        attributes: dict[str, AttributeValue] = {
+            Attr.OP: access.op,
+            Attr.RESOURCE: access.resource,
+            Attr.SYSTEM: access.system,
+            Attr.OUTCOME: access.outcome,
+            Attr.AGENT: self._agent(call),
+            Attr.STRAND: strand.id,
+            Attr.SEQ: seq,
+        }
+        self._identity(call, access, attributes)
+        if access.part:
+            attributes[Attr.PART] = access.part[0] if len(access.part) == 1 else access.part
+        if call.locks and Attr.LOCKS not in access.attributes:
+            attributes[Attr.LOCKS] = call.locks
+        if call.site is not None:
+            code, line = call.site
+            attributes[Attr.CODE_FUNCTION] = code.co_qualname
+            attributes[Attr.CODE_FILE] = code.co_filename
+            attributes[Attr.CODE_LINE] = line
+        attributes.update(access.attributes)
+        if not call.span_id or not first:
+            span_id = self._random.getrandbits(64) or 1
+            call.span_id = span_id if first else call.span_id
+        else:
+            span_id = call.span_id
+        end_ns = call.end_ns or now_ns()
+        return Span(
+            call.library, f"{access.op} {access.system}", trace_id, span_id, parent_id,
+            call.start_ns + clock.OFFSET_NS, end_ns + clock.OFFSET_NS, attributes,
+        )  # fmt: skip
+
+    def _identity(self, call: Call, access: Access, attributes: dict[str, AttributeValue]) -> None:
+        found, strand = call.scope, call.strand
+        attributes[Attr.RUN] = (found.run if found else None) or f"run-{strands.process_id()}"
+        if found is not None and found.step is not None:
+            attributes[Attr.STEP] = found.step
+            if Attr.TXN_ID not in access.attributes:
+                attributes[Attr.UNIT] = found.step
+                attributes[Attr.UNIT_KIND] = "step"
+        if not strand.announced:
+            strand.announced = True
+            if strand.parent is not None:
+                attributes[Attr.STRAND_PARENT] = strand.parent.id
+                attributes[Attr.STRAND_PARENT_SEQ] = strand.parent_seq
+
+    def _agent(self, call: Call) -> str:
+        found = call.scope
+        if found is not None and found.agent:
+            return found.agent
+        span: Any = otel.get_value("current-span", call.context)
+        named = getattr(span, "attributes", None)
+        if named and (agent := named.get("gen_ai.agent.name")):
+            return str(agent)
+        if self.settings.agent:
+            return self.settings.agent
+        return scope.deliberate_name(call.strand.name) or self.settings.service
+
+    def _trace(self, call: Call) -> tuple[int, int]:
+        from opentelemetry import trace
+
+        parent = trace.get_current_span(call.context).get_span_context()
+        if parent.is_valid:
+            return parent.trace_id, parent.span_id
+        known = self._traces.get(call.strand.id)
+        if known is None:
+            if len(self._traces) > 10_000:
+                self._traces.clear()
+            known = self._traces[call.strand.id] = self._random.getrandbits(128) or 1
+        return known, 0
+
+    def _open_spans(self, now: int) -> list[Span]:
+        """Calls that still wait, once they have waited long: sent now, and again under the same id at their end."""
+        spans = []
+        for call in [each for each in self._waiting if now - each.start_ns > OPEN_AFTER_NS and not each.span_id]:
+            if call.build is None or call.end_ns:
+                continue
+            accesses = call.build(call)
+            span = self._span(call, call.seq, accesses[0], first=True)
+            spans.append(
+                Span(*(getattr(span, name) for name in Span.__slots__[:-1]), {**span.attributes, Attr.OPEN: True})
+            )
+        return spans
+
+    def _mark(self, frontier_ns: int, carried: int) -> Span:
+        now = now_ns() + clock.OFFSET_NS
+        attributes: dict[str, AttributeValue] = {
+            Attr.OP: Op.MARK,
+            Attr.RESOURCE: f"process://{strands.process_id()}",
+            Attr.SYSTEM: "noclobber",
+            Attr.OUTCOME: Outcome.OK,
+            Attr.FRONTIER_NS: frontier_ns,
+            Attr.ACCESSES: self.accesses + carried,
+            Attr.DROPPED: self.dropped,
+        }
+        trace_id, span_id = self._random.getrandbits(128) or 1, self._random.getrandbits(64) or 1
+        return Span("recorder", "mark noclobber", trace_id, span_id, 0, now, now, attributes)
+
+    def _send(self, spans: Sequence[Span], marks: int = 0) -> None:
+        assert self._sink is not None
+        count = len(spans) - marks
+        if self._sink.send(self._process(), spans, count):
+            self.accesses += count
+        else:
+            self.dropped += count
+
+    def _process(self) -> dict[str, AttributeValue]:
+        """The resource attributes of this process."""
+        if self._resource is None:
+            from noclobber.resources import host_name
+
+            found: dict[str, AttributeValue] = {
+                Attr.SERVICE_NAME: self.settings.service,
+                Attr.SERVICE_INSTANCE_ID: strands.process_id(),
+                Attr.HOST_NAME: host_name(),
+                Attr.PROCESS_PID: os.getpid(),
+                **self.settings.resource_attributes,
+                Attr.PROCESS: strands.process_id(),
+                Attr.CONTRACT: CONTRACT_VERSION,
+                Attr.KEY_ID: versions.key_identity(),
+            }
+            identity = clock.clock_id()
+            if identity is not None:
+                found[Attr.CLOCK] = identity
+                found[Attr.CLOCK_OFFSET_NS] = clock.OFFSET_NS
+            self._resource = found
+        return self._resource
+
+
+def _in_library(filename: str) -> bool:
+    return "site-packages" in filename or filename.startswith(("<", _STANDARD_LIBRARY)) or filename.startswith(_OWN)
+
+
+_STANDARD_LIBRARY: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120  a prefix, compared as text
+_OWN: Final = os.path.dirname(__file__) + os.sep  # noqa: PTH120
+
+
+def _after_fork_in_child() -> None:
+    """A child is a new process: its own id, strands, ring and threads. What its parent had in hand stays there."""
+    recorder = _active
+    strands.reset_after_fork()
+    if recorder is not None:
+        recorder._reset()
+        recorder.run()
+
+
+def _at_exit() -> None:
+    with GUARD:
+        stop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)

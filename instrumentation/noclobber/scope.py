@@ -1,0 +1,80 @@
+"""Who acts: agent, run and step, carried inside OpenTelemetry's context.
+
+They live in the OTel context, not in a context variable of our own, because frameworks and the stock threading
+instrumentation carry the OTel context across threads and executors and nothing else. A framework's integration
+enters a scope around each run and node; a person may do it by hand. What nobody said is filled in when the access is
+sent (`default_agent`).
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from opentelemetry import context as otel
+from opentelemetry.context import Context
+
+__all__ = ["Scope", "current", "deliberate_name", "entered"]
+
+_KEY: Final = "noclobber-scope"
+_DEFAULT_NAMES = re.compile(
+    r"(MainThread|Thread-\d+.*|Task-\d+|Dummy-\d+|ThreadPoolExecutor-.*|asyncio_\d+|AnyIO worker thread.*)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is known about who acts.
+
+    Attributes:
+        agent, run, step: None where not known.
+        explicit: whether a person named the agent (`with noclobber.agent(...)`), so that no framework overrides it.
+    """
+
+    agent: str | None = None
+    run: str | None = None
+    step: str | None = None
+    explicit: bool = False
+
+
+def current(context: Context | None = None) -> Scope | None:
+    """The scope of `context`, of the running code where None."""
+    found = otel.get_value(_KEY, context)
+    return found if isinstance(found, Scope) else None
+
+
+@contextlib.contextmanager
+def entered(
+    agent: str | None = None, run: str | None = None, step: str | None = None, *, explicit: bool = False
+) -> Iterator[Scope]:
+    """Act as `agent`, in `run` and `step`; what is None stays as it was around.
+
+    A new run leaves the outer step behind, since steps belong to runs.
+    """
+    scope = merged(current(), agent, run, step, explicit=explicit)
+    token = otel.attach(otel.set_value(_KEY, scope))
+    try:
+        yield scope
+    finally:
+        otel.detach(token)
+
+
+def merged(
+    outer: Scope | None, agent: str | None, run: str | None, step: str | None, *, explicit: bool = False
+) -> Scope:
+    """`outer` with what is new laid over it."""
+    if outer is None:
+        return Scope(agent, run, step, explicit)
+    keeps_agent = outer.explicit and not explicit
+    return Scope(
+        outer.agent if keeps_agent and outer.agent else agent or outer.agent,
+        run or outer.run,
+        step or (outer.step if run is None or run == outer.run else None),
+        outer.explicit or explicit,
+    )
+
+
+def deliberate_name(name: str) -> str | None:
+    """`name` of a thread or task if a person chose it, None for the names that libraries count up."""
+    return None if _DEFAULT_NAMES.fullmatch(name) else name

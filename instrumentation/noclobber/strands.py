@@ -1,0 +1,167 @@
+"""Strands: sequential lines of execution, and which one is running.
+
+A strand is a thread, or an asyncio task, or a bare callback of an event loop. Program order exists only inside a
+strand; `seq` counts its accesses. The strand hangs on the running task object itself, not on a context variable:
+tasks that share one explicit context are two strands.
+
+Which waits join strands is decided by `noclobber.tasks` and `noclobber.threads`.
+"""
+
+import itertools
+import secrets
+import sys
+import threading
+from asyncio import _get_running_loop, current_task
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noclobber.access import Call
+
+__all__ = ["Strand", "current", "of_task", "process_id", "reset_after_fork", "set_thread_strand", "thread_strand"]
+
+
+class Strand:
+    """One sequential line of execution.
+
+    Attributes:
+        id: unique in the deployment: process id, a dash, a number.
+        seq: how many accesses it has begun.
+        parent, parent_seq: the strand that started it, and that strand's last number then.
+        locks: locks that it holds, as the contract writes them.
+        name: the thread's or task's name.
+        pending: the call under way, None between calls.
+        announced: whether an access of it has carried parent and parent_seq.
+        joined: whether it has waited for another strand, so that waiting for it tells something.
+        suppressed: above 0 while calls are not to be recorded (they are part of a call that is).
+    """
+
+    __slots__ = (
+        "__weakref__", "_last_joined", "announced", "id", "joined", "locks", "name", "parent", "parent_seq", "pending",
+        "seq", "suppressed",
+    )  # fmt: skip
+
+    def __init__(self, parent: "Strand | None" = None, name: str = "") -> None:
+        self.id = f"{_process}-{next(_numbers)}"
+        self.parent = parent
+        self.parent_seq = parent.seq if parent is not None else 0
+        self.seq = 0
+        self.locks: tuple[str, ...] = ()
+        self.name = name
+        self.pending: Call | None = None
+        self.announced = False
+        self.joined = False
+        self.suppressed = 0
+        self._last_joined: tuple[str, int] = ("", 0)
+
+    def take(self, count: int = 1) -> int:
+        """Take the next `count` numbers; returns the first."""
+        first = self.seq + 1
+        self.seq += count
+        return first
+
+    def knows(self, other: "Strand") -> bool:
+        """Whether the join with `other` at its present number was the last one noted (results are asked for twice)."""
+        return self._last_joined == (other.id, other.seq)
+
+    def note_known(self, other: "Strand") -> None:
+        """Remember the join with `other`."""
+        self._last_joined = (other.id, other.seq)
+
+    def __repr__(self) -> str:
+        return f"<Strand {self.id} seq={self.seq}>"
+
+
+_process = secrets.token_hex(8)
+_numbers = itertools.count(1)
+_local = threading.local()
+
+
+def process_id() -> str:
+    """`noclobber.process`: random, new for every start and every fork."""
+    return _process
+
+
+def current() -> Strand:
+    """The strand of the running code; made where there is none yet."""
+    loop = _get_running_loop()
+    if loop is None:
+        try:
+            return _local.strand  # type: ignore[no-any-return]  # set below and by noclobber.threads
+        except AttributeError:
+            return _of_thread()
+    return _in_loop(loop)
+
+
+def set_thread_strand(strand: Strand | None) -> Strand | None:
+    """Make `strand` the running thread's; returns the one before (None: made when first asked for)."""
+    before: Strand | None = getattr(_local, "strand", None)
+    if strand is None:
+        if before is not None:
+            del _local.strand
+    else:
+        _local.strand = strand
+    return before
+
+
+def thread_strand() -> Strand | None:
+    """The running thread's strand, if it has one already."""
+    return getattr(_local, "strand", None)
+
+
+def _of_thread() -> Strand:
+    strand = Strand(name=threading.current_thread().name)
+    _local.strand = strand
+    return strand
+
+
+def of_task(task: Any) -> Strand:
+    """The strand of an asyncio task; made where it has none yet."""
+    strand: Strand | None = getattr(task, "_noclobber_strand", None)
+    if strand is None:
+        get_name = getattr(task, "get_name", None)
+        strand = Strand(name=get_name() if get_name else "")
+        try:
+            task._noclobber_strand = strand
+        except AttributeError:  # a task class with fixed slots: one strand a thread is the best that can be had
+            return _of_thread()
+    return strand
+
+
+def _in_loop(loop: Any) -> Strand:
+    task = current_task(loop)
+    if task is not None:
+        strand: Strand | None = getattr(task, "_noclobber_strand", None)
+        return strand if strand is not None else of_task(task)
+    return _of_callback()
+
+
+def _of_callback() -> Strand:
+    """The strand of a bare loop callback: one for each run of `Handle._run`.
+
+    Where the loop runs callbacks without a Python frame (uvloop) all of a thread's callbacks are one strand, which
+    may hide a race between two of them and never invents one.
+    """
+    global _callback  # noqa: PLW0603  one loop runs one callback at a time, and loops of several threads rarely meet
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_name != "_run":
+        frame = frame.f_back
+    handle = frame.f_locals.get("self") if frame.f_code.co_name == "_run" else None
+    if handle is None:
+        return thread_strand() or _of_thread()
+    known_handle, strand = _callback
+    if known_handle is not handle:
+        strand = Strand(name="callback")
+        _callback = (handle, strand)
+    return strand
+
+
+_callback: tuple[Any, Strand] = (None, Strand(name="callback"))
+
+
+def reset_after_fork() -> None:
+    """In a forked child: another process, other strands."""
+    global _process, _numbers, _local, _callback  # noqa: PLW0603  the child is a new process
+    _process = secrets.token_hex(8)
+    _numbers = itertools.count(1)
+    _local = threading.local()
+    _callback = (None, Strand(name="callback"))

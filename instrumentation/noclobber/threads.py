@@ -1,0 +1,168 @@
+"""Strands over threads and executors: each thread and each job is one; waiting for it joins it.
+
+Agent, run and step travel along, since neither threads nor executors carry OpenTelemetry's context. Only our own
+value travels: the rest of that context belongs to other people's traces.
+
+Wrapped are Python-level seams only: `Thread.start`, `Thread.join`, the start of a thread's own code,
+`ThreadPoolExecutor.submit`, and what waits for a `concurrent.futures.Future`.
+"""
+
+import concurrent.futures
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, _base
+from typing import Any
+
+from opentelemetry import context as otel
+
+from noclobber import scope, strands
+from noclobber.edges import joined, spawned
+from noclobber.guard import GUARD
+from noclobber.scope import Scope
+from noclobber.strands import Strand
+
+__all__ = ["install", "strand_of", "uninstall"]
+
+_originals: dict[tuple[Any, str], Any] = {}
+
+
+def install() -> None:
+    """Wrap the seams, once."""
+    if _originals:
+        return
+    _wrap(threading.Thread, "start", _start)
+    _wrap(threading.Thread, "_bootstrap_inner", _bootstrap_inner)
+    _wrap(threading.Thread, "join", _join)
+    _wrap(ThreadPoolExecutor, "submit", _submit)
+    _wrap(Future, "result", _asked)
+    _wrap(Future, "exception", _asked)
+    for module in (concurrent.futures, _base):
+        _wrap(module, "wait", _wait)
+        _wrap(module, "as_completed", _as_completed)
+
+
+def uninstall() -> None:
+    """Put back what was there."""
+    for (owner, name), original in _originals.items():
+        setattr(owner, name, original)
+    _originals.clear()
+
+
+def strand_of(thing: object) -> Strand | None:
+    """The strand of a thread or a future, None where it has none."""
+    found = getattr(thing, "_noclobber_strand", None)
+    return found if isinstance(found, Strand) else None
+
+
+def carry(function: Callable[..., Any], strand: Strand, outer: Scope | None) -> Callable[..., Any]:
+    """`function`, run as `strand` and acting as `outer` says."""
+
+    @functools.wraps(function)
+    def job(*args: Any, **kwargs: Any) -> Any:
+        before = strands.set_thread_strand(strand)
+        token = _enter(outer)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            if token is not None:
+                otel.detach(token)
+            strands.set_thread_strand(before)
+
+    return job
+
+
+def _wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    original = getattr(owner, name)
+    _originals[owner, name] = original
+    setattr(owner, name, functools.wraps(original)(make(original)))
+
+
+def _enter(outer: Scope | None) -> Any:
+    return otel.attach(otel.set_value(scope._KEY, outer)) if outer is not None else None
+
+
+def _start(original: Any) -> Any:
+    def start(self: threading.Thread) -> None:
+        with GUARD:
+            if getattr(self, "_noclobber_strand", None) is None:
+                self._noclobber_strand = spawned(self.name)  # type: ignore[attr-defined]  ours
+                self._noclobber_scope = scope.current()  # type: ignore[attr-defined]  ours
+        original(self)
+
+    return start
+
+
+def _bootstrap_inner(original: Any) -> Any:
+    def bootstrap_inner(self: threading.Thread) -> None:
+        with GUARD:
+            strand = strand_of(self)
+            if strand is not None:
+                strands.set_thread_strand(strand)
+                _enter(getattr(self, "_noclobber_scope", None))
+        original(self)
+
+    return bootstrap_inner
+
+
+def _join(original: Any) -> Any:
+    def join(self: threading.Thread, timeout: float | None = None) -> None:
+        original(self, timeout)
+        with GUARD:
+            if not self.is_alive():
+                joined(strand_of(self))
+
+    return join
+
+
+def _submit(original: Any) -> Any:
+    def submit(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        strand = job = None
+        with GUARD:
+            strand = spawned()
+            job = carry(fn, strand, scope.current())
+        future: Future[Any] = original(self, job or fn, *args, **kwargs)
+        future._noclobber_strand = strand  # type: ignore[attr-defined]  ours
+        return future
+
+    return submit
+
+
+def _asked(original: Any) -> Any:
+    def asked(self: Future[Any], timeout: float | None = None) -> Any:
+        try:
+            return original(self, timeout)
+        finally:
+            with GUARD:
+                if self.done() and not _in_callback():
+                    joined(strand_of(self))
+
+    return asked
+
+
+def _in_callback() -> bool:
+    """Whether an event loop's bare callback runs, which asks on nobody's behalf."""
+    from asyncio import _get_running_loop, current_task
+
+    return _get_running_loop() is not None and current_task() is None
+
+
+def _wait(original: Any) -> Any:
+    def wait(*args: Any, **kwargs: Any) -> Any:
+        answer = original(*args, **kwargs)
+        with GUARD:
+            for future in answer.done:
+                joined(strand_of(future))
+        return answer
+
+    return wait
+
+
+def _as_completed(original: Any) -> Any:
+    def as_completed(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        for future in original(*args, **kwargs):
+            with GUARD:
+                joined(strand_of(future))
+            yield future
+
+    return as_completed

@@ -1,0 +1,103 @@
+"""Prints: what stands for a state where its store gives no version.
+
+A print is a keyed BLAKE2b hash over the bytes as the store would hold them, so an int that was sent and the bytes that
+come back give one print. Long values are hashed with xxh3-128 first, and the print is taken over that digest and the
+length: never over a silent cut. Values so common that their print names no single state are *weak*: equal prints of
+them are still equal content, but link no read to one write.
+
+Source: contract, `noclobber.version.*`.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+__all__ = ["encode", "fingerprint", "fingerprint_parts", "is_numeric", "is_weak", "key_identity", "use_key"]
+
+DIRECT_MAX: Final = 4096
+"""Bytes up to which a value is hashed directly."""
+PRINT_BYTES: Final = 16
+WEAK_WORD_MAX: Final = 8
+"""Words and numbers of up to so many bytes are too common to name one state."""
+_NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_WORD = re.compile(rb"[\w.:+-]*", re.ASCII)
+
+_key = b""
+_key_id = ""
+
+
+def use_key(key: bytes) -> None:
+    """Take all prints under `key` (32 bytes) from now on."""
+    from noclobber.keys import key_id
+
+    global _key, _key_id  # noqa: PLW0603  one key for the process, read on the drain's hot path
+    _key, _key_id = key, key_id(key)
+
+
+def key_identity() -> str:
+    """Name of the key in use, empty where none was set."""
+    return _key_id
+
+
+def fingerprint(data: bytes) -> str:
+    """Keyed print of `data`, 32 hex digits."""
+    if len(data) > DIRECT_MAX:
+        import xxhash
+
+        data = b"long:%d:" % len(data) + xxhash.xxh3_128_digest(data)
+    return hashlib.blake2b(data, key=_key, digest_size=PRINT_BYTES).hexdigest()
+
+
+def fingerprint_parts(parts: Mapping[str, str]) -> str:
+    """Print of several parts' prints, the same in every order of the parts."""
+    joined = "\x00".join(f"{name}\x01{parts[name]}" for name in sorted(parts))
+    return hashlib.blake2b(joined.encode(), key=_key, digest_size=PRINT_BYTES).hexdigest()
+
+
+def is_weak(data: bytes) -> bool:
+    """Whether `data` is null, empty, a boolean, a small number or a short word."""
+    return len(data) <= WEAK_WORD_MAX and _WORD.fullmatch(data) is not None
+
+
+def is_numeric(data: bytes) -> bool:
+    """Whether `data` is the text of one number."""
+    return len(data) <= 64 and _NUMBER.fullmatch(data) is not None  # noqa: PLR2004  longest number that people write
+
+
+def encode(value: object) -> bytes:
+    """Canonical bytes of a Python value: what Redis or an SQL driver would send for it.
+
+    Text is UTF-8, numbers are their shortest decimal text, containers are compact JSON with sorted keys. What has no
+    such form is its `repr`, which is equal for equal simple objects.
+    """
+    match value:
+        case bytes():
+            return value
+        case str():
+            return value.encode("utf-8", "surrogatepass")
+        case bytearray() | memoryview():
+            return bytes(value)
+        case None:
+            return b""
+        case bool():
+            return b"true" if value else b"false"
+        case int():
+            return b"%d" % value
+        case float():
+            return repr(value).encode()
+        case Decimal():
+            return str(value).encode()
+    return _structure(value)
+
+
+def _structure(value: object) -> bytes:
+    import json
+
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), default=repr, ensure_ascii=False).encode(
+            "utf-8", "surrogatepass"
+        )
+    except (TypeError, ValueError, RecursionError):
+        return repr(value).encode("utf-8", "surrogatepass")
