@@ -1,5 +1,248 @@
-"""The history that is judged: every access once, with what is known about how complete the record is."""
+"""The history that is judged: every access once, with what is known about how complete the record is.
 
+Two readers bring accesses here, one of OTLP files (`otlp_files`), one of rows of the store (`rows`); from here on
+nobody can tell which it was. A span that arrives several times counts once, and which of its forms counts is a rule on
+their content, so that arrival decides nothing. The accesses are laid out by strand, resource and transaction, each
+scan as one read for each member, each write to a container beside every resource below it.
+
+Source: contract 2.4 (duplicates), analysis.md 2 (scans, containers), storage.md 8.3. Nothing is judged here.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from noclobber.contract import Attr, Op, Outcome
 from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.coverage import Coverage, measure
+from noclobber_analyzer.decode import Unreadable, decode_process, decode_span
+from noclobber_analyzer.spans import SpanGroup, SpanRecord
 
-__all__ = ["Access", "Mark", "Process"]
+__all__ = ["Access", "ContextSpan", "History", "HistoryBuilder", "Mark", "Process"]
+
+SCOPE_PREFIX: Final = "noclobber."
+CONTEXT_SPANS_MAX: Final = 200_000
+"""Spans of others that are kept for context; what is beyond is counted only."""
+
+STATE_OPS: Final = frozenset({Op.READ, Op.WRITE, Op.DELETE, Op.UPDATE})
+"""Operations that read or change the state of one resource."""
+
+
+class ContextSpan(NamedTuple):
+    """A span of another instrumentation, kept for context only."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    name: str
+    start_ns: int
+    end_ns: int
+
+
+class History:
+    """All accesses of some processes, laid out.
+
+    Attributes:
+        accesses: each once, in canonical order (recorded start, span id, trace id), which proves nothing.
+        by_name: by (trace id, span id).
+        strands: by strand, ascending by `seq`.
+        resources: accesses to the state of each resource, in canonical order; scans as reads of their members,
+            container writes with every resource below.
+        transactions: accesses of each transaction, ascending by (strand, seq).
+        units: accesses of each unit.
+        processes: by id.
+        coverage: how complete all this is.
+        context: spans of others by (trace id, span id).
+    """
+
+    def __init__(self, accesses: list[Access], processes: Mapping[str, Process], coverage: Coverage) -> None:
+        self.accesses = accesses
+        self.processes = processes
+        self.coverage = coverage
+        self.by_name = {access.name: access for access in accesses}
+        self.strands = _grouped(accesses, lambda a: a.strand)
+        self.resources = _by_resource(accesses)
+        self.transactions = _grouped((a for a in accesses if a.txn_id), lambda a: a.txn_id or "")
+        self.units = _grouped(accesses, lambda a: a.unit)
+        self.context: dict[tuple[str, str], ContextSpan] = {}
+        _complete_at_commit(self)
+
+    def at(self, strand: str | None, seq: int | None) -> Access | None:
+        """The access of a strand with this number; None if it was not captured."""
+        if strand is None or seq is None:
+            return None
+        for access in self._around(strand, seq):
+            if access.seq == seq:
+                return access
+        return None
+
+    def _around(self, strand: str, seq: int) -> list[Access]:
+        """The few accesses of a strand near a number: one, unless numbers repeat."""
+        accesses = self.strands.get(strand, [])
+        low, high = 0, len(accesses)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if accesses[middle].seq < seq else (low, middle)
+        return accesses[low : low + 1]
+
+
+class HistoryBuilder:
+    """Takes accesses, marks and spans of others as they come; `finish` makes the history of them."""
+
+    def __init__(self) -> None:
+        self.spans = 0
+        self._accesses: dict[tuple[str, str], Access] = {}
+        self._marks: dict[tuple[str, str], Mark] = {}
+        self._processes: dict[str, Process] = {}
+        self._context: dict[tuple[str, str], ContextSpan] = {}
+        self._unreadable: set[tuple[str, str]] = set()
+        self._decoded: dict[tuple[tuple[str, object], ...], Process | None] = {}
+
+    def add_group(self, group: SpanGroup) -> None:
+        """Take spans of one process and one library."""
+        process = self._process(group.resource)
+        self.spans += len(group.spans)
+        if process is None or not group.scope.startswith(SCOPE_PREFIX):
+            for span in group.spans:
+                self._keep_context(span)
+            return
+        for span in group.spans:
+            self.add_span(process, span)
+
+    def add_span(self, process: Process, span: SpanRecord) -> None:
+        """Take one span of noclobber's; one that cannot be read is counted."""
+        if Attr.OP not in span.attributes:
+            self._keep_context(span)
+            return
+        try:
+            self.add(
+                decode_span(
+                    span.attributes,
+                    process,
+                    trace_id=span.trace_id,
+                    span_id=span.span_id,
+                    parent_span_id=span.parent_span_id,
+                    start_ns=span.start_ns,
+                    end_ns=span.end_ns,
+                    links=span.links,
+                ),
+                (span.trace_id, span.span_id),
+            )
+        except Unreadable:
+            self._unreadable.add((span.trace_id, span.span_id))
+
+    def add(self, item: Access | Mark, name: tuple[str, str]) -> None:
+        """Take what a span of this trace and span id was decoded to."""
+        process = self._processes.setdefault(item.process.id, item.process)
+        if isinstance(item, Mark):
+            self._marks[name] = item
+            return
+        if item.process is not process and item.process == process:
+            item.process = process
+        known = self._accesses.get(name)
+        self._accesses[name] = item if known is None else _that_counts(known, item)
+
+    def finish(
+        self,
+        *,
+        ended: bool,
+        whole: bool = True,
+        frontiers: Mapping[str, int] | None = None,
+        silent: Iterable[str] = (),
+    ) -> History:
+        """The history of all that was taken.
+
+        Args:
+            ended: no more will come: the end of the input is the frontier of a process that sent no mark.
+            whole: the history starts where its processes started; False for a window of a longer one.
+            frontiers: how far each process is complete; from the marks where None.
+            silent: processes that have stopped speaking.
+        """
+        accesses = sorted(self._accesses.values(), key=lambda a: (a.start_ns, a.span_id, a.trace_id))
+        touching: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for access in accesses:
+            touching[access.resource][access.process.id].add(access.strand)
+            for member in access.scan.resources if access.scan else ():
+                touching[member][access.process.id].add(access.strand)
+        history = History(accesses, self._processes, Coverage())
+        history.coverage = measure(
+            history.strands,
+            touching,
+            self._processes,
+            self._marks.values(),
+            whole=whole,
+            ended=ended,
+            frontiers=frontiers,
+            silent=silent,
+            unreadable=len(self._unreadable - self._accesses.keys()),
+        )
+        history.context = self._context
+        return history
+
+    def _process(self, resource: Mapping[str, object]) -> Process | None:
+        key = tuple((name, value) for name, value in resource.items() if not isinstance(value, list))
+        if key not in self._decoded:
+            self._decoded[key] = decode_process(resource)
+        return self._decoded[key]
+
+    def _keep_context(self, span: SpanRecord) -> None:
+        if len(self._context) < CONTEXT_SPANS_MAX:
+            self._context[span.trace_id, span.span_id] = ContextSpan(
+                span.trace_id, span.span_id, span.parent_span_id, span.name, span.start_ns, span.end_ns
+            )
+
+
+def _that_counts(one: Access, other: Access) -> Access:
+    """Which of two spans of one name counts: closed beats open, greater end, greater canonical form."""
+    if one == other:
+        return one
+    return max(one, other, key=lambda a: (not a.open, a.end_ns, msgspec.json.encode(a, order="sorted")))
+
+
+def _grouped(accesses: Iterable[Access], key: Callable[[Access], str]) -> dict[str, list[Access]]:
+    groups: dict[str, list[Access]] = defaultdict(list)
+    for access in accesses:
+        groups[key(access)].append(access)
+    for group in groups.values():
+        group.sort(key=lambda a: (a.strand, a.seq, a.span_id))
+    return dict(groups)
+
+
+def _by_resource(accesses: Iterable[Access]) -> dict[str, list[Access]]:
+    resources: dict[str, list[Access]] = defaultdict(list)
+    for access in accesses:
+        if access.op in STATE_OPS:
+            resources[access.resource].append(access)
+        elif access.op is Op.SCAN and access.scan is not None:
+            for member in _members(access):
+                resources[member.resource].append(member)
+    containers = [name for name in resources if name.endswith("/")]
+    for name in list(resources) if containers else ():
+        above = [c for c in containers if c != name and name.startswith(c)]
+        if above:
+            resources[name] += [a for c in above for a in resources[c] if a.op is not Op.READ]
+            resources[name].sort(key=lambda a: (a.start_ns, a.span_id, a.trace_id))
+    return dict(resources)
+
+
+def _members(access: Access) -> Iterable[Access]:
+    """A scan as one read for each member; an empty version is none."""
+    assert access.scan is not None
+    versions: tuple[str, ...] = access.scan.versions or ("",) * len(access.scan.resources)
+    for resource, version in zip(access.scan.resources, versions, strict=False):
+        outcome = Outcome.OK if access.outcome is Outcome.OK else access.outcome
+        yield msgspec.structs.replace(access, op=Op.READ, resource=resource, read=version or None, outcome=outcome)
+
+
+def _complete_at_commit(history: History) -> None:
+    """Versions that are known only at the commit: it names the resources, and the version that each ended with."""
+    for accesses in history.transactions.values():
+        for commit in accesses:
+            if commit.op is not Op.COMMIT or commit.scan is None:
+                continue
+            made = dict(zip(commit.scan.resources, commit.scan.versions, strict=False))
+            for write in reversed(accesses):
+                if write.op in (Op.WRITE, Op.UPDATE, Op.DELETE) and write.written is None and write.resource in made:
+                    write.written = made.pop(write.resource)

@@ -1,0 +1,39 @@
+"""Which accesses the clocks put in order.
+
+One machine's monotonic clock orders its processes exactly, once each process's constant offset is taken off. Where the
+clock's name was not recorded, processes of one host are ordered by more than a millisecond. Clocks of different
+machines order nothing here (no bound is measured yet), and no clock ever orders two calls that overlap.
+
+Source: contract 2.2, detection.md 2.6.
+"""
+
+from typing import Final
+
+from noclobber_analyzer.access import Access, Process
+
+__all__ = ["HOST_BOUND_NS", "before", "local_ns", "slack_ns"]
+
+HOST_BOUND_NS: Final = 1_000_000
+"""How far two processes of one host may be apart where the clock is not named."""
+
+
+def slack_ns(one: Process, other: Process) -> int | None:
+    """By how much one must return before the other's call to be earlier; None: their clocks do not compare."""
+    if one.id == other.id or (one.clock is not None and one.clock == other.clock):
+        return 0
+    if one.clock is None and other.clock is None and one.host is not None and one.host == other.host:
+        return HOST_BOUND_NS
+    return None
+
+
+def local_ns(process: Process, time_ns: int) -> int:
+    """A recorded time on the machine's clock: it compares with those of processes whose slack is not None."""
+    return time_ns - process.clock_offset_ns
+
+
+def before(one: Access, other: Access) -> bool:
+    """Whether `one` had returned when `other` was called, by clocks that compare; False also where nobody knows."""
+    slack = slack_ns(one.process, other.process)
+    if slack is None:
+        return False
+    return local_ns(one.process, one.end_ns) + slack < local_ns(other.process, other.start_ns)

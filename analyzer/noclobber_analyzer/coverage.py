@@ -1,0 +1,255 @@
+"""How complete the record is, and which verdicts that weakens.
+
+What was captured is evidence whatever else is missing; only a verdict that rests on an *absence* ("nobody else wrote
+in between") needs the record to be complete there. Processes say how far they are complete (frontiers in marks), what
+they had to drop, and number their accesses by strand, so that a hole shows. A `Gap` is such a lack with the time that
+it covers; `Coverage.absence` says for one resource and one moment which gaps stand in the way and which processes
+may still send something.
+
+Source: contract 2.2 (complete up to), analysis.md 4 (frontiers, silent processes, files).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from noclobber.contract import CONTRACT_VERSION, FRONTIER_END
+from noclobber_analyzer.access import Access, Mark, Process
+
+__all__ = ["Absence", "Coverage", "Gap", "measure"]
+
+_EVER: Final = FRONTIER_END
+
+
+class Gap(NamedTuple):
+    """Accesses that a process made and nobody captured.
+
+    Attributes:
+        process: whose. strand: on which strand; None: any of the process.
+        after_ns, before_ns: they were made in between, as the process's clock recorded it.
+        text: what is missing, for people.
+        lost: how many; 0 where unknown.
+    """
+
+    process: str
+    strand: str | None
+    after_ns: int
+    before_ns: int
+    text: str
+    lost: int
+
+
+class Absence(NamedTuple):
+    """What stands between a verdict and the claim that nothing else happened; both empty: the record is complete.
+
+    Attributes:
+        missing: what will never be known, as things to mend.
+        waiting: ids of processes that have not yet said that they are complete up to there.
+    """
+
+    missing: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing stands in the way."""
+        return not self.missing and not self.waiting
+
+
+class Coverage:
+    """The state of the record of one history.
+
+    Attributes:
+        lost_spans: accesses known to have been made and not captured.
+        partial: accesses that say of themselves that their capture is incomplete, and spans that could not be read.
+        mixed_versions: contract versions other than ours, or all of them where there are several.
+        unknown: sentences about what could not be judged, for the summary.
+    """
+
+    def __init__(self) -> None:
+        self.lost_spans = 0
+        self.partial = 0
+        self.mixed_versions: tuple[str, ...] = ()
+        self.unknown: list[str] = []
+        self.gaps: list[Gap] = []
+        self.frontiers: dict[str, int] = {}
+        self.silent: frozenset[str] = frozenset()
+        self.ended = True
+        self._touching: dict[str, dict[str, set[str]]] = {}
+        self._processes: dict[str, Process] = {}
+        self._gaps_of: dict[str, list[Gap]] = defaultdict(list)
+
+    def absence(self, resource: str, start: Access, end: Access) -> Absence:
+        """Whether everything that was done to a resource from the call of `start` to the return of `end` is known.
+
+        Only processes known to have touched the resource count; a first touch that comes later amends.
+        """
+        missing: list[str] = []
+        waiting: list[str] = []
+        for process_id, strands in sorted(self._touching.get(resource, {}).items()):
+            process = self._processes[process_id]
+            after, before = _in_clock_of(process, start, start.start_ns), _in_clock_of(process, end, end.end_ns)
+            missing += [gap.text for gap in self._gaps_of.get(process_id, ()) if _concerns(gap, strands, after, before)]
+            self._frontier(process, before, missing, waiting)
+        return Absence(tuple(dict.fromkeys(missing)), tuple(waiting))
+
+    def _frontier(self, process: Process, until_ns: int | None, missing: list[str], waiting: list[str]) -> None:
+        frontier = self.frontiers.get(process.id)
+        if frontier is None or frontier == FRONTIER_END:
+            if frontier is None and not self.ended:
+                waiting.append(process.id)
+            return
+        if until_ns is not None and frontier > until_ns:
+            return
+        if self.ended or process.id in self.silent:
+            missing.append(f"the rest of {_who(process)}: its record ends before this write")
+        else:
+            waiting.append(process.id)
+
+
+def measure(
+    strands: Mapping[str, Sequence[Access]],
+    touching: Mapping[str, Mapping[str, set[str]]],
+    processes: Mapping[str, Process],
+    marks: Iterable[Mark],
+    *,
+    whole: bool,
+    ended: bool,
+    frontiers: Mapping[str, int] | None = None,
+    silent: Iterable[str] = (),
+    unreadable: int = 0,
+) -> Coverage:
+    """Find out how complete a history is.
+
+    Args:
+        strands: accesses by strand, ascending by `seq`.
+        touching: for each resource, for each process, the strands that touched it.
+        processes: by id.
+        marks: all marks seen.
+        whole: the history starts where its processes started (files); else strands may begin anywhere (a window).
+        ended: no more will come (files).
+        frontiers: by process, where somebody else has worked them out; else the greatest of the marks.
+        silent: processes that have stopped speaking.
+        unreadable: spans that could not be decoded.
+    """
+    coverage = Coverage()
+    coverage.ended, coverage.silent = ended, frozenset(silent)
+    coverage._touching = {name: dict(by) for name, by in touching.items()}
+    coverage._processes = dict(processes)
+    by_process: dict[str, list[Mark]] = defaultdict(list)
+    for mark in marks:
+        by_process[mark.process.id].append(mark)
+    coverage.frontiers = dict(frontiers or {p: max(m.frontier_ns for m in ms) for p, ms in by_process.items()})
+    received: dict[str, int] = defaultdict(int)
+    for name, accesses in strands.items():
+        received[accesses[0].process.id] += len(accesses)
+        coverage.gaps += _holes(name, accesses, whole=whole)
+    coverage.gaps += _orphans(strands)
+    for process_id, own in by_process.items():
+        coverage.gaps += _drops(processes[process_id], own)
+        if whole:
+            coverage.gaps += _tail(processes[process_id], own, received[process_id], coverage.gaps)
+    for gap in coverage.gaps:
+        coverage._gaps_of[gap.process].append(gap)
+    coverage.lost_spans = _lost(coverage._gaps_of)
+    coverage.partial = unreadable + sum(a.partial for accesses in strands.values() for a in accesses)
+    coverage.mixed_versions = _versions(processes.values())
+    coverage.unknown = _sentences(coverage, processes, by_process, unreadable)
+    return coverage
+
+
+def _holes(strand: str, accesses: Sequence[Access], *, whole: bool) -> list[Gap]:
+    gaps = []
+    before_seq, before_ns = (0, 0) if whole else (accesses[0].seq - 1, 0)
+    for access in accesses:
+        count = access.seq - before_seq - 1
+        if count > 0:
+            text = f"{count} lost span{'s' * (count > 1)} of strand {strand} (seq {before_seq + 1} to {access.seq - 1})"
+            gaps.append(Gap(access.process.id, strand, before_ns, access.end_ns, text, count))
+        before_seq, before_ns = max(access.seq, before_seq), access.start_ns
+    return gaps
+
+
+def _orphans(strands: Mapping[str, Sequence[Access]]) -> list[Gap]:
+    """Strands whose parent is said to have made accesses of which none was captured."""
+    first = {name: accesses[0] for name, accesses in strands.items() if accesses[0].strand_parent}
+    return [
+        Gap(a.process.id, a.strand, 0, a.end_ns, f"the spans of strand {a.strand_parent}", a.strand_parent_seq)
+        for a in first.values()
+        if a.strand_parent and a.strand_parent_seq and a.strand_parent not in strands
+    ]
+
+
+def _drops(process: Process, marks: Sequence[Mark]) -> list[Gap]:
+    gaps, before, before_ns = [], 0, 0
+    for mark in sorted(marks, key=lambda m: (m.time_ns, m.dropped)):
+        if mark.dropped > before:
+            text = f"{mark.dropped - before} accesses that {_who(process)} had to drop"
+            gaps.append(Gap(process.id, None, before_ns, mark.time_ns, text, mark.dropped - before))
+            before = mark.dropped
+        before_ns = mark.time_ns
+    return gaps
+
+
+def _tail(process: Process, marks: Sequence[Mark], received: int, known: Sequence[Gap]) -> list[Gap]:
+    """Accesses that the process counted and that no hole shows: lost at the end of a strand."""
+    sent = max((mark.accesses or 0) for mark in marks)
+    count = sent - received - sum(gap.lost for gap in known if gap.process == process.id and gap.strand is not None)
+    if count <= 0:
+        return []
+    last = max(mark.time_ns for mark in marks)
+    return [Gap(process.id, None, 0, last, f"{count} of the {sent} accesses that {_who(process)} sent", count)]
+
+
+def _lost(gaps_of: Mapping[str, Sequence[Gap]]) -> int:
+    """Dropped accesses took sequence numbers, so they show as holes too: the greater number of the two counts."""
+    total = 0
+    for gaps in gaps_of.values():
+        by_strand = sum(gap.lost for gap in gaps if gap.strand is not None)
+        total += max(by_strand, sum(gap.lost for gap in gaps if gap.strand is None))
+    return total
+
+
+def _versions(processes: Iterable[Process]) -> tuple[str, ...]:
+    found = sorted({process.contract for process in processes if process.contract})
+    return () if found in ([], [CONTRACT_VERSION]) else tuple(found)
+
+
+def _sentences(
+    coverage: Coverage, processes: Mapping[str, Process], marks: Mapping[str, Sequence[Mark]], unreadable: int
+) -> list[str]:
+    said = []
+    if unreadable:
+        said.append(f"{unreadable} spans of noclobber's lack what every access must have, and were left out")
+    unmarked = [process for name, process in processes.items() if name not in marks]
+    if unmarked and coverage.ended:
+        names = ", ".join(_who(process) for process in sorted(unmarked, key=lambda p: p.id)[:3])
+        rest = f" and {len(unmarked) - 3} more" if len(unmarked) > 3 else ""
+        said.append(
+            f"no frontier stands behind {names}{rest}: the end of the input was taken for the end of the record"
+        )
+    if coverage.mixed_versions and coverage.mixed_versions != (CONTRACT_VERSION,):
+        said.append(f"spans speak contract {', '.join(coverage.mixed_versions)}: what is not understood was left out")
+    return said
+
+
+def _concerns(gap: Gap, strands: set[str], after_ns: int | None, before_ns: int | None) -> bool:
+    if gap.strand is not None and gap.strand not in strands:
+        return False
+    return (after_ns is None or gap.before_ns >= after_ns) and (before_ns is None or gap.after_ns <= before_ns)
+
+
+def _in_clock_of(process: Process, access: Access, time_ns: int) -> int | None:
+    """A time of an access, on the clock of a process; None if the two clocks do not compare."""
+    if access.process.id == process.id:
+        return time_ns
+    if process.clock is not None and process.clock == access.process.clock:
+        return time_ns - access.process.clock_offset_ns + process.clock_offset_ns
+    if process.clock is None and access.process.clock is None and process.host and process.host == access.process.host:
+        return time_ns
+    return None
+
+
+def _who(process: Process) -> str:
+    name = process.service or "a process"
+    return f"{name} (pid {process.pid})" if process.pid is not None else f"{name} ({process.id[:8]})"

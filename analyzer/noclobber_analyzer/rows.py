@@ -1,0 +1,137 @@
+"""Reads rows of the store's `accesses` table: the second reader in front of the one decoder of meaning.
+
+Columns are named as the contract's attributes without the prefix `noclobber.` and with underscores for dots; what has
+no column of its own stands in the map `rest` under its full name. An empty text, an empty list and NULL mean that
+nothing was said. Everything else is decided in `decode`, so that files and store give identical accesses.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from noclobber.contract import Attr
+from noclobber_analyzer.access import Process
+from noclobber_analyzer.history import History, HistoryBuilder
+from noclobber_analyzer.spans import SpanRecord
+
+__all__ = ["Row", "add_row", "from_rows"]
+
+Row = Mapping[str, object]
+
+ATTRIBUTE_OF: Final[dict[str, str]] = {
+    name.removeprefix("noclobber.").replace(".", "_"): name
+    for key, name in vars(Attr).items()
+    if key.isupper() and isinstance(name, str)
+}
+"""The attribute that each column holds."""
+
+BOOLEANS: Final = frozenset(
+    {Attr.RESOURCE_HASHED, Attr.CANCELLED, Attr.VERSION_WEAK, Attr.VERSION_VERBATIM, Attr.CONTENT_NUMERIC, Attr.CLOSED,
+     Attr.SCAN_APPROXIMATE, Attr.OPEN, Attr.PARTIAL}
+)  # fmt: skip
+"""Attributes that the store keeps as 0 and 1, or as text in `rest`."""
+ZERO_SAYS_SOMETHING: Final = frozenset(
+    {Attr.DROPPED, Attr.ACCESSES, Attr.FRONTIER_NS, Attr.RESULT_COUNT, Attr.SIZE, Attr.STRAND_PARENT_SEQ}
+)
+"""Numbers that may rightly be 0; any other 0 is a column's default and says nothing."""
+
+
+def from_rows(
+    rows: Iterable[Row],
+    *,
+    frontiers: Mapping[str, int] | None = None,
+    silent: Iterable[str] = (),
+    ended: bool = False,
+    whole: bool = False,
+) -> History:
+    """The history in rows of the store.
+
+    Args:
+        rows: dictionaries by column; marks and spans of others may be among them.
+        frontiers: by process: how far it is complete (analysis.md 4); from the marks among the rows where None.
+        silent: processes that have stopped speaking.
+        ended: nothing more is to come (`analyze`): what a process without marks did is complete.
+        whole: the rows hold all that the processes ever did, not a window.
+    """
+    builder = HistoryBuilder()
+    for row in rows:
+        add_row(builder, row)
+    return builder.finish(ended=ended, whole=whole, frontiers=frontiers, silent=silent)
+
+
+def add_row(builder: HistoryBuilder, row: Row) -> None:
+    """Take one row; one of another instrumentation (an empty op) is context."""
+    span = SpanRecord(
+        _hex(row["trace_id"]),
+        _hex(row["span_id"]),
+        _hex(row.get("parent_span_id", "")),
+        _integer(row["start_ns"]),
+        _integer(row["end_ns"]),
+        str(row.get("span_name", "")),
+        _attributes(row),
+        _links(row),
+    )
+    process = _process(row)
+    builder.spans += 1
+    builder.add_span(process, span)
+
+
+def _process(row: Row) -> Process:
+    return Process(
+        id=str(row.get("process") or ""),
+        clock=_said(row.get("clock")),
+        clock_offset_ns=_integer(row.get("clock_offset_ns") or 0),
+        key_id=_said(row.get("key_id")),
+        host=_said(row.get("host")),
+        service=_said(row.get("service")),
+        pid=_integer(row["pid"]) if row.get("pid") else None,
+        contract=_said(row.get("contract")),
+    )
+
+
+def _said(value: object) -> str | None:
+    return str(value) if value not in (None, "") else None
+
+
+def _attributes(row: Row) -> dict[str, object]:
+    found: dict[str, object] = {}
+    rest = row.get("rest")
+    for name, value in rest.items() if isinstance(rest, Mapping) else ():
+        _put(found, str(name), value)
+    for column, value in row.items():
+        name = ATTRIBUTE_OF.get(column)
+        if name is not None:
+            _put(found, name, value)
+    return found
+
+
+def _put(found: dict[str, object], name: str, value: object) -> None:
+    if value is None or (isinstance(value, str | tuple | list) and not value):
+        return
+    if name in BOOLEANS:
+        truth = value in (1, True, "true", "1")
+        if truth or name == Attr.VERSION_VERBATIM:
+            found[name] = truth
+        return
+    if value == 0 and isinstance(value, int) and name not in ZERO_SAYS_SOMETHING:
+        return
+    found[name] = value
+
+
+def _links(row: Row) -> tuple[tuple[str, str, str], ...]:
+    """Links stand in three parallel lists."""
+    traces, spans, edges = (row.get(name) or () for name in ("link_trace_ids", "link_span_ids", "link_edges"))
+    if not isinstance(traces, Iterable) or not isinstance(spans, Iterable) or not isinstance(edges, Iterable):
+        return ()
+    return tuple((_hex(t), _hex(s), str(e)) for t, s, e in zip(traces, spans, edges, strict=False))
+
+
+def _hex(value: object) -> str:
+    """An id as lower-case hex: rows hold bytes or text; all zeros is none."""
+    text = value.hex() if isinstance(value, bytes) else str(value).lower()
+    return text if text.strip("0") else ""
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, int | str):
+        return int(value)
+    raise TypeError(value)
