@@ -1,0 +1,136 @@
+"""redis-py's own lock: taking and giving back, and which locks a strand holds meanwhile.
+
+The commands inside a lock's methods are part of it and not recorded by themselves. A lock's owner is told as a keyed
+print of its token. It has a lease and no fencing token, so nothing here claims that the holder still held it.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Final
+
+from noclobber import recorder, strands
+from noclobber.access import Access, AttributeValue, Call
+from noclobber.contract import Attr, Op, Outcome
+from noclobber.guard import GUARD
+from noclobber.versions import encode, fingerprint
+
+__all__ = ["install", "uninstall"]
+
+LIBRARY: Final = "redis"
+_originals: dict[tuple[type, str], Any] = {}
+
+
+def install() -> None:
+    """Wrap both lock classes."""
+    import redis.asyncio.lock
+    import redis.lock
+
+    for name, op in (("acquire", Op.LOCK), ("release", Op.UNLOCK), ("extend", Op.LOCK), ("reacquire", Op.LOCK)):
+        _wrap(redis.lock.Lock, name, _sync(op))
+        _wrap(redis.asyncio.lock.Lock, name, _async(op))
+
+
+def uninstall() -> None:
+    """Put back what was there."""
+    for (owner, name), original in _originals.items():
+        setattr(owner, name, original)
+    _originals.clear()
+
+
+def _wrap(owner: type, name: str, make: Any) -> None:
+    original = owner.__dict__[name]
+    _originals[owner, name] = original
+    setattr(owner, name, functools.wraps(original)(make(original)))
+
+
+def _begin(lock: Any, op: Op) -> tuple[Call, str, Any] | None:
+    with GUARD:
+        active = recorder.active()
+        strand = strands.current()
+        if active is None or strand.suppressed:
+            return None
+        token = getattr(lock.local, "token", None)
+        call = active.begin(LIBRARY)
+        name = _resource(lock)
+        if op is Op.LOCK:
+            call.build, call.facts = _build, (op, name, lock.timeout, token, None)
+            active.waits(call)
+        strand.suppressed += 1
+        return call, name, token
+    return None
+
+
+def _finish(begun: tuple[Call, str, Any], lock: Any, op: Op, taken: Any, error: BaseException | None) -> None:
+    with GUARD:
+        call, name, token = begun
+        call.strand.suppressed -= 1
+        token = getattr(lock.local, "token", None) or token
+        ok = error is None and taken is not False
+        held = tuple(each for each in call.strand.locks if each != name)
+        if ok:
+            call.strand.locks = (*held, name) if op is Op.LOCK else held
+        active = recorder.active()
+        if active is not None:
+            call.error = error
+            active.end(call, _build, (op, name, lock.timeout, token, ok))
+
+
+def _build(call: Call) -> Sequence[Access]:
+    op, name, timeout_s, token, ok = call.facts
+    attributes: dict[str, AttributeValue] = {}
+    if token is not None:
+        attributes[Attr.LOCK_OWNER] = fingerprint(encode(token))
+    if timeout_s:
+        attributes[Attr.LOCK_TTL_MS] = int(timeout_s * 1000)
+    outcome = Outcome.OK if ok or ok is None else Outcome.REJECTED
+    if call.error is not None:
+        import redis
+
+        refused = isinstance(call.error, redis.exceptions.LockError)
+        outcome = Outcome.REJECTED if refused else Outcome.UNKNOWN
+    return [Access(op, name, "redis", outcome, attributes=attributes, remembered=False)]
+
+
+def _resource(lock: Any) -> str:
+    from noclobber.resources import quoted
+    from noclobber.stores.redis import _address, _place
+
+    return _place(_address(lock.redis))[0] + quoted(encode(lock.name).decode("utf-8", "backslashreplace"))
+
+
+def _sync(op: Op) -> Any:
+    def make(original: Any) -> Any:
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            begun = _begin(self, op)
+            if begun is None:
+                return original(self, *args, **kwargs)
+            try:
+                taken = original(self, *args, **kwargs)
+            except BaseException as error:
+                _finish(begun, self, op, None, error)
+                raise
+            _finish(begun, self, op, taken, None)
+            return taken
+
+        return method
+
+    return make
+
+
+def _async(op: Op) -> Any:
+    def make(original: Any) -> Any:
+        async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            begun = _begin(self, op)
+            if begun is None:
+                return await original(self, *args, **kwargs)
+            try:
+                taken = await original(self, *args, **kwargs)
+            except BaseException as error:
+                _finish(begun, self, op, None, error)
+                raise
+            _finish(begun, self, op, taken, None)
+            return taken
+
+        return method
+
+    return make
