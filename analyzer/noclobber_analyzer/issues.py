@@ -34,10 +34,11 @@ __all__ = [
     "Transition",
     "accept",
     "acknowledge",
+    "after",
     "due",
     "in_order",
-    "replay",
     "reopen",
+    "replay",
     "resolve",
     "silence",
     "transition",
@@ -191,27 +192,27 @@ def replay(rows: Iterable[Transition]) -> Standing:
     """What the log says, whatever the order and repetition of its rows."""
     standing = Standing()
     for row in in_order(rows):
-        if row.kind in EVENT_VALUES:
-            standing = _applied(standing, row)
+        standing = after(standing, row)
     return standing
 
 
-def _applied(standing: Standing, row: Transition) -> Standing:
-    """`standing` after one more row. An event never undoes what it did not know of: see the module's docstring."""
+def after(standing: Standing, row: Transition) -> Standing:
+    """`standing` after one more row, later than all before. An event never undoes what it did not know of."""
+    if row.kind not in EVENT_VALUES:
+        return standing
     event, state = Event(row.kind), standing.state_at(row.at_ns)
-    after = replace(standing, last=row.id, at_ns=row.at_ns)
+    following = replace(standing, last=row.id, at_ns=row.at_ns)
     if row.actor != ANALYZER:
-        after = replace(after, actor=row.actor, reason=row.reason)
+        following = replace(following, actor=row.actor, reason=row.reason)
     if event in NOTIFYING:
         until_ns = _kept_until(event, standing, state)
-        return replace(_told(after, row), state=_state_after(event, state), until_ns=until_ns)
+        return replace(_told(following, row), state=_state_after(event, state), until_ns=until_ns)
     if event is Event.SILENCED:
-        until_ns = row.content.get("until_ns")
+        until = row.content.get("until_ns")
+        until_ns = until if isinstance(until, int) else 0
         before = standing.before if state is IssueState.SILENCED else state
-        until_ns = until_ns if isinstance(until_ns, int) else 0
-        return replace(after, state=IssueState.SILENCED, until_ns=until_ns, before=before)
-    people = {Event.ACKNOWLEDGED: IssueState.ACKNOWLEDGED, Event.ACCEPTED: IssueState.ACCEPTED}
-    return replace(after, state=people.get(event, IssueState.ONGOING), until_ns=0, before=None)
+        return replace(following, state=IssueState.SILENCED, until_ns=until_ns, before=before)
+    return replace(following, state=_STATE_OF_ACT[event], until_ns=0, before=None)
 
 
 def _state_after(event: Event, state: IssueState | None) -> IssueState:
@@ -298,7 +299,7 @@ def _has_more(standing: Standing, fresh: Sequence[Head], now_ns: int, policy: Po
 
 
 def transition(
-    event: Event, issue: str, standing: Standing, heads: Sequence[Head], data: dict[str, object], now_ns: int
+    event: Event, issue: str, standing: Standing, heads: Sequence[Head], *, data: dict[str, object], now_ns: int
 ) -> Transition:
     """The row that the analyzer writes for an event that is `due`.
 
@@ -331,7 +332,7 @@ def _encode(body: dict[str, object]) -> str:
 def acknowledge(issue: str, standing: Standing, *, actor: str, now_ns: int, reason: str = "") -> Transition:
     """Somebody looks into it: further findings are told, reminders are not."""
     _require(standing, Event.ACKNOWLEDGED, now_ns, forbidden=ENDED)
-    return _act(Event.ACKNOWLEDGED, IssueState.ACKNOWLEDGED, issue, standing, actor, reason, now_ns)
+    return _act(Event.ACKNOWLEDGED, issue, standing, actor=actor, reason=reason, now_ns=now_ns, body={})
 
 
 def accept(issue: str, standing: Standing, *, actor: str, now_ns: int, reason: str) -> Transition:
@@ -339,18 +340,16 @@ def accept(issue: str, standing: Standing, *, actor: str, now_ns: int, reason: s
     if not reason.strip():
         raise IssueError("accepting an issue needs a reason: it says why this race is intended")
     _require(standing, Event.ACCEPTED, now_ns, forbidden=frozenset({IssueState.RETRACTED}))
-    return _act(Event.ACCEPTED, IssueState.ACCEPTED, issue, standing, actor, reason, now_ns)
+    return _act(Event.ACCEPTED, issue, standing, actor=actor, reason=reason, now_ns=now_ns, body={})
 
 
-def silence(
-    issue: str, standing: Standing, *, actor: str, now_ns: int, until_ns: int, reason: str = ""
-) -> Transition:
+def silence(issue: str, standing: Standing, *, actor: str, now_ns: int, until_ns: int, reason: str = "") -> Transition:
     """Nothing is sent until a time; then the issue is again what it was, and what came meanwhile is told."""
     if until_ns <= now_ns:
         raise IssueError("a silence has to end in the future")
     _require(standing, Event.SILENCED, now_ns, forbidden=ENDED)
     body: dict[str, object] = {"until_ns": until_ns}
-    return _act(Event.SILENCED, IssueState.SILENCED, issue, standing, actor, reason, now_ns, body)
+    return _act(Event.SILENCED, issue, standing, actor=actor, reason=reason, now_ns=now_ns, body=body)
 
 
 def resolve(
@@ -363,7 +362,7 @@ def resolve(
         "told_ns": now_ns,
         "muted": standing.state_at(now_ns) in MUTED,
     }
-    return _act(Event.RESOLVED, IssueState.RESOLVED, issue, standing, actor, reason, now_ns, body)
+    return _act(Event.RESOLVED, issue, standing, actor=actor, reason=reason, now_ns=now_ns, body=body)
 
 
 def reopen(issue: str, standing: Standing, *, actor: str, now_ns: int, reason: str = "") -> Transition:
@@ -371,7 +370,7 @@ def reopen(issue: str, standing: Standing, *, actor: str, now_ns: int, reason: s
     undone = MUTED | {IssueState.ACKNOWLEDGED, IssueState.RESOLVED}
     if standing.state_at(now_ns) not in undone:
         raise IssueError(f"issue {issue} is {standing.state_at(now_ns)}: there is nothing to take back")
-    return _act(Event.REOPENED, IssueState.ONGOING, issue, standing, actor, reason, now_ns)
+    return _act(Event.REOPENED, issue, standing, actor=actor, reason=reason, now_ns=now_ns, body={})
 
 
 def _require(standing: Standing, event: Event, now_ns: int, forbidden: frozenset[IssueState]) -> None:
@@ -383,9 +382,18 @@ def _require(standing: Standing, event: Event, now_ns: int, forbidden: frozenset
 
 
 def _act(
-    event: Event, state: IssueState, issue: str, standing: Standing, actor: str, reason: str, now_ns: int,
-    body: dict[str, object] | None = None,
-) -> Transition:  # fmt: skip
-    encoded = _encode(body) if body else ""
-    row_id = _row_id(issue, event, standing.last, actor, reason, str((body or {}).get("until_ns", "")))
-    return Transition(row_id, issue, max(now_ns, standing.at_ns + 1), event, state, "", actor, reason, encoded)
+    event: Event, issue: str, standing: Standing, *, actor: str, reason: str, now_ns: int, body: dict[str, object]
+) -> Transition:
+    state = _STATE_OF_ACT[event]
+    row_id = _row_id(issue, event, standing.last, actor, reason, str(body.get("until_ns", "")))
+    at_ns = max(now_ns, standing.at_ns + 1)
+    return Transition(row_id, issue, at_ns, event, state, "", actor, reason, _encode(body) if body else "")
+
+
+_STATE_OF_ACT = {
+    Event.ACKNOWLEDGED: IssueState.ACKNOWLEDGED,
+    Event.ACCEPTED: IssueState.ACCEPTED,
+    Event.SILENCED: IssueState.SILENCED,
+    Event.RESOLVED: IssueState.RESOLVED,
+    Event.REOPENED: IssueState.ONGOING,
+}

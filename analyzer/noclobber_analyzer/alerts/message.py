@@ -1,0 +1,54 @@
+"""The bytes that go out: one message for a transition and an endpoint, the same at every attempt.
+
+A message is `{type, timestamp, data}` of Standard Webhooks; `data` is the issue with its newest finding as the
+transition's row keeps it, cut to 20 kB. Its id is a hash of transition and endpoint, so a step or an attempt that is
+repeated after a crash is the same message to its receiver.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from noclobber_analyzer.issue_view import fitted
+from noclobber_analyzer.issues import Transition
+
+__all__ = ["BODY_BYTES_MAX", "Message", "message_for", "message_id"]
+
+BODY_BYTES_MAX = 20_000
+"""Greatest length of a body (contract 3); the frame around `data` included."""
+FRAME_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one endpoint is to get for one transition.
+
+    Attributes:
+        id: `webhook-id`, also the deliveries' id.
+        transition: the row's id. at_ns: its time.
+        body: JSON.
+    """
+
+    id: str
+    transition: str
+    at_ns: int
+    body: bytes
+
+
+def message_id(transition: str, endpoint: str) -> str:
+    """`msg_` and 128 bits, fixed for all attempts."""
+    return "msg_" + hashlib.blake2b(f"{transition}\0{endpoint}".encode(), digest_size=16).hexdigest()
+
+
+def message_for(row: Transition, endpoint: str) -> Message:
+    """The message that tells an endpoint of a transition."""
+    data = row.content.get("data")
+    when = datetime.fromtimestamp(row.at_ns // 1_000_000_000, tz=UTC)
+    content = {
+        "type": row.kind,
+        "timestamp": f"{when:%Y-%m-%dT%H:%M:%S}.{row.at_ns % 1_000_000_000 // 1_000_000:03}Z",
+        "data": fitted(data if isinstance(data, dict) else {}, BODY_BYTES_MAX - FRAME_BYTES),
+    }
+    return Message(message_id(row.id, endpoint), row.id, row.at_ns, msgspec.json.encode(content))
