@@ -23,7 +23,7 @@ __all__ = ["Address", "BlockedAddressError", "Deadline", "GuardedBackend", "is_a
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Seconds = Callable[[], float]
 
-_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NEVER_PUBLIC = (
     ipaddress.ip_network("192.0.0.0/24"),
     ipaddress.ip_network("192.88.99.0/24"),
@@ -65,7 +65,7 @@ def is_allowed(address: Address, allow: Sequence[Network] = ()) -> bool:
     plain = _mapped(address)
     if any(one.version == network.version and one in network for one in {address, plain} for network in allow):
         return True
-    return all(_is_public(reading) for reading in (plain, *_carried(plain)))
+    return all(_is_public(reading) for reading in _readings(plain))
 
 
 def _mapped(address: Address) -> Address:
@@ -74,14 +74,14 @@ def _mapped(address: Address) -> Address:
     return address
 
 
-def _carried(address: Address) -> list[Address]:
-    """IPv4 addresses that an IPv6 address leads to."""
+def _readings(address: Address) -> list[Address]:
+    """An address and the IPv4 addresses that it leads to; one of NAT64 is nothing but the one inside."""
     if isinstance(address, ipaddress.IPv4Address):
-        return []
-    inner: list[Address] = [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)] if _in(address, _NAT64) else []
-    if address.sixtofour is not None:
-        inner.append(address.sixtofour)
-    return inner + list(address.teredo or ())
+        return [address]
+    if address in _NAT64:
+        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
+    sixtofour = [] if address.sixtofour is None else [address.sixtofour]
+    return [address, *sixtofour, *(address.teredo or ())]
 
 
 def _is_public(address: Address) -> bool:
