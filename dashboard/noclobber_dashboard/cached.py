@@ -1,0 +1,51 @@
+"""One answer for many visitors: a small cache with a lifetime, so that queries do not grow with open tabs.
+
+The first who asks for an expired entry computes it; those who ask meanwhile wait for that one computation instead
+of asking the store themselves. An error is not kept: the next visitor asks again.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar, cast
+
+__all__ = ["Cached"]
+
+ENTRIES_MAX: Final = 64
+
+Value = TypeVar("Value")
+
+
+@dataclass(slots=True)
+class _Entry:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    value: object = None
+    until_s: float = 0.0
+
+
+class Cached:
+    """Values by key, each for `ttl_s` seconds; at most `ENTRIES_MAX` keys, the oldest goes first.
+
+    Args:
+        ttl_s: how long an answer serves, seconds.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._entries: dict[Hashable, _Entry] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+        """The value under a key, computed where it is absent or too old."""
+        with self._lock:
+            entry = self._entries.setdefault(key, _Entry())
+            while len(self._entries) > ENTRIES_MAX:
+                self._entries.pop(next(iter(self._entries)))
+        with entry.lock:
+            if self._clock() >= entry.until_s:
+                entry.value = compute()
+                entry.until_s = self._clock() + self._ttl_s
+            return cast("Value", entry.value)

@@ -1,0 +1,107 @@
+"""`noclobber dashboard`: pages and API alone, over a store that other parts fill.
+
+The engine of `noclobber up` serves the same application beside its workers; this command is for a deployment in
+which the dashboard is a process or a machine of its own, over a ClickHouse server.
+"""
+
+import argparse
+import os
+import socket
+import sys
+
+from noclobber.cli import Command, CommandError
+from noclobber_dashboard.settings import DashboardSettings
+
+__all__ = ["DASHBOARD"]
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    environ = os.environ
+    parser.add_argument("--store", default=environ.get("NOCLOBBER_STORE"), metavar="URL",
+                        help="chdb:///path or http(s)://user@host:8123/db [NOCLOBBER_STORE]")  # fmt: skip
+    parser.add_argument("--host", default=environ.get("NOCLOBBER_HOST", "127.0.0.1"),
+                        help="address to listen on (default 127.0.0.1); a wider one needs a token")  # fmt: skip
+    parser.add_argument("--dashboard-port", default=environ.get("NOCLOBBER_DASHBOARD_PORT", "8501"), metavar="PORT",
+                        help="port to listen on (default 8501)")  # fmt: skip
+    parser.add_argument("--token", default=None, help="what callers must show; better given as NOCLOBBER_TOKEN")
+    parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
+                        help="a further name under which browsers may ask, such as a proxy's; may be repeated")  # fmt: skip
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if not arguments.store:
+        raise CommandError("which store? Name it with --store http://user@host:8123/db, or set NOCLOBBER_STORE.")
+    listening = _listen(settings)
+    try:
+        from noclobber_collector.store import open_store
+
+        try:
+            store = open_store(arguments.store)
+        except Exception as error:
+            raise CommandError(f"the store {_masked(arguments.store)} cannot be opened: {error}") from error
+        try:
+            _serve(store, settings, listening)
+        finally:
+            store.close()
+    finally:
+        listening.close()
+    return 0
+
+
+def _settings(arguments: argparse.Namespace) -> DashboardSettings:
+    port = str(arguments.dashboard_port)
+    if not port.isdigit() or int(port) > 65_535:
+        raise CommandError(f"--dashboard-port must be a number up to 65535, not '{port}'.")
+    settings = DashboardSettings(
+        host=arguments.host,
+        port=int(port),
+        token=arguments.token or os.environ.get("NOCLOBBER_TOKEN") or None,
+        allowed_hosts=tuple(arguments.allowed_host),
+    )
+    if not settings.is_local and settings.token is None:
+        raise CommandError(
+            f"--host {settings.host} can be reached from other machines: set NOCLOBBER_TOKEN (or --token) first."
+        )
+    return settings
+
+
+def _listen(settings: DashboardSettings) -> socket.socket:
+    """Bind before anything slow or threaded starts, so that a port in use is said at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise CommandError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}.") from error
+    return listening
+
+
+def _serve(store: object, settings: DashboardSettings, listening: socket.socket) -> None:
+    import uvicorn
+
+    from noclobber_dashboard.app import build_app
+
+    port = listening.getsockname()[1]
+    app = build_app(store, settings)  # type: ignore[arg-type]  # the collector's Store has `dicts`
+    print(f"noclobber dashboard: http://{settings.host}:{port}", file=sys.stderr)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, ws_max_size=2**20)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _masked(url: str) -> str:
+    """A store's address without the password in it."""
+    head, at, tail = url.rpartition("@")
+    scheme, slashes, user = head.partition("://")
+    return f"{scheme}{slashes}{user.partition(':')[0]}:***@{tail}" if at and ":" in user else url
+
+
+DASHBOARD = Command(
+    name="dashboard",
+    summary="the dashboard and API alone, over a ClickHouse server",
+    configure=_configure,
+    run=_run,
+    epilog="example:\n  noclobber dashboard --store http://default@127.0.0.1:8123/noclobber",
+)

@@ -1,0 +1,47 @@
+// Builds elements from data. Only these tags, only our own paths, every text by textContent.
+
+const TAGS = new Set(["div", "span", "p", "h1", "h2", "h3", "code", "b", "ul", "li", "a", "button", "pre", "dl", "dt", "dd"]);
+
+export default function ({ data, parentElement }) {
+  const root = parentElement.querySelector(".prose");
+  if (!root || !data) return;
+  root.classList.toggle("dark", isDark(root));
+  root.replaceChildren(...data.nodes.map(make));
+}
+
+function make(item) {
+  const made = document.createElement(TAGS.has(item.tag) ? item.tag : "span");
+  if (item.look) made.className = item.look;
+  if (item.title) made.title = item.title;
+  if (item.tag === "a" && /^\/[a-z]*(\?[\w=&%.-]*)?$/.test(item.href || "")) {
+    made.href = item.href;
+    made.target = "_self";
+  }
+  if (item.tag === "button") {
+    made.type = "button";
+    made.onclick = () => copy(item.copy || "", made);
+  }
+  for (const child of item.children) made.append(typeof child === "string" ? document.createTextNode(child) : make(child));
+  return made;
+}
+
+async function copy(text, button) {
+  const before = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  button.textContent = "copied";
+  setTimeout(() => { button.textContent = before; }, 1500);
+}
+
+function isDark(root) {
+  const [r, g, b] = (getComputedStyle(root).color.match(/[\d.]+/g) || [0, 0, 0]).map(Number);
+  return r + g + b > 380;
+}

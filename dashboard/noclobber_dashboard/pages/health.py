@@ -1,0 +1,148 @@
+"""Can what is shown be trusted? What arrived, what was lost, who is silent, whose clock and key are whose."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import streamlit as st
+
+from noclobber.contract import FRONTIER_END
+from noclobber_dashboard.components.prose import Node, prose
+from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
+from noclobber_dashboard.records import ProcessRecord
+from noclobber_dashboard.serving import served
+from noclobber_dashboard.wording import age, duration, plural
+
+__all__ = ["render", "state_of"]
+
+REFRESH_S: Final = 5
+SILENT_NS: Final = 10_000_000_000
+"""A process that marks its frontier each second and has not for this long is silent."""
+SHOWN_MAX: Final = 200
+
+
+def render() -> None:
+    """Show the health of the recording; it refreshes by itself."""
+    prose([Node("h1", children=("Health",))], key="health-title")
+    _live()
+
+
+@st.fragment(run_every=REFRESH_S)
+def _live() -> None:
+    queries = served().queries
+    processes, totals = queries.processes(), queries.totals()
+    if not processes:
+        nothing_here("No process has reported yet", "Start an agent with its shared state recorded:", RUN_SNIPPET)
+        return
+    now_ns = time.time_ns()
+    silent = [record for record in processes if state_of(record, now_ns) == "silent"]
+    lost = sum(record.holes for record in processes)
+    dropped = sum(record.dropped for record in processes)
+    minute = int(now_ns // 60_000_000_000)
+    spans = {row["minute"]: row["spans"] for row in queries.rates(minute - 30)}
+    series = [spans.get(item, 0) for item in range(minute - 30, minute + 1)]
+    tiles = st.columns(5, gap="small")
+    tiles[0].metric("Accesses stored", f"{totals.get('accesses', 0):,}", border=True, height="stretch")
+    tiles[1].metric("In the last 30 min", f"{sum(series):,}", border=True, chart_data=series, chart_type="bar",
+                    height="stretch")  # fmt: skip
+    tiles[2].metric("Holes", f"{lost:,}", border=True, height="stretch", help="sequence numbers that never arrived")
+    tiles[3].metric("Dropped by agents", f"{dropped:,}", border=True, height="stretch")
+    tiles[4].metric("Analyzer", _analyzer(now_ns), border=True, height="stretch", help="age of its newest checkpoint")
+    prose(_verdicts(processes, silent, lost + dropped, totals.get("partial", 0)), key="health-verdicts")
+    _table(processes, now_ns)
+    _deliveries()
+
+
+def state_of(record: ProcessRecord, now_ns: int) -> str:
+    """`ended` in order, `live`, `silent` (its frontier stands still), or `no marks` (it never said how far it is)."""
+    if record.frontier_ns >= FRONTIER_END:
+        return "ended"
+    if record.frontier_ns == 0:
+        return "no marks"
+    return "silent" if now_ns - max(record.frontier_ns, record.last_ns) > SILENT_NS else "live"
+
+
+def _analyzer(now_ns: int) -> str:
+    newest = max((int(row["at_ns"]) for row in served().queries.cursors()), default=0)
+    return age(newest, now_ns) if newest else "no checkpoint"
+
+
+def _verdicts(
+    processes: Sequence[ProcessRecord], silent: Sequence[ProcessRecord], lost: int, partial: int
+) -> list[Node]:
+    keys = sorted({key for record in processes for key in record.keys if key})
+    clocks = {record.clock for record in processes if record.clock}
+    found: list[Node] = []
+    if len(keys) > 1:
+        found.append(_warning(f"Two fingerprint keys are in use ({', '.join(keys)}): versions made under different keys "
+                              "do not compare. Give all agents one NOCLOBBER_KEY."))  # fmt: skip
+    if silent:
+        names = ", ".join(f"{record.service or record.process} ({record.pid})" for record in silent[:5])
+        found.append(_warning(f"{plural(len(silent), 'process')} fell silent without ending: {names}. Verdicts that rest "
+                              "on the absence of an access wait for them, or say so."))  # fmt: skip
+    if lost:
+        found.append(_warning(f"{plural(lost, 'access')} never arrived. What was lost can hide a race, never invent one."))
+    if partial:
+        found.append(_warning(f"{plural(partial, 'access')} were captured only in part."))
+    if not found:
+        found.append(Node("p", "fine", ("Capture is complete: no holes, no drops, no silent process.",)))
+    if len(clocks) > 1:
+        found.append(Node("p", "quiet small", (f"{len(clocks)} clocks: times of different machines are never used to "
+                                               "order accesses.",)))  # fmt: skip
+    return found
+
+
+def _warning(words: str) -> Node:
+    return Node("p", "warning", (words,))
+
+
+def _table(processes: Sequence[ProcessRecord], now_ns: int) -> None:
+    shown = processes[:SHOWN_MAX]
+    st.dataframe(
+        [
+            {
+                "process": record.service or record.process[:12],
+                "state": state_of(record, now_ns),
+                "agents": list(record.agents),
+                "host": f"{record.host} ({record.pid})",
+                "received": record.received,
+                "announced": record.announced,
+                "holes": record.holes,
+                "dropped": record.dropped,
+                "complete up to": _frontier(record, now_ns),
+                "clock": record.clock[:12],
+                "key id": ", ".join(record.keys),
+                "process id": record.process,
+            }
+            for record in shown
+        ],
+        hide_index=True,
+        column_config={"agents": st.column_config.ListColumn("agents", width="medium")},
+        alt="processes",
+    )
+    if len(processes) > SHOWN_MAX:
+        prose([Node("p", "quiet small", (f"and {len(processes) - SHOWN_MAX:,} more",))], key="health-more")
+
+
+def _frontier(record: ProcessRecord, now_ns: int) -> str:
+    if record.frontier_ns >= FRONTIER_END:
+        return "the end"
+    return f"{duration(max(0, now_ns - record.frontier_ns))} ago" if record.frontier_ns else "unknown"
+
+
+def _deliveries() -> None:
+    rows = served().queries.deliveries(20)
+    if not rows:
+        return
+    prose([Node("h2", children=("Latest webhook attempts",))], key="health-deliveries")
+    st.dataframe(
+        [
+            {
+                "when": age(row.at_ns), "endpoint": row.endpoint, "attempt": row.attempt, "phase": row.phase,
+                "status": row.status, "delivered": row.ok, "took": f"{row.elapsed_ms:.0f} ms", "answer": row.answer[:200],
+            }
+            for row in rows
+        ],
+        hide_index=True,
+        alt="webhook attempts",
+    )  # fmt: skip
