@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -168,7 +168,7 @@ def _deliveries(queries: Queries, request: Request) -> Mapping[str, Any]:
     }
 
 
-def _by_offset(name: str, rows: list[Mapping[str, Any]], request: Request) -> Mapping[str, Any]:
+def _by_offset(name: str, rows: Sequence[Mapping[str, Any]], request: Request) -> Mapping[str, Any]:
     """One page of a list that is small and held whole; its cursor is a position."""
     limit = _limit(request)
     start = (_cursor(request) or (0, ""))[0]

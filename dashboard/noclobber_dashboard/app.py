@@ -20,13 +20,15 @@ from noclobber_dashboard.queries import Queries, Reader
 from noclobber_dashboard.security import Gate
 from noclobber_dashboard.serving import serve
 from noclobber_dashboard.settings import DashboardSettings, streamlit_options
+from noclobber_dashboard.shell import shell_routes
 
 if TYPE_CHECKING:
     import streamlit as st
 
 __all__ = ["build_app"]
 
-SCRIPT = Path(__file__).with_name("main.py")
+SCRIPT = Path(__file__).parent / "entry" / "main.py"
+"""Apart from `pages/`, which Streamlit would otherwise take for a menu of its own."""
 
 
 def build_app(
@@ -66,7 +68,7 @@ def build_app(
     return st.App(
         SCRIPT,
         lifespan=lifespan,
-        routes=[*routes, *api_routes(queries), *_store_routes(store)],
+        routes=[*routes, *api_routes(queries), *_store_routes(store), *shell_routes()],
         middleware=[Middleware(Gate, settings=settings)],
     )
 
@@ -84,11 +86,8 @@ async def _run_all(steps: Sequence[Callable[[], None]]) -> None:
 
 def _store_routes(store: Reader) -> list[BaseRoute]:
     """The store itself under `/api/v1/store`, for commands beside a running engine, where the collector offers it."""
-    import noclobber_collector
-
     try:
         from noclobber_collector.store_route import store_route
     except ImportError:
         return []
-    del noclobber_collector
     return [store_route(store)]

@@ -25,7 +25,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
                         help="port to listen on (default 8501)")  # fmt: skip
     parser.add_argument("--token", default=None, help="what callers must show; better given as NOCLOBBER_TOKEN")
     parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
-                        help="a further name under which browsers may ask, such as a proxy's; may be repeated")  # fmt: skip
+                        help="a further name browsers may ask for, such as a proxy's; repeatable")  # fmt: skip
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -86,7 +86,7 @@ def _serve(store: object, settings: DashboardSettings, listening: socket.socket)
 
     port = listening.getsockname()[1]
     app = build_app(store, settings)  # type: ignore[arg-type]  # the collector's Store has `dicts`
-    print(f"noclobber dashboard: http://{settings.host}:{port}", file=sys.stderr)
+    print(f"noclobber dashboard: http://{settings.host}:{port}", file=sys.stderr)  # noqa: T201  a command's output
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, ws_max_size=2**20)
     uvicorn.Server(config).run(sockets=[listening])
 

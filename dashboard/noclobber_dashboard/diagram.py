@@ -6,10 +6,11 @@ of it as text. Values are never among it: versions, prints and sizes are.
 Source: dashboard.md section 5.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from noclobber.contract import Op
-from noclobber_dashboard.layout import lay_out
+from noclobber_dashboard.layout import Layout, lay_out
 from noclobber_dashboard.records import AccessRecord
 from noclobber_dashboard.slices import WRITES, Edge, Slice
 from noclobber_dashboard.versions import VersionNames
@@ -17,12 +18,12 @@ from noclobber_dashboard.wording import clock_time, duration, short_name, shorte
 
 __all__ = ["diagram_data"]
 
-FAMILY: Final = {
+FAMILY: Final[dict[str, str]] = {
     Op.READ: "read", Op.SCAN: "read", Op.WRITE: "write", Op.DELETE: "write", Op.UPDATE: "write", Op.MODEL: "model",
     Op.SEND: "message", Op.RECEIVE: "message", Op.ACK: "message", Op.NACK: "message", Op.LOCK: "lock",
     Op.UNLOCK: "lock", Op.BEGIN: "transaction", Op.COMMIT: "transaction", Op.ABORT: "transaction", Op.EFFECT: "effect",
 }  # fmt: skip
-VERB: Final = {Op.RECEIVE: "receive", Op.MODEL: "model call", Op.BEGIN: "begin", Op.ABORT: "abort"}
+VERB: Final[dict[str, str]] = {Op.RECEIVE: "receive", Op.MODEL: "model call", Op.BEGIN: "begin", Op.ABORT: "abort"}
 RACE_LABEL: Final = {
     "dirty_read": "read before commit",
     "intermediate_read": "read in between",
@@ -38,6 +39,17 @@ _EMPTY: Final = ("", 0, False, ())
 _PANEL_SKIPPED: Final = frozenset({"start_ns", "end_ns", "trace_id", "span_id"})
 
 
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What every box of one picture is drawn from."""
+
+    cut: Slice
+    names: VersionNames
+    layout: Layout
+    resource: str
+    past: set[str]
+
+
 def diagram_data(cut: Slice, kind: str, resource: str) -> dict[str, Any]:
     """Everything that the component draws, as JSON.
 
@@ -46,13 +58,13 @@ def diagram_data(cut: Slice, kind: str, resource: str) -> dict[str, Any]:
         kind: the finding's kind, which words the arc.
         resource: the finding's resource: the one that boxes need not name.
     """
-    names = VersionNames(cut.events)
+    names = VersionNames(cut.events, cut.roles)
     layout = lay_out(cut.events, [(edge.source, edge.target) for edge in cut.edges], cut.race)
     racing = set(cut.race or ())
     strand_of = {event.key: event for event in cut.events}
     racing_strands = {strand_of[key].strand for key in racing}
     agents = {event.strand: event.agent for event in cut.events}
-    past = _causal_past(cut, racing)
+    scene = _Scene(cut, names, layout, resource, _causal_past(cut, racing))
     return {
         "byTime": layout.by_time,
         "columns": layout.columns,
@@ -64,9 +76,9 @@ def diagram_data(cut: Slice, kind: str, resource: str) -> dict[str, Any]:
             }
             for strand in layout.lanes
         ],
-        "events": [_event(event, cut, names, layout.places[event.key], resource, past) for event in cut.events],
+        "events": [_event(event, scene) for event in cut.events],
         "edges": [
-            _edge(edge, strand_of, closing=(edge.source, edge.target) in layout.closing, racing=racing)
+            _edge(edge, scene, closing=(edge.source, edge.target) in layout.closing, racing=racing)
             for edge in cut.edges
         ],
         "race": None
@@ -83,34 +95,29 @@ def diagram_data(cut: Slice, kind: str, resource: str) -> dict[str, Any]:
     }
 
 
-def _event(
-    event: AccessRecord, cut: Slice, names: VersionNames, place: Any, resource: str, past: set[str]
-) -> dict[str, Any]:
+def _event(event: AccessRecord, scene: _Scene) -> dict[str, Any]:
+    cut, names, place = scene.cut, scene.names, scene.layout.places[event.key]
     role = cut.roles.get(event.key, "")
     return {
         "id": event.key,
         "lane": place.lane,
         "x": place.x,
         "w": place.width,
-        "family": FAMILY.get(_op(event), "other"),
+        "family": FAMILY.get(event.op, "other"),
         "label": _label(event, names),
-        "sub": _sub(event, names, resource),
+        "sub": _sub(event, names, scene.resource),
         "race": cut.race is not None and event.key in cut.race,
         "stale": event.key in cut.stale,
         "witness": bool(role),
-        "past": event.key in past,
+        "past": event.key in scene.past,
         "applied": event.outcome in ("", "ok", "not_found"),
         "tip": _tip(event, names, role, stale=event.key in cut.stale),
         "rows": _rows(event, role),
     }
 
 
-def _op(event: AccessRecord) -> Op | None:
-    return Op(event.op) if event.op in set(Op) else None
-
-
 def _label(event: AccessRecord, names: VersionNames) -> str:
-    verb = VERB.get(Op(event.op), event.op) if event.op in set(Op) else event.op[:12]
+    verb = VERB.get(event.op, event.op[:12])
     version = event.version_written if event.op in WRITES else event.version_read
     return f"{verb} {names.name(event.resource, version)}".strip()
 
@@ -128,12 +135,12 @@ def _sub(event: AccessRecord, names: VersionNames, resource: str) -> str:
     if event.resource != resource:
         return shorten(short_name(event.resource), 16)
     version = event.version_written if event.op in WRITES else event.version_read
-    return names.print_of(version) or duration(max(0, event.end_ns - event.start_ns))
+    return names.print_of(event.resource, version) or duration(max(0, event.end_ns - event.start_ns))
 
 
 def _tip(event: AccessRecord, names: VersionNames, role: str, *, stale: bool) -> list[str]:
     def named(version: str) -> str:
-        mark = names.print_of(version)
+        mark = names.print_of(event.resource, version)
         return names.name(event.resource, version) + (f" ({mark}…)" if mark else "")
 
     lines = [f"{event.agent} · {_label(event, names)}", short_name(event.resource)]
@@ -170,8 +177,9 @@ def _rows(event: AccessRecord, role: str) -> list[list[str]]:
     return [*rows, ["trace id", event.trace_id], ["span id", event.span_id]]
 
 
-def _edge(edge: Edge, events: dict[str, AccessRecord], *, closing: bool, racing: set[str]) -> dict[str, Any]:
-    same_lane = events[edge.source].strand == events[edge.target].strand
+def _edge(edge: Edge, scene: _Scene, *, closing: bool, racing: set[str]) -> dict[str, Any]:
+    places = scene.layout.places
+    same_lane = places[edge.source].lane == places[edge.target].lane
     return {
         "from": edge.source,
         "to": edge.target,
@@ -180,6 +188,7 @@ def _edge(edge: Edge, events: dict[str, AccessRecord], *, closing: bool, racing:
         "why": edge.why,
         "sameLane": same_lane,
         "closing": closing,
+        "stale": edge.source in scene.cut.stale,
         "strong": edge.of_witness or bool({edge.source, edge.target} & racing),
     }
 

@@ -9,7 +9,9 @@ RUN_SNIPPET = "noclobber run --agent planner -- python your_agent.py"
 
 def nothing_here(title: str, words: str, snippet: str = "") -> None:
     """Say that there is nothing, why, and what to do next; the snippet can be copied."""
-    copyable = Node("div", "copyline", (Node("pre", children=(snippet,)), Node("button", copy=snippet, children=("copy",))))
+    copyable = Node(
+        "div", "copyline", (Node("pre", children=(snippet,)), Node("button", copy=snippet, children=("copy",)))
+    )
     prose(
         [
             Node(

@@ -33,7 +33,7 @@ def witness_dot(body: FindingBody, names: VersionNames) -> str:
     lines = [
         "digraph witness {",
         'rankdir=LR; bgcolor="transparent"; nodesep=0.35; ranksep=0.6;',
-        'node [shape=box, style="rounded,filled", fontname="sans-serif", fontsize=11, fontcolor="#1b1f27", penwidth=1.2];',
+        'node [shape=box, style="rounded,filled", fontname="sans-serif", fontsize=11, fontcolor="#1b1f27"];',
         'edge [fontname="sans-serif", fontsize=9, color="#6b7687", fontcolor="#7a8494", arrowsize=0.7];',
     ]
     lines += [_node(number[access.key], access, names, race) for access in accesses]

@@ -14,6 +14,7 @@ Source: Lamport, Time, Clocks (1978), figure 1; interval orders: Fishburn (1970)
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from noclobber.contract import Op
@@ -27,6 +28,8 @@ ORDER_MAX: Final = 20
 """Up to this many accesses stand by order, more by time."""
 TIGHT: Final = 0.55
 """Width of the narrowest box in the time layout, in columns."""
+LANES_CALM: Final = 4
+"""Up to this many lanes keep their order; among more the race would be off the first screen."""
 GAP_COLUMNS: Final = 0.6
 """How wide a compressed idle gap is drawn."""
 
@@ -85,7 +88,7 @@ def lay_out(
 
 
 def _lanes(events: Sequence[AccessRecord], race: tuple[str, str] | None) -> tuple[str, ...]:
-    """Strands by their first access, an agent's together, the second racing lane moved next to the first."""
+    """Strands by their first access, an agent's together, the racing two side by side; among many they come first."""
     by_start = sorted(events, key=lambda event: (event.start_ns, event.key))
     first_of_agent: dict[str, int] = {}
     for index, event in enumerate(by_start):
@@ -99,6 +102,8 @@ def _lanes(events: Sequence[AccessRecord], race: tuple[str, str] | None) -> tupl
         if one is not None and two is not None and one != two:
             strands.remove(two)
             strands.insert(strands.index(one) + 1, two)
+            if len(strands) > LANES_CALM:
+                strands = [one, two, *(strand for strand in strands if strand not in (one, two))]
     return tuple(strands)
 
 
@@ -140,9 +145,7 @@ def _topological(
     return order, causes, frozenset(closing)
 
 
-def _by_order(
-    order: Sequence[AccessRecord], causes: dict[str, list[str]]
-) -> tuple[dict[str, float], dict[str, float]]:
+def _by_order(order: Sequence[AccessRecord], causes: dict[str, list[str]]) -> tuple[dict[str, float], dict[str, float]]:
     lefts: dict[str, float] = {}
     for index, event in enumerate(order):
         after = [lefts[cause] + 1 for cause in causes[event.key]]
@@ -184,7 +187,7 @@ def _axis(events: Sequence[AccessRecord]) -> tuple[dict[int, float], list[Break]
     work = [event for event in events if event.op != Op.MODEL]
     typical = sorted(max(1, event.end_ns - event.start_ns) for event in work or events)[len(work or events) // 2]
     axis, breaks = {times[0]: 0.0}, []
-    for before, after in zip(times, times[1:], strict=False):
+    for before, after in pairwise(times):
         length = (after - before) / typical * TIGHT
         idle = not any(event.start_ns <= before and event.end_ns >= after for event in work)
         if length > (GAP_COLUMNS if idle else 2.0):

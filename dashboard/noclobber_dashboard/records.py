@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 __all__ = [
-    "AccessRecord", "AffectedRecord", "DeliveryRecord", "FindingBody", "FindingHead", "IssueHead", "ProcessRecord", "ResourceHead",
-    "WitnessAccess", "WitnessEdge",
+    "AccessRecord", "AffectedRecord", "DeliveryRecord", "FindingBody", "FindingHead", "IssueHead", "ProcessRecord",
+    "ResourceHead", "WitnessAccess", "WitnessEdge",
 ]  # fmt: skip
 
 

@@ -71,6 +71,7 @@ class Gate:
         self._secure_proof = self._proof() if self._token else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what may pass; answer the rest here (WebSockets: close 1008 before they open)."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return

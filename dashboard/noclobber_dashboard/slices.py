@@ -188,7 +188,9 @@ def _base_edges(events: Sequence[AccessRecord]) -> Iterable[Edge]:
     for event in events:
         source = by_seq.get((event.version_base_strand, event.version_base_seq))
         if source is not None and event.version_base:
-            yield Edge(source.key, event.key, "base", f"computed from what was read there ({event.version_base_source})")
+            yield Edge(
+                source.key, event.key, "base", f"computed from what was read there ({event.version_base_source})"
+            )
 
 
 def _reads_from(events: Sequence[AccessRecord]) -> Iterable[Edge]:
@@ -236,7 +238,7 @@ def _stale(
     later = next((event for event in events if event.key == race[1]), None)
     if later is None or not later.version_base:
         return frozenset()
-    lane = [event for event in events if event.strand == later.strand or event.strand == later.version_base_strand]
+    lane = [event for event in events if event.strand in (later.strand, later.version_base_strand)]
     before = [e for e in lane if e.start_ns < later.start_ns and e.resource == later.resource]
     matching = [e for e in before if e.op in READS and e.version_read == later.version_base]
     return frozenset({matching[-1].key} if matching else ())

@@ -5,15 +5,16 @@ each state gets a letter in the order in which the slice meets it: what was ther
 letters are the picture's own, so the print stands beside them wherever there is room.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from noclobber.contract import ABSENT
+from noclobber.contract import ABSENT, VersionKind
 from noclobber_dashboard.records import AccessRecord
 
 __all__ = ["VersionNames", "VersionUse", "version_uses"]
 
 PRINT_CHARACTERS = 6
+_NUMBERED = (VersionKind.COUNTER, VersionKind.ORDERED)
 
 
 class VersionNames:
@@ -21,16 +22,18 @@ class VersionNames:
 
     Args:
         events: accesses by start.
+        witness: keys of those whose versions come first in the alphabet: the ones that the reader is told of.
     """
 
-    def __init__(self, events: Sequence[AccessRecord]) -> None:
+    def __init__(self, events: Sequence[AccessRecord], witness: Container[str] = ()) -> None:
         self._opaque: dict[str, dict[str, str]] = {}
-        for event in events:
+        self._numbered = {event.resource for event in events if event.version_kind in _NUMBERED}
+        for event in sorted(events, key=lambda event: event.key not in witness):
             for version in _in_order(event):
                 self._learn(event.resource, version)
 
     def _learn(self, resource: str, version: str) -> None:
-        if not version or version.isdigit() or version == ABSENT:
+        if not version or version == ABSENT or resource in self._numbered:
             return
         known = self._opaque.setdefault(resource, {})
         if version not in known:
@@ -43,11 +46,14 @@ class VersionNames:
             return ""
         if version == ABSENT:
             return "nothing"
-        return f"v{version}" if version.isdigit() else self._opaque.get(resource, {}).get(version, version[:8])
+        if resource in self._numbered:
+            return f"v{version}"
+        return self._opaque.get(resource, {}).get(version, version[:PRINT_CHARACTERS])
 
-    def print_of(self, version: str) -> str:
+    def print_of(self, resource: str, version: str) -> str:
         """The first characters of an opaque version; empty for a number, whose name says it all."""
-        return "" if not version or version.isdigit() or version == ABSENT else version[:PRINT_CHARACTERS]
+        said = version and version != ABSENT and resource not in self._numbered
+        return version[:PRINT_CHARACTERS] if said else ""
 
 
 @dataclass(slots=True)

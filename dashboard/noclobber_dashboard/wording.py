@@ -28,7 +28,7 @@ def kind_title(kind: str) -> str:
 
 def short_name(resource: str) -> str:
     """The last, telling part of a resource: `redis://host:6379/0/acct:42` gives `acct:42`; never empty."""
-    path = resource.partition("://")[2] or resource
+    path = resource.partition("://")[2] if "://" in resource else resource
     parts = [part for part in path.split("/") if part]
     if not parts:
         return resource
@@ -86,7 +86,7 @@ def plural(count: int, word: str) -> str:
 
 def inline_code(text: str) -> str:
     """Untrusted text as a markdown code span: nothing in it is read as markdown or HTML."""
-    return "`" + text.replace("`", "ˋ").replace("\n", " ").replace("\r", " ") + "`" if text else ""
+    return "`" + text.replace("`", "'").replace("\n", " ").replace("\r", " ") + "`" if text else ""
 
 
 def csv_cell(text: str) -> str:

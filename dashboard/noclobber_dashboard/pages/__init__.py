@@ -18,6 +18,8 @@ __all__ = ["run"]
 
 _LOG = logging.getLogger(__name__)
 _ICON: Final = str(Path(__file__).parent.parent / "icon.png")
+SIDEBAR_WIDTH: Final = 208
+_WORDMARK: Final = str(Path(__file__).parent.parent / "wordmark.svg")
 _STYLE: Final = """<style>
 .stMainBlockContainer { padding: 2.1rem 2.4rem 3rem; max-width: 1500px; }
 .stAppHeader { background: transparent; height: 2.4rem; min-height: 2.4rem; }
@@ -29,8 +31,9 @@ _STYLE: Final = """<style>
 
 def run() -> None:
     """Show the page that the address names."""
-    st.set_page_config(page_title="noclobber", page_icon=_ICON, layout="wide", initial_sidebar_state="auto")
+    st.set_page_config(page_title="noclobber", page_icon=_ICON, layout="wide", initial_sidebar_state=SIDEBAR_WIDTH)
     st.html(_STYLE)
+    st.logo(_WORDMARK, size="large", icon_image=_ICON)
     page = st.navigation(
         {
             "Watch": [
@@ -64,7 +67,14 @@ def _guarded(render: Callable[[], None]) -> Callable[[], None]:
                 [
                     Node("h1", children=("This page could not be shown",)),
                     Node("p", "lead", ("The store did not answer as it should. Nothing that was recorded is lost.",)),
-                    Node("p", children=("Run ", Node("code", children=("noclobber doctor",)), " to see why.",)),
+                    Node(
+                        "p",
+                        children=(
+                            "Run ",
+                            Node("code", children=("noclobber doctor",)),
+                            " to see why.",
+                        ),
+                    ),
                 ],
                 key="page-failed",
             )

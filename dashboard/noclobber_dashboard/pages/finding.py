@@ -24,7 +24,7 @@ from noclobber_dashboard.wording import plural, short_name
 
 __all__ = ["render"]
 
-STATES_MAX = 8
+STATES_MAX = 5
 AFFECTED_MAX = 50
 
 
@@ -49,11 +49,12 @@ def render() -> None:
 
 def _unknown(finding_id: str) -> None:
     words = "A link to a finding carries its id." if not finding_id else "It may have been deleted with its data."
+    asked = Node("p", "quiet small", ("asked for: ", Node("code", children=(finding_id[:200],))))
     prose(
         [
             Node("h1", children=("There is no finding with this id",)),
             Node("p", "lead", (words, " ", Node("a", href="/findings", children=("All findings",)))),
-            *([Node("p", "quiet small", ("asked for: ", Node("code", children=(finding_id[:200],))))] if finding_id else []),
+            *([asked] if finding_id else []),
         ],
         key="finding-unknown",
     )  # fmt: skip
@@ -85,7 +86,7 @@ def _evidence(head: FindingHead, body: FindingBody, cut: Slice) -> None:
                 "What the finding itself remembers stands under Evidence.",
             )
     with graph:
-        st.graphviz_chart(witness_dot(body, VersionNames(cut.events)), alt="the smallest witness as a graph")
+        st.graphviz_chart(witness_dot(body, VersionNames(cut.events, cut.roles)), alt="the smallest witness as a graph")
     with evidence:
         _tables(body)
 
@@ -107,7 +108,12 @@ def _tables(body: FindingBody) -> None:
     if body.edges:
         st.dataframe(
             [
-                {"from": names.get(e.source, e.source), "to": names.get(e.target, e.target), "type": e.type, "why": e.why}
+                {
+                    "from": names.get(e.source, e.source),
+                    "to": names.get(e.target, e.target),
+                    "type": e.type,
+                    "why": e.why,
+                }
                 for e in body.edges
             ],
             hide_index=True,
@@ -116,19 +122,31 @@ def _tables(body: FindingBody) -> None:
 
 
 def _versions(uses: list[VersionUse], cut: Slice, head: FindingHead) -> Node:
-    names = VersionNames(cut.events)
-    boxes = [_version(use, names, cut, head) for use in uses[:STATES_MAX]]
-    if len(uses) > STATES_MAX:
-        boxes.append(Node("div", "version quiet", (f"and {len(uses) - STATES_MAX} more states",)))
+    names = VersionNames(cut.events, cut.roles)
+    shown = _telling(uses, cut)
+    boxes = [_version(use, names, cut, head) for use in shown]
     title = Node("h2", children=("States of ", Node("code", children=(short_name(head.resource),))))
     return Node("div", children=(title, Node("div", "versions", boxes)))
+
+
+def _telling(uses: list[VersionUse], cut: Slice) -> list[VersionUse]:
+    """The states that the witness names; all of them where they are few."""
+    if len(uses) <= STATES_MAX:
+        return uses
+    named = {
+        version
+        for event in cut.events
+        if event.key in cut.roles
+        for version in (event.version_read, event.version_base, event.version_overwritten, event.version_written)
+    }
+    return [use for use in uses if use.version in named][:STATES_MAX]
 
 
 def _version(use: VersionUse, names: VersionNames, cut: Slice, head: FindingHead) -> Node:
     def who(words: str, agents: list[str]) -> list[Node]:
         return [Node("span", "who", (f"{words} ", ", ".join(agents)))] if agents else []
 
-    mark = names.print_of(use.version)
+    mark = names.print_of(head.resource, use.version)
     tags = _tags(use, cut)
     return Node(
         "div",
@@ -154,7 +172,7 @@ def _tags(use: VersionUse, cut: Slice) -> list[Node]:
     if use.version == earlier.version_written != later.version_base and later.version_written:
         return [Node("span", "pill critical", (f"overwritten unseen by {later.agent}",))]
     if use.version == later.version_base:
-        return [Node("span", "pill high", (f"stale base of {later.agent}’s write",))]
+        return [Node("span", "pill high", (f"stale base of the write by {later.agent}",))]
     return [Node("span", "pill plain", ("perhaps its base",))] if use.version in later.version_candidates else []
 
 
@@ -162,9 +180,11 @@ def _advice(body: FindingBody) -> None:
     for number, (text, code) in enumerate(body.advice):
         if not text and not code:
             continue
-        left, right = st.columns([5, 6], gap="medium") if code else (st.container(), None)
+        left, right = st.columns([2, 3], gap="medium") if code else (st.container(), None)
         with left:
-            prose([Node("h2", children=("How to fix it",)), Node("p", children=(text,))], key=f"finding-advice-{number}")
+            prose(
+                [Node("h2", children=("How to fix it",)), Node("p", children=(text,))], key=f"finding-advice-{number}"
+            )
         if right is not None:
             right.code(code, language="python")
 
@@ -172,7 +192,7 @@ def _advice(body: FindingBody) -> None:
 def _certainty(head: FindingHead, body: FindingBody) -> Node:
     reasons = {
         Certainty.CERTAIN: "Certain: it holds in every world that fits the recorded versions.",
-        Certainty.LIKELY: "Likely: unique prints, complete happens-before or exact clocks say so, and nothing contradicts.",
+        Certainty.LIKELY: "Likely: unique prints, happens-before or exact clocks say so, and nothing contradicts.",
         Certainty.POSSIBLE: "Possible: the pattern is there, but evidence is missing.",
     }
     known = head.certainty in set(Certainty)

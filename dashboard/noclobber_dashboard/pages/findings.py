@@ -45,15 +45,15 @@ def render() -> None:
 
 def _filtered(every: Sequence[FindingHead]) -> list[FindingHead]:
     kinds = sorted({head.kind for head in every} & set(Kind))
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        text = st.text_input("Search", placeholder="resource, agent or id", key="q", bind="query-params", width=260)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        text = st.text_input("Search", placeholder="resource, agent or id", key="q", bind="query-params", width=200)
         severities = st.pills("Severity", [str(item) for item in Severity], selection_mode="multi", key="severity",
                               bind="query-params")  # fmt: skip
         certainties = st.pills("Certainty", [str(item) for item in Certainty], selection_mode="multi",
                                key="certainty", bind="query-params")  # fmt: skip
         kind = st.selectbox("Kind", [str(item) for item in kinds], index=None, placeholder="all kinds",
-                            format_func=kind_title, key="kind", bind="query-params", width=220)  # fmt: skip
-        retracted = st.toggle("with retracted", key="retracted", bind="query-params")
+                            format_func=kind_title, key="kind", bind="query-params", width=150)  # fmt: skip
+        retracted = st.toggle("retracted", key="retracted", bind="query-params")
     return matching(every, text or "", severities or (), certainties or (), kind, retracted=bool(retracted))
 
 
@@ -107,8 +107,8 @@ def _table(found: Sequence[FindingHead]) -> None:
                 "Severity", options=list(_PILL_COLORS), color=list(_PILL_COLORS.values()), width=90
             ),
             "kind": st.column_config.TextColumn("Kind"),
-            "resource": st.column_config.TextColumn("Resource", width="large"),
-            "agents": st.column_config.ListColumn("Agents", width="medium"),
+            "resource": st.column_config.TextColumn("Resource", width=290),
+            "agents": st.column_config.ListColumn("Agents", width=190),
             "certainty": st.column_config.TextColumn("Certainty", width=90),
             "state": st.column_config.TextColumn("State", width=90),
             "last": st.column_config.DatetimeColumn("Last seen", format="distance", width=120),

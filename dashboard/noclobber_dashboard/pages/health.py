@@ -39,12 +39,10 @@ def _live() -> None:
     lost = sum(record.holes for record in processes)
     dropped = sum(record.dropped for record in processes)
     minute = int(now_ns // 60_000_000_000)
-    spans = {row["minute"]: row["spans"] for row in queries.rates(minute - 30)}
-    series = [spans.get(item, 0) for item in range(minute - 30, minute + 1)]
+    recent = sum(row["spans"] for row in queries.rates(minute - 30))
     tiles = st.columns(5, gap="small")
     tiles[0].metric("Accesses stored", f"{totals.get('accesses', 0):,}", border=True, height="stretch")
-    tiles[1].metric("In the last 30 min", f"{sum(series):,}", border=True, chart_data=series, chart_type="bar",
-                    height="stretch")  # fmt: skip
+    tiles[1].metric("In the last 30 min", f"{recent:,}", border=True, height="stretch")
     tiles[2].metric("Holes", f"{lost:,}", border=True, height="stretch", help="sequence numbers that never arrived")
     tiles[3].metric("Dropped by agents", f"{dropped:,}", border=True, height="stretch")
     tiles[4].metric("Analyzer", _analyzer(now_ns), border=True, height="stretch", help="age of its newest checkpoint")
@@ -64,7 +62,7 @@ def state_of(record: ProcessRecord, now_ns: int) -> str:
 
 def _analyzer(now_ns: int) -> str:
     newest = max((int(row["at_ns"]) for row in served().queries.cursors()), default=0)
-    return age(newest, now_ns) if newest else "no checkpoint"
+    return age(newest, now_ns) if newest else "none"
 
 
 def _verdicts(
@@ -74,21 +72,29 @@ def _verdicts(
     clocks = {record.clock for record in processes if record.clock}
     found: list[Node] = []
     if len(keys) > 1:
-        found.append(_warning(f"Two fingerprint keys are in use ({', '.join(keys)}): versions made under different keys "
+        found.append(_warning(f"Two fingerprint keys are in use ({', '.join(keys)}): versions under different keys "
                               "do not compare. Give all agents one NOCLOBBER_KEY."))  # fmt: skip
     if silent:
         names = ", ".join(f"{record.service or record.process} ({record.pid})" for record in silent[:5])
-        found.append(_warning(f"{plural(len(silent), 'process')} fell silent without ending: {names}. Verdicts that rest "
-                              "on the absence of an access wait for them, or say so."))  # fmt: skip
+        found.append(_warning(f"{plural(len(silent), 'process')} fell silent without ending: {names}. Verdicts that "
+                              "rest on the absence of an access wait for them, or say so."))  # fmt: skip
     if lost:
-        found.append(_warning(f"{plural(lost, 'access')} never arrived. What was lost can hide a race, never invent one."))
+        found.append(
+            _warning(f"{plural(lost, 'access')} never arrived. What was lost can hide a race, never invent one.")
+        )
     if partial:
         found.append(_warning(f"{plural(partial, 'access')} were captured only in part."))
+    unmarked = sum(record.frontier_ns == 0 for record in processes)
+    if unmarked:
+        words = (
+            f"{plural(unmarked, 'process')} never said how far its spans are complete: what is missing is not known."
+        )
+        found.append(Node("p", "quiet small", (words,)))
     if not found:
         found.append(Node("p", "fine", ("Capture is complete: no holes, no drops, no silent process.",)))
     if len(clocks) > 1:
-        found.append(Node("p", "quiet small", (f"{len(clocks)} clocks: times of different machines are never used to "
-                                               "order accesses.",)))  # fmt: skip
+        words = f"{len(clocks)} clocks: times of different machines are never used to order accesses."
+        found.append(Node("p", "quiet small", (words,)))
     return found
 
 
@@ -139,7 +145,8 @@ def _deliveries() -> None:
         [
             {
                 "when": age(row.at_ns), "endpoint": row.endpoint, "attempt": row.attempt, "phase": row.phase,
-                "status": row.status, "delivered": row.ok, "took": f"{row.elapsed_ms:.0f} ms", "answer": row.answer[:200],
+                "status": row.status, "delivered": row.ok, "took": f"{row.elapsed_ms:.0f} ms",
+                "answer": row.answer[:200],
             }
             for row in rows
         ],

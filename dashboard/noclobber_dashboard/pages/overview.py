@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import streamlit as st
 
@@ -22,6 +22,7 @@ REFRESH_S: Final = 4
 MINUTES_SHOWN: Final = 30
 NEWEST_SHOWN: Final = 6
 HOTTEST_SHOWN: Final = 8
+HOURS_SHOWN: Final = 24
 HOUR_NS: Final = 3_600_000_000_000
 _COLORS: Final = {"critical": "#c8203c", "high": "#dd6b20", "medium": "#d9a514", "low": "#8a94a3"}
 
@@ -54,8 +55,7 @@ def _live() -> None:
 
 def _metrics(found: Sequence[FindingHead]) -> None:
     now_minute = int(time.time() // 60)
-    rates = {row["minute"]: row["spans"] for row in served().queries.rates(now_minute - MINUTES_SHOWN)}
-    spans = [rates.get(minute, 0) for minute in range(now_minute - MINUTES_SHOWN, now_minute + 1)]
+    spans = sum(row["spans"] for row in served().queries.rates(now_minute - MINUTES_SHOWN))
     critical = sum(head.severity == Severity.CRITICAL for head in found)
     delays = sorted(head.found_ns - head.last_ns for head in found if head.found_ns > head.last_ns > 0)
     lost = sum(record.holes + record.dropped for record in served().queries.processes())
@@ -63,10 +63,9 @@ def _metrics(found: Sequence[FindingHead]) -> None:
     tiles = st.columns(5, gap="small")
     tiles[0].metric("Findings", count, border=True, height="stretch")
     tiles[1].metric("Critical", f"{critical:,}", border=True, height="stretch")
-    tiles[2].metric("Found after, median", duration(delays[len(delays) // 2]) if delays else "–", border=True,
-                    height="stretch", help="from the end of the last access involved to the finding")  # fmt: skip
-    tiles[3].metric("Accesses in 30 min", f"{sum(spans):,}", border=True, height="stretch", chart_data=spans,
-                    chart_type="bar")  # fmt: skip
+    tiles[2].metric("Found after", duration(delays[len(delays) // 2]) if delays else "none yet", border=True,
+                    height="stretch", help="median, from the end of the last access to the finding")  # fmt: skip
+    tiles[3].metric("Accesses, last 30 min", f"{spans:,}", border=True, height="stretch")
     tiles[4].metric("Lost on the way", f"{lost:,}", border=True, height="stretch",
                     help="holes in sequence numbers, and accesses that agents dropped")  # fmt: skip
 
@@ -106,9 +105,9 @@ def _hottest(found: Sequence[FindingHead]) -> None:
     for head in sorted(found, key=_rank):
         worst[head.resource] = head.severity
     rows = [
-        Node("div", "row", (
+        Node("div", "row narrow", (
             Node("span", f"pill {severity_look(worst[resource])}", (f"{count:,}",)),
-            Node("span", "what", (Node("code", children=(shorten(resource, 52),), title=resource),)),
+            Node("span", "what", (Node("code", children=(shorten(resource, 44),), title=resource),)),
         ))
         for resource, count in counted.most_common(HOTTEST_SHOWN)
     ]  # fmt: skip
@@ -121,36 +120,33 @@ def _per_hour(found: Sequence[FindingHead]) -> None:
     if not found:
         return
     import altair as alt
+    import pandas as pd
 
+    newest = max(head.last_ns for head in found) // HOUR_NS
     counted = Counter((head.last_ns // HOUR_NS, head.severity) for head in found)
-    rows: list[dict[str, Any]] = [
-        {"hour": int(hour * 3_600_000), "severity": severity, "findings": count}
-        for (hour, severity), count in sorted(counted.items())
-        if severity in _COLORS
-    ]
-    hours = [row["hour"] for row in rows]
-    edge = 3_600_000
-    lowest, highest = min([*hours, max(hours, default=0) - 11 * edge]), max(hours, default=0) + edge
+    hours = range(newest - HOURS_SHOWN + 1, newest + 1)
+    # whole milliseconds: with finer times vega stacks the hours wrongly
+    rows = pd.DataFrame(
+        [(pd.Timestamp(hour * 3_600, unit="s"), severity, counted[hour, severity], rank)
+         for hour in hours for rank, severity in enumerate(_COLORS)],
+        columns=["hour", "severity", "findings", "rank"],
+    )  # fmt: skip
+    axis = alt.Axis(labelAngle=0, labelOverlap=True, format="%H:%M")
     chart = (
-        alt.Chart(alt.Data(values=rows))
-        .transform_calculate(end=f"datum.hour + {edge * 9 // 10}")
-        .mark_bar(cornerRadius=2)
+        alt.Chart(rows)
+        .mark_bar(cornerRadius=1.5)
         .encode(
-            x=alt.X("hour:T", title=None, scale=alt.Scale(domain=[lowest, highest])),
-            x2="end:T",
-            y=alt.Y("sum(findings):Q", title=None, axis=alt.Axis(tickMinStep=1, format="d"), stack="zero"),
-            color=alt.Color(
-                "severity:N",
-                scale=alt.Scale(domain=list(_COLORS), range=list(_COLORS.values())),
-                legend=alt.Legend(orient="top", title=None),
-            ),
-            order=alt.Order("severity:N"),
-            tooltip=["severity:N", "sum(findings):Q"],
+            x=alt.X("hour:O", title=None, timeUnit="utcdayhours", axis=axis),
+            y=alt.Y("findings:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d", tickCount=3)),
+            color=alt.Color("severity:N", legend=alt.Legend(orient="top", title=None),
+                            scale=alt.Scale(domain=list(_COLORS), range=list(_COLORS.values()))),
+            order=alt.Order("rank:Q"),
+            tooltip=["severity", "findings"],
         )
-        .properties(height=170)
-    )
+        .properties(height=150)
+    )  # fmt: skip
     with st.container(border=True):
-        prose([Node("h2", children=("Findings per hour",))], key="overview-hours")
+        prose([Node("h2", children=("Findings per hour (UTC)",))], key="overview-hours")
         st.altair_chart(chart, width="stretch")
 
 

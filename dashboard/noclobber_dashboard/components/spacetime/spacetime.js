@@ -239,7 +239,7 @@ function arrow(layer, over, edge, data, view, ys, measure, taken, root) {
   const past = data.events.filter((event) => event.past).map((event) => event.id);
   const faint = data.byTime && !edge.strong;
   const made = node("g", {
-    class: `edge ${edge.type}${faint ? " weak" : ""}${past.includes(edge.from) && past.includes(edge.to) ? " past" : ""}`,
+    class: `edge ${edge.type}${edge.stale ? " stale" : ""}${faint ? " weak" : ""}${past.includes(edge.from) && past.includes(edge.to) ? " past" : ""}`,
     "data-from": edge.from, "data-to": edge.to,
   });
   made.append(node("path", { class: "line", d: shape.path }));
@@ -255,7 +255,7 @@ function arrow(layer, over, edge, data, view, ys, measure, taken, root) {
     .find((rect) => rect.x > 2 && !taken.some((other) => meet(rect, other)));
   if (!spot) return;
   taken.push(spot);
-  over.append(words("text", { class: `edge-label ${edge.type}`, x: spot.x + spot.w / 2, y: spot.y + 10 }, edge.label));
+  over.append(words("text", { class: `edge-label ${edge.stale ? "stale" : ""}`, x: spot.x + spot.w / 2, y: spot.y + 10 }, edge.label));
 }
 
 // An arc over its own lane, on the side away from the race.

@@ -1,0 +1,39 @@
+"""The HTML that carries the pages: Streamlit's own, told where its server is.
+
+Opened by a deep link (`/finding?id=...`), Streamlit's script first guesses that its server might live below that
+path, asks there in vain and leaves two 404s in the browser's console before it tries the root. One line in front of
+its script says where the server is, so that it need not guess. The title is ours from the first moment, too.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route
+
+__all__ = ["PAGES", "shell_routes"]
+
+PAGES: Final = ("overview", "findings", "issues", "resources", "finding", "health")
+"""Paths of the pages; the first lives at `/`."""
+_HINT: Final = "<script>window.__streamlit = { BACKEND_BASE_URL: window.location.origin }</script>"
+
+
+def shell_routes() -> list[BaseRoute]:
+    """A route for the root and for each page."""
+    return [Route(path, _page, methods=["GET"]) for path in ("/", *(f"/{name}" for name in PAGES[1:]))]
+
+
+@cache
+def _html() -> str:
+    import streamlit
+
+    html = (Path(streamlit.__file__).parent / "static" / "index.html").read_text("utf-8")
+    return html.replace("<head>", f"<head>{_HINT}", 1).replace(
+        "<title>Streamlit</title>", "<title>noclobber</title>", 1
+    )
+
+
+async def _page(_request: Request) -> Response:
+    return HTMLResponse(_html(), headers={"cache-control": "no-cache"})

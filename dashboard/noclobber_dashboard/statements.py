@@ -1,0 +1,138 @@
+"""The dashboard's SQL statements, all of them constants with bound parameters.
+
+Findings are append-only rows: the current one is the greatest revision of an id. Accesses may be stored twice (an
+exporter's retry): a closed one beats an open one, then the greater end, as the contract says (2.4). Every statement
+has a limit of rows and of seconds.
+
+Source: storage.md section 8 (tables).
+"""
+# ruff: noqa: S608  put together from this module's own constants only; every value is a bound parameter
+
+from typing import Final
+
+__all__ = [
+    "ACCESSES",
+    "CURRENT_FILTERED",
+    "CURSORS",
+    "DELIVERIES",
+    "HOLES",
+    "ISSUES",
+    "ONE_FINDING",
+    "PROCESSES",
+    "RATES",
+    "RESOURCES",
+    "SURROUNDINGS",
+    "TOTALS",
+]
+
+_LIMITS: Final = " SETTINGS max_execution_time = 10"
+_CURRENT: Final = (
+    "SELECT * FROM (SELECT id, revision, issue, toString(kind) AS kind, toString(certainty) AS certainty, "
+    "toString(severity) AS severity, manifest, toString(status) AS status, resource, agents, first_ns, last_ns, "
+    "found_ns, body FROM findings ORDER BY id, revision DESC LIMIT 1 BY id)"
+)
+_FILTER: Final = (
+    " WHERE (empty({kinds:Array(String)}) OR has({kinds:Array(String)}, kind))"
+    " AND (empty({severities:Array(String)}) OR has({severities:Array(String)}, severity))"
+    " AND (empty({certainties:Array(String)}) OR has({certainties:Array(String)}, certainty))"
+    " AND (empty({statuses:Array(String)}) OR has({statuses:Array(String)}, status))"
+    " AND ({issue:String} = '' OR issue = {issue:String})"
+    " AND ({resource:String} = '' OR resource = {resource:String})"
+    " AND ({agent:String} = '' OR has(agents, {agent:String}))"
+    " AND ({text:String} = '' OR positionCaseInsensitiveUTF8(concat(id, ' ', kind, ' ', resource, ' ',"
+    " arrayStringConcat(agents, ' ')), {text:String}) > 0)"
+    " AND ({since:UInt64} = 0 OR last_ns >= {since:UInt64})"
+    " AND ({until:UInt64} = 0 OR last_ns <= {until:UInt64})"
+    " AND ({after_ns:UInt64} = 0 OR last_ns < {after_ns:UInt64}"
+    " OR (last_ns = {after_ns:UInt64} AND id > {after_id:String}))"
+    " ORDER BY last_ns DESC, id LIMIT {limit:UInt32}"
+)
+ONE_FINDING: Final = (
+    "SELECT id, revision, issue, toString(kind) AS kind, toString(certainty) AS certainty, "
+    "toString(severity) AS severity, manifest, toString(status) AS status, resource, agents, first_ns, last_ns, "
+    "found_ns, body FROM findings WHERE id = {id:String} ORDER BY revision DESC LIMIT 1" + _LIMITS
+)
+ISSUES: Final = (
+    "SELECT f.issue AS issue, any(f.kind) AS kind, count() AS count, min(f.first_ns) AS first_ns,"
+    " max(f.last_ns) AS last_ns, argMax(f.id, (f.last_ns, f.id)) AS newest,"
+    " argMax(f.severity, (f.last_ns, f.id)) AS severity, argMax(f.certainty, (f.last_ns, f.id)) AS certainty,"
+    " groupUniqArray(20)(f.resource) AS resources, groupUniqArrayArray(20)(f.agents) AS agents, any(t.state) AS state,"
+    " any(t.actor) AS actor, any(t.reason) AS reason"
+    " FROM (" + _CURRENT + " WHERE status != 'retracted') AS f"
+    " LEFT JOIN (SELECT l.issue AS issue, argMax(l.state, (l.at_ns, l.id)) AS state,"
+    " argMax(l.actor, (l.at_ns, l.id)) AS actor, argMax(l.reason, (l.at_ns, l.id)) AS reason FROM transitions AS l"
+    " WHERE l.state != '' AND l.issue != '' GROUP BY l.issue) AS t"
+    " ON f.issue = t.issue GROUP BY f.issue ORDER BY last_ns DESC, issue LIMIT {limit:UInt32}" + _LIMITS
+)
+_EVENT_COLUMNS: Final = (
+    "lower(hex(trace_id)) AS trace_id, lower(hex(span_id)) AS span_id, start_ns, end_ns, toString(process) AS process,"
+    " toString(clock) AS clock, toString(host) AS host, toString(op) AS op, resource, toString(system) AS system,"
+    " toString(outcome) AS outcome, part, agent, strand, run, step, seq, unit, toString(unit_kind) AS unit_kind,"
+    " strand_parent, strand_parent_seq, strand_other, strand_other_seq, toString(version_kind) AS version_kind,"
+    " version_read, version_base, toString(version_base_source) AS version_base_source, version_candidates,"
+    " version_base_strand, version_base_seq, version_overwritten, version_written, version_weak, version_expected,"
+    " toString(write_mode) AS write_mode, toString(guard) AS guard, locks, txn_id, message_id, size, partial, open,"
+    " code_function_name, code_file_path, code_line_number"
+)
+_DEDUPED: Final = " ORDER BY open, end_ns DESC LIMIT 1 BY trace_id, span_id) ORDER BY start_ns, trace_id, span_id"
+SURROUNDINGS: Final = (
+    "SELECT * FROM (SELECT " + _EVENT_COLUMNS + " FROM accesses WHERE op NOT IN ('', 'mark')"
+    " AND minute BETWEEN {minute_from:UInt32} AND {minute_to:UInt32}"
+    " AND start_ns BETWEEN {start:UInt64} AND {end:UInt64}"
+    " AND (resource IN {resources:Array(String)} OR strand IN {strands:Array(String)}"
+    " OR message_id IN {messages:Array(String)})"
+    + _DEDUPED + " LIMIT {limit:UInt32}" + _LIMITS
+)  # fmt: skip
+ACCESSES: Final = (
+    "SELECT * FROM (SELECT " + _EVENT_COLUMNS + " FROM accesses WHERE op NOT IN ('', 'mark')"
+    " AND ({resource:String} = '' OR resource = {resource:String})"
+    " AND ({agent:String} = '' OR agent = {agent:String})"
+    " AND ({strand:String} = '' OR strand = {strand:String})"
+    " AND ({op:String} = '' OR op = {op:String})"
+    " AND ({trace:String} = '' OR trace_id = unhex({trace:String}))"
+    " AND ({since:UInt64} = 0 OR start_ns >= {since:UInt64})"
+    " AND ({until:UInt64} = 0 OR start_ns <= {until:UInt64})"
+    " AND ({after_ns:UInt64} = 0 OR (start_ns, lower(hex(span_id))) < ({after_ns:UInt64}, {after_id:String}))"
+    " ORDER BY open, end_ns DESC LIMIT 1 BY trace_id, span_id)"
+    " ORDER BY start_ns DESC, span_id DESC LIMIT {limit:UInt32}" + _LIMITS
+)
+RESOURCES: Final = (
+    "SELECT resource, any(toString(system)) AS system, count() AS accesses,"
+    " countIf(op IN ('write', 'delete', 'update')) AS writes, uniqExact(strand) AS strands,"
+    " groupUniqArray(12)(agent) AS agents, arrayFilter(g -> g NOT IN ('', 'none'), groupUniqArray(8)(toString(guard)))"
+    " AS guards, countIf(outcome = 'rejected') AS rejected, max(start_ns) AS last_ns, groupUniqArray(4)(key_id) AS keys"
+    " FROM accesses WHERE op NOT IN ('', 'mark', 'model', 'spawn', 'join', 'begin', 'commit', 'abort')"
+    " AND resource != '' GROUP BY resource ORDER BY strands > 1 DESC, writes DESC, resource LIMIT {limit:UInt32}"
+    + _LIMITS
+)
+PROCESSES: Final = (
+    "SELECT toString(process) AS process, any(service) AS service, any(host) AS host, any(pid) AS pid,"
+    " any(toString(clock)) AS clock, groupUniqArray(toString(key_id)) AS keys,"
+    " maxIf(frontier_ns, op = 'mark') AS frontier_ns, maxIf(dropped, op = 'mark') AS dropped,"
+    " maxIf(accesses, op = 'mark') AS announced, uniqExactIf((trace_id, span_id), op != 'mark') AS received,"
+    " max(end_ns) AS last_ns, groupUniqArrayIf(6)(agent, agent != '') AS agents"
+    " FROM accesses WHERE op != '' GROUP BY process ORDER BY last_ns DESC LIMIT {limit:UInt32}" + _LIMITS
+)
+HOLES: Final = (
+    "SELECT process, sum(top - seen) AS holes FROM (SELECT toString(process) AS process, strand, max(seq) AS top,"
+    " uniqExact(seq) AS seen FROM accesses WHERE op NOT IN ('', 'mark') AND strand != '' GROUP BY process, strand)"
+    " GROUP BY process HAVING holes > 0 LIMIT {limit:UInt32}" + _LIMITS
+)
+RATES: Final = (
+    "SELECT minute, count() AS spans, uniqExact(resource) AS resources, uniqExact(agent) AS agents FROM accesses"
+    " WHERE op NOT IN ('', 'mark') AND minute >= {minute_from:UInt32} GROUP BY minute ORDER BY minute" + _LIMITS
+)
+TOTALS: Final = (
+    "SELECT countIf(op NOT IN ('', 'mark')) AS accesses, uniqExactIf(agent, agent != '') AS agents,"
+    " countIf(op = '') AS foreign_spans, countIf(op = 'mark') AS marks, countIf(partial) AS partial,"
+    " max(start_ns) AS last_ns FROM accesses" + _LIMITS
+)
+DELIVERIES: Final = (
+    "SELECT id, transition, endpoint, attempt, toString(phase) AS phase, at_ns, status, final, ok, elapsed_ms, answer"
+    " FROM deliveries WHERE ({after_ns:UInt64} = 0 OR (at_ns, id) < ({after_ns:UInt64}, {after_id:String}))"
+    " ORDER BY at_ns DESC, id DESC LIMIT {limit:UInt32}" + _LIMITS
+)
+CURSORS: Final = (
+    "SELECT * FROM (SELECT analyzer, at_ns, body FROM cursors ORDER BY at_ns DESC LIMIT 1 BY analyzer) LIMIT 100"
+)
+CURRENT_FILTERED: Final = _CURRENT + _FILTER + _LIMITS

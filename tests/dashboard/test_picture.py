@@ -1,0 +1,154 @@
+"""What is drawn of a finding: slice, race, words, graph, versions. No store: its answers are given."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import sample
+
+from noclobber_dashboard.diagram import diagram_data
+from noclobber_dashboard.graph import quoted, witness_dot
+from noclobber_dashboard.queries import Queries
+from noclobber_dashboard.records import AccessRecord, FindingBody
+from noclobber_dashboard.slices import CONTEXT_MAX, EVENTS_MAX, Slice, cut_slice, race_of
+from noclobber_dashboard.versions import VersionNames, version_uses
+
+START = 1_700_000_000_000_000_000
+
+
+class Rows:
+    """A store that answers every question with the same rows."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def dicts(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+        """The rows, whatever is asked."""
+        return self._rows
+
+
+def bank(extra: list[dict[str, object]] | None = None, *, whole: bool = False) -> tuple[FindingBody, Slice]:
+    finding, rows = sample.bank(START)
+    body = FindingBody.from_json(finding.to_json())
+    return body, cut_slice(body, Queries(Rows([*rows, *(extra or [])])), whole=whole)
+
+
+def test_the_race_is_the_unordered_edge() -> None:
+    """The pair of an edge of type unordered races, in the order of its starts, with the edge's own words."""
+    body, cut = bank()
+    ops = {event.key: (event.agent, event.op) for event in cut.events}
+    assert cut.race is not None
+    assert [ops[key] for key in cut.race] == [("deposit-agent", "write"), ("withdraw-agent", "write")]
+    assert "no message" in cut.race_why
+    assert race_of(body)[0] == cut.race
+
+
+def test_without_that_edge_roles_name_the_race() -> None:
+    """A finding without the edge still shows who overwrote whom."""
+    finding, _ = sample.bank(START)
+    plain = sample.replace_finding(finding, edges=())
+    race, why = race_of(FindingBody.from_json(plain.to_json()))
+    by_role = {a.role: f"{a.trace_id}:{a.span_id}" for a in finding.accesses}
+    assert race == (by_role["victim"], by_role["overwriter"])
+    assert why
+
+
+def test_edges_say_their_evidence() -> None:
+    """Base edges come from attributes or witness, reads-from from versions; each has a type and words."""
+    _, cut = bank()
+    ops = {event.key: f"{event.agent} {event.op}" for event in cut.events}
+    assert {(ops[e.source], e.type, ops[e.target]) for e in cut.edges} == {
+        ("withdraw-agent read", "base", "withdraw-agent write"),
+        ("deposit-agent read", "base", "deposit-agent write"),
+        ("withdraw-agent write", "reads-from", "auditor read"),
+    }
+    assert all(edge.why for edge in cut.edges)
+
+
+def test_the_stale_read_is_the_base_of_the_later_write() -> None:
+    """Only the read that the overwriting write was computed from is marked stale."""
+    _, cut = bank()
+    stale = [event for event in cut.events if event.key in cut.stale]
+    assert [(event.agent, event.op) for event in stale] == [("withdraw-agent", "read")]
+
+
+def test_a_slice_is_bounded() -> None:
+    """Of hundreds of accesses nearby few are drawn, the whole never above the maximum, and the rest is counted."""
+    crowd = sample.crowd(START, events=400)
+    _, near = bank(crowd)
+    _, whole = bank(crowd, whole=True)
+    assert (len(near.events), near.omitted) == (CONTEXT_MAX, 407 - CONTEXT_MAX)
+    assert (len(whole.events), whole.omitted) == (EVENTS_MAX, 407 - EVENTS_MAX)
+    assert set(near.race or ()) <= {event.key for event in near.events}
+
+
+def test_accesses_that_are_gone_are_drawn_from_the_finding() -> None:
+    """A finding whose spans have expired still has its picture."""
+    finding, _ = sample.bank(START)
+    cut = cut_slice(FindingBody.from_json(finding.to_json()), Queries(Rows([])))
+    assert len(cut.events) == len(finding.accesses)
+    assert cut.race is not None
+
+
+def test_the_diagram_is_json_with_words() -> None:
+    """Boxes carry op and version letter, the racing two are marked, and everything can be sent as JSON."""
+    _, cut = bank()
+    data = json.loads(json.dumps(diagram_data(cut, "lost_update", sample.ACCOUNT)))
+    labels = [(event["label"], event["race"], event["stale"]) for event in data["events"]]
+    assert labels == [
+        ("read A", False, False), ("model call", False, False), ("read A", False, True), ("model call", False, False),
+        ("write B", True, False), ("write C", True, False), ("read C", False, False),
+    ]  # fmt: skip
+    assert [lane["racing"] for lane in data["lanes"]] == [True, True, False]
+    assert data["race"]["label"] == "unordered conflict"
+
+
+def test_the_causal_past_leaves_out_what_came_after() -> None:
+    """The auditor's later read is no part of what led to the race."""
+    _, cut = bank()
+    data = diagram_data(cut, "lost_update", sample.ACCOUNT)
+    assert [event["past"] for event in data["events"]] == [True] * 6 + [False]
+
+
+def test_versions_tell_who_made_and_who_replaced() -> None:
+    """Three states: what was there, the one overwritten, the one that stands."""
+    _, cut = bank()
+    uses = version_uses(cut.events, sample.ACCOUNT)
+    assert [(use.made_by, use.read_by, use.replaced_by) for use in uses] == [
+        ([], ["deposit-agent", "withdraw-agent"], []),
+        (["deposit-agent"], [], ["withdraw-agent"]),
+        (["withdraw-agent"], ["auditor"], []),
+    ]
+
+
+def test_numbers_are_shown_as_numbers() -> None:
+    """A counter's version keeps its number; a print of digits only is still a print."""
+
+    def made(resource: str, kind: str) -> AccessRecord:
+        return AccessRecord(
+            trace_id="t", span_id=resource, start_ns=1, end_ns=2, op="read", resource=resource, agent="a", strand="s",
+            version_kind=kind, version_read="7",
+        )  # fmt: skip
+
+    names = VersionNames([made("row", "counter"), made("key", "fingerprint")])
+    assert (names.name("row", "7"), names.name("key", "7"), names.name("key", "absent")) == ("v7", "A", "nothing")
+
+
+def test_the_graph_quotes_every_name() -> None:
+    """No name ends its label, begins an attribute or becomes an entity."""
+    assert quoted('a"];x [URL="javascript:1') == '"a\\"];x [URL=\\"javascript:1"'
+    assert quoted("b\\N\n&lt;\x00") == '"b\\\\N\\n&amp;lt; "'
+    body, cut = bank()
+    dot = witness_dot(body, VersionNames(cut.events))
+    assert dot.count("dir=both") == 1
+    assert "deposit-agent" in dot
+
+
+def test_a_body_from_another_version_is_read_as_far_as_it_goes() -> None:
+    """Unknown fields, missing fields, single values for lists and broken JSON never end in an error."""
+    strange = (
+        '{"advice": "do it", "missing": "x", "affected": [1], "accesses": [{"op": "read", "new": 1}, 7], "edges": [{}]}'
+    )
+    body = FindingBody.from_json(strange)
+    assert (body.advice, body.missing, len(body.accesses)) == ((("do it", ""),), ("x",), 1)
+    assert FindingBody.from_json("[").accesses == ()
