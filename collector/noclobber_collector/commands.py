@@ -1,0 +1,96 @@
+"""`noclobber collector`: receiver and loader over a ClickHouse server."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from noclobber.cli import Command, CommandError
+
+__all__ = ["COLLECTOR", "add_receiver_options", "check_bind", "data_folder"]
+
+LOOPBACK = ("127.", "localhost", "::1")
+
+
+def data_folder(chosen: Path | None) -> Path:
+    """Where data lies: as chosen, else `NOCLOBBER_DATA`, else in the user's own folder for data."""
+    if chosen is not None:
+        return chosen.absolute()
+    if os.environ.get("NOCLOBBER_DATA"):
+        return Path(os.environ["NOCLOBBER_DATA"]).absolute()
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "noclobber"
+
+
+def add_receiver_options(parser: argparse.ArgumentParser) -> None:
+    """Options that every command with a receiver has."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help="spool, embedded store and key (default: the user's)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--otlp-grpc-port", type=int, default=4317, metavar="PORT")
+    parser.add_argument("--otlp-http-port", type=int, default=4318, metavar="PORT")
+    parser.add_argument("--token", default=os.environ.get("NOCLOBBER_TOKEN"), help="bearer token (or NOCLOBBER_TOKEN)")
+    parser.add_argument(
+        "--insecure-bind", action="store_true", help="listen beyond this machine without a token, on your own risk"
+    )
+
+
+def check_bind(host: str, token: str | None, *, forced: bool) -> None:
+    """Refuse to listen beyond this machine without a token.
+
+    Raises:
+        CommandError: says what to do.
+    """
+    if not host.startswith(LOOPBACK) and not token and not forced:
+        raise CommandError(
+            f"listening on {host} lets anybody who reaches it write here: set --token (NOCLOBBER_TOKEN), "
+            "or say --insecure-bind if something else protects it"
+        )
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `noclobber collector`."""
+    parser.add_argument("--store", required=True, metavar="URL", help="http(s)://user:password@host:8123")
+    parser.add_argument("--name", default="local", help="name of this collector, where several share one store")
+    add_receiver_options(parser)
+
+
+def run(words: argparse.Namespace) -> int:
+    """Receive and load until SIGTERM."""
+    from noclobber_collector.errors import StoreError
+    from noclobber_collector.loader import Loader
+    from noclobber_collector.store import open_store
+
+    check_bind(words.host, words.token, forced=words.insecure_bind)
+    if words.store.startswith("chdb:"):
+        raise CommandError("the embedded store belongs to `noclobber up`; a collector alone needs a server's URL")
+    spool = data_folder(words.data) / "spool"
+    try:
+        store = open_store(words.store)
+    except StoreError as error:
+        raise CommandError(f"{error}. The collector needs its store once at the start.", exit_code=1) from error
+    receiver = subprocess.Popen(
+        [sys.executable, "-m", "noclobber_collector.receiver", "--spool", str(spool), "--host", words.host,
+         "--otlp-grpc-port", str(words.otlp_grpc_port), "--otlp-http-port", str(words.otlp_http_port),
+         "--collector", words.name],
+        env={**os.environ, **({"NOCLOBBER_TOKEN": words.token} if words.token else {})},
+    )  # fmt: skip
+    loader = Loader(store, spool, words.name)
+    loader.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: receiver.terminate())
+    print(f"collecting on {words.host}:{words.otlp_grpc_port} (gRPC) and :{words.otlp_http_port} (HTTP)", flush=True)
+    code = receiver.wait()
+    loader.stop(25.0)
+    store.close()
+    return code
+
+
+COLLECTOR = Command(
+    name="collector",
+    summary="the collector alone, over a ClickHouse server",
+    configure=configure,
+    run=run,
+    epilog="example:\n  noclobber collector --store http://default:secret@clickhouse:8123 --host 0.0.0.0 --token ...",
+)

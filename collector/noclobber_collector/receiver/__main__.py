@@ -1,0 +1,41 @@
+"""The receiver as a process: `python -m noclobber_collector.receiver`, started by a supervisor."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from noclobber_collector.receiver.process import ReceiverSettings, run_receiver
+
+
+def main() -> int:
+    """Receive until SIGTERM; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="noclobber-receiver", description=__doc__)
+    parser.add_argument("--spool", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--otlp-grpc-port", type=int, default=4317)
+    parser.add_argument("--otlp-http-port", type=int, default=4318)
+    parser.add_argument("--http-fd", type=int, help="listening socket, bound by the supervisor")
+    parser.add_argument("--collector", default="local")
+    parser.add_argument("--spool-bytes-max", type=int, default=1 << 30)
+    parser.add_argument("--life-fd", type=int, help="the process ends when this pipe closes")
+    words = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    return run_receiver(
+        ReceiverSettings(
+            spool=words.spool,
+            host=words.host,
+            grpc_port=words.otlp_grpc_port,
+            http_port=words.otlp_http_port,
+            http_fd=words.http_fd,
+            collector=words.collector,
+            token=os.environ.get("NOCLOBBER_TOKEN") or None,
+            spool_bytes_max=words.spool_bytes_max,
+            life_fd=words.life_fd,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
