@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from noclobber.contract import CONTRACT_VERSION, FRONTIER_END
 from noclobber_analyzer.access import Access, Mark, Process
 
-__all__ = ["Absence", "Coverage", "Gap", "measure"]
+__all__ = ["Absence", "Coverage", "Gap", "drops", "holes", "measure", "tail"]
 
 _EVER: Final = FRONTIER_END
 
@@ -143,12 +143,12 @@ def measure(
     received: dict[str, int] = defaultdict(int)
     for name, accesses in strands.items():
         received[accesses[0].process.id] += len(accesses)
-        coverage.gaps += _holes(name, accesses, whole=whole)
+        coverage.gaps += holes(name, accesses, whole=whole)
     coverage.gaps += _orphans(strands)
     for process_id, own in by_process.items():
-        coverage.gaps += _drops(processes[process_id], own)
+        coverage.gaps += drops(processes[process_id], own)
         if whole:
-            coverage.gaps += _tail(processes[process_id], own, received[process_id], coverage.gaps)
+            coverage.gaps += tail(processes[process_id], own, received[process_id], coverage.gaps)
     for gap in coverage.gaps:
         coverage._gaps_of[gap.process].append(gap)
     coverage.lost_spans = _lost(coverage._gaps_of)
@@ -158,7 +158,8 @@ def measure(
     return coverage
 
 
-def _holes(strand: str, accesses: Sequence[Access], *, whole: bool) -> list[Gap]:
+def holes(strand: str, accesses: Sequence[Access], *, whole: bool) -> list[Gap]:
+    """Numbers of a strand that are missing between its accesses, and before the first where the record is whole."""
     gaps = []
     before_seq, before_ns = (0, 0) if whole else (accesses[0].seq - 1, 0)
     for access in accesses:
@@ -180,7 +181,8 @@ def _orphans(strands: Mapping[str, Sequence[Access]]) -> list[Gap]:
     ]
 
 
-def _drops(process: Process, marks: Sequence[Mark]) -> list[Gap]:
+def drops(process: Process, marks: Sequence[Mark]) -> list[Gap]:
+    """What a process says that it had to drop, each since the mark before."""
     gaps, before, before_ns = [], 0, 0
     for mark in sorted(marks, key=lambda m: (m.time_ns, m.dropped)):
         if mark.dropped > before:
@@ -191,7 +193,7 @@ def _drops(process: Process, marks: Sequence[Mark]) -> list[Gap]:
     return gaps
 
 
-def _tail(process: Process, marks: Sequence[Mark], received: int, known: Sequence[Gap]) -> list[Gap]:
+def tail(process: Process, marks: Sequence[Mark], received: int, known: Sequence[Gap]) -> list[Gap]:
     """Accesses that the process counted and that no hole shows: lost at the end of a strand."""
     sent = max((mark.accesses or 0) for mark in marks)
     count = sent - received - sum(gap.lost for gap in known if gap.process == process.id and gap.strand is not None)

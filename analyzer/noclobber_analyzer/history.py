@@ -20,7 +20,7 @@ from noclobber_analyzer.coverage import Coverage, measure
 from noclobber_analyzer.decode import Unreadable, decode_process, decode_span
 from noclobber_analyzer.spans import SpanGroup, SpanRecord
 
-__all__ = ["Access", "ContextSpan", "History", "HistoryBuilder", "Mark", "Process"]
+__all__ = ["Access", "ContextSpan", "History", "HistoryBuilder", "Mark", "Process", "that_counts"]
 
 SCOPE_PREFIX: Final = "noclobber."
 CONTEXT_SPANS_MAX: Final = 200_000
@@ -142,7 +142,7 @@ class HistoryBuilder:
         if item.process is not process and item.process == process:
             item.process = process
         known = self._accesses.get(name)
-        self._accesses[name] = item if known is None else _that_counts(known, item)
+        self._accesses[name] = item if known is None else that_counts(known, item)
 
     def finish(
         self,
@@ -194,7 +194,7 @@ class HistoryBuilder:
             )
 
 
-def _that_counts(one: Access, other: Access) -> Access:
+def that_counts(one: Access, other: Access) -> Access:
     """Which of two spans of one name counts: closed beats open, greater end, greater canonical form."""
     if one == other:
         return one

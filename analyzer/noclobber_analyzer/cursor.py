@@ -1,0 +1,162 @@
+"""What has arrived since: rows of the store in the order in which they arrived, never by their own times.
+
+Spans come late and out of order, so the cursor counts segments: of each collector the last one read. A segment
+becomes visible whole, and is noted in the table `ingest` once its rows were counted; only noted ones are read. One
+that was lost and loaded again keeps its number, so what was noted in the last minutes is looked at whatever its
+number is, and read unless it was. The cursor is data: written to the checkpoint, it makes a new process go on where
+the old one was.
+
+Source: storage.md 8.2, analysis.md 9.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from noclobber_analyzer.clock import SECOND_NS
+from noclobber_analyzer.tables import Store as TableStore
+
+__all__ = ["BATCH_ROWS_MAX", "Batch", "Cursor", "Feed", "SegmentId", "Store", "opened_ns"]
+
+BATCH_ROWS_MAX = 25_000
+"""Rows taken in one pull (one segment at least): bounds the memory of a pass."""
+OVERLAP_NS = 120 * SECOND_NS
+SEGMENTS_MAX = 5_000
+"""Segments looked at in one pull."""
+
+SegmentId = tuple[str, int]
+"""Collector and number; the number is the milliseconds of its opening, 16 bits to the left, plus a counter."""
+
+
+class Store(TableStore, Protocol):
+    """A store that also gives rows as dictionaries."""
+
+    def dicts(self, sql: str, parameters: dict[str, object] = ...) -> list[dict[str, Any]]:
+        """The result's rows by column name."""
+        ...
+
+
+class Cursor(msgspec.Struct):
+    """How far an analyzer has read.
+
+    Attributes:
+        last: by collector, the greatest segment read.
+        noted_ns: the latest time at which a segment that was read had been noted.
+        recent: segments noted in the last minutes, as (collector, segment, attempt, noted at).
+    """
+
+    last: dict[str, int] = {}
+    noted_ns: int = 0
+    recent: list[tuple[str, int, int, int]] = []
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Some segments and their rows.
+
+    Attributes:
+        segments: in cursor order. rows: theirs, in the same order, by column name.
+        noted_ns: by segment, when it was noted.
+        more: whether there is more to read at once.
+    """
+
+    segments: list[SegmentId]
+    rows: list[dict[str, Any]]
+    noted_ns: dict[SegmentId, int]
+    more: bool
+
+
+def opened_ns(segment: int) -> int:
+    """When the receiver opened a segment, in ns."""
+    return (segment >> 16) * 1_000_000
+
+
+class Feed:
+    """Reads what arrives.
+
+    Args:
+        store: holds `ingest` and `accesses`.
+        cursor: where to go on; changed by `pull`.
+        batch_rows_max: rows in one pull.
+    """
+
+    def __init__(self, store: Store, cursor: Cursor, batch_rows_max: int = BATCH_ROWS_MAX) -> None:
+        self.cursor = cursor
+        self._store = store
+        self._batch_rows_max = batch_rows_max
+
+    def pull(self) -> Batch | None:
+        """The next segments; None: nothing has arrived."""
+        fresh = self._fresh()
+        if not fresh:
+            return None
+        taken: list[tuple[str, int, int, int, int]] = []
+        rows = 0
+        for note in fresh:
+            rows += note[4]
+            if taken and rows > self._batch_rows_max:
+                break
+            taken.append(note)
+        segments = [(note[0], note[1]) for note in taken]
+        batch = Batch(
+            segments,
+            list(read_segments(self._store, segments)),
+            {(note[0], note[1]): note[3] for note in taken},
+            len(taken) < len(fresh),
+        )
+        self._advance([note[:4] for note in taken])
+        return batch
+
+    def _fresh(self) -> list[tuple[str, int, int, int, int]]:
+        """Notes of segments not read yet: collector, segment, attempt, noted at, rows."""
+        last = self.cursor.last or {"": 0}
+        sql = (
+            "SELECT collector, segment, max(attempt), max(loaded_ns), argMax(stored, attempt) FROM ingest "
+            "WHERE segment > transform(collector, {names:Array(String)}, {last:Array(UInt64)}, toUInt64(0)) "
+            "OR loaded_ns >= {since:UInt64} GROUP BY collector, segment ORDER BY segment, collector "
+            "LIMIT {most:UInt32}"
+        )
+        notes = self._store.rows(
+            sql,
+            {
+                "names": list(last),
+                "last": list(last.values()),
+                "since": max(0, self.cursor.noted_ns - OVERLAP_NS),
+                "most": SEGMENTS_MAX + len(self.cursor.recent),
+            },
+        )
+        known = {(name, segment, attempt) for name, segment, attempt, _ in self.cursor.recent}
+        found = [(str(n[0]), int(n[1]), int(n[2]), int(n[3]), int(n[4])) for n in notes]
+        return [note for note in found if note[:3] not in known]
+
+    def _advance(self, taken: Sequence[tuple[str, int, int, int]]) -> None:
+        cursor = self.cursor
+        for name, segment, _, noted_ns in taken:
+            cursor.last[name] = max(segment, cursor.last.get(name, 0))
+            cursor.noted_ns = max(noted_ns, cursor.noted_ns)
+        horizon_ns = cursor.noted_ns - OVERLAP_NS
+        cursor.recent = [note for note in (*cursor.recent, *taken) if note[3] >= horizon_ns]
+
+
+def read_segments(store: Store, segments: Sequence[SegmentId]) -> Iterator[dict[str, Any]]:
+    """The rows of some segments, in their order; rows of other instrumentations are left out."""
+    sql = (
+        "SELECT * FROM accesses WHERE collector = {name:String} AND segment IN {segments:Array(UInt64)} "
+        "AND op != '' ORDER BY segment, row"
+    )
+    for name in dict.fromkeys(name for name, _ in segments):
+        numbers = [segment for of, segment in segments if of == name]
+        yield from store.dicts(sql, {"name": name, "segments": numbers})
+
+
+def segments_between(store: Store, since_ns: int, until: Cursor) -> list[SegmentId]:
+    """Segments that a cursor has read and that were opened at a time or later, in order."""
+    sql = (
+        "SELECT DISTINCT collector, segment FROM ingest WHERE segment >= {least:UInt64} "
+        "AND segment <= transform(collector, {names:Array(String)}, {last:Array(UInt64)}, toUInt64(0)) "
+        "ORDER BY segment, collector"
+    )
+    least = max(0, since_ns // 1_000_000) << 16
+    last = until.last or {"": 0}
+    rows = store.rows(sql, {"least": least, "names": list(last), "last": list(last.values())})
+    return [(str(name), int(segment)) for name, segment in rows]

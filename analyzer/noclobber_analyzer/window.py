@@ -1,0 +1,294 @@
+"""The accesses that live analysis keeps, and which of them one verdict needs.
+
+The kept history ends an hour before the newest segment, or where the greatest number of accesses is reached; what
+falls out is counted. Within it an access stands once (a span that comes again is compared by content, as in files),
+by strand, resource, unit and transaction. A `view` is the history around some resources: their accesses, the other
+accesses of the units and transactions that touch them, the accesses to what those touch, and every synchronising
+access, since happens-before may run through any strand. While little is kept the view is everything.
+
+Holes in the numbers of a strand are found as accesses come, so that no pass looks at all of them again.
+
+Source: analysis.md 4, 6 and 9. Nothing is judged here.
+"""
+
+from bisect import bisect_left, insort
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from noclobber.contract import Op
+from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.coverage import Gap, drops, holes, tail
+from noclobber_analyzer.history import that_counts
+
+__all__ = ["Name", "StrandLine", "View", "Window"]
+
+Name = tuple[str, str]
+
+SYNC = frozenset({Op.SPAWN, Op.JOIN, Op.LOCK, Op.UNLOCK, Op.SEND, Op.RECEIVE})
+ENDS = frozenset({Op.BEGIN, Op.COMMIT, Op.ABORT})
+WHOLE_MAX = 4_000
+"""Kept accesses up to which a view is simply everything."""
+MARKS_MAX = 64
+"""Marks of a process kept for what they say of drops."""
+_by_seq = attrgetter("seq", "span_id")
+
+
+@dataclass(slots=True)
+class StrandLine:
+    """One strand: its kept accesses by `seq`, the holes between them, and whether its beginning fell out."""
+
+    accesses: list[Access] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    cut: bool = False
+
+    def add(self, access: Access) -> bool:
+        """Take an access; returns whether the holes changed."""
+        if not self.accesses or self.accesses[-1].seq < access.seq:
+            last = self.accesses[-1:]
+            self.accesses.append(access)
+            fresh = holes(access.strand, [*last, access], whole=False) if last else self._before(access)
+            self.gaps += fresh
+            return bool(fresh)
+        insort(self.accesses, access, key=_by_seq)
+        return self.measure()
+
+    def drop(self, access: Access) -> None:
+        """Let an access go."""
+        at = bisect_left(self.accesses, _by_seq(access), key=_by_seq)
+        if at < len(self.accesses) and self.accesses[at] is access:
+            del self.accesses[at]
+
+    def measure(self) -> bool:
+        """Find the holes anew; returns whether they changed."""
+        before = self.gaps
+        self.gaps = holes(self.accesses[0].strand, self.accesses, whole=not self.cut) if self.accesses else []
+        return before != self.gaps
+
+    def _before(self, first: Access) -> list[Gap]:
+        return holes(first.strand, [first], whole=not self.cut)
+
+
+@dataclass(slots=True)
+class ProcessLine:
+    """What is known of one process: its strands, how many accesses it sent, and what its marks say of losses."""
+
+    process: Process
+    strands: set[str] = field(default_factory=set)
+    received: int = 0
+    marks: list[Mark] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A part of the window that is complete for some resources.
+
+    Attributes:
+        accesses: each once. resources: those whose verdicts the view carries; None: all.
+    """
+
+    accesses: list[Access]
+    resources: frozenset[str] | None
+
+
+class Window:
+    """The kept history.
+
+    Args:
+        accesses_max: most accesses kept.
+        whole_max: kept accesses up to which a view is everything.
+    """
+
+    def __init__(self, accesses_max: int = 1_000_000, whole_max: int = WHOLE_MAX) -> None:
+        self.strands: dict[str, StrandLine] = {}
+        self.processes: dict[str, ProcessLine] = {}
+        self.evicted = 0
+        self._accesses_max = accesses_max
+        self._whole_max = whole_max
+        self._kept: dict[Name, Access] = {}
+        self._loaded_ns: dict[Name, int] = {}
+        self._order: deque[tuple[int, Name]] = deque()
+        self._resources: dict[str, dict[Name, Access]] = defaultdict(dict)
+        self._units: dict[str, dict[Name, Access]] = defaultdict(dict)
+        self._sync: dict[Name, Access] = {}
+        self._containers: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def add(self, access: Access, opened_ns: int, loaded_ns: int) -> tuple[set[str], bool]:
+        """Take an access.
+
+        Args:
+            access: as decoded.
+            opened_ns: when its segment was opened: it falls out by this time.
+            loaded_ns: when its segment was noted.
+
+        Returns:
+            The resources whose verdicts it may change, empty if it changes nothing, and whether it changed the holes
+            of its process.
+        """
+        known = self._kept.get(access.name)
+        if known is not None:
+            if that_counts(known, access) is known:
+                return set(), False
+            self._remove(known)
+        else:
+            self._order.append((opened_ns, access.name))
+            self._loaded_ns[access.name] = loaded_ns
+        line = self.processes.setdefault(access.process.id, ProcessLine(access.process))
+        line.received += known is None
+        line.strands.add(access.strand)
+        access.process = line.process if access.process == line.process else access.process
+        self._kept[access.name] = access
+        for resource in touched(access):
+            self._resources[resource][access.name] = access
+            if resource.endswith("/"):
+                self._containers.add(resource)
+        for unit in _units(access):
+            self._units[unit][access.name] = access
+        if access.op in SYNC or access.strand_parent:
+            self._sync[access.name] = access
+        changed = self.strands.setdefault(access.strand, StrandLine()).add(access)
+        return self._concerned(access), changed
+
+    def mark(self, mark: Mark) -> bool:
+        """Take a mark that counts; returns whether the losses that it tells of changed."""
+        line = self.processes.setdefault(mark.process.id, ProcessLine(mark.process))
+        before = self.losses(mark.process.id)
+        line.marks = [*line.marks, mark][-MARKS_MAX:]
+        return before != self.losses(mark.process.id)
+
+    def losses(self, process: str) -> list[Gap]:
+        """What a process lost: holes of its strands, what it had to drop, what is missing at the end."""
+        line = self.processes.get(process)
+        if line is None:
+            return []
+        lines = [self.strands[name] for name in line.strands if name in self.strands]
+        found = [gap for strand in lines for gap in strand.gaps] + drops(line.process, line.marks)
+        if line.marks and not any(strand.cut for strand in lines):
+            found += tail(line.process, line.marks, line.received, found)
+        return found
+
+    def orphans(self) -> Iterator[Access]:
+        """First accesses of strands whose parent made accesses of which none is kept."""
+        for access in self._sync.values():
+            if access.strand_parent and access.strand_parent_seq and access.strand_parent not in self.strands:
+                yield access
+
+    def loaded_ns(self, name: Name) -> int:
+        """When the segment of an access was noted; 0 if it is not kept."""
+        return self._loaded_ns.get(name, 0)
+
+    def holds(self, names: Iterable[Name]) -> bool:
+        """Whether all these accesses are kept."""
+        return all(name in self._kept for name in names)
+
+    def touching(self, resource: str) -> dict[str, set[str]]:
+        """By process, its strands that touched a resource or a container above it."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for name in (resource, *self._above(resource)):
+            for access in self._resources.get(name, {}).values():
+                found[access.process.id].add(access.strand)
+        return found
+
+    def view(self, resources: Iterable[str]) -> View:
+        """The history that the verdicts on some resources need."""
+        if len(self._kept) <= self._whole_max:
+            return View(list(self._kept.values()), None)
+        asked = frozenset(resources)
+        found = dict(self._sync)
+        near = self._of_resources(asked)
+        for access in list(near.values()):
+            for unit in _units(access):
+                near.update(self._units[unit])
+        found.update(near)
+        beside = self._of_resources({name for access in near.values() for name in touched(access)} - asked)
+        found.update(beside)
+        for access in beside.values():
+            if access.txn_id:
+                found.update(self._units[access.txn_id])
+        return View(list(found.values()), asked)
+
+    def _of_resources(self, names: Iterable[str]) -> dict[Name, Access]:
+        found: dict[Name, Access] = {}
+        for name in names:
+            for related in (name, *self._above(name), *self._below(name)):
+                found.update(self._resources.get(related, {}))
+        return found
+
+    def _above(self, resource: str) -> list[str]:
+        return [name for name in self._containers if name != resource and resource.startswith(name)]
+
+    def _below(self, resource: str) -> list[str]:
+        if not resource.endswith("/"):
+            return []
+        return [name for name in self._resources if name != resource and name.startswith(resource)]
+
+    def _concerned(self, access: Access) -> set[str]:
+        names = set(touched(access))
+        if access.op in ENDS:
+            names |= {name for of in self._units[access.txn_id or ""].values() for name in touched(of)}
+        for name in list(names):
+            names.update(self._above(name), self._below(name))
+        return names
+
+    def evict(self, opened_before_ns: int) -> set[str]:
+        """Let go of what is too old or too much; returns the resources that lost something."""
+        gone: set[str] = set()
+        cut: set[str] = set()
+        while self._order and (self._order[0][0] < opened_before_ns or len(self._kept) > self._accesses_max):
+            _, name = self._order.popleft()
+            access = self._kept[name]
+            self._remove(access)
+            self._loaded_ns.pop(name, None)
+            self.evicted += 1
+            gone.update(touched(access))
+            cut.add(access.strand)
+        for strand in cut:
+            line = self.strands.get(strand)
+            if line is not None:
+                line.cut = True
+                line.measure()
+        return gone
+
+    def _remove(self, access: Access) -> None:
+        name = access.name
+        del self._kept[name]
+        self._sync.pop(name, None)
+        for resource in touched(access):
+            _discard(self._resources, resource, name)
+        for unit in _units(access):
+            _discard(self._units, unit, name)
+        self.strands[access.strand].drop(access)
+
+    def forget_ended(self, ended: Iterable[str]) -> set[str]:
+        """Drop strands and ended processes of which nothing is kept; returns these processes."""
+        for name in [name for name, line in self.strands.items() if not line.accesses]:
+            del self.strands[name]
+        gone = set()
+        for process in ended:
+            line = self.processes.get(process)
+            if line is not None and not any(name in self.strands for name in line.strands):
+                del self.processes[process]
+                gone.add(process)
+        return gone
+
+
+def touched(access: Access) -> tuple[str, ...]:
+    """Resources whose verdicts an access belongs to."""
+    members = access.scan.resources if access.scan is not None else ()
+    return (access.resource, *members)
+
+
+def _units(access: Access) -> tuple[str, ...]:
+    return (access.unit, access.txn_id) if access.txn_id and access.txn_id != access.unit else (access.unit,)
+
+
+def _discard(index: dict[str, dict[Name, Access]], key: str, name: Name) -> None:
+    entries = index.get(key)
+    if entries is not None:
+        entries.pop(name, None)
+        if not entries:
+            del index[key]
