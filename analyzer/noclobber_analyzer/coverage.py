@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from noclobber.contract import CONTRACT_VERSION, FRONTIER_END
 from noclobber_analyzer.access import Access, Mark, Process
 
-__all__ = ["Absence", "Coverage", "Gap", "drops", "holes", "measure", "tail"]
+__all__ = ["Absence", "Coverage", "Gap", "concerns", "drops", "holes", "in_clock_of", "measure", "tail", "who"]
 
 _EVER: Final = FRONTIER_END
 
@@ -88,8 +88,8 @@ class Coverage:
         waiting: list[str] = []
         for process_id, strands in sorted(self._touching.get(resource, {}).items()):
             process = self._processes[process_id]
-            after, before = _in_clock_of(process, start, start.start_ns), _in_clock_of(process, end, end.end_ns)
-            missing += [gap.text for gap in self._gaps_of.get(process_id, ()) if _concerns(gap, strands, after, before)]
+            after, before = in_clock_of(process, start, start.start_ns), in_clock_of(process, end, end.end_ns)
+            missing += [gap.text for gap in self._gaps_of.get(process_id, ()) if concerns(gap, strands, after, before)]
             self._frontier(process, before, missing, waiting)
         return Absence(tuple(dict.fromkeys(missing)), tuple(waiting))
 
@@ -102,7 +102,7 @@ class Coverage:
         if until_ns is not None and frontier > until_ns:
             return
         if self.ended or process.id in self.silent:
-            missing.append(f"the rest of {_who(process)}: its record ends before this write")
+            missing.append(f"the rest of {who(process)}: its record ends before this write")
         else:
             waiting.append(process.id)
 
@@ -186,7 +186,7 @@ def drops(process: Process, marks: Sequence[Mark]) -> list[Gap]:
     gaps, before, before_ns = [], 0, 0
     for mark in sorted(marks, key=lambda m: (m.time_ns, m.dropped)):
         if mark.dropped > before:
-            text = f"{mark.dropped - before} accesses that {_who(process)} had to drop"
+            text = f"{mark.dropped - before} accesses that {who(process)} had to drop"
             gaps.append(Gap(process.id, None, before_ns, mark.time_ns, text, mark.dropped - before))
             before = mark.dropped
         before_ns = mark.time_ns
@@ -200,7 +200,7 @@ def tail(process: Process, marks: Sequence[Mark], received: int, known: Sequence
     if count <= 0:
         return []
     last = max(mark.time_ns for mark in marks)
-    return [Gap(process.id, None, 0, last, f"{count} of the {sent} accesses that {_who(process)} sent", count)]
+    return [Gap(process.id, None, 0, last, f"{count} of the {sent} accesses that {who(process)} sent", count)]
 
 
 def _lost(gaps_of: Mapping[str, Sequence[Gap]]) -> int:
@@ -225,7 +225,7 @@ def _sentences(
         said.append(f"{unreadable} spans of noclobber's lack what every access must have, and were left out")
     unmarked = [process for name, process in processes.items() if name not in marks]
     if unmarked and coverage.ended:
-        names = ", ".join(_who(process) for process in sorted(unmarked, key=lambda p: p.id)[:3])
+        names = ", ".join(who(process) for process in sorted(unmarked, key=lambda p: p.id)[:3])
         rest = f" and {len(unmarked) - 3} more" if len(unmarked) > 3 else ""
         said.append(
             f"no frontier stands behind {names}{rest}: the end of the input was taken for the end of the record"
@@ -235,13 +235,14 @@ def _sentences(
     return said
 
 
-def _concerns(gap: Gap, strands: set[str], after_ns: int | None, before_ns: int | None) -> bool:
+def concerns(gap: Gap, strands: set[str], after_ns: int | None, before_ns: int | None) -> bool:
+    """Whether a gap may hide an access of one of these strands between two times; None: at no known time."""
     if gap.strand is not None and gap.strand not in strands:
         return False
     return (after_ns is None or gap.before_ns >= after_ns) and (before_ns is None or gap.after_ns <= before_ns)
 
 
-def _in_clock_of(process: Process, access: Access, time_ns: int) -> int | None:
+def in_clock_of(process: Process, access: Access, time_ns: int) -> int | None:
     """A time of an access, on the clock of a process; None if the two clocks do not compare."""
     if access.process.id == process.id:
         return time_ns
@@ -252,6 +253,7 @@ def _in_clock_of(process: Process, access: Access, time_ns: int) -> int | None:
     return None
 
 
-def _who(process: Process) -> str:
+def who(process: Process) -> str:
+    """A process as people know it."""
     name = process.service or "a process"
     return f"{name} (pid {process.pid})" if process.pid is not None else f"{name} ({process.id[:8]})"

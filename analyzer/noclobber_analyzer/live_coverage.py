@@ -1,0 +1,81 @@
+"""How complete the record is *now*: coverage of a window that still grows.
+
+As in files a lack weakens a verdict; what may still come makes it wait. A hole behind which its process's frontier
+has not moved yet may fill, so it is waited for; once the frontier is past it, it is a loss. A process that touched
+the resource is waited for until its frontier is past the verdict's interval, or, where its clock does not compare
+with the accesses judged, until three of its marks prove it (`frontiers`). A silent process is not waited for: what it
+may have done is missing.
+
+Source: analysis.md 4.
+"""
+
+from collections.abc import Mapping
+
+from noclobber.contract import FRONTIER_END
+from noclobber_analyzer.access import Access, Process
+from noclobber_analyzer.coverage import Absence, Coverage, Gap, concerns, in_clock_of, who
+from noclobber_analyzer.frontiers import Frontiers
+from noclobber_analyzer.window import Window
+
+__all__ = ["LiveCoverage"]
+
+
+class LiveCoverage(Coverage):
+    """Coverage of a window.
+
+    Args:
+        window: what is kept.
+        frontiers: how far each process is complete.
+        now_ns: wall time.
+    """
+
+    def __init__(self, window: Window, frontiers: Frontiers, now_ns: int) -> None:
+        super().__init__()
+        self.ended = False
+        self.frontiers = frontiers.frontiers()
+        self.silent = frontiers.silent(now_ns)
+        self._window = window
+        self._arrivals: Mapping[str, int] = frontiers.arrivals()
+        self._losses: dict[str, list[Gap]] = {}
+
+    def absence(self, resource: str, start: Access, end: Access) -> Absence:
+        """Whether everything that was done to a resource from the call of `start` to the return of `end` is known."""
+        missing: list[str] = []
+        waiting: list[str] = []
+        for process_id, strands in sorted(self._window.touching(resource).items()):
+            process = self._window.processes[process_id].process
+            after, before = in_clock_of(process, start, start.start_ns), in_clock_of(process, end, end.end_ns)
+            for gap in self._gaps(process_id):
+                if concerns(gap, strands, after, before):
+                    self._lack(process, gap, missing, waiting)
+            if not self._is_complete(process_id, before, end):
+                self._rest(process, missing, waiting)
+        return Absence(tuple(dict.fromkeys(missing)), tuple(dict.fromkeys(waiting)))
+
+    def _gaps(self, process: str) -> list[Gap]:
+        if process not in self._losses:
+            self._losses[process] = self._window.losses(process)
+        return self._losses[process]
+
+    def _lack(self, process: Process, gap: Gap, missing: list[str], waiting: list[str]) -> None:
+        frontier = self.frontiers.get(process.id, 0)
+        if process.id in self.silent or frontier == FRONTIER_END or frontier > gap.before_ns:
+            missing.append(gap.text)
+        else:
+            waiting.append(process.id)
+
+    def _is_complete(self, process: str, before_ns: int | None, end: Access) -> bool:
+        frontier = self.frontiers.get(process)
+        if frontier is None:
+            return False
+        if frontier == FRONTIER_END:
+            return True
+        if before_ns is not None:
+            return frontier > before_ns
+        return self._arrivals.get(process, 0) > self._window.loaded_ns(end.name) > 0
+
+    def _rest(self, process: Process, missing: list[str], waiting: list[str]) -> None:
+        if process.id in self.silent:
+            missing.append(f"the rest of {who(process)}: its record ends before this write")
+        else:
+            waiting.append(process.id)
