@@ -1,0 +1,114 @@
+"""Dirty read: a version was read that its transaction took back, or that was not committed yet.
+
+A foreign read that got what an aborted transaction (or a savepoint that was rolled back) had made; or what was still
+uncommitted although it stayed. A version that its own applied transaction replaced is an intermediate read. Numbers
+of writes that were not applied may be used again, so a number alone does not tell: no other write of it may have come
+before the read.
+
+Source: Adya 1999 (G1a), Berenson et al. 1995 (P1); contract 2.3, detection.md 3.3.
+"""
+
+from collections.abc import Iterator
+
+from noclobber.contract import Certainty, Kind, Outcome, VersionKind
+from noclobber_analyzer.access import Access
+from noclobber_analyzer.evidence import Evidence
+from noclobber_analyzer.fate import WRITE_OPS, Fate
+from noclobber_analyzer.order import By
+from noclobber_analyzer.state import NUMBERS, State, is_foreign
+from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
+
+__all__ = ["dirty_read"]
+
+
+def dirty_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
+    """Dirty reads of one resource; each read is at most one."""
+    made = [w for w in state.accesses if w.op in WRITE_OPS and w.txn_id and w.written is not None]
+    if not made:
+        return
+    by_version: dict[str, list[Access]] = {}
+    for write in made:
+        if write.outcome in (Outcome.OK, Outcome.UNKNOWN):
+            by_version.setdefault(write.written or "", []).append(write)
+    for read in state.reads:
+        found = None
+        for write in by_version.get(read.read or "", ()):
+            if is_foreign(write, read) and write.version_kind is read.version_kind and write.part == read.part:
+                found = found or _judged(state, write, read, evidence)
+        if found is not None:
+            yield found
+
+
+def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Candidate | None:
+    if read.weak or write.weak or evidence.order.before(read, write) is not None:
+        return None
+    end = evidence.fates.taken_back_by(write)
+    if end is not None:
+        return _candidate(write, read, end, _aborted(state, write, read, end, evidence), "taken back")
+    commit = evidence.fates.end_of(write)
+    if commit is None or evidence.fates.of(write) is not Fate.APPLIED or not _is_last(state, write):
+        return None
+    proof = evidence.order.before(read, commit)
+    if proof is None or _made_elsewhere(state, write, read):
+        return None
+    grade = Grade() if proof is By.SYNC else Grade().at_most(Certainty.LIKELY, "an edge that orders read and commit")
+    return _candidate(write, read, commit, grade, "not committed yet")
+
+
+def _aborted(state: State, write: Access, read: Access, end: Access, evidence: Evidence) -> Grade:
+    if write.version_kind is VersionKind.CHAIN:
+        grade = Grade()
+    elif evidence.order.before(read, end) is By.SYNC:
+        grade = Grade()
+    else:
+        grade = _by_uniqueness(state, write, read, evidence)
+    if end.outcome is Outcome.UNKNOWN:
+        grade = grade.at_most(Certainty.POSSIBLE, "how the transaction ended")
+    return partial(grade, (write, read))
+
+
+def _by_uniqueness(state: State, write: Access, read: Access, evidence: Evidence) -> Grade:
+    """Whether nobody else can have made what was read: content tells, else that every other write of it came later."""
+    if write.content_written is not None and write.content_written == read.content_read:
+        return Grade().at_most(Certainty.LIKELY, "an edge that orders the read and the abort")
+    others = [w for w in state.makers.get(write.written or "", ()) if w is not write]
+    if write.version_kind in NUMBERS or others:
+        later = all(evidence.took_effect_after(other, read) is not None for other in others)
+        if not later:
+            return Grade(Certainty.POSSIBLE).at_most(
+                Certainty.POSSIBLE, "which of the writes of this version was read: another, applied one made it too"
+            )
+    if write.version_kind is VersionKind.FINGERPRINT and any(w.op in WRITE_OPS and w.written is None for w in state.writes):
+        return Grade(Certainty.POSSIBLE).at_most(Certainty.POSSIBLE, "what a script in between made")
+    return Grade().at_most(Certainty.LIKELY, "an edge that orders the read and the abort")
+
+
+def _made_elsewhere(state: State, write: Access, read: Access) -> bool:
+    """Whether another applied write made the same version: then nobody knows which one was read."""
+    if write.content_written is not None and write.content_written == read.content_read:
+        return False
+    return any(other is not write for other in state.makers.get(write.written or "", ()))
+
+
+def _is_last(state: State, write: Access) -> bool:
+    """Whether it is its transaction's last write here."""
+    return not any(
+        other.txn_id == write.txn_id and (other.seq > write.seq or other.start_ns > write.end_ns)
+        for other in state.writes
+        if other is not write
+    )
+
+
+def _candidate(write: Access, read: Access, end: Access, grade: Grade, how: str) -> Candidate:
+    return Candidate(
+        kind=Kind.DIRTY_READ,
+        resource=read.resource,
+        anchors=(read,),
+        roles=((write, "dirty_write"), (read, "dirty_read"), (end, "end")),
+        links=(
+            Link(write, read, "reads-from", "the read returned just what this had made"),
+            Link(write, end, "program", f"the transaction's end: what it made was {how}"),
+        ),
+        grade=grade,
+        words={"how": how},
+    )
