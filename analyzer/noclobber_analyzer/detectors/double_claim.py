@@ -97,17 +97,9 @@ def _take(own: list[Access], evidence: Evidence) -> Take | None:
         return None
     if first.outcome not in _REFUSED and evidence.fates.of(first) is Fate.UNAPPLIED:
         return None
-    work = tuple(
-        a for a in own
-        if a.seq > first.seq and a.op in WORK_OPS and a.resource != first.resource and evidence.fates.of(a) is not Fate.UNAPPLIED
-    )  # fmt: skip
-    acked = tuple(a for a in own if a.seq > first.seq and (a.op is Op.ACK or _finishes(a, first, evidence)))
-    return Take(first, _selection(first, evidence), tuple(dict.fromkeys((*acked, *work), None)) if work or acked else ())
-
-
-def _finishes(access: Access, take: Access, evidence: Evidence) -> bool:
-    """A later write of the task's own row by the same worker: it says what became of it."""
-    return access.op in WRITE_OPS and access.resource == take.resource and evidence.fates.of(access) is Fate.APPLIED
+    later = (a for a in own if a.seq > first.seq and a.op in WORK_OPS)
+    work = tuple(a for a in later if evidence.fates.of(a) is not Fate.UNAPPLIED)
+    return Take(first, _selection(first, evidence), work)
 
 
 def _selection(take: Access, evidence: Evidence) -> Access | None:

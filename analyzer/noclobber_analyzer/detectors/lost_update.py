@@ -52,15 +52,18 @@ class Replaced:
 
 def lost_update(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Lost updates on one resource; each overwriting write is at most one."""
-    told: set[tuple[str, str]] = set()
+    found: list[tuple[Access, Replaced]] = []
     for write in state.writes:
         if not is_overwrite(write) or write.base is None or evidence.fates.serializable_rejected(write):
             continue
-        found = _replaced(state, write, evidence)
-        if found is None or (found.either and found.victim is not None and found.victim.name in told):
-            continue
-        told.add(write.name)
-        yield _candidate(state, write, found, evidence)
+        replaced = _replaced(state, write, evidence)
+        if replaced is not None:
+            found.append((write, replaced))
+    lost = {r.victim.name for _, r in found if r.victim is not None and r.grade.certainty is not Certainty.POSSIBLE}
+    for write, replaced in found:
+        if replaced.grade.certainty is Certainty.POSSIBLE and write.name in lost:
+            continue  # the pair stands already, the other way round and surer
+        yield _candidate(state, write, replaced, evidence)
 
 
 def is_overwrite(write: Access) -> bool:
