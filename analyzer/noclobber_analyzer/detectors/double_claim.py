@@ -93,8 +93,8 @@ def _take(own: list[Access], evidence: Evidence) -> Take | None:
     """How one strand took up a task: none if it only sent it, or its taking was taken back."""
     own = sorted(own, key=lambda a: a.seq)
     first = next((a for a in own if a.op in TAKE_OPS), None)
-    if first is None or any(a.op is Op.SEND and a.seq < first.seq for a in own):
-        return None
+    if first is None or (first.op is not Op.RECEIVE and any(a.op is Op.SEND and a.seq < first.seq for a in own)):
+        return None  # it made the task
     if first.outcome not in _REFUSED and evidence.fates.of(first) is Fate.UNAPPLIED:
         return None
     later = (a for a in own if a.seq > first.seq and a.op in WORK_OPS)

@@ -17,6 +17,7 @@ from typing import Final
 
 from noclobber.contract import ABSENT, BaseSource, Certainty, Guard, Kind, Op, VersionKind, WriteMode
 from noclobber_analyzer.access import Access, Version
+from noclobber_analyzer.clocks import nominally_before
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.order import Answer, By
@@ -54,8 +55,10 @@ def lost_update(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Lost updates on one resource; each overwriting write is at most one."""
     found: list[tuple[Access, Replaced]] = []
     for write in state.writes:
-        if not is_overwrite(write) or write.base is None or evidence.fates.serializable_rejected(write):
+        if not is_overwrite(write) or evidence.fates.serializable_rejected(write):
             continue
+        if write.base is None and (write.version_kind is not None or state.base_of(write) is None):
+            continue  # blind
         replaced = _replaced(state, write, evidence)
         if replaced is not None:
             found.append((write, replaced))
@@ -93,6 +96,8 @@ def source_grade(write: Access, *, recorded: bool) -> Grade:
 def _replaced(state: State, write: Access, evidence: Evidence) -> Replaced | None:
     if guarded(write):
         return None
+    if write.version_kind is None:
+        return _unversioned(state, write, evidence)
     over = _overwritten(write)
     if over is not None and over == write.base:
         return _older_candidate(state, write, over)
@@ -106,6 +111,15 @@ def _replaced(state: State, write: Access, evidence: Evidence) -> Replaced | Non
     elif write.version_kind is VersionKind.FINGERPRINT:
         found = _by_time(state, write, evidence)
     return found and _capped(state, write, found, evidence)
+
+
+def _unversioned(state: State, write: Access, evidence: Evidence) -> Replaced | None:
+    """Without versions only time speaks, and nobody knows what was read or meant: possible, never more."""
+    found = _by_time(state, write, evidence)
+    if found is None:
+        return None
+    grade = Grade().at_most(Certainty.POSSIBLE, "versions: what was read, and what the write was computed from")
+    return Replaced(found.victim, grade, found.why, found.ordered, found.either)
 
 
 def _overwritten(write: Access) -> Version | None:
@@ -245,6 +259,7 @@ def _placed(
     between: list[tuple[Access, By]] = []
     unsure: list[Access] = []
     known: set[Version] | None = None
+    seen_from = evidence.fates.seen_from
     for other in state.foreign_writes(write):
         if other.written is not None and other.written == write.base:
             continue  # that one it had seen
@@ -256,7 +271,7 @@ def _placed(
         proof = evidence.writes_before(other, write)
         if base is not None and proof is not None and _not_seen(state, other, base, write, evidence):
             (between.append((other, proof)) if applied else unsure.append(other))
-        else:
+        elif (base is None or not nominally_before(seen_from(other), base)) and not nominally_before(write, other):
             known = state.ancestors(write.base or "") if known is None else known
             if other.written not in known and not _clearly_apart(state, other, write, evidence):
                 unsure.append(other)
@@ -282,10 +297,19 @@ def _clearly_apart(state: State, other: Access, write: Access, evidence: Evidenc
     """Whether versions or know order put the other write before the base, or after this write."""
     if write.written is not None and other.written is not None and write.written in state.ancestors(other.written):
         return True
+    if _made_after(state, write.base, other, evidence) or _made_after(state, other.base, write, evidence):
+        return True
     base = state.base_of(write)
     return evidence.order.path(write, other, know=True) is Answer.YES or (
         base is not None and evidence.order.path(other, base, know=True) is Answer.YES
     )
+
+
+def _made_after(state: State, version: Version | None, other: Access, evidence: Evidence) -> bool:
+    """Whether the one write that made a version came after another write."""
+    if version is None or not state.is_unique(version):
+        return False
+    return any(evidence.writes_before(other, maker) is not None for maker in state.makers.get(version, ()))
 
 
 def _restored(state: State, write: Access, victim: Access, evidence: Evidence) -> bool | None:
@@ -304,7 +328,8 @@ def _restored(state: State, write: Access, victim: Access, evidence: Evidence) -
         and evidence.writes_before(write, other) is None
         and conflicting_parts(other, write)
     ]
-    equal = [other for other in later if other.written is not None and other.written == write.base]
+    origin = state.makers.get(write.base or "", ()) if state.is_unique(write.base or "") else ()
+    equal = [other for other in later if other.written == write.base and other not in origin]
     if not equal:
         return True
     last = [
