@@ -15,7 +15,7 @@ from noclobber_analyzer.access import Access
 from noclobber_analyzer.clocks import nominally_before
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
-from noclobber_analyzer.order import By
+from noclobber_analyzer.order import Answer
 from noclobber_analyzer.state import NUMBERS, State, is_foreign
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
@@ -50,15 +50,15 @@ def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Ca
     commit = evidence.fates.end_of(write)
     if commit is None or evidence.fates.of(write) is not Fate.APPLIED or not _is_last(state, write):
         return None
-    proof = evidence.order.before(read, commit)
-    if proof is None or _made_elsewhere(state, write, read):
+    if evidence.order.before(read, commit) is None or _made_elsewhere(state, write, read):
         return None
-    grade = Grade() if proof is By.SYNC else Grade().at_most(Certainty.LIKELY, "an edge that orders read and commit")
+    synced = evidence.order.path(read, commit) is Answer.YES
+    grade = Grade() if synced else Grade().at_most(Certainty.LIKELY, "an edge that orders read and commit")
     return _candidate(write, read, commit, grade, "not committed yet")
 
 
 def _aborted(state: State, write: Access, read: Access, end: Access, evidence: Evidence) -> Grade | None:
-    if write.version_kind is VersionKind.CHAIN or evidence.order.before(read, end) is By.SYNC:
+    if write.version_kind is VersionKind.CHAIN or evidence.order.path(read, end) is Answer.YES:
         grade = Grade()
     else:
         found = _by_uniqueness(state, write, read, end, evidence)
@@ -90,7 +90,9 @@ def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evide
         return likely.resting_on(evidence.absence(state.name, write, read))  # that no other of this number is missing
     if ended_before and others:
         return None
-    return likely.at_most(Certainty.POSSIBLE, "which write of this version was read: its number may have been used again")
+    return likely.at_most(
+        Certainty.POSSIBLE, "which write of this version was read: its number may have been used again"
+    )
 
 
 def _made_elsewhere(state: State, write: Access, read: Access) -> bool:

@@ -20,7 +20,7 @@ from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.clocks import nominally_before
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
-from noclobber_analyzer.order import Answer, By
+from noclobber_analyzer.order import Answer
 from noclobber_analyzer.state import NUMBERS, Side, State, conflicting_parts, is_foreign, number
 from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
 
@@ -229,14 +229,14 @@ def _by_time(state: State, write: Access, evidence: Evidence) -> Replaced | None
     base = state.base_of(write)
     between, unsure = _placed(state, write, base, evidence)
     if between:
-        victim, proof = between[-1]
+        victim = between[-1]
         restored = _restored(state, write, victim, evidence)
         if restored is None:
             return None
         grade = source_grade(write, recorded=False).at_most(Certainty.LIKELY, EXACT)
         if not restored:
             grade = grade.at_most(Certainty.POSSIBLE, "whether somebody put the old content back in between")
-        ordered = proof is By.SYNC and _is_ordered(victim, write, evidence)
+        ordered = _is_ordered(victim, write, evidence)
         return Replaced(victim, grade, "it came after the read and before the write", ordered=ordered)
     rival = _overlapping(state, write, base, evidence)
     if rival is not None:
@@ -252,11 +252,9 @@ def _by_time(state: State, write: Access, evidence: Evidence) -> Replaced | None
     return None
 
 
-def _placed(
-    state: State, write: Access, base: Access | None, evidence: Evidence
-) -> tuple[list[tuple[Access, By]], list[Access]]:
+def _placed(state: State, write: Access, base: Access | None, evidence: Evidence) -> tuple[list[Access], list[Access]]:
     """Foreign writes that certainly lie between base and write, by the end of their calls; and those that may."""
-    between: list[tuple[Access, By]] = []
+    between: list[Access] = []
     unsure: list[Access] = []
     known: set[Version] | None = None
     seen_from = evidence.fates.seen_from
@@ -268,14 +266,14 @@ def _placed(
         if base is not None and evidence.took_effect_before(other, base) is not None:
             continue
         applied = evidence.fates.of(other) is Fate.APPLIED
-        proof = evidence.writes_before(other, write)
-        if base is not None and proof is not None and _not_seen(state, other, base, write, evidence):
-            (between.append((other, proof)) if applied else unsure.append(other))
+        earlier = evidence.writes_before(other, write) is not None
+        if base is not None and earlier and _not_seen(state, other, base, write, evidence):
+            (between if applied else unsure).append(other)
         elif (base is None or not nominally_before(seen_from(other), base)) and not nominally_before(write, other):
             known = state.ancestors(write.base or "") if known is None else known
             if other.written not in known and not _clearly_apart(state, other, write, evidence):
                 unsure.append(other)
-    between.sort(key=lambda pair: (pair[0].end_ns, pair[0].span_id))
+    between.sort(key=lambda w: (w.end_ns, w.span_id))
     return between, unsure
 
 
@@ -328,8 +326,17 @@ def _restored(state: State, write: Access, victim: Access, evidence: Evidence) -
         and evidence.writes_before(write, other) is None
         and conflicting_parts(other, write)
     ]
-    origin = state.makers.get(write.base or "", ()) if state.is_unique(write.base or "") else ()
-    equal = [other for other in later if other.written == write.base and other not in origin]
+    base = state.base_of(write)
+    unique = base is not None and state.is_unique(write.base or "")
+    equal = [
+        other
+        for other in later
+        if other.written is not None
+        and other.written == write.base
+        and not (
+            unique and base is not None and evidence.took_effect_after(other, base) is None
+        )  # where the base is from
+    ]
     if not equal:
         return True
     last = [
