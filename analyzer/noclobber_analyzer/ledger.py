@@ -62,9 +62,9 @@ class Ledger:
         return {name: self._known[name][0] for name in ids if name in self._known}
 
     def _read(self, ids: Sequence[str]) -> None:
-        for name, (finding, found_ns) in findings_of(self._store, [n for n in ids if n not in self._known]).items():
+        for finding, found_ns in findings_of(self._store, [n for n in ids if n not in self._known]).values():
             self._keep(finding, found_ns)
-        for name in [name for name in ids if name in self._known]:
+        for name in [each for each in ids if each in self._known]:
             self._known.move_to_end(name)
         while len(self._known) > max(CACHED_MAX, len(ids)):
             self._known.popitem(last=False)

@@ -63,7 +63,7 @@ def duration(nanoseconds: int) -> str:
 
 
 def gap(one: Access, other: Access) -> str | None:
-    """How long after the return of one the other was called; None where their clocks do not compare, or they overlap."""
+    """How long after the return of one the other was called; None where clocks do not compare, or they overlap."""
     if slack_ns(one.process, other.process) is None:
         return None
     between = local_ns(other.process, other.start_ns) - local_ns(one.process, one.end_ns)
