@@ -12,12 +12,16 @@ import secrets
 import sys
 import threading
 from asyncio import _get_running_loop, current_task
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from noclobber.access import Call
 
 __all__ = ["Strand", "current", "of_task", "process_id", "reset_after_fork", "set_thread_strand", "thread_strand"]
+
+
+KNOWN_MAX: Final = 64
+"""Joins that a strand remembers, the last ones; a join that is forgotten is at worst sent twice."""
 
 
 class Strand:
@@ -36,7 +40,7 @@ class Strand:
     """
 
     __slots__ = (
-        "__weakref__", "_last_joined", "announced", "id", "joined", "locks", "name", "parent", "parent_seq", "pending",
+        "__weakref__", "_known", "announced", "id", "joined", "locks", "name", "parent", "parent_seq", "pending",
         "seq", "suppressed",
     )  # fmt: skip
 
@@ -51,7 +55,7 @@ class Strand:
         self.announced = False
         self.joined = False
         self.suppressed = 0
-        self._last_joined: tuple[str, int] = ("", 0)
+        self._known: dict[str, int] | None = None
 
     def take(self, count: int = 1) -> int:
         """Take the next `count` numbers; returns the first."""
@@ -60,12 +64,16 @@ class Strand:
         return first
 
     def knows(self, other: "Strand") -> bool:
-        """Whether the join with `other` at its present number was the last one noted (results are asked for twice)."""
-        return self._last_joined == (other.id, other.seq)
+        """Whether the join with `other` at its present number was noted lately (results are asked for twice)."""
+        return self._known is not None and self._known.get(other.id) == other.seq
 
     def note_known(self, other: "Strand") -> None:
         """Remember the join with `other`."""
-        self._last_joined = (other.id, other.seq)
+        known = self._known = {} if self._known is None else self._known
+        known.pop(other.id, None)
+        known[other.id] = other.seq
+        if len(known) > KNOWN_MAX:
+            del known[next(iter(known))]
 
     def __repr__(self) -> str:
         return f"<Strand {self.id} seq={self.seq}>"
