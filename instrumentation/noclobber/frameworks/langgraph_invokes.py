@@ -11,6 +11,7 @@ Source: LangGraph's pregel/_loop.py (`__enter__`, `_checkpointer_put_after_previ
 import itertools
 from collections import OrderedDict
 from contextvars import ContextVar
+from types import CodeType
 from typing import Any, Final
 
 from noclobber import strands
@@ -18,7 +19,7 @@ from noclobber.access import Call
 from noclobber.frameworks.langgraph_seams import wrap
 from noclobber.guard import GUARD
 
-__all__ = ["continuing", "got", "install"]
+__all__ = ["continuing", "got", "install", "site"]
 
 CALLS_MAX: Final = 8
 """Checkpoints of one run whose calls are kept: the next put continues one of the last."""
@@ -34,10 +35,11 @@ class _Run:
 
     Attributes:
         named: the checkpoint that the user told it to go on from, None where it takes the newest.
+        site: where in the agent's code it began; its checkpoints are saved in threads that know nothing of that.
         branches_off: whether it is known to leave the newest aside; None where that is still to be found out.
     """
 
-    __slots__ = ("_branch", "_calls", "_newest", "branches_off", "named")
+    __slots__ = ("_branch", "_calls", "_newest", "branches_off", "named", "site")
 
     def __init__(self, named: str | None, *, branches_off: bool | None = None) -> None:
         self.named = named
@@ -45,10 +47,12 @@ class _Run:
         self._calls: OrderedDict[str | None, Call] = OrderedDict()
         self._newest: dict[str, str | None] = {}
         self._branch: str | None = None
+        self.site: tuple[CodeType, int] | None = None
 
     def got(self, resource: str, version: str | None, call: Call, *, newest: bool) -> None:
         """A call of this run got or made `version`."""
         self._calls[version] = call
+        self.site = self.site or call.site
         while len(self._calls) > CALLS_MAX:
             self._calls.popitem(last=False)
         if newest and self.named is not None:
@@ -99,6 +103,12 @@ def continuing(resource: str, parent: str | None) -> tuple[Call | None, str | No
     """The call that got or made `parent`, and the branch of a put that continues it."""
     run = _run.get()
     return (None, None) if run is None else (run.call_of(parent), run.branch(resource))
+
+
+def site() -> tuple[CodeType, int] | None:
+    """Where in the agent's code the run of the running code began."""
+    run = _run.get()
+    return run.site if run is not None else None
 
 
 # -- where runs begin --------------------------------------------------------------------------------------------

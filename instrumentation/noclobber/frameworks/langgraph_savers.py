@@ -116,6 +116,7 @@ def _begin(thread: object, facts: _Facts, count: int = 1) -> Call | None:
     call = None if is_hidden() else begin(count)
     if call is not None:
         call.scope = merged(call.scope, None, str(thread), None)
+        call.site = call.site or invokes.site()
         call.facts = facts
     return call
 

@@ -60,7 +60,7 @@ def wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         or getattr(original, "__isabstractmethod__", False)
     ):
         return
-    wrapped = functools.wraps(original)(make(original))
+    wrapped: Any = functools.wraps(original)(make(original))
     wrapped._noclobber = True
     _set(owner, name, wrapped)
 
@@ -69,11 +69,12 @@ def watch(base: type, patch: Patch) -> None:
     """Apply `patch` to all subclasses of `base`, now and when they are defined."""
     for known in _subclasses(base):
         patch(known)
+    owner: Any = base
     below: Any = vars(base).get("__init_subclass__", MISSING)
 
-    def init_subclass(cls: type, **kwargs: Any) -> None:
+    def init_subclass(cls: Any, /, **kwargs: Any) -> None:
         if below is MISSING:
-            super(base, cls).__init_subclass__(**kwargs)
+            super(owner, cls).__init_subclass__(**kwargs)
         else:
             below.__get__(None, cls)(**kwargs)
         with GUARD:
@@ -99,7 +100,7 @@ def _set(owner: Any, name: str, value: Any) -> None:
 
 def _subclasses(base: type) -> Iterator[type]:
     seen: set[type] = set()
-    waiting = list(base.__subclasses__())
+    waiting: list[type] = list(base.__subclasses__())
     while waiting:
         each = waiting.pop()
         if each not in seen:
