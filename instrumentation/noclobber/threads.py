@@ -49,6 +49,11 @@ def uninstall() -> None:
     _originals.clear()
 
 
+def installed() -> bool:
+    """Whether the seams are wrapped."""
+    return bool(_originals)
+
+
 def strand_of(thing: object) -> Strand | None:
     """The strand of a thread or a future, None where it has none."""
     found = getattr(thing, "_noclobber_strand", None)
@@ -65,9 +70,9 @@ def carry(function: Callable[..., Any], strand: Strand, outer: Scope | None) -> 
         try:
             return function(*args, **kwargs)
         finally:
-            if token is not None:
-                otel.detach(token)
+            otel.detach(token)
             strands.set_thread_strand(before)
+            joined(strand)  # the worker's own strand: whoever waits for the executor's end waits for its jobs
 
     return job
 
@@ -79,15 +84,16 @@ def _wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 
 
 def _enter(outer: Scope | None) -> Any:
-    return otel.attach(otel.set_value(scope._KEY, outer)) if outer is not None else None
+    """Act as `outer`; as nobody in particular where None, whoever the pool's worker was started by."""
+    return otel.attach(otel.set_value(scope._KEY, outer))
 
 
 def _start(original: Any) -> Any:
     def start(self: threading.Thread) -> None:
         with GUARD:
             if getattr(self, "_noclobber_strand", None) is None:
-                self._noclobber_strand = spawned(self.name)  # type: ignore[attr-defined]  ours
-                self._noclobber_scope = scope.current()  # type: ignore[attr-defined]  ours
+                self._noclobber_strand = spawned(self.name)  # type: ignore[attr-defined]  # ours
+                self._noclobber_scope = scope.current()  # type: ignore[attr-defined]  # ours
         original(self)
 
     return start
@@ -122,7 +128,7 @@ def _submit(original: Any) -> Any:
             strand = spawned()
             job = carry(fn, strand, scope.current())
         future: Future[Any] = original(self, job or fn, *args, **kwargs)
-        future._noclobber_strand = strand  # type: ignore[attr-defined]  ours
+        future._noclobber_strand = strand  # type: ignore[attr-defined]  # ours
         return future
 
     return submit
