@@ -28,6 +28,10 @@ __all__ = [
 ]
 
 
+KNOWN_MAX: Final = 64
+"""Joins that a strand remembers, the last ones; a join that is forgotten is at worst sent twice."""
+
+
 class Strand:
     """One sequential line of execution.
 
@@ -46,7 +50,7 @@ class Strand:
     """
 
     __slots__ = (
-        "__weakref__", "_last_joined", "announced", "id", "joined", "locks", "losses", "name", "parent_id", "parent_seq",
+        "__weakref__", "_known", "announced", "id", "joined", "locks", "losses", "name", "parent_id", "parent_seq",
         "seq", "suppressed",
     )  # fmt: skip
 
@@ -60,7 +64,7 @@ class Strand:
         self.losses: frozenset[int] = frozenset()
         self.joined = False
         self.suppressed = 0
-        self._last_joined: tuple[str, int] = ("", 0)
+        self._known: dict[str, int] | None = None
 
     def take(self, count: int = 1) -> int:
         """Take the next `count` numbers; returns the first."""
@@ -73,12 +77,16 @@ class Strand:
         self.losses |= {next(_losses)}
 
     def knows(self, other: "Strand") -> bool:
-        """Whether the join with `other` at its present number was the last one noted (results are asked for twice)."""
-        return self._last_joined == (other.id, other.seq)
+        """Whether the join with `other` at its present number was noted lately (results are asked for twice)."""
+        return self._known is not None and self._known.get(other.id) == other.seq
 
     def note_known(self, other: "Strand") -> None:
         """Remember the join with `other`."""
-        self._last_joined = (other.id, other.seq)
+        known = self._known = {} if self._known is None else self._known
+        known.pop(other.id, None)
+        known[other.id] = other.seq
+        if len(known) > KNOWN_MAX:
+            del known[next(iter(known))]
 
     def __repr__(self) -> str:
         return f"<Strand {self.id} seq={self.seq}>"

@@ -3,9 +3,9 @@
 LangGraph says it itself. Each node run is a task with a namespace of its own: that is the step; the node's name is the
 agent; the thread is the run. Parallel nodes of a superstep run as jobs of the invoke's executor, or as tasks of its
 loop, and the Pregel loop waits for all of them before it starts the next ones: the strands of `noclobber.threads` and
-`noclobber.tasks` see both. What they cannot see is told here: an invoke ends when its executor has waited for every
-job (checkpoints are saved in the background), a `@task` is awaited through a future chained to it, and from 3.12 on
-an eager task runs before anybody could give it a strand.
+`noclobber.tasks` see both. What they cannot see is told here: an async invoke ends when all its tasks have ended, also
+those that nobody awaits (checkpoints are saved in the background); a `@task` is awaited through a future chained to
+it; and from 3.12 on an eager task runs before anybody could give it a strand.
 
 Source: LangGraph's pregel/_runner.py, _executor.py, _retry.py (1.0 to 1.2); capture.md 5 and 6.
 """
@@ -29,7 +29,7 @@ from noclobber.threads import strand_of
 __all__ = ["install", "scope_of"]
 
 FUTURES_MAX: Final = 64
-"""Jobs of one executor whose strands its end joins, the newest: each save waits for the one before it."""
+"""Tasks of one invoke whose strands its end joins, the newest: each save waits for the one before it."""
 EAGER: Final = sys.version_info >= (3, 12)
 
 
@@ -41,9 +41,7 @@ def install() -> None:
     wrap(_runner, "arun_with_retry", _arun)
     wrap(_runner, "chain_future", _chain_future)
     wrap(_runner, "_acall", _acall)
-    for executor in (_executor.BackgroundExecutor, _executor.AsyncBackgroundExecutor):
-        wrap(executor, "submit", _submit)
-    wrap(_executor.BackgroundExecutor, "__exit__", _exit)
+    wrap(_executor.AsyncBackgroundExecutor, "submit", _submit)
     wrap(_executor.AsyncBackgroundExecutor, "__aexit__", _aexit)
     if EAGER:
         wrap(_executor, "run_coroutine_threadsafe", _eagerly)
@@ -126,16 +124,6 @@ def _join_all(executor: Any) -> None:
         for future in getattr(executor, "_noclobber_futures", ()):
             if future.done():
                 joined(strand_of(future))
-
-
-def _exit(original: Any) -> Any:
-    def leave(self: Any, *args: Any) -> Any:
-        try:
-            return original(self, *args)
-        finally:
-            _join_all(self)
-
-    return leave
 
 
 def _aexit(original: Any) -> Any:

@@ -19,9 +19,9 @@ from weakref import WeakKeyDictionary
 
 from langgraph.store.memory import InMemoryStore
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.frameworks.langgraph_batch import Batch, Content, Key, content_of
-from noclobber.frameworks.langgraph_seams import wrap
+from noclobber.frameworks.langgraph_seams import enclosing, wrap
 from noclobber.guard import GUARD
 
 __all__ = ["content_of_item", "install", "note_aliases"]
@@ -133,8 +133,8 @@ def _apply(original: Any) -> Any:
 
 def _note_replaced(store: Any, ledger: _Ledger, keys: Sequence[Key]) -> None:
     """Tell the call under way what its puts are about to replace."""
-    pending = strands.current().pending
-    batch = pending.facts if pending is not None else None
+    call = enclosing()
+    batch = call.facts if call is not None else None
     if not isinstance(batch, Batch):
         return
     for key in keys:

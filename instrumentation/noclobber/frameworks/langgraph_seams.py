@@ -47,6 +47,8 @@ _originals: list[tuple[Any, str, Any]] = []
 class _Enclosed(Scope):
     """The scope inside a recorded call: what happens in there is part of it."""
 
+    call: Call | None = None
+
 
 # -- patching ----------------------------------------------------------------------------------------------------
 
@@ -176,6 +178,12 @@ def begin(count: int) -> Call | None:
     return active.begin(LIBRARY, count) if active is not None and count and not is_hidden() else None
 
 
+def enclosing() -> Call | None:
+    """The recorded call that the running code is part of."""
+    found = scope.current()
+    return found.call if isinstance(found, _Enclosed) else None
+
+
 def _started(start: Start, self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
     with GUARD:
         return start(self, args, kwargs)
@@ -186,7 +194,7 @@ def _enclose(call: Call) -> Any:
     """From now on whatever happens is part of `call`."""
     with GUARD:
         known = call.scope or Scope()
-        inner = _Enclosed(known.agent, known.run, known.step, known.explicit)
+        inner = _Enclosed(known.agent, known.run, known.step, known.explicit, known.unit, call)
         token = otel.attach(otel.set_value(scope._KEY, inner))
         call.strand.suppressed += 1
         return token
