@@ -45,7 +45,7 @@ def anode(name: str, suffix: str = "") -> Any:
 
 def diamond(make: Callable[[str], Any], checkpointer: Any = None) -> Any:
     """first, then left beside right, then last."""
-    builder = StateGraph(State)
+    builder: Any = StateGraph(State)
     for name in ("first", "left", "right", "last"):
         builder.add_node(name, make(name))
     builder.add_edge(START, "first")
@@ -158,7 +158,7 @@ def test_a_graph_inside_a_node_goes_on_with_the_run(captured: Captured) -> None:
         touch("after")
         return {"seen": []}
 
-    builder = StateGraph(State)
+    builder: Any = StateGraph(State)
     builder.add_node("outer", outer)
     builder.add_edge(START, "outer")
     app = builder.compile()
@@ -186,7 +186,7 @@ def test_nodes_started_by_send_may_race(captured: Captured) -> None:
         touch(item)
         return {"seen": [item]}
 
-    builder = StateGraph(State)
+    builder: Any = StateGraph(State)
     builder.add_node("work", work)
     builder.add_conditional_edges(START, lambda state: [Send("work", "a"), Send("work", "b")])
     builder.compile().invoke({"seen": []})
@@ -232,7 +232,7 @@ async def test_async_tasks_of_the_functional_api_are_ordered_by_their_awaits(cap
     async def flow(name: str) -> str:
         assert await work("a") == "a"
         touch("main")
-        assert await asyncio.gather(work("b"), work("c")) == ["b", "c"]
+        assert list(await asyncio.gather(work("b"), work("c"))) == ["b", "c"]
         touch("end")
         with pytest.raises(ValueError, match="bad"):
             await work("bad")
@@ -250,7 +250,7 @@ def test_an_error_in_one_parallel_node_reaches_the_caller(captured: Captured) ->
         touch("failed")
         raise ValueError("no")
 
-    builder = StateGraph(State)
+    builder: Any = StateGraph(State)
     builder.add_node("fail", fail)
     builder.add_node("work", node("work"))
     builder.add_edge(START, "fail")

@@ -32,9 +32,9 @@ class State(TypedDict):
 Saver = BaseCheckpointSaver[Any]
 
 
-def graph(saver: Any, *nodes: Callable[[State], Any], **settings: Any) -> Any:
+def graph(saver: Any, *nodes: Callable[..., Any], **settings: Any) -> Any:
     """The nodes in a row."""
-    builder = StateGraph(State)
+    builder: Any = StateGraph(State)
     names = [node.__name__ for node in nodes]
     for name, node in zip(names, nodes, strict=True):
         builder.add_node(name, node, **settings)
@@ -84,6 +84,11 @@ def forks(writes: Sequence[dict[str, Any]]) -> int:
     """How many checkpoints have several children on one branch."""
     families = Counter((w["resource"], w["version.base"], w.get("branch")) for w in writes)
     return sum(count > 1 for count in families.values())
+
+
+def older_state(app: Any) -> RunnableConfig:
+    """The checkpoint between `think` and `act`."""
+    return next(state.config for state in app.get_state_history(THREAD) if state.next == ("act",))
 
 
 def assert_chain(writes: Sequence[dict[str, Any]], first: str = "absent") -> None:
@@ -191,7 +196,7 @@ def test_time_travel_is_a_branch(saver: Saver, captured: Captured) -> None:
     app = graph(saver, think, act)
     app.invoke({"log": ["asked"]}, THREAD)
     line = puts(captured)
-    older = [state for state in app.get_state_history(THREAD) if state.next == ("act",)][0].config
+    older = older_state(app)
     app.invoke(None, older)
     app.invoke({"log": ["asked again"]}, older)
     writes = puts(captured)
@@ -211,7 +216,7 @@ async def test_async_time_travel_is_a_branch(captured: Captured, tmp_path: Path,
     async with asaver_of(kind, tmp_path) as saver:
         app = graph(saver, think, act)
         await app.ainvoke({"log": ["asked"]}, THREAD)
-        older = [state async for state in app.aget_state_history(THREAD) if state.next == ("act",)][0].config
+        older = await anext(state.config async for state in app.aget_state_history(THREAD) if state.next == ("act",))
         await app.ainvoke(None, older)
         await app.aupdate_state(older, {"log": ["corrected"]})
     writes = puts(captured)
@@ -236,7 +241,7 @@ def test_an_update_of_an_older_state_is_a_branch(saver: Saver, captured: Capture
     """`update_state` with the id of an older checkpoint."""
     app = graph(saver, think, act)
     app.invoke({"log": ["asked"]}, THREAD)
-    older = [state for state in app.get_state_history(THREAD) if state.next == ("act",)][0].config
+    older = older_state(app)
     app.update_state(older, {"log": ["corrected"]})
     app.invoke(None, THREAD)
     writes = puts(captured)
@@ -281,8 +286,7 @@ def test_a_failed_run_and_the_next_are_one_chain(saver: Saver, captured: Capture
 def test_a_graph_inside_a_node_has_a_chain_of_its_own(
     saver: Saver, captured: Captured, durability: Durability, stateful: bool | None
 ) -> None:
-    """Nested checkpoints lie under their namespace; a node that is tried again, a second run and time travel add to it
-    without a fork."""
+    """Nested checkpoints lie under their namespace; a second try, a second run and time travel make no fork there."""
     tries = iter([True, False, False, False, False, False])
 
     def shaky(state: State) -> State:

@@ -87,7 +87,7 @@ def test_a_value_that_is_changed_after_its_put_was_put_as_it_was_then(captured: 
 def test_a_batch_is_one_access_an_item_and_lists_nothing_of_namespaces(captured: Captured) -> None:
     """Of two puts of one item in one call only the last is applied; operations may come from a generator."""
     store = InMemoryStore()
-    operations = [
+    operations: list[Any] = [
         PutOp(BANK, "a", {"n": 1}),
         ListNamespacesOp(),
         GetOp(BANK, "b"),
