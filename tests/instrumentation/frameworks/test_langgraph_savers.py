@@ -88,7 +88,8 @@ def forks(writes: Sequence[dict[str, Any]]) -> int:
 
 def older_state(app: Any) -> RunnableConfig:
     """The checkpoint between `think` and `act`."""
-    return next(state.config for state in app.get_state_history(THREAD) if state.next == ("act",))
+    config: RunnableConfig = next(state.config for state in app.get_state_history(THREAD) if state.next == ("act",))
+    return config
 
 
 def assert_chain(writes: Sequence[dict[str, Any]], first: str = "absent") -> None:
