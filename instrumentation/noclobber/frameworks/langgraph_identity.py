@@ -45,6 +45,7 @@ def install() -> None:
     wrap(_executor.AsyncBackgroundExecutor, "__aexit__", _aexit)
     if EAGER:
         wrap(_executor, "run_coroutine_threadsafe", _eagerly)
+        wrap(_runner, "run_coroutine_threadsafe", _eagerly)
 
 
 # -- who acts ----------------------------------------------------------------------------------------------------
