@@ -40,10 +40,10 @@ class Content:
 
 
 def content_of(value: Any) -> Content | None:
-    """Print `value`; None where another thread changes it meanwhile."""
+    """Print `value`; None where that can't be: another thread changes it meanwhile, or its own code raises."""
     try:
         data = versions.encode(value)
-    except RuntimeError:  # "dictionary changed size during iteration"
+    except Exception:
         return None
     return Content(versions.fingerprint(data), not value or versions.is_weak(data), len(data))
 

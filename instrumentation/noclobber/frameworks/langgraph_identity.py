@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from opentelemetry import context as otel
 
-from noclobber import scope
+from noclobber import scope, strands
 from noclobber.edges import joined, spawned
 from noclobber.frameworks.langgraph_seams import wrap
 from noclobber.guard import GUARD
@@ -67,39 +67,77 @@ def scope_of(task: Any) -> Scope:
     return scope.merged(outer, str(task.name), run, settings.get("checkpoint_ns") or str(task.id))
 
 
-def _enter(task: Any) -> Any:
-    with GUARD:
-        return otel.attach(otel.set_value(scope._KEY, scope_of(task)))
-    return None
+class _NodeRun:
+    """One run of a node: acts as the node, in a strand of its own also where the Pregel loop runs it inline."""
 
+    __slots__ = ("_strand", "_task", "_token", "_waiter")
 
-def _leave(token: Any) -> None:
-    with GUARD:
-        if token is not None:
-            otel.detach(token)
+    def __init__(self, task: Any, *, inline: bool) -> None:
+        self._strand: Strand | None = None
+        self._waiter: Strand | None = None
+        self._task: Any = None
+        self._token: Any = None
+        with GUARD:
+            if inline:
+                self._begin_strand(str(task.name))
+            self._token = otel.attach(otel.set_value(scope._KEY, scope_of(task)))
+
+    def _begin_strand(self, name: str) -> None:
+        strand = spawned(name)
+        if asyncio._get_running_loop() is not None and (running := asyncio.current_task()) is not None:
+            self._task, self._waiter = running, strands.of_task(running)
+            self._task._noclobber_strand = strand
+        else:
+            self._waiter = strands.set_thread_strand(strand)
+        self._strand = strand
+
+    def end(self, *, thrown_away: bool = False) -> None:
+        """The node has returned or raised; `thrown_away`: by the collector, in whatever context that runs."""
+        with GUARD:
+            if self._token is not None and not thrown_away:
+                otel.detach(self._token)
+            if self._strand is None:
+                return
+            if self._task is not None:
+                self._task._noclobber_strand = self._waiter
+            else:
+                strands.set_thread_strand(self._waiter)
+            if not thrown_away:
+                joined(self._strand)
 
 
 def _run(original: Any) -> Any:
+    from langgraph.pregel._runner import PregelRunner
+
+    loop = PregelRunner.tick.__code__
+
     def run_with_retry(task: Any, *args: Any, **kwargs: Any) -> Any:
-        token = _enter(task)
+        run = _NodeRun(task, inline=sys._getframe(1).f_code is loop)
         try:
             return original(task, *args, **kwargs)
         finally:
-            _leave(token)
+            run.end()
 
     return run_with_retry
 
 
 def _arun(original: Any) -> Any:
+    from langgraph.pregel._runner import PregelRunner
+
+    loop = PregelRunner.atick.__code__
+
     async def arun_with_retry(task: Any, *args: Any, **kwargs: Any) -> Any:
-        token = _enter(task)
+        run = _NodeRun(task, inline=sys._getframe(1).f_code is loop)
         try:
-            return await original(task, *args, **kwargs)
-        except GeneratorExit:  # thrown away by the collector, in whatever context that runs
-            token = None
+            result = await original(task, *args, **kwargs)
+        except GeneratorExit:
+            run.end(thrown_away=True)
             raise
-        finally:
-            _leave(token)
+        except BaseException:
+            run.end()
+            raise
+        run.end()
+        return result
 
     return arun_with_retry
 

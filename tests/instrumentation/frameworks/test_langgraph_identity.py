@@ -6,10 +6,14 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from langchain_core.messages import AIMessage, ToolCall
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.store.memory import InMemoryStore
 from langgraph.types import Send
 from tests.instrumentation.frameworks.recorded import of
 from tests.instrumentation.order import check, touch
@@ -170,6 +174,64 @@ def test_a_graph_inside_a_node_goes_on_with_the_run(captured: Captured) -> None:
     assert len({access["run"] for access in by_name.values()}) == 1
     assert by_name["before"]["unit"] == by_name["after"]["unit"] != by_name["first"]["unit"]
     check(captured.accesses, DIAMOND)
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_what_one_node_reads_is_the_base_of_what_a_later_one_writes(captured: Captured, way: str) -> None:
+    """An agent reads in one node and writes in another: the base is recalled, since the run is the same."""
+    store = InMemoryStore()
+
+    def look(state: State) -> State:
+        assert store.get(("bank",), "a") is None
+        return {"seen": []}
+
+    def change(state: State) -> State:
+        store.put(("bank",), "a", {"n": 1})
+        return {"seen": []}
+
+    builder: Any = StateGraph(State)
+    builder.add_node("look", look)
+    builder.add_node("change", change)
+    builder.add_edge(START, "look")
+    builder.add_edge("look", "change")
+    app = builder.compile()
+    if way == "sync":
+        app.invoke({"seen": []})
+    else:
+        asyncio.run(app.ainvoke({"seen": []}))
+    read, write = of(captured, "langgraph://store")
+    assert (write["version.base"], write["version.base.source"]) == ("absent", "recalled")
+    assert (write["version.base.strand"], write["version.base.seq"]) == (read["strand"], read["seq"])
+    assert read["strand"] != write["strand"]
+
+
+def test_each_node_run_is_a_strand_of_its_own(captured: Captured) -> None:
+    """Also a node that the Pregel loop runs itself, because it is alone in its superstep."""
+    diamond(node).invoke({"seen": []})
+    touch("after")
+    nodes = of(captured, "x://")
+    assert len({access["strand"] for access in nodes}) == 5
+    assert nodes[-1]["strand"] not in {access["strand"] for access in nodes[:-1]}
+
+
+def test_parallel_tool_calls_may_race(captured: Captured) -> None:
+    """Two calls of one message, by one agent in one step, are two strands."""
+
+    @tool
+    def look(name: str) -> str:
+        """Look at something."""
+        touch(name)
+        return name
+
+    calls = [ToolCall(name="look", args={"name": name}, id=name) for name in ("a", "b")]
+    builder: Any = StateGraph(MessagesState)
+    builder.add_node("tools", ToolNode([look]))
+    builder.add_node("end", lambda state: touch("c"))
+    builder.add_edge(START, "tools")
+    builder.add_edge("tools", "end")
+    builder.compile().invoke({"messages": [AIMessage("", tool_calls=calls)]})
+    check(captured.accesses, "a|b a<c b<c")
+    assert [access["agent"] for access in of(captured, "x://")] == ["tools", "tools", "end"]
 
 
 def test_an_explicit_agent_wins(captured: Captured) -> None:

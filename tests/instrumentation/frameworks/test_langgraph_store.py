@@ -11,6 +11,8 @@ from langgraph.store.sqlite import AsyncSqliteStore, SqliteStore
 from tests.instrumentation.frameworks.recorded import of
 
 import noclobber
+from noclobber.frameworks import langgraph_memory, langgraph_store
+from noclobber.guard import GUARD
 from noclobber.testing import Captured, capture
 
 BANK = ("bank", "eu west")
@@ -210,6 +212,66 @@ def test_what_a_store_raises_reaches_the_caller_and_is_told(captured: Captured) 
         asyncio.run(Broken().aget(BANK, "a"))
     write, read = of(captured)
     assert (write["outcome"], read["outcome"]) == ("unknown", "error")
+
+
+def test_a_value_that_cannot_be_printed_is_still_a_write(captured: Captured) -> None:
+    """Its own code raises: the access has no version, and the put is done."""
+
+    class Shy:
+        def __repr__(self) -> str:
+            raise AttributeError("not now")
+
+    store = InMemoryStore()
+    store.put(BANK, "a", {"shy": Shy()})
+    assert store.get(BANK, "a") is not None
+    write, read = of(captured)
+    assert (write["op"], write["outcome"], "version.written" in write) == ("write", "ok", False)
+    assert (read["op"], read["outcome"], "version.read" in read) == ("read", "ok", False)
+
+
+def test_a_mistake_of_ours_changes_nothing(captured: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails inside a hook, the store does what it was asked."""
+    monkeypatch.setattr(GUARD, "reraises", False)
+    before = sum(GUARD.failures.values())
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    for name in ("place_of", "_take", "accesses_of"):
+        with monkeypatch.context() as patch:
+            patch.setattr(langgraph_store, name, broken)
+            store = InMemoryStore()
+            store.put(BANK, "a", {"n": 1})
+            item = store.get(BANK, "a")
+            assert item is not None
+            assert item.value == {"n": 1}
+            captured.recorder.flush()
+    for name in ("_note_replaced", "_note_put", "_ledger"):
+        with monkeypatch.context() as patch:
+            patch.setattr(langgraph_memory, name, broken)
+            store = InMemoryStore()
+            store.put(BANK, "a", {"n": 1})
+            assert store.get(BANK, "a") is not None
+    assert sum(GUARD.failures.values()) >= before + 6
+
+
+def test_limits_forget_the_oldest(captured: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of items put long ago the store's version is printed anew, and what a put of them replaces is not told."""
+    monkeypatch.setattr(langgraph_memory, "ITEMS_MAX", 2)
+    monkeypatch.setattr(langgraph_memory, "HANDED_MAX", 1)
+    store = InMemoryStore()
+    for name in ("a", "b", "c"):
+        store.put(BANK, name, {"name": name})
+    old = [store.get(BANK, name) for name in ("a", "c")]
+    assert all(old)
+    for item in old:
+        assert item is not None
+        store.put(BANK, item.key, item.value)
+    puts = [access for access in of(captured) if access["op"] == "write"]
+    reads = [access for access in of(captured) if access["op"] == "read"]
+    assert reads[0]["version.read"] == puts[0]["version.written"]
+    assert ("version.overwritten" in puts[3], "version.overwritten" in puts[4]) == (False, True)
+    assert ("partial" in puts[3], "partial" in puts[4]) == (False, True)
 
 
 def test_everything_is_put_back() -> None:
