@@ -82,6 +82,13 @@ class Batch:
         self.error: BaseException | None = None
         self.unprintable: set[int] = set()
 
+    def content_of_put(self, operation: Any) -> Content | None:
+        """What `operation` puts, printed when the call began."""
+        for own, content in zip(self.operations, self.contents, strict=True):
+            if own is operation:
+                return content
+        return content_of(operation.value)
+
     def resource(self, namespace: Sequence[str], *below: str) -> str:
         """Canonical name of a namespace, or of an item in it."""
         segments = (*((self.place,) if self.place else ()), *namespace, *below)

@@ -13,7 +13,6 @@ Source: langgraph/store/memory; capture.md 2.1 (mutable objects) and 5.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -121,7 +120,7 @@ def _apply(original: Any) -> Any:
             return original(self, put_ops)
         with ledger.lock:
             with GUARD:
-                _note_replaced(self, ledger, list(put_ops))
+                _note_replaced(self, ledger, put_ops)
             try:
                 return original(self, put_ops)
             finally:
@@ -131,20 +130,29 @@ def _apply(original: Any) -> Any:
     return apply_put_ops
 
 
-def _note_replaced(store: Any, ledger: _Ledger, keys: Sequence[Key]) -> None:
-    """Tell the call under way what its puts are about to replace."""
+def _under_way() -> Batch | None:
+    """The call that the running put is part of."""
     call = enclosing()
-    batch = call.facts if call is not None else None
-    if not isinstance(batch, Batch):
-        return
-    for key in keys:
-        old = _item(store, key)
-        batch.replaced[key] = None if old is None else (ledger.content(key, old),)
+    return call.facts if call is not None and isinstance(call.facts, Batch) else None
+
+
+def _note_replaced(store: Any, ledger: _Ledger, put_ops: Any) -> None:
+    """Tell the call under way what its puts are about to replace."""
+    batch = _under_way()
+    if batch is not None:
+        for key in put_ops:
+            old = _item(store, key)
+            batch.replaced[key] = None if old is None else (ledger.content(key, old),)
 
 
 def _note_put(store: Any, ledger: _Ledger, put_ops: Any) -> None:
+    batch = _under_way()
     for key, op in put_ops.items():
-        ledger.put(key, _item(store, key), None if op.value is None else content_of(op.value))
+        if op.value is None:
+            ledger.put(key, None, None)
+        else:
+            content = batch.content_of_put(op) if batch is not None else content_of(op.value)
+            ledger.put(key, _item(store, key), content)
 
 
 def _item(store: Any, key: Key) -> Any:

@@ -173,9 +173,9 @@ def is_hidden() -> bool:
 
 
 def begin(count: int) -> Call | None:
-    """Note that a call of `count` accesses begins; None where it is not to be recorded."""
+    """Note that a call of `count` accesses begins, which is not hidden; None where it is none."""
     active = recorder.active()
-    return active.begin(LIBRARY, count) if active is not None and count and not is_hidden() else None
+    return active.begin(LIBRARY, count) if active is not None and count else None
 
 
 def enclosing() -> Call | None:

@@ -41,25 +41,21 @@ def install() -> None:
 
 
 def _patch(store: type) -> None:
-    wrap(store, "batch", lambda original: _listed(recorded(_start, _finish)(original), original))
-    wrap(store, "abatch", lambda original: _alisted(arecorded(_start, _finish)(original), original))
+    wrap(store, "batch", lambda original: _listed(recorded(_start, _finish)(original)))
+    wrap(store, "abatch", lambda original: _alisted(arecorded(_start, _finish)(original)))
 
 
-def _listed(hooked: Any, original: Any) -> Any:
+def _listed(hooked: Any) -> Any:
     """`batch`, with operations that can be looked at more than once."""
 
     def batch(self: Any, ops: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_hidden():
-            return original(self, ops, *args, **kwargs)
         return hooked(self, ops if isinstance(ops, list | tuple) else list(ops), *args, **kwargs)
 
     return batch
 
 
-def _alisted(hooked: Any, original: Any) -> Any:
+def _alisted(hooked: Any) -> Any:
     async def abatch(self: Any, ops: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_hidden():
-            return await original(self, ops, *args, **kwargs)
         return await hooked(self, ops if isinstance(ops, list | tuple) else list(ops), *args, **kwargs)
 
     return abatch

@@ -19,6 +19,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Durability, RetryPolicy, interrupt
 from tests.instrumentation.frameworks.recorded import of
 
+from noclobber.frameworks import langgraph_identity, langgraph_invokes, langgraph_savers
+from noclobber.guard import GUARD
 from noclobber.testing import Captured
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t/1"}}
@@ -377,3 +379,25 @@ def test_what_a_saver_raises_reaches_the_caller_and_is_told(captured: Captured) 
     with pytest.raises(ConnectionError, match="gone"):
         graph(Broken(), think).invoke({"log": ["asked"]}, THREAD)
     assert {write["outcome"] for write in puts(captured)} == {"unknown"}
+
+
+def test_a_mistake_of_ours_changes_nothing(captured: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails inside a hook, the graph runs and its checkpoints are saved."""
+    monkeypatch.setattr(GUARD, "reraises", False)
+    before = sum(GUARD.failures.values())
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a bug")
+
+    for module, name in (
+        (langgraph_savers, "_resource"), (langgraph_savers, "_end"), (langgraph_savers, "_written"),
+        (langgraph_invokes, "_of_loop"), (langgraph_invokes, "_Run"), (langgraph_identity, "scope_of"),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, broken)
+            app = graph(InMemorySaver(), think, act)
+            assert app.invoke({"log": ["asked"]}, THREAD) == {"log": ["asked", "thought", "acted"]}
+            app.update_state(THREAD, {"log": ["corrected"]})
+            assert len(list(app.get_state_history(THREAD))) == 5
+            captured.recorder.flush()
+    assert sum(GUARD.failures.values()) >= before + 6
