@@ -93,7 +93,8 @@ class SeveralSinks(Sink):
 
     def send(self, resource: dict[str, AttributeValue], spans: Sequence[Span], accesses: int) -> bool:
         """Whether all took it."""
-        return all([sink.send(resource, spans, accesses) for sink in self._sinks])
+        taken = [sink.send(resource, spans, accesses) for sink in self._sinks]  # by each, whatever the others say
+        return all(taken)
 
     @property
     def idle(self) -> bool:
@@ -107,7 +108,7 @@ class SeveralSinks(Sink):
 
     def flush(self, timeout_s: float) -> bool:
         """Flush each."""
-        return all([sink.flush(timeout_s) for sink in self._sinks])
+        return all(sink.flush(timeout_s) for sink in self._sinks)
 
     def close(self, timeout_s: float) -> None:
         """Close each."""

@@ -402,11 +402,76 @@ _MANY: Final[dict[str, Callable[[Words], list[Any]]]] = {
 }
 
 _NO_STATE: Final = frozenset(
-    """PING ECHO AUTH HELLO SELECT QUIT CLIENT INFO COMMAND CONFIG DBSIZE TIME WAIT WAITAOF MONITOR DEBUG SCRIPT
-    FUNCTION SLOWLOG LATENCY MEMORY ACL LASTSAVE SAVE BGSAVE BGREWRITEAOF ROLE REPLICAOF SLAVEOF SHUTDOWN SWAPDB CLUSTER
-    READONLY READWRITE ASKING MODULE LOLWUT RESET FAILOVER WATCH UNWATCH MULTI EXEC DISCARD SUBSCRIBE PSUBSCRIBE
-    UNSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUNSUBSCRIBE PUBSUB PUBLISH SPUBLISH KEYS SCAN RANDOMKEY OBJECT EXPIRE PEXPIRE
-    EXPIREAT PEXPIREAT PERSIST TTL PTTL EXPIRETIME PEXPIRETIME TOUCH SENTINEL""".split()
+    [
+        "PING",
+        "ECHO",
+        "AUTH",
+        "HELLO",
+        "SELECT",
+        "QUIT",
+        "CLIENT",
+        "INFO",
+        "COMMAND",
+        "CONFIG",
+        "DBSIZE",
+        "TIME",
+        "WAIT",
+        "WAITAOF",
+        "MONITOR",
+        "DEBUG",
+        "SCRIPT",
+        "FUNCTION",
+        "SLOWLOG",
+        "LATENCY",
+        "MEMORY",
+        "ACL",
+        "LASTSAVE",
+        "SAVE",
+        "BGSAVE",
+        "BGREWRITEAOF",
+        "ROLE",
+        "REPLICAOF",
+        "SLAVEOF",
+        "SHUTDOWN",
+        "SWAPDB",
+        "CLUSTER",
+        "READONLY",
+        "READWRITE",
+        "ASKING",
+        "MODULE",
+        "LOLWUT",
+        "RESET",
+        "FAILOVER",
+        "WATCH",
+        "UNWATCH",
+        "MULTI",
+        "EXEC",
+        "DISCARD",
+        "SUBSCRIBE",
+        "PSUBSCRIBE",
+        "UNSUBSCRIBE",
+        "PUNSUBSCRIBE",
+        "SSUBSCRIBE",
+        "SUNSUBSCRIBE",
+        "PUBSUB",
+        "PUBLISH",
+        "SPUBLISH",
+        "KEYS",
+        "SCAN",
+        "RANDOMKEY",
+        "OBJECT",
+        "EXPIRE",
+        "PEXPIRE",
+        "EXPIREAT",
+        "PEXPIREAT",
+        "PERSIST",
+        "TTL",
+        "PTTL",
+        "EXPIRETIME",
+        "PEXPIRETIME",
+        "TOUCH",
+        "SENTINEL",
+    ]
 )
 
 _increments = _updates(WriteMode.INCREMENT, replies_state=True)
@@ -418,10 +483,7 @@ _TABLE: Final[dict[str, Describe]] = {
     "HGET": _hget, "HMGET": _hmget, "HGETALL": _hgetall,
     "LRANGE": _collection, "SMEMBERS": _collection,
     **dict.fromkeys(
-        """STRLEN GETRANGE SUBSTR GETBIT BITCOUNT BITPOS TYPE DUMP HEXISTS HKEYS HVALS HLEN HSTRLEN HRANDFIELD HSCAN LLEN
-        LINDEX LPOS SISMEMBER SMISMEMBER SCARD SRANDMEMBER SSCAN ZSCORE ZMSCORE ZRANGE ZREVRANGE ZRANGEBYSCORE
-        ZREVRANGEBYSCORE ZRANGEBYLEX ZRANK ZREVRANK ZCARD ZCOUNT ZLEXCOUNT ZSCAN XRANGE XREVRANGE XLEN XINFO XPENDING
-        PFCOUNT GEOPOS GEODIST GEOSEARCH GEOHASH JSON.GET FT.SEARCH""".split(),
+        ["STRLEN", "GETRANGE", "SUBSTR", "GETBIT", "BITCOUNT", "BITPOS", "TYPE", "DUMP", "HEXISTS", "HKEYS", "HVALS", "HLEN", "HSTRLEN", "HRANDFIELD", "HSCAN", "LLEN", "LINDEX", "LPOS", "SISMEMBER", "SMISMEMBER", "SCARD", "SRANDMEMBER", "SSCAN", "ZSCORE", "ZMSCORE", "ZRANGE", "ZREVRANGE", "ZRANGEBYSCORE", "ZREVRANGEBYSCORE", "ZRANGEBYLEX", "ZRANK", "ZREVRANK", "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZSCAN", "XRANGE", "XREVRANGE", "XLEN", "XINFO", "XPENDING", "PFCOUNT", "GEOPOS", "GEODIST", "GEOSEARCH", "GEOHASH", "JSON.GET", "FT.SEARCH"],
         _look,
     ),
     "EXISTS": _looks,
@@ -431,10 +493,9 @@ _TABLE: Final[dict[str, Describe]] = {
     "INCR": _increments, "DECR": _increments, "INCRBY": _increments, "DECRBY": _increments, "INCRBYFLOAT": _increments,
     "HINCRBY": _updates(WriteMode.INCREMENT, replies_state=True, part_at=2),
     "HINCRBYFLOAT": _updates(WriteMode.INCREMENT, replies_state=True, part_at=2),
-    **dict.fromkeys("APPEND LPUSH RPUSH LPUSHX RPUSHX LINSERT XADD".split(), _appends),
+    **dict.fromkeys(["APPEND", "LPUSH", "RPUSH", "LPUSHX", "RPUSHX", "LINSERT", "XADD"], _appends),
     **dict.fromkeys(
-        """SADD SREM SPOP ZADD ZREM ZINCRBY ZPOPMIN ZPOPMAX LPOP RPOP LREM LTRIM LSET SETRANGE SETBIT BITFIELD PFADD
-        XTRIM XDEL GEOADD""".split(),
+        ["SADD", "SREM", "SPOP", "ZADD", "ZREM", "ZINCRBY", "ZPOPMIN", "ZPOPMAX", "LPOP", "RPOP", "LREM", "LTRIM", "LSET", "SETRANGE", "SETBIT", "BITFIELD", "PFADD", "XTRIM", "XDEL", "GEOADD"],
         _merges,
     ),
     **dict.fromkeys(("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"), _script),
