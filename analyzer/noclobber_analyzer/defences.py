@@ -19,9 +19,9 @@ from noclobber_analyzer.state import State, is_foreign
 __all__ = ["defences"]
 
 
-def defences(evidence: Evidence, resources: frozenset[str] | None, found: set[tuple[str, str]]) -> Iterator[
-    tuple[Access, Defence]
-]:
+def defences(
+    evidence: Evidence, resources: frozenset[str] | None, found: set[tuple[str, str]]
+) -> Iterator[tuple[Access, Defence]]:
     """Defended accesses on these resources (None: all); `found` are accesses that a finding accuses."""
     told = set(found)
     for access, reason in _all(evidence, resources):
@@ -65,7 +65,9 @@ def _reason(access: Access, state: State, evidence: Evidence) -> Defence | None:
         return None
     if access.op is Op.UPDATE and not access.partial:
         return Defence.ATOMIC
-    if access.guard is Guard.LOCK or any(set(access.locks) & _locks_of(other) for other in state.foreign_writes(access)):
+    if access.guard is Guard.LOCK or any(
+        set(access.locks) & _locks_of(other) for other in state.foreign_writes(access)
+    ):
         return Defence.LOCK
     if access.guard is Guard.SERIALIZABLE:
         return Defence.SERIALIZABLE

@@ -29,11 +29,9 @@ def key(resource: str) -> str:
     >>> key("redis://cache:6379/0/acct:42"), key("postgresql://db:5432/bank/accounts/id=7")
     ('acct:42', 'accounts/id=7')
     """
-    _, _, rest = resource.partition("://")
-    parts = rest.split("/")[1:] if rest else [resource]
-    if resource.startswith(("postgresql:", "mysql:", "sqlite:", "langgraph:")):
-        return "/".join(parts[-2:]) or resource
-    return parts[-1] or "/".join(parts[-2:]) or resource
+    parts = [part for part in resource.partition("://")[2].split("/") if part] or [resource]
+    wide = resource.startswith(("postgresql:", "mysql:", "sqlite:", "langgraph:")) or resource.endswith("/")
+    return "/".join(parts[-2 if wide else -1 :]) + ("/" if resource.endswith("/") else "")
 
 
 def version(name: Version | None) -> str:

@@ -93,7 +93,10 @@ class State:
         return len(makers) <= 1 and not any(a.weak for a in (*makers, *readers))
 
     def base_of(self, write: Access) -> Access | None:
-        """The access that a write's base came from, if it was captured: only its time and its place are asked."""
+        """The access that a write's base came from, if it was captured: only its time and its place are asked.
+
+        Where no versions are recorded at all it is the last read of the same unit: time is all that there is.
+        """
         at = self._history.at(write.base_strand, write.base_seq)
         if at is not None and self._touches(at):
             return at
@@ -101,7 +104,10 @@ class State:
         own = self._of_strand.get(strand, ())
         upto = bisect_left(own, write.seq, key=lambda a: a.seq) if strand == write.strand else len(own)
         for access in reversed(own[:upto]):
-            if write.base in (access.read if access.op is Op.READ else None, access.written):
+            if write.base is None and write.version_kind is None:
+                if access.op is Op.READ and access.unit == write.unit and access.outcome is Outcome.OK:
+                    return access
+            elif write.base in (access.read if access.op is Op.READ else None, access.written):
                 return access
         return None
 

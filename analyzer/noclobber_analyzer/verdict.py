@@ -20,7 +20,11 @@ __all__ = ["Candidate", "Grade", "Link", "Name", "name_of"]
 Name = tuple[str, str]
 """Trace and span id of an access."""
 
-_LESS = {Certainty.CERTAIN: Certainty.LIKELY, Certainty.LIKELY: Certainty.POSSIBLE, Certainty.POSSIBLE: Certainty.POSSIBLE}
+_LESS = {
+    Certainty.CERTAIN: Certainty.LIKELY,
+    Certainty.LIKELY: Certainty.POSSIBLE,
+    Certainty.POSSIBLE: Certainty.POSSIBLE,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ __all__ = ["COMMAND"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `noclobber check`."""
     add_report_options(parser)
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="OTLP files (JSON lines or protobuf, .gz too), folders, -")
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="OTLP files (JSON lines or protobuf, .gz too), folders, -"
+    )
 
 
 def run(words: argparse.Namespace) -> int:

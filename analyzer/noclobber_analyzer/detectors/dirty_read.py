@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 from noclobber.contract import Certainty, Kind, Outcome, VersionKind
 from noclobber_analyzer.access import Access
+from noclobber_analyzer.clocks import nominally_before
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
-from noclobber_analyzer.order import By
+from noclobber_analyzer.order import Answer
 from noclobber_analyzer.state import NUMBERS, State, is_foreign
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
@@ -44,43 +45,54 @@ def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Ca
         return None
     end = evidence.fates.taken_back_by(write)
     if end is not None:
-        return _candidate(write, read, end, _aborted(state, write, read, end, evidence), "taken back")
+        grade = _aborted(state, write, read, end, evidence)
+        return None if grade is None else _candidate(write, read, end, grade, "taken back")
     commit = evidence.fates.end_of(write)
     if commit is None or evidence.fates.of(write) is not Fate.APPLIED or not _is_last(state, write):
         return None
-    proof = evidence.order.before(read, commit)
-    if proof is None or _made_elsewhere(state, write, read):
+    if evidence.order.before(read, commit) is None or _made_elsewhere(state, write, read):
         return None
-    grade = Grade() if proof is By.SYNC else Grade().at_most(Certainty.LIKELY, "an edge that orders read and commit")
+    synced = evidence.order.path(read, commit) is Answer.YES
+    grade = Grade() if synced else Grade().at_most(Certainty.LIKELY, "an edge that orders read and commit")
     return _candidate(write, read, commit, grade, "not committed yet")
 
 
-def _aborted(state: State, write: Access, read: Access, end: Access, evidence: Evidence) -> Grade:
-    if write.version_kind is VersionKind.CHAIN:
-        grade = Grade()
-    elif evidence.order.before(read, end) is By.SYNC:
+def _aborted(state: State, write: Access, read: Access, end: Access, evidence: Evidence) -> Grade | None:
+    if write.version_kind is VersionKind.CHAIN or evidence.order.path(read, end) is Answer.YES:
         grade = Grade()
     else:
-        grade = _by_uniqueness(state, write, read, evidence)
+        found = _by_uniqueness(state, write, read, end, evidence)
+        if found is None:
+            return None
+        grade = found
     if end.outcome is Outcome.UNKNOWN:
         grade = grade.at_most(Certainty.POSSIBLE, "how the transaction ended")
     return partial(grade, (write, read))
 
 
-def _by_uniqueness(state: State, write: Access, read: Access, evidence: Evidence) -> Grade:
-    """Whether nobody else can have made what was read: content tells, else that every other write of it came later."""
+def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evidence: Evidence) -> Grade | None:
+    """Whether nobody else can have made what was read: its content tells, else when it was read.
+
+    A number may be used again once the transaction has ended, also by a write that nobody captured. So the read must
+    lie inside the open transaction, and no other write of that number before it.
+    """
+    likely = Grade().at_most(Certainty.LIKELY, "an edge that orders the read and the abort")
     if write.content_written is not None and write.content_written == read.content_read:
-        return Grade().at_most(Certainty.LIKELY, "an edge that orders the read and the abort")
+        return likely
     others = [w for w in state.makers.get(write.written or "", ()) if w is not write]
-    if write.version_kind in NUMBERS or others:
-        later = all(evidence.took_effect_after(other, read) is not None for other in others)
-        if not later:
-            return Grade(Certainty.POSSIBLE).at_most(
-                Certainty.POSSIBLE, "which of the writes of this version was read: another, applied one made it too"
-            )
-    if write.version_kind is VersionKind.FINGERPRINT and any(w.op in WRITE_OPS and w.written is None for w in state.writes):
-        return Grade(Certainty.POSSIBLE).at_most(Certainty.POSSIBLE, "what a script in between made")
-    return Grade().at_most(Certainty.LIKELY, "an edge that orders the read and the abort")
+    if write.version_kind not in NUMBERS and not others:
+        scripts = any(w.op in WRITE_OPS and w.written is None for w in state.writes)
+        return likely.at_most(Certainty.POSSIBLE, "what a script in between made") if scripts else likely
+    if any(evidence.took_effect_before(other, read) is not None for other in others):
+        return None
+    ended_before = evidence.order.before(end, read) is not None
+    if not ended_before and nominally_before(read, end):
+        return likely.resting_on(evidence.absence(state.name, write, read))  # that no other of this number is missing
+    if ended_before and others:
+        return None
+    return likely.at_most(
+        Certainty.POSSIBLE, "which write of this version was read: its number may have been used again"
+    )
 
 
 def _made_elsewhere(state: State, write: Access, read: Access) -> bool:

@@ -10,6 +10,7 @@ value never defends a take.
 Source: noclobber; contract 3.1 and 2 (`message.*`), detection.md 3.5.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,8 +26,12 @@ __all__ = ["Take", "double_claim", "takes"]
 
 TAKE_OPS: Final = frozenset({Op.RECEIVE, *WRITE_OPS})
 WORK_OPS: Final = frozenset({Op.ACK, Op.EFFECT, Op.SEND, *WRITE_OPS})
-GROUPLESS: Final = frozenset({"redis", "postgresql", "mysql", "mariadb", "sqlite", "memory", "file", "aws_sqs", "rabbitmq"})
+GROUPLESS: Final = frozenset(
+    {"redis", "postgresql", "mysql", "mariadb", "sqlite", "memory", "file", "aws_sqs", "rabbitmq"}
+)
 """Systems whose queues have no consumer groups: one group."""
+SELECTION_MAX: Final = 200
+"""How many accesses back a selection is looked for."""
 _REFUSED: Final = frozenset({Outcome.NO_EFFECT, Outcome.REJECTED, Outcome.NOT_FOUND})
 
 
@@ -93,8 +98,8 @@ def _take(own: list[Access], evidence: Evidence) -> Take | None:
     """How one strand took up a task: none if it only sent it, or its taking was taken back."""
     own = sorted(own, key=lambda a: a.seq)
     first = next((a for a in own if a.op in TAKE_OPS), None)
-    if first is None or any(a.op is Op.SEND and a.seq < first.seq for a in own):
-        return None
+    if first is None or (first.op is not Op.RECEIVE and any(a.op is Op.SEND and a.seq < first.seq for a in own)):
+        return None  # it made the task
     if first.outcome not in _REFUSED and evidence.fates.of(first) is Fate.UNAPPLIED:
         return None
     later = (a for a in own if a.seq > first.seq and a.op in WORK_OPS)
@@ -104,10 +109,11 @@ def _take(own: list[Access], evidence: Evidence) -> Take | None:
 
 def _selection(take: Access, evidence: Evidence) -> Access | None:
     """The last scan or read by which the strand saw the task before it took it."""
+    if take.op is Op.RECEIVE:
+        return None  # a queue hands out; nobody selects
     own = evidence.history.strands.get(take.strand, [])
-    for access in reversed(own):
-        if access.seq >= take.seq:
-            continue
+    upto = bisect_left(own, take.seq, key=lambda a: a.seq)
+    for access in reversed(own[max(0, upto - SELECTION_MAX) : upto]):
         if access.op is Op.SCAN and access.scan is not None and take.resource in access.scan.resources:
             return access
         if access.op is Op.READ and access.resource == take.resource:
@@ -181,6 +187,4 @@ def _strong(take: Take, evidence: Evidence) -> bool:
 
 def _needs_group(access: Access) -> bool:
     message = access.message
-    return (
-        access.op is Op.RECEIVE and message is not None and message.group is None and access.system not in GROUPLESS
-    )
+    return access.op is Op.RECEIVE and message is not None and message.group is None and access.system not in GROUPLESS

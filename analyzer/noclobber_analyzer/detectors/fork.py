@@ -75,9 +75,7 @@ def _rival(first: Access, child: Access, evidence: Evidence) -> bool:
     return child.base is None or unseen_before(first, child, evidence)
 
 
-def _candidate(
-    state: State, parent: Version, first: Access, child: Access, why: str, evidence: Evidence
-) -> Candidate:
+def _candidate(state: State, parent: Version, first: Access, child: Access, why: str, evidence: Evidence) -> Candidate:
     grade = Grade()
     if child.version_kind is VersionKind.FINGERPRINT:
         makers = state.makers.get(parent, ())

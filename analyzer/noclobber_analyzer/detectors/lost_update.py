@@ -17,9 +17,10 @@ from typing import Final
 
 from noclobber.contract import ABSENT, BaseSource, Certainty, Guard, Kind, Op, VersionKind, WriteMode
 from noclobber_analyzer.access import Access, Version
+from noclobber_analyzer.clocks import nominally_before
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
-from noclobber_analyzer.order import Answer, By
+from noclobber_analyzer.order import Answer
 from noclobber_analyzer.state import NUMBERS, Side, State, conflicting_parts, is_foreign, number
 from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
 
@@ -54,8 +55,10 @@ def lost_update(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Lost updates on one resource; each overwriting write is at most one."""
     found: list[tuple[Access, Replaced]] = []
     for write in state.writes:
-        if not is_overwrite(write) or write.base is None or evidence.fates.serializable_rejected(write):
+        if not is_overwrite(write) or evidence.fates.serializable_rejected(write):
             continue
+        if write.base is None and (write.version_kind is not None or state.base_of(write) is None):
+            continue  # blind
         replaced = _replaced(state, write, evidence)
         if replaced is not None:
             found.append((write, replaced))
@@ -93,6 +96,8 @@ def source_grade(write: Access, *, recorded: bool) -> Grade:
 def _replaced(state: State, write: Access, evidence: Evidence) -> Replaced | None:
     if guarded(write):
         return None
+    if write.version_kind is None:
+        return _unversioned(state, write, evidence)
     over = _overwritten(write)
     if over is not None and over == write.base:
         return _older_candidate(state, write, over)
@@ -106,6 +111,15 @@ def _replaced(state: State, write: Access, evidence: Evidence) -> Replaced | Non
     elif write.version_kind is VersionKind.FINGERPRINT:
         found = _by_time(state, write, evidence)
     return found and _capped(state, write, found, evidence)
+
+
+def _unversioned(state: State, write: Access, evidence: Evidence) -> Replaced | None:
+    """Without versions only time speaks, and nobody knows what was read or meant: possible, never more."""
+    found = _by_time(state, write, evidence)
+    if found is None:
+        return None
+    grade = Grade().at_most(Certainty.POSSIBLE, "versions: what was read, and what the write was computed from")
+    return Replaced(found.victim, grade, found.why, found.ordered, found.either)
 
 
 def _overwritten(write: Access) -> Version | None:
@@ -215,14 +229,14 @@ def _by_time(state: State, write: Access, evidence: Evidence) -> Replaced | None
     base = state.base_of(write)
     between, unsure = _placed(state, write, base, evidence)
     if between:
-        victim, proof = between[-1]
+        victim = between[-1]
         restored = _restored(state, write, victim, evidence)
         if restored is None:
             return None
         grade = source_grade(write, recorded=False).at_most(Certainty.LIKELY, EXACT)
         if not restored:
             grade = grade.at_most(Certainty.POSSIBLE, "whether somebody put the old content back in between")
-        ordered = proof is By.SYNC and _is_ordered(victim, write, evidence)
+        ordered = _is_ordered(victim, write, evidence)
         return Replaced(victim, grade, "it came after the read and before the write", ordered=ordered)
     rival = _overlapping(state, write, base, evidence)
     if rival is not None:
@@ -238,13 +252,12 @@ def _by_time(state: State, write: Access, evidence: Evidence) -> Replaced | None
     return None
 
 
-def _placed(
-    state: State, write: Access, base: Access | None, evidence: Evidence
-) -> tuple[list[tuple[Access, By]], list[Access]]:
+def _placed(state: State, write: Access, base: Access | None, evidence: Evidence) -> tuple[list[Access], list[Access]]:
     """Foreign writes that certainly lie between base and write, by the end of their calls; and those that may."""
-    between: list[tuple[Access, By]] = []
+    between: list[Access] = []
     unsure: list[Access] = []
     known: set[Version] | None = None
+    seen_from = evidence.fates.seen_from
     for other in state.foreign_writes(write):
         if other.written is not None and other.written == write.base:
             continue  # that one it had seen
@@ -253,14 +266,14 @@ def _placed(
         if base is not None and evidence.took_effect_before(other, base) is not None:
             continue
         applied = evidence.fates.of(other) is Fate.APPLIED
-        proof = evidence.writes_before(other, write)
-        if base is not None and proof is not None and _not_seen(state, other, base, write, evidence):
-            (between.append((other, proof)) if applied else unsure.append(other))
-        else:
+        earlier = evidence.writes_before(other, write) is not None
+        if base is not None and earlier and _not_seen(state, other, base, write, evidence):
+            (between if applied else unsure).append(other)
+        elif (base is None or not nominally_before(seen_from(other), base)) and not nominally_before(write, other):
             known = state.ancestors(write.base or "") if known is None else known
             if other.written not in known and not _clearly_apart(state, other, write, evidence):
                 unsure.append(other)
-    between.sort(key=lambda pair: (pair[0].end_ns, pair[0].span_id))
+    between.sort(key=lambda w: (w.end_ns, w.span_id))
     return between, unsure
 
 
@@ -282,10 +295,19 @@ def _clearly_apart(state: State, other: Access, write: Access, evidence: Evidenc
     """Whether versions or know order put the other write before the base, or after this write."""
     if write.written is not None and other.written is not None and write.written in state.ancestors(other.written):
         return True
+    if _made_after(state, write.base, other, evidence) or _made_after(state, other.base, write, evidence):
+        return True
     base = state.base_of(write)
     return evidence.order.path(write, other, know=True) is Answer.YES or (
         base is not None and evidence.order.path(other, base, know=True) is Answer.YES
     )
+
+
+def _made_after(state: State, version: Version | None, other: Access, evidence: Evidence) -> bool:
+    """Whether the one write that made a version came after another write."""
+    if version is None or not state.is_unique(version):
+        return False
+    return any(evidence.writes_before(other, maker) is not None for maker in state.makers.get(version, ()))
 
 
 def _restored(state: State, write: Access, victim: Access, evidence: Evidence) -> bool | None:
@@ -304,7 +326,17 @@ def _restored(state: State, write: Access, victim: Access, evidence: Evidence) -
         and evidence.writes_before(write, other) is None
         and conflicting_parts(other, write)
     ]
-    equal = [other for other in later if other.written is not None and other.written == write.base]
+    base = state.base_of(write)
+    unique = base is not None and state.is_unique(write.base or "")
+    equal = [
+        other
+        for other in later
+        if other.written is not None
+        and other.written == write.base
+        and not (
+            unique and base is not None and evidence.took_effect_after(other, base) is None
+        )  # where the base is from
+    ]
     if not equal:
         return True
     last = [

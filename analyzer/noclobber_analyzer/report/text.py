@@ -27,7 +27,9 @@ def text(report: Report) -> Iterator[str]:
 
 def plain(words: str) -> str:
     """Text whose control characters can do nothing."""
-    return "".join(each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in words)
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in words
+    )
 
 
 def finding_lines(finding: Finding) -> Iterator[str]:
