@@ -1,0 +1,62 @@
+"""One embedded store for a module's tests (chdb opens one folder in a process), emptied before each."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from noclobber_collector.loader import Loader
+from noclobber_collector.segments import closed_segments
+from noclobber_collector.spool import Spool
+from noclobber_collector.store import Store, open_store
+
+TABLES = ("accesses", "ingest", "minute_stats", "findings", "transitions", "deliveries", "cursors")
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 20.0, what: str = "the condition") -> None:
+    """Wait for a condition; fail if it does not come."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come within {timeout_s} s"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def embedded_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """The real store on the real engine."""
+    store = open_store(f"chdb://{tmp_path_factory.mktemp('store')}")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def store(embedded_store: Store) -> Store:
+    """The store without a row."""
+    for table in TABLES:
+        embedded_store.command(f"TRUNCATE TABLE {table}")
+    return embedded_store
+
+
+@pytest.fixture
+def load(store: Store, tmp_path: Path) -> Callable[..., Store]:
+    """Brings requests through spool and loader into the store."""
+
+    def bring(*requests: bytes, spans: int = 1) -> Store:
+        spool = Spool(tmp_path / "spool")
+        for request in requests:
+            spool.put(request, _count(request)).result(10)
+        spool.close()
+        loader = Loader(store, tmp_path / "spool")
+        loader.start()
+        assert loader.stop(30)
+        assert not closed_segments(tmp_path / "spool")
+        return store
+
+    return bring
+
+
+def _count(request: bytes) -> int:
+    from noclobber_collector.requests import count_spans
+
+    return count_spans(request)
