@@ -135,10 +135,19 @@ def from_json(body: bytes) -> bytes:
 
 
 def _list(document: Any, name: str) -> list[Any]:
-    found = document.get(name) or []
+    found = document.get(name)
+    if found is None:
+        return []
     if not isinstance(found, list):
         raise TypeError(f"{name} must be a list")
     return found
+
+
+def _whole(value: Any) -> int:
+    """A number of 64 bits, as text or as number."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"{value!r} is no whole number")
+    return int(value)
 
 
 def _resource_spans(document: Any, out: Any) -> None:
@@ -158,13 +167,13 @@ def _span(document: Any, out: Span) -> None:
     out.parent_span_id = _id(document, "parentSpanId", 8)
     out.trace_state, out.name = document.get("traceState") or "", document.get("name") or ""
     out.kind = _enum(document.get("kind") or 0, Span.SpanKind)
-    out.start_time_unix_nano = int(document.get("startTimeUnixNano") or 0)
-    out.end_time_unix_nano = int(document.get("endTimeUnixNano") or 0)
-    out.flags = int(document.get("flags") or 0)
+    out.start_time_unix_nano = _whole(document.get("startTimeUnixNano") or 0)
+    out.end_time_unix_nano = _whole(document.get("endTimeUnixNano") or 0)
+    out.flags = _whole(document.get("flags") or 0)
     _attributes(document, out.attributes)
     for event in _list(document, "events"):
         made = out.events.add()
-        made.time_unix_nano, made.name = int(event.get("timeUnixNano") or 0), event.get("name") or ""
+        made.time_unix_nano, made.name = _whole(event.get("timeUnixNano") or 0), event.get("name") or ""
         _attributes(event, made.attributes)
     for link in _list(document, "links"):
         other = out.links.add()
@@ -210,7 +219,7 @@ def _value(document: Any, out: AnyValue, depth: int) -> None:
             case "boolValue":
                 out.bool_value = value
             case "intValue":
-                out.int_value = int(value)
+                out.int_value = _whole(value)
             case "doubleValue":
                 out.double_value = float(value)
             case "bytesValue":

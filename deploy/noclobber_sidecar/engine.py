@@ -82,6 +82,7 @@ def _run(words: argparse.Namespace) -> int:
     pages = socket.socket(fileno=words.dashboard_fd)
     address = f"http://{in_url(words.host)}:{words.dashboard_port}"
     with EngineLock(words.data, address):
+        os.chdir(words.data)  # ClickHouse leaves its cache of schemas in the working folder
         store = _opened(words.store, pages, ending)
         if store is None:
             return 0

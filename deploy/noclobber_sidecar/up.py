@@ -135,7 +135,7 @@ def _engine(words: argparse.Namespace, data: Path, pages: socket.socket) -> Chil
     reason = data / "engine.reason"
     more = [f"--webhook={url}" for url in words.webhook] + [f"--webhook-allow={net}" for net in words.webhook_allow]
     if words.config is not None:
-        more += ["--config", str(words.config)]
+        more += ["--config", str(words.config.absolute())]
     return Child(
         "engine",
         [sys.executable, "-m", "noclobber_sidecar.engine", "--data", str(data), "--host", words.host,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from noclobber_collector.loader import Loader
+from noclobber_collector.requests import count_spans
 from noclobber_collector.segments import closed_segments
 from noclobber_collector.spool import Spool
 from noclobber_collector.store import Store, open_store
@@ -39,13 +40,14 @@ def store(embedded_store: Store) -> Store:
 
 
 @pytest.fixture
-def load(store: Store, tmp_path: Path) -> Callable[..., Store]:
+def load(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Store]:
     """Brings requests through spool and loader into the store."""
+    monkeypatch.chdir(tmp_path)  # ClickHouse leaves its cache of schemas in the working folder
 
-    def bring(*requests: bytes, spans: int = 1) -> Store:
+    def bring(*requests: bytes) -> Store:
         spool = Spool(tmp_path / "spool")
         for request in requests:
-            spool.put(request, _count(request)).result(10)
+            spool.put(request, count_spans(request)).result(10)
         spool.close()
         loader = Loader(store, tmp_path / "spool")
         loader.start()
@@ -54,9 +56,3 @@ def load(store: Store, tmp_path: Path) -> Callable[..., Store]:
         return store
 
     return bring
-
-
-def _count(request: bytes) -> int:
-    from noclobber_collector.requests import count_spans
-
-    return count_spans(request)
