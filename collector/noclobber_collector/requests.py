@@ -155,9 +155,10 @@ def _resource_spans(document: Any, out: Any) -> None:
     out.schema_url = document.get("schemaUrl") or ""
     for scope in _list(document, "scopeSpans"):
         into = out.scope_spans.add()
-        named = scope.get("scope") or {}
-        into.scope.name, into.scope.version = named.get("name") or "", named.get("version") or ""
-        _attributes(named, into.scope.attributes)
+        named = scope.get("scope")
+        if named is not None:
+            into.scope.name, into.scope.version = named.get("name") or "", named.get("version") or ""
+            _attributes(named, into.scope.attributes)
         for span in _list(scope, "spans"):
             _span(span, into.spans.add())
 
@@ -180,10 +181,10 @@ def _span(document: Any, out: Span) -> None:
         other.trace_id, other.span_id = _id(link, "traceId", 16), _id(link, "spanId", 8)
         other.trace_state = link.get("traceState") or ""
         _attributes(link, other.attributes)
-    status = document.get("status") or {}
-    out.status.message = status.get("message") or ""
-    code = status.get("code") or 0
-    out.status.code = _enum(code, Status.StatusCode)
+    status = document.get("status")
+    if status is not None:
+        out.status.message = status.get("message") or ""
+        out.status.code = _enum(status.get("code") or 0, Status.StatusCode)
 
 
 def _enum(value: Any, names: Any) -> Any:

@@ -1,6 +1,5 @@
 """One embedded store for a module's tests (chdb opens one folder in a process), emptied before each."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,14 +12,6 @@ from noclobber_collector.spool import Spool
 from noclobber_collector.store import Store, open_store
 
 TABLES = ("accesses", "ingest", "minute_stats", "findings", "transitions", "deliveries", "cursors")
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 20.0, what: str = "the condition") -> None:
-    """Wait for a condition; fail if it does not come."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come within {timeout_s} s"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
