@@ -197,7 +197,7 @@ class Store:
         return list(self._query(sql, parameters).named_results())
 
     def columns(self, sql: str, parameters: Mapping[str, object] = NOTHING) -> dict[str, Sequence[Any]]:
-        """The columns of a query, by name, each as long as there are rows."""
+        """The columns of a query by name, each as long as there are rows; without rows there may be no names."""
         result = self._query(sql, parameters)
         found = result.result_columns or [() for _ in result.column_names]
         return dict(zip(result.column_names, found, strict=True))

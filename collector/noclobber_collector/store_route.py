@@ -7,7 +7,6 @@ ClickHouse's formats. It is for the commands' own statements, with the API's tok
 Source: ClickHouse, "HTTP Interface"; clickhouse-connect's httpclient.
 """
 
-import ast
 import asyncio
 import io
 import re
@@ -32,6 +31,7 @@ NOT_SETTINGS: Final = frozenset(
 )  # fmt: skip
 """Parameters of the URL that are no settings of ClickHouse."""
 _INSERT: Final = re.compile(rb"^\s*INSERT\s.*?\sFORMAT\s+(\w+)[ \t]*\r?\n?", re.IGNORECASE | re.DOTALL)
+_ITEM: Final = re.compile(r"\s*(?:'((?:[^'\\]|\\.)*)'|(-?\d+))\s*(?:,|$)", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _CONTROL: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v", "0": "\0"}
 BODY_MAX: Final = 256 << 20
@@ -140,7 +140,29 @@ def _bound(query: str, parameters: Mapping[str, str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, text in parameters.items():
         if re.search(r"\{\s*" + re.escape(name) + r"\s*:\s*Array", query):
-            found[name] = ast.literal_eval(text)
+            found[name] = _list(text)
         else:
-            found[name] = _ESCAPED.sub(lambda match: _CONTROL.get(match[1], match[1]), text)
+            found[name] = _plain(text)
     return found
+
+
+def _list(text: str) -> list[object]:
+    """A literal list of texts or numbers.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found: list[object] = []
+    inner = text.strip().removeprefix("[").removesuffix("]")
+    at = 0
+    while at < len(inner):
+        item = _ITEM.match(inner, at)
+        if item is None:
+            raise ValueError(f"this list can't be read: {text[:200]}")
+        found.append(_plain(item[1]) if item[1] is not None else int(item[2]))
+        at = item.end()
+    return found
+
+
+def _plain(text: str) -> str:
+    return _ESCAPED.sub(lambda match: _CONTROL.get(match[1], match[1]), text)

@@ -13,6 +13,7 @@ from noclobber.cli import CommandError
 __all__ = ["bind", "free_port", "in_url"]
 
 BACKLOG = 1024
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def bind(host: str, port: int, purpose: str) -> socket.socket:
@@ -44,7 +45,8 @@ def bind(host: str, port: int, purpose: str) -> socket.socket:
 
 
 def in_url(host: str) -> str:
-    """An address as it stands in a URL."""
+    """An address as it stands in a URL; what listens everywhere is reached on this machine's own."""
+    host = WILDCARDS.get(host, host)
     return f"[{host}]" if ":" in host else host
 
 

@@ -22,7 +22,6 @@ from noclobber_sidecar.supervisor import Child, Supervisor
 
 __all__ = ["COMMAND"]
 
-WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 READY_TIMEOUT_S: Final = 60.0
 ORPHAN_WAIT_S: Final = 15.0
 """How long to wait for an engine whose supervisor was killed."""
@@ -150,7 +149,7 @@ def _engine(words: argparse.Namespace, data: Path, pages: socket.socket) -> Chil
 
 def _announce(words: argparse.Namespace, data: Path) -> None:
     """Say where everything is, once it answers."""
-    base = f"http://{in_url(WILDCARDS.get(words.host, words.host))}"
+    base = f"http://{in_url(words.host)}"
     if not _answers(f"{base}:{words.otlp_http_port}/ready"):
         return
     print(
