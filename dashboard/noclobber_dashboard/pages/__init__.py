@@ -20,7 +20,11 @@ _WORDMARK: Final = str(Path(__file__).parent.parent / "wordmark.svg")
 _STYLE: Final = """<style>
 .stMainBlockContainer { padding: 2.1rem 2.4rem 3rem; max-width: 1500px; }
 .stAppHeader { background: transparent; height: 2.4rem; min-height: 2.4rem; }
-@media (max-width: 640px) { .stMainBlockContainer { padding: 2.6rem 0.9rem 2rem; } }
+@media (max-width: 640px) {
+  .stMainBlockContainer { padding: 2.6rem 0.9rem 2rem; }
+  /* tiles two by two: one below the other they would push everything else off a telephone's screen */
+  .stColumn:has([data-testid="stMetric"]) { min-width: calc(50% - 0.5rem); flex: 1 1 calc(50% - 0.5rem); }
+}
 [data-testid="stMetricValue"] { font-size: 1.75rem; font-variant-numeric: tabular-nums; }
 [data-testid="stSidebarNav"] { padding-top: 0.5rem; }
 </style>"""

@@ -54,11 +54,10 @@ def render() -> None:
     if shown:
         picked = _table(shown)
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-            if picked:
-                change_buttons({head.issue: head.state for head in picked}, key="issues")
-            else:
-                prose([Node("p", "quiet small", ("Tick issues to acknowledge, accept, silence or resolve them.",))],
-                      key="issues-hint")  # fmt: skip
+            change_buttons({head.issue: head.state for head in picked}, key="issues")
+            ticked = f"{plural(len(picked), 'issue')} ticked"
+            hint = ticked if picked else "Tick issues to acknowledge, accept, silence or resolve them."
+            prose([Node("p", "quiet small", (hint,))], key="issues-hint")
     _log(every)
 
 

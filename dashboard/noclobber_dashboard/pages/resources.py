@@ -77,12 +77,12 @@ def _table(shown: Sequence[ResourceHead]) -> ResourceHead | None:
         key="resources-table",
         height=min(TABLE_HEIGHT_MAX, ROW_HEIGHT * (len(shown) + 1) + 3),
         column_config={
-            "resource": st.column_config.TextColumn("Resource", width=300),
+            "resource": st.column_config.TextColumn("Resource", width=265),
             "system": st.column_config.TextColumn("System", width=85),
             "findings": st.column_config.NumberColumn("Findings", width=65),
             "accesses": st.column_config.NumberColumn("Accesses", width=70),
             "writes": st.column_config.NumberColumn("Writes", width=60),
-            "agents": st.column_config.ListColumn("Agents", width=180),
+            "agents": st.column_config.ListColumn("Agents", width=170),
             "guards": st.column_config.TextColumn("Guards", width=75),
             "defended": st.column_config.NumberColumn(
                 "Defended", width=70, help="accesses that a guard, lock or the store held"
