@@ -11,7 +11,7 @@ from typing import Final
 
 import streamlit as st
 
-from noclobber_collector.errors import StoreError
+from noclobber_collector.errors import StoreError, StoreUnreachableError
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.serving import served
 
@@ -28,13 +28,16 @@ def guarded(render: Callable[[], None]) -> Callable[[], None]:
     def page() -> None:
         try:
             render()
-        except StoreError:
-            _LOG.warning("the store did not answer %s", render.__module__, exc_info=True)
+        except StoreUnreachableError as error:
+            _LOG.warning("the store does not answer %s: %s", render.__module__, error)
             _say(
                 "The store does not answer",
                 "What agents send is kept by the collector meanwhile. This page comes back by itself.",
             )
             _again()
+        except StoreError:
+            _LOG.warning("the store refused what %s asked", render.__module__, exc_info=True)
+            _say("The store could not answer", "It is there, but it refused or took too long. Try again in a moment.")
         except Exception as error:
             if type(error).__module__.startswith("streamlit"):
                 raise  # how Streamlit itself stops or restarts a run
