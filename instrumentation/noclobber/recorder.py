@@ -105,6 +105,9 @@ class Sink:
     def close(self, timeout_s: float) -> None:
         """Hand over what is left."""
 
+    def abandon(self) -> None:
+        """In a forked child, where another sink takes over: let go of what is the parent's."""
+
 
 class Recorder:
     """Records the accesses of one process.
@@ -235,6 +238,14 @@ class Recorder:
         """Start the drain's thread; without it whoever calls `flush` drains."""
         self._thread = threading.Thread(target=self._drain, name="noclobber drain", daemon=True)
         self._thread.start()
+
+    def begin_again(self) -> None:
+        """In a forked child: nothing that the parent recorded, and threads of its own."""
+        sink = self._sink
+        self._reset()
+        if sink is not None and sink is not self._given_sink:
+            sink.abandon()
+        self.run()
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Whether everything that ended before this call was acknowledged within `timeout_s`."""
@@ -496,8 +507,16 @@ def _after_fork_in_child() -> None:
     recorder = _active
     strands.reset_after_fork()
     if recorder is not None:
-        recorder._reset()
-        recorder.run()
+        with GUARD:
+            recorder.begin_again()
+            _end_with_multiprocessing(recorder)
+
+
+def _end_with_multiprocessing(recorder: Recorder) -> None:
+    """A child of `multiprocessing` leaves through finalizers of its own, never through `atexit`."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.register_after_fork(recorder, lambda _: util.Finalize(None, _at_exit, exitpriority=-1000))
 
 
 def _at_exit() -> None:
