@@ -25,7 +25,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from noclobber import clock
-from noclobber.access import Access, Call
+from noclobber.access import Access, Call, Member
 from noclobber.contract import Attr, BaseSource, Op, Outcome
 from noclobber.scope import Scope
 from noclobber.strands import Strand
@@ -237,17 +237,26 @@ class Bases:
         if access.op is Op.DELETE and access.resource.endswith("/") and access.outcome is Outcome.OK:
             for resource in [each for each in known.resources if each.startswith(access.resource)]:
                 known.put(resource, None)
+        made = (txn, _text(access, Attr.TXN_SAVEPOINT) or "") if txn and access.op not in (Op.READ, Op.SCAN) else None
         version = _resulting(access)
-        if version is None:
-            return  # an own change to an unknown version: readers see it between base.seq and the write, and grade it
+        if version is not None:  # else an own change to an unknown version: readers see it after base.seq, and grade it
+            got = Member(access.resource, version, access.part, access.part_versions)
+            self._learn(known, call, got, txn, made, applied=access.op is not Op.READ)
+        for member in access.members:
+            self._learn(known, call, member, txn, None, applied=False)
+
+    def _learn(
+        self, known: _Knowledge, call: Call, got: Member, txn: str | None, made_in: tuple[str, str] | None, *,
+        applied: bool,
+    ) -> None:  # fmt: skip
+        scope = call.scope or Scope()
         generation = self._generations.get(self._unit_name(txn, scope, call.strand), 0)
-        made = access.op is not Op.READ
         memory = Memory(
-            version, access.part_versions, call.strand.id, call.seqs[0], _end_ns(call), txn, _unit(scope), scope.run,
-            generation, (txn, _text(access, Attr.TXN_SAVEPOINT) or "") if made and txn else None,
+            got.version, got.part_versions, call.strand.id, call.seqs[0], _end_ns(call), txn, _unit(scope), scope.run,
+            generation, made_in,
         )  # fmt: skip
-        state = known.resources.get(access.resource, {})
-        known.put(access.resource, self._with(state, access.part, memory, call.strand, scope, made=made))
+        state = known.resources.get(got.resource, {})
+        known.put(got.resource, self._with(state, got.part, memory, call.strand, scope, made=applied))
         self._trim(known)
 
     def _with(

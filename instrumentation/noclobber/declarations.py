@@ -157,6 +157,10 @@ class Declarations:
         members = access.attributes.get(Attr.RESULT_RESOURCES)
         if isinstance(members, list | tuple):
             access.attributes[Attr.RESULT_RESOURCES] = tuple(map(self.named, members))
+        access.members = tuple(replace(each, resource=self.named(each.resource)) for each in access.members)
+        message = access.attributes.get(Attr.MESSAGE_ID)
+        if isinstance(message, str) and "://" in message:  # a row that is a task
+            access.attributes[Attr.MESSAGE_ID] = self.named(message)
         return access
 
     def _name(self, resource: str) -> tuple[str, bool]:

@@ -50,8 +50,8 @@ class Strand:
     """
 
     __slots__ = (
-        "__weakref__", "_known", "announced", "id", "joined", "locks", "losses", "name", "parent_id",
-        "parent_seq", "seq", "suppressed",
+        "__weakref__", "_known", "announced", "id", "joined", "locks", "losses", "name", "parent_id", "parent_seq",
+        "seq", "suppressed",
     )  # fmt: skip
 
     def __init__(self, parent: "Strand | None" = None, name: str = "") -> None:
