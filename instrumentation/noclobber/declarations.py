@@ -164,10 +164,10 @@ class Declarations:
         if known is not None:
             return known
         name, found = resource, self.of(resource)
-        if found is not None and found.alias_of is not None:
-            name = found.alias_of + name[len(_literal(found.pattern)) :]
-            there = self.of(name)
-            found = found if there is None else _over(found, there)
+        for each in reversed(self.declared):
+            if each.alias_of is not None and each.fits(resource):
+                name = each.alias_of + resource[len(_literal(each.pattern)) :]
+                break
         hashed = found is not None and found.hash_ids and not name.endswith("/")
         known = (_hashed(name) if hashed else name, hashed)
         if len(self._names) < RESOURCES_MAX:

@@ -172,7 +172,7 @@ def _build(call: Call) -> Sequence[Access]:
     if not call.end_ns:  # still waiting
         command = Command(split(args), None, Outcome.UNKNOWN, place.uri)
     else:
-        words, reply, replaced = place.raw(split(args)), place.raw(reply), place.raw(replaced)
+        words, reply, replaced = place.words(split(args)), place.raw(reply), place.raw(replaced)
         command = Command(words, reply, _outcome(call.error), place.uri, replaced=replaced)
     accesses = describe(command)
     for access in accesses:
@@ -411,7 +411,7 @@ def _build_pipeline(call: Call) -> Sequence[Access]:
             continue
         reply = known[number] if known is not None else None
         outcome, reply = _of_pipelined(reply, call.error, known=known is not None)
-        accesses += describe(Command(place.raw(split(words)), place.raw(reply), outcome, place.uri, guarded))
+        accesses += describe(Command(place.words(split(words)), place.raw(reply), outcome, place.uri, guarded))
     for access in accesses:
         _finishing(access, call, place)
     return accesses
