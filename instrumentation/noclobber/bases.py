@@ -232,8 +232,8 @@ class Bases:
         self._note_end(access, txn)
         if access.outcome is Outcome.REJECTED:
             self._begin_anew(txn, scope, call.strand)
-        if not access.remembered:
-            return
+        if not access.remembered or call.seqs[0] < call.strand.lost_seq:
+            return  # what is older than a loss, and came out of the ring only after it
         if access.op is Op.DELETE and access.resource.endswith("/") and access.outcome is Outcome.OK:
             for resource in [each for each in known.resources if each.startswith(access.resource)]:
                 known.put(resource, None)

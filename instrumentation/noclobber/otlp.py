@@ -118,13 +118,18 @@ def _utf8(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
+FLAGS: Final = 0x100
+"""The parent is known not to be remote."""
+_TAIL: Final = b"\x7a\x00" + b"\x85\x01" + struct.pack("<I", FLAGS)  # an unset status, and the flags
+
+
 def _span(span: Span) -> bytes:
     parent = _field(4, span.parent_id.to_bytes(8)) if span.parent_id else b""
     return b"".join(
         (
             b"\x0a\x10", span.trace_id.to_bytes(16), b"\x12\x08", span.span_id.to_bytes(8), parent,
             _field(5, _utf8(span.name)), b"\x30\x01", struct.pack("<BQBQ", 0x39, span.start_ns, 0x41, span.end_ns),
-            _attributes(9, span.attributes),
+            _attributes(9, span.attributes), _TAIL,
         )
     )  # fmt: skip
 
@@ -140,6 +145,8 @@ def _json_span(span: Span) -> dict[str, object]:
         "startTimeUnixNano": str(span.start_ns),
         "endTimeUnixNano": str(span.end_ns),
         "attributes": _json_attributes(span.attributes),
+        "status": {},
+        "flags": FLAGS,
     }
 
 

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from types import CodeType, FrameType
-from typing import Any, Final
+from typing import Final
 from weakref import WeakKeyDictionary
 
 from opentelemetry import context as otel
@@ -202,7 +202,7 @@ class Recorder:
     def note_spawn(self, parent: Strand, child: Strand) -> None:
         """Tell the drain, in ring order, that `child` starts with what `parent` knows now; no access, no span."""
         if len(self._ring) >= 2 * self._ring_max:
-            child.lose()
+            child.lose(0)
             return
         call = Call()
         call.strand, call.library, call.count, call.seq, call.more = child, "", 0, 0, ()
@@ -214,7 +214,7 @@ class Recorder:
     def _drop(self, call: Call) -> None:
         """A call is lost: it is counted, and what its strand knew before it is trusted no more."""
         self._waiting.discard(call)
-        call.strand.lose()
+        call.strand.lose(call.seqs[-1])
         with self._dropping:
             self.dropped += len(call.seqs)
 
@@ -417,8 +417,9 @@ class Recorder:
         found = call.scope
         if found is not None and found.agent:
             return found.agent
-        span: Any = otel.get_value("current-span", call.context)
-        named = getattr(span, "attributes", None)
+        from opentelemetry import trace
+
+        named = getattr(trace.get_current_span(call.context), "attributes", None)
         if named and (agent := named.get("gen_ai.agent.name")):
             return str(agent)
         if self.settings.agent:

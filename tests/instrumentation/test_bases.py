@@ -239,7 +239,7 @@ def test_a_lost_call_takes_away_what_is_older() -> None:
     """A lost read may have been newer than all that is known: an older base would accuse. What follows is known."""
     process = Process()
     process.read("1")
-    process.strand.lose()
+    process.strand.lose(1)
     assert process.write("2") is None
     assert process.write("3") == "2"
 
@@ -249,7 +249,7 @@ def test_a_loss_reaches_who_comes_after_it() -> None:
     process, child = Process(), Strand()
     process.read("1")
     process.bases.spawned(process.strand, child)
-    child.lose()
+    child.lose(1)
     process.bases.joined(process.strand, child)
     assert process.write("2") is None
     process.bases.joined(process.strand, child)
