@@ -139,5 +139,7 @@ def _version() -> str:
     return f"noclobber {version('noclobber')} (contract {CONTRACT_VERSION})"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__":  # through the module's own name: parts import their `CommandError` from there
+    from noclobber.cli import main as run
+
+    sys.exit(run())
