@@ -181,7 +181,7 @@ _in_code: list[Declaration] = []
 def declare(pattern: str, **known: Any) -> Declaration:
     """Declare what is known of the resources that fit `pattern`: `noclobber.declare("redis://*/hits:*", ignore=True)`.
 
-    It holds for accesses from now on; call it before or after `noclobber.instrument`.
+    It holds for what is sent from now on; call it before the first access, before or after `noclobber.instrument`.
 
     Args:
         pattern: URI with `*` and `?`.
