@@ -257,7 +257,8 @@ class Bases:
 
         def entered(key: tuple[str, ...], version: str, parts: Mapping[str, str] | None = None) -> Memory:
             previous = self._valid(state.get(key))
-            new = replace(memory, version=version, parts=parts)
+            kept = version == memory.version and parts is memory.parts
+            new = memory if kept else replace(memory, version=version, parts=parts)
             if previous is None:
                 return new
             if not made and previous.made_in is not None and previous.version == version:
@@ -270,7 +271,8 @@ class Bases:
                 return new
             if self._source(previous, strand, memory.txn, scope) is not BaseSource.OBSERVED:
                 return new
-            return replace(new, candidates=_candidates(previous, version))
+            candidates = _candidates(previous, version)
+            return replace(new, candidates=candidates) if candidates else new
 
         if not part:
             return {(): entered((), memory.version, memory.parts)}
@@ -347,6 +349,8 @@ def _settled(previous: Memory, new: Memory) -> Memory:
 
 def _candidates(previous: Memory, version: str) -> tuple[str, ...]:
     """Older versions that this unit read."""
+    if previous.version == version and not previous.candidates:
+        return ()
     seen = (*previous.candidates, previous.version)
     return tuple(dict.fromkeys(each for each in seen if each != version))[-CANDIDATES_MAX:]
 

@@ -93,10 +93,37 @@ def _key(name: str) -> bytes:
     return encoded
 
 
+_texts: dict[tuple[str, str], bytes] = {}
+TEXTS_MAX: Final = 16_384
+"""Attributes whose bytes are kept: most texts of a process (names, strands, keys) come again and again."""
+
+
 def _attributes(number: int, attributes: Mapping[str, AttributeValue]) -> bytes:
-    return b"".join(
-        _field(number, _key(name) + _field(2, _value(value))) for name, value in attributes.items() if value is not None
-    )
+    out = bytearray()
+    tag = number << 3 | 2
+    for name, value in attributes.items():
+        if isinstance(value, str):
+            known = _texts.get((name, value))
+            if known is None:
+                known = _text_attribute(name, value)
+        elif value is None:
+            continue
+        else:
+            encoded = _value(value)
+            known = _key(name) + b"\x12" + _varint(len(encoded)) + encoded
+        out.append(tag)
+        out += _varint(len(known))
+        out += known
+    return bytes(out)
+
+
+def _text_attribute(name: str, value: str) -> bytes:
+    known = _key(name) + _field(2, _value(value))
+    if len(known) <= 256:
+        if len(_texts) >= TEXTS_MAX:
+            _texts.clear()
+        _texts[name, str(value)] = known
+    return known
 
 
 def _value(value: AttributeValue) -> bytes:

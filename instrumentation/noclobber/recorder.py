@@ -159,13 +159,11 @@ class Recorder:
         call.seq = strand.seq + 1
         strand.seq += count
         call.more = ()
-        context = call.context = otel.get_current()
-        call.scope = scope.current(context)
+        call.context = otel.get_current()
         call.site = self._site(sys._getframe(1))
         call.locks = strand.locks
-        call.error = call.facts = call.build = None
-        call.span_id = 0
-        call.end_ns = 0
+        call.error = call.facts = call.build = call.scope = None
+        call.span_id = call.end_ns = 0
         call.start_ns = now_ns()
         return call
 
@@ -360,6 +358,7 @@ class Recorder:
 
     def _described(self, call: Call) -> list[Access]:
         assert call.build is not None
+        call.scope = scope.current(call.context)
         accesses = call.build(call)
         if len(accesses) != len(call.seqs):
             raise ValueError(f"{call.library}: {len(accesses)} accesses for {len(call.seqs)} numbers")

@@ -1,8 +1,11 @@
 """What a program says by itself: exact attributes, nothing when switched off, mistakes at once."""
 
+import ast
 import asyncio
 import contextlib
 import doctest
+import subprocess
+import sys
 
 import pytest
 
@@ -22,6 +25,16 @@ def test_the_names_of_the_package() -> None:
         assert callable(getattr(noclobber, name))
     with pytest.raises(AttributeError, match="no attribute 'acces'"):
         noclobber.acces  # type: ignore[attr-defined]  # noqa: B018  a mistake
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    """Neither OpenTelemetry nor wrapt, nor anything beyond a handful of the standard library."""
+    code = "import sys; before = set(sys.modules); import noclobber; print(sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-I", "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"],
+                          capture_output=True, text=True, timeout=30, check=True)  # fmt: skip
+    loaded = ast.literal_eval(done.stdout)
+    assert [name for name in loaded if name.partition(".")[0] in ("opentelemetry", "wrapt", "redis", "asyncio")] == []
+    assert [name for name in loaded if name.startswith("noclobber")] == ["noclobber"]
 
 
 def test_the_documented_example_runs() -> None:
