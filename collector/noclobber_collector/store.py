@@ -142,13 +142,13 @@ def _server(url: str, token: str | None) -> tuple[Callable[[str | None], Any], s
 
         more: dict[str, Any] = {"proxy_path": path} if path else {}
         if token:
-            more["headers"] = {"authorization": f"Bearer {token}"}
+            more["access_token"] = token
+        else:
+            more |= {"username": unquote(parts.username or "default"), "password": unquote(parts.password or "")}
         try:
             return clickhouse_connect.get_client(
                 host=parts.hostname,
                 port=port or (8443 if parts.scheme == "https" else 8123),
-                username=unquote(parts.username or "default"),
-                password=unquote(parts.password or ""),
                 secure=parts.scheme == "https",
                 database=database or "__default__",
                 connect_timeout=CONNECT_TIMEOUT_S,

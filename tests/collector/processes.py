@@ -147,13 +147,14 @@ class Up(Process):
         self.ports = list(ports or free_ports(3))
         self.http, self.pages = (f"http://127.0.0.1:{port}" for port in self.ports[1:])
         folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(
-            [sys.executable, "-m", "noclobber.cli", "up", "--data", str(self.data),
-             "--otlp-grpc-port", str(self.ports[0]), "--otlp-http-port", str(self.ports[1]),
-             "--dashboard-port", str(self.ports[2]), *options],
-            folder / "up.log",
-            {"NOCLOBBER_TOKEN": token},
-        )  # fmt: skip
+        super().__init__([*self.words(self.data, self.ports), *options], folder / "up.log", {"NOCLOBBER_TOKEN": token})
+
+    @staticmethod
+    def words(data: Path, ports: Sequence[int]) -> list[str]:
+        """What a person types."""
+        options = ("--otlp-grpc-port", "--otlp-http-port", "--dashboard-port")
+        chosen = [word for option, port in zip(options, ports, strict=True) for word in (option, str(port))]
+        return [sys.executable, "-m", "noclobber.cli", "up", "--data", str(data), *chosen]
 
     def wait_until_ready(self) -> None:
         """Wait for receiver and engine."""
