@@ -16,7 +16,7 @@ from noclobber_analyzer.access import Process
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.spans import SpanRecord
 
-__all__ = ["Row", "add_row", "from_rows"]
+__all__ = ["Row", "add_row", "from_rows", "span_of"]
 
 Row = Mapping[str, object]
 
@@ -61,6 +61,13 @@ def from_rows(
 
 def add_row(builder: HistoryBuilder, row: Row) -> None:
     """Take one row; one of another instrumentation (an empty op) is context."""
+    process, span = span_of(row)
+    builder.spans += 1
+    builder.add_span(process, span)
+
+
+def span_of(row: Row) -> tuple[Process, SpanRecord]:
+    """The span that a row holds, and who sent it."""
     span = SpanRecord(
         _hex(row["trace_id"]),
         _hex(row["span_id"]),
@@ -71,9 +78,7 @@ def add_row(builder: HistoryBuilder, row: Row) -> None:
         _attributes(row),
         _links(row),
     )
-    process = _process(row)
-    builder.spans += 1
-    builder.add_span(process, span)
+    return _process(row), span
 
 
 def _process(row: Row) -> Process:

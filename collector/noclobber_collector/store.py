@@ -171,6 +171,16 @@ def _hidden(url: str) -> str:
     return url.replace(f":{parts.password}@", ":***@") if parts.password else url
 
 
+class _Bound:
+    """A parameter as it came over the wire: the sender's client has escaped it, ours would do so again."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
 class Store:
     """Statements over one database.
 
@@ -224,11 +234,12 @@ class Store:
         """A statement's answer in ClickHouse's format `fmt` (or what its FORMAT clause says), for `store_route`."""
         named = _FORMAT.search(sql)
         kind, text = (named[1], sql[: named.start()]) if named else (fmt, sql)
+        bound = {name: _Bound(value) for name, value in parameters.items()}
         if not _gives_rows(text):
-            self.command(text, parameters)
+            self.command(text, bound)
             return kind, b""
         answer = self._with(
-            lambda client: client.raw_query(text, parameters=dict(parameters), settings=dict(settings), fmt=kind), text
+            lambda client: client.raw_query(text, parameters=bound, settings=dict(settings), fmt=kind), text
         )
         return kind, bytes(answer)
 
