@@ -1,5 +1,6 @@
 """Real processes of the collector for tests: started on free ports, ended by their own number."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+
+import psutil
 
 START_TIMEOUT_S = 30.0
 
@@ -161,14 +164,18 @@ class Up(Process):
         self.wait_for(f"{self.http}/ready")
         self.wait_for(f"{self.pages}/api/v1/health")
 
-    def child(self, module: str) -> int:
-        """The number of the child that runs a module."""
-        import psutil
+    def child(self, module: str, timeout_s: float = 20.0) -> int:
+        """The number of the child that runs a module, as soon as it runs."""
+        found: list[int] = []
 
-        for process in psutil.Process(self.popen.pid).children():
-            if module in process.cmdline():
-                return process.pid
-        raise AssertionError(f"there is no child {module}: {self.output}")
+        def runs() -> bool:
+            children = psutil.Process(self.popen.pid).children()
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                found.extend(each.pid for each in children if module in each.cmdline())
+            return bool(found)
+
+        wait_until(runs, timeout_s, f"the child {module}")
+        return found[0]
 
     def send(self, data: bytes) -> Answer:
         """Post protobuf to it."""

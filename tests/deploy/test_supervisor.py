@@ -134,7 +134,7 @@ def test_a_taken_port_names_the_option() -> None:
     with bind("127.0.0.1", 0, "otlp http") as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
-            CommandError, match=f"can't listen on 127.0.0.1:{port} .*choose another with --otlp-http-port"
+            CommandError, match=rf"can't listen on 127.0.0.1:{port} .*choose another with --otlp-http-port"
         ):
             bind("127.0.0.1", port, "otlp http")
         assert free_port("127.0.0.1", port) != port
@@ -144,7 +144,7 @@ def test_a_taken_port_names_the_option() -> None:
 @pytest.mark.parametrize(("host", "port"), [("203.0.113.1", 0), ("127.0.0.1", 70_000), ("no such host", 0)])
 def test_an_address_that_is_not_ours(host: str, port: int) -> None:
     """Also one sentence."""
-    with pytest.raises(CommandError, match="can't listen on .*Check --host and --dashboard-port"):
+    with pytest.raises(CommandError, match=r"can't listen on .*Check --host and --dashboard-port"):
         bind(host, port, "dashboard")
 
 

@@ -158,8 +158,8 @@ def test_the_token_guards_every_listener(tmp_path: Path) -> None:
 def test_a_collector_alone_waits_for_its_server(tmp_path: Path) -> None:
     """It acknowledges meanwhile, says so once, and ends in order."""
     grpc, http = free_ports(2)
-    words = [sys.executable, "-m", "noclobber.cli", "collector", "--store", "http://127.0.0.1:1", "--data", str(tmp_path),
-             "--otlp-grpc-port", str(grpc), "--otlp-http-port", str(http)]  # fmt: skip
+    words = [sys.executable, "-m", "noclobber.cli", "collector", "--store", "http://127.0.0.1:1",
+             "--data", str(tmp_path), "--otlp-grpc-port", str(grpc), "--otlp-http-port", str(http)]  # fmt: skip
     with Process(words, tmp_path / "log") as collector:
         collector.wait_for(f"http://127.0.0.1:{http}/ready")
         url = f"http://127.0.0.1:{http}/v1/traces"
