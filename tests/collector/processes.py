@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, Self
 
 import psutil
 
+from noclobber_collector.store import ENGINE_PATH, open_store
+
 START_TIMEOUT_S = 30.0
 
 
@@ -180,6 +182,14 @@ class Up(Process):
     def send(self, data: bytes) -> Answer:
         """Post protobuf to it."""
         return ask(f"{self.http}/v1/traces", data, content_type="application/x-protobuf")
+
+    def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        """Ask its store, through the engine; the API's own answers may be some seconds old."""
+        store = open_store(f"{self.pages}/{ENGINE_PATH}", prepare=False)
+        try:
+            return store.rows(sql, parameters or {})
+        finally:
+            store.close()
 
     def get(self, path: str) -> Any:
         """Ask its API."""

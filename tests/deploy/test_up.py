@@ -105,7 +105,7 @@ def test_an_unreachable_store_is_waited_for_and_nothing_is_lost(tmp_path: Path) 
     assert sum(segment.spans for segment in closed_segments(up.data / "spool")) == 5
     with Up(tmp_path) as up:
         up.wait_until_ready()
-        wait_until(lambda: up.get("/health")["totals"]["accesses"] == 5, what="the load")
+        wait_until(lambda: up.rows("SELECT count() FROM accesses") == [(5,)], what="the load")
 
 
 def test_a_store_of_a_newer_version_is_said_and_the_receiver_goes_on(tmp_path: Path) -> None:

@@ -8,8 +8,6 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,7 +19,6 @@ from noclobber.contract import FRONTIER_END, Attr
 from noclobber_analyzer.evaluate import evaluate
 from noclobber_analyzer.otlp_files import read_otlp
 from noclobber_collector.segments import closed_segments
-from noclobber_collector.store import Store, open_store
 
 MODULES = {"receiver": "noclobber_collector.receiver", "engine": "noclobber_sidecar.engine"}
 READY_S = 3.0
@@ -42,17 +39,6 @@ def kill(up: Up, part: str) -> tuple[Up, float]:
     return up, time.monotonic() - begun
 
 
-@contextmanager
-def store_of(up: Up) -> Iterator[Store]:
-    """The engine's store."""
-    up.wait_until_ready()
-    store = open_store(f"{up.pages}/api/v1/store", prepare=False)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
 def loaded(up: Up) -> None:
     """Wait until the spool is empty."""
     folder = up.data / "spool"
@@ -62,9 +48,9 @@ def loaded(up: Up) -> None:
 def assert_each_once(up: Up, load: Load) -> None:
     """Acknowledged spans are all there; none is there more often than it was sent; distinct ones stand once."""
     loaded(up)
-    with store_of(up) as store:
-        rows = store.rows("SELECT lower(hex(trace_id)), lower(hex(span_id)), count() FROM accesses GROUP BY ALL")
-        visible = store.rows("SELECT count() FROM (SELECT 1 FROM accesses LIMIT 1 BY trace_id, span_id)")
+    up.wait_until_ready()
+    rows = up.rows("SELECT lower(hex(trace_id)), lower(hex(span_id)), count() FROM accesses GROUP BY ALL")
+    visible = up.rows("SELECT count() FROM (SELECT 1 FROM accesses LIMIT 1 BY trace_id, span_id)")
     found = Counter({(trace, span): count for trace, span, count in rows})
     assert load.acknowledged - found.keys() == set()
     assert {name: count for name, count in found.items() if count > load.sent[name]} == {}
@@ -182,11 +168,11 @@ def test_no_finding_is_lost_or_doubled(tmp_path: Path, part: str) -> None:
                 time.sleep(random.uniform(0.1, 0.6))  # kill in whatever it is doing then
                 up, _ = kill(up, part)
         loaded(up)
-        with store_of(up) as store:
-            sql = "SELECT id FROM findings GROUP BY id HAVING argMax(status, revision) = 'open' ORDER BY id"
-            wait_until(lambda: [row[0] for row in store.rows(sql)] == expected, 30, what="the findings")
-            per_revision = store.rows("SELECT max(n) FROM (SELECT count() AS n FROM findings GROUP BY id, revision)")
-            assert per_revision == [(1,)]
+        up.wait_until_ready()
+        sql = "SELECT id FROM findings GROUP BY id HAVING argMax(status, revision) = 'open' ORDER BY id"
+        wait_until(lambda: [row[0] for row in up.rows(sql)] == expected, 30, what="the findings")
+        per_revision = up.rows("SELECT max(n) FROM (SELECT count() AS n FROM findings GROUP BY id, revision)")
+        assert per_revision == [(1,)]
         assert sorted(found["id"] for found in up.get("/findings?limit=500")["findings"]) == expected
         assert up.stop() == 0
     finally:
