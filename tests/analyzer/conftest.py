@@ -1,4 +1,4 @@
-"""One embedded store for the analyzer's tests (chdb opens one folder in a process), emptied before each."""
+"""One embedded store for each module of tests (chdb opens one folder in a process), emptied before each test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 WRITTEN = ("findings", "transitions", "deliveries", "cursors")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def embedded_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The real store on the real engine."""
     from noclobber_collector.store import open_store
