@@ -308,7 +308,7 @@ def _cursor(request: Request) -> tuple[int, str] | None:
         return None
     try:
         sort_ns, row_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        if not isinstance(sort_ns, int) or not isinstance(row_id, str) or not 0 <= sort_ns <= TIME_MAX_NS:
+        if type(sort_ns) is not int or not isinstance(row_id, str) or not 0 <= sort_ns <= TIME_MAX_NS:
             raise BadRequest("cursor is none of ours; it is `next` of the page before")
     except (ValueError, TypeError, binascii.Error) as error:
         raise BadRequest("cursor is none of ours; it is `next` of the page before") from error
