@@ -6,6 +6,8 @@ label nor begin an attribute; identifiers are numbers of our own.
 Source: graphviz, The DOT Language (quoted strings, escString).
 """
 
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from noclobber_dashboard.records import FindingBody, WitnessAccess
@@ -41,12 +43,24 @@ def witness_dot(body: FindingBody, names: VersionNames) -> str:
         if edge.type not in RACE_TYPES and edge.source in number and edge.target in number:
             label, tip = quoted(edge.type.replace("_", " ")), quoted(edge.why)
             lines.append(f"n{number[edge.source]} -> n{number[edge.target]} [label={label}, tooltip={tip}];")
+    drawn = {(edge.source, edge.target) for edge in body.edges}
+    for one, two in _next_in_strand(accesses):
+        if (one.key, two.key) not in drawn:
+            lines.append(f'n{number[one.key]} -> n{number[two.key]} [style=dotted, label="then"];')
     if race and race[0] in number and race[1] in number:
         lines.append(
             f'n{number[race[0]]} -> n{number[race[1]]} [dir=both, style=dashed, color="{_RACE}", fontcolor="{_RACE}", '
             f'penwidth=1.8, constraint=false, label="unordered", tooltip={quoted(why)}];'
         )
     return "\n".join([*lines, "}"])
+
+
+def _next_in_strand(accesses: Sequence[WitnessAccess]) -> Iterable[tuple[WitnessAccess, WitnessAccess]]:
+    """Neighbours of one strand: program order, which a witness need not name."""
+    lanes: dict[str, list[WitnessAccess]] = {}
+    for access in sorted(accesses, key=lambda access: access.start_ns):
+        lanes.setdefault(access.strand, []).append(access)
+    return (pair for lane in lanes.values() for pair in pairwise(lane))
 
 
 def _node(number: int, access: WitnessAccess, names: VersionNames, race: tuple[str, str] | None) -> str:

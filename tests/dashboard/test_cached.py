@@ -1,6 +1,7 @@
 """One answer for many visitors."""
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -79,6 +80,6 @@ def test_the_cache_is_bounded() -> None:
     """The oldest key goes first."""
     cached = Cached(60.0)
     for number in range(ENTRIES_MAX + 1):
-        cached.get(number, lambda number=number: number)
+        cached.get(number, partial(int, number))
     assert cached.get(0, lambda: -1) == -1
     assert cached.get(ENTRIES_MAX, lambda: -1) == ENTRIES_MAX

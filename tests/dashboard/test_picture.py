@@ -141,6 +141,7 @@ def test_the_graph_quotes_every_name() -> None:
     body, cut = bank()
     dot = witness_dot(body, VersionNames(cut.events))
     assert dot.count("dir=both") == 1
+    assert dot.count('label="then"') == 1
     assert "deposit-agent" in dot
 
 

@@ -15,7 +15,7 @@ def test_no_statement_is_put_together_from_values() -> None:
     for path in FOLDER.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.JoinedStr):
-                words = "".join(part.value for part in node.values if isinstance(part, ast.Constant))
+                words = "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
                 assert not any(f"{word} " in words for word in SQL), f"{path.name}: {words}"
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
                 assert not isinstance(node.func.value, ast.Constant), path.name
