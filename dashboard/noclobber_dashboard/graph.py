@@ -20,6 +20,8 @@ __all__ = ["NODES_MAX", "witness_dot"]
 NODES_MAX: Final = 100
 """Graphviz in a browser draws this many well, and a thousand not at all."""
 _RACE: Final = "#d3213d"
+_ASIDE: Final = " " * 42
+"""Graphviz centres a label on a line that bears no weight in the layout: the blanks push the word beside it."""
 _FILL: Final = {"read": "#e3f0fb", "scan": "#e3f0fb", "write": "#fdebdc", "delete": "#fdebdc", "update": "#fdebdc"}
 _LINE: Final = {"read": "#2f7cc0", "scan": "#2f7cc0", "write": "#c2570c", "delete": "#c2570c", "update": "#c2570c"}
 
@@ -50,7 +52,7 @@ def witness_dot(body: FindingBody, names: VersionNames) -> str:
     if race and race[0] in number and race[1] in number:
         lines.append(
             f'n{number[race[0]]} -> n{number[race[1]]} [dir=both, style=dashed, color="{_RACE}", fontcolor="{_RACE}", '
-            f'penwidth=1.8, constraint=false, label="unordered", tooltip={quoted(why)}];'
+            f'penwidth=1.8, constraint=false, label="{_ASIDE}unordered", tooltip={quoted(why)}];'
         )
     return "\n".join([*lines, "}"])
 

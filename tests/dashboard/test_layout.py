@@ -54,7 +54,7 @@ def test_a_cycle_is_broken_and_named() -> None:
     """Edges that close a cycle are given back, and every access still has a place."""
     events = [access("x", "a", 1, 0, 1), access("y", "b", 1, 0, 1)]
     layout = lay_out(events, [("t:x", "t:y"), ("t:y", "t:x")])
-    assert (len(layout.places), layout.closing) == (2, {("t:y", "t:x")})
+    assert (len(layout.places), layout.closing) == (2, frozenset({("t:y", "t:x")}))
 
 
 def test_a_model_call_reaches_to_what_came_of_it() -> None:

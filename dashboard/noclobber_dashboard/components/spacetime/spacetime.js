@@ -234,7 +234,7 @@ function box(layer, event, root, data, view, measure) {
   made.append(rounded("focus", at.x - 3, at.y - 3, at.w + 6, BOX + 6, 8));
   const middle = at.x + at.w / 2, alone = !event.sub || at.w < 44;
   made.append(words("text", { class: "label", x: middle, y: at.y + (alone ? 26 : 18.5) },
-    shorten(event.label, at.w - 8, measure, "640 12.5px")));
+    at.w < 26 ? event.label.slice(0, 1) : shorten(event.label, at.w - 8, measure, "640 12.5px")));
   if (!alone) made.append(words("text", { class: "sub", x: middle, y: at.y + 33 },
     shorten(event.sub, at.w - 8, measure, "400 10.5px")));
   made.onmouseenter = (pointer) => { heat(root, event.id, true); showTip(root, event.tip, pointer); };
