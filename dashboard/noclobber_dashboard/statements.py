@@ -88,10 +88,11 @@ TRANSITIONS: Final = (
     " ORDER BY at_ns DESC, id DESC LIMIT 1 BY id) LIMIT {limit:UInt32}" + _LIMITS
 )
 HAS_DEFENDED: Final = "EXISTS TABLE defended"
+# the newest word on an access counts; an empty reason takes it back
 _DEFENDED: Final = (
     "(SELECT argMax(toString(d.reason), d.at_ns) AS reason, argMax(d.resource, d.at_ns) AS resource,"
     " argMax(d.agent, d.at_ns) AS agent, max(d.start_ns) AS start_ns"
-    " FROM defended AS d WHERE d.start_ns >= {since:UInt64} GROUP BY d.trace_id, d.span_id)"
+    " FROM defended AS d WHERE d.start_ns >= {since:UInt64} GROUP BY d.trace_id, d.span_id HAVING reason != '')"
 )
 DEFENDED_BY_REASON: Final = (
     "SELECT reason, count() AS count, uniqExact(resource) AS resources, max(start_ns) AS last_ns FROM " + _DEFENDED

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,20 +109,3 @@ def test_a_retracted_issue_is_shown_as_such(filled: Any, issue: str) -> None:
     IssueKeeper(filled, SYSTEM).turn()
     assert state(filled, issue) == "retracted"
     assert possible("retracted") == ()
-
-
-def test_the_store_is_asked_by_few_threads(filled: Any, tmp_path: Path) -> None:
-    """However many threads ask, and end, no client is left behind for each."""
-    import threading
-
-    from noclobber_dashboard.pooled import THREADS, PooledStore
-
-    before, pooled = len(filled._clients), PooledStore(filled)
-    for _ in range(5):
-        asking = [threading.Thread(target=lambda: pooled.rows("SELECT 1")) for _ in range(8)]
-        for thread in asking:
-            thread.start()
-        for thread in asking:
-            thread.join(10)
-    assert len(filled._clients) - before <= THREADS
-    pooled.close()

@@ -50,7 +50,8 @@ def _parts() -> None:
     tiles[1].metric("Last 30 min", f"{recent:,}", border=True, height="stretch")
     tiles[2].metric("Holes", f"{lost:,}", border=True, height="stretch", help="sequence numbers that never arrived")
     tiles[3].metric("Dropped by agents", f"{dropped:,}", border=True, height="stretch")
-    tiles[4].metric("Analyzer", _analyzer(now_ns), border=True, height="stretch", help="age of its newest checkpoint")
+    tiles[4].metric("Analyzer's word", _analyzer(now_ns), border=True, height="stretch",
+                    help="age of its newest checkpoint; it writes one when something has arrived")  # fmt: skip
     prose(_verdicts(processes, silent, lost + dropped, totals.get("partial", 0)), key="health-verdicts")
     _table(processes, now_ns)
     _deliveries()

@@ -2,7 +2,7 @@
 // Names of agents and resources are untrusted: they are set by textContent, and nothing here parses markup.
 
 const SVG = "http://www.w3.org/2000/svg";
-const BOX = 42, PITCH = 88, TOP = 34, BOTTOM = 26, RACE_ROOM = 14, GAP = 18, PAD = 16;
+const BOX = 42, PITCH = 88, TOP = 34, BOTTOM = 38, RACE_ROOM = 14, GAP = 18, PAD = 16;
 const COLUMN = { least: 40, tight: 78, roomy: 150, tiny: 16 };
 const memory = new WeakMap();
 
