@@ -14,6 +14,7 @@ from typing import Final
 __all__ = [
     "ACCESSES",
     "BODIES",
+    "COUNT",
     "CURRENT_FILTERED",
     "CURSORS",
     "DEFENDED_BY_REASON",
@@ -163,6 +164,7 @@ RATES: Final = (
     "SELECT minute, count() AS spans FROM accesses"
     " WHERE op NOT IN ('', 'mark') AND minute >= {minute_from:UInt32} GROUP BY minute ORDER BY minute" + _LIMITS
 )
+COUNT: Final = "SELECT count() AS rows FROM accesses WHERE minute >= {minute_from:UInt32}" + _LIMITS
 TOTALS: Final = (
     "SELECT countIf(op NOT IN ('', 'mark')) AS accesses, countIf(op = '') AS foreign_spans,"
     " countIf(op = 'mark') AS marks, countIf(partial) AS partial, max(start_ns) AS last_ns"

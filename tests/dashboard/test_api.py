@@ -179,3 +179,19 @@ def test_without_the_table_nothing_is_known_of_guards(filled: Any) -> None:
             return [{"result": 0}] if sql.startswith("EXISTS") else filled.dicts(sql, parameters)
 
     assert Queries(Older()).defended() is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "minutes"), [([3_000_000], 1_440), ([9_000_000, 3_000_000], 60), ([9_000_000] * 2, 10)]
+)
+def test_the_window_shrinks_with_the_load(rows: list[int], minutes: int) -> None:
+    """Accesses are counted over a day, an hour or ten minutes: never more of them than a page can wait for."""
+
+    class Busy:
+        """A store with so many rows in each window."""
+
+        def dicts(self, sql: str, parameters: Any = None) -> list[dict[str, Any]]:
+            return [{"rows": rows.pop(0)}]
+
+    assert Queries(Busy()).window_min() == minutes
+    assert not rows
