@@ -14,7 +14,7 @@ from noclobber_dashboard.serving import serve
 from noclobber_dashboard.settings import DashboardSettings
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real embedded store with the bank's race, a dozen other findings and names out of an attacker's corpus."""
     module = pytest.importorskip("noclobber_collector.store", reason="the collector's store is not installed")
