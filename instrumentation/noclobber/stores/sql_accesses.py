@@ -667,6 +667,8 @@ def _settle(access: Access, statement: Statement, target: _Target, targets: int)
             conditional = target.key is not None and (plan.conditions or plan.narrowed)
             access.outcome = Outcome.REJECTED if conditional else Outcome.NO_EFFECT
             attributes.pop(Attr.VERSION_OVERWRITTEN, None)
+            if target.key is None:  # no row at all: nothing is left unknown
+                attributes.pop(Attr.PARTIAL, None)
         elif target.key is not None and 0 < rows < targets and target.reply is None:
             attributes[Attr.PARTIAL] = True
     applied = statement.outcome is None and access.outcome is Outcome.OK
@@ -677,6 +679,8 @@ def _settle(access: Access, statement: Statement, target: _Target, targets: int)
 def _take(access: Access, statement: Statement, target: _Target, memory: Memory) -> None:
     """A write that moves a row out of the state by which its unit picked it takes it, as a task."""
     plan = statement.plan
+    if target.key is None and access.outcome is Outcome.NO_EFFECT:
+        return
     if target.key is not None:
         picked = memory.selected.get(access.resource, {})
         if plan.claim is not None:

@@ -201,9 +201,9 @@ class _Run:
                 fold = self._state.database.planner.fold
                 statement.names = tuple(fold(str(each[0]), quoted=True) for each in context.cursor.description)
             strategy = result.cursor_strategy
-            waiting = getattr(strategy, "_rowbuffer", None)
-            if result._soft_closed or plan.verb is Verb.INSERT:
-                self.add(waiting or getattr(context, "returned_default_rows", None) or ())
+            fetched = type(strategy).__name__ == "FullyBufferedCursorFetchStrategy"
+            if result._soft_closed or fetched:  # SQLAlchemy has fetched the rows itself
+                self.add(strategy._rowbuffer if fetched else getattr(context, "returned_default_rows", None) or ())
                 self.finish()
                 return
             self._state.reading.append(self)
@@ -262,6 +262,8 @@ class _Run:
             statement.complete &= complete
             if statement.complete or self.rows:
                 statement.rows = self.rows
+            if statement.complete and statement.plan.returning is not None and statement.plan.verb is not Verb.INSERT:
+                statement.rowcount = len(self.rows)  # SQLite counts only once all rows were fetched
             more = count(statement) - self._call.count
             if more > 0:
                 self._active.more(self._call, more)
