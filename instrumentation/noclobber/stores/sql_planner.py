@@ -486,14 +486,29 @@ class _Reader:
 
         if node is None:
             return ((),)  # DEFAULT VALUES
+        if isinstance(node, exp.Select):
+            return self._selected_values(node, width)
         if not isinstance(node, exp.Values):
             return None
+        rows = [_cells(each) for each in node.expressions]
+        if any(len(cells) != width for cells in rows):
+            return None
+        return tuple(tuple(self._value(cell) for cell in cells) for cells in rows)
+
+    def _selected_values(self, node: Any, width: int) -> tuple[tuple[Value | None, ...], ...] | None:
+        """`SELECT p0, p1 FROM (VALUES ..) AS name(p0, p1, ..)`: how SQLAlchemy keeps many rows in their order."""
+        from sqlglot import exp
+
+        values = next(iter(_from(node)), None)
+        alias = values.args.get("alias") if isinstance(values, exp.Values) else None
+        if values is None or alias is None or len(node.expressions) != width or node.args.get("where"):
+            return None
+        names = [each.name for each in alias.args.get("columns") or ()]
         rows = []
-        for each in node.expressions:
-            cells = each.expressions if isinstance(each, exp.Tuple) else [each]
-            if len(cells) != width:
-                return None
-            rows.append(tuple(self._value(cell) for cell in cells))
+        for each in values.expressions:
+            cells = dict(zip(names, _cells(each), strict=False))
+            picked = [each.this if isinstance(each, exp.Cast) else each for each in node.expressions]
+            rows.append(tuple(self._value(cells.get(cell.name, cell)) for cell in picked))
         return tuple(rows)
 
     # -- tables ----------------------------------------------------------------------------------------------------
@@ -573,6 +588,12 @@ def _conjunctions(node: Any) -> Iterator[Any]:
         yield from _conjunctions(node.expression)
     else:
         yield node
+
+
+def _cells(node: Any) -> list[Any]:
+    from sqlglot import exp
+
+    return list(node.expressions) if isinstance(node, exp.Tuple) else [node]
 
 
 def _queries() -> tuple[Any, ...]:

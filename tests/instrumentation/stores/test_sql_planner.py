@@ -106,6 +106,16 @@ def test_insert() -> None:
     assert plan.returning.columns == ((0, "id"),)
 
 
+def test_insert_in_order() -> None:
+    """SQLAlchemy's way to insert many rows in order still gives each row its values."""
+    plan = planned(
+        "INSERT INTO t (a, b) SELECT p0::INTEGER, p1::VARCHAR FROM (VALUES (:a::INTEGER, :b::VARCHAR, 0)) "
+        "AS imp_sen(p0, p1, sen_counter) ORDER BY sen_counter RETURNING t.id, t.id AS id__1"
+    )
+    assert plan.insert_rows == ((Bind("a"), Bind("b")),)
+    assert plan.known
+
+
 @pytest.mark.parametrize(
     ("text", "upserts", "ignores"),
     [
