@@ -140,12 +140,18 @@ def describe(call: Call, statement: Statement) -> list[Access]:
         case _:
             accesses = [_unknown(statement)]
     for access in accesses:
-        if not statement.plan.known:
+        if not statement.plan.known or _may_be_half_a_key(statement.plan):
             access.attributes[Attr.PARTIAL] = True
         if statement.outcome is not None and access.outcome is not Outcome.REJECTED:
             access.outcome = statement.outcome
         _place(access, statement)
     return accesses
+
+
+def _may_be_half_a_key(plan: Plan) -> bool:
+    """Whether a guessed key stands beside a condition that looks like the other half of a key."""
+    keyed = plan.table.guessed and (plan.keys is not None or plan.spread is not None)
+    return keyed and any(column.endswith("_id") for column, _ in plan.conditions)
 
 
 def boundary(op: Op, statement: Statement, outcome: Outcome, savepoint: str = "") -> Access:
@@ -201,7 +207,8 @@ def _keyed_reads(statement: Statement, keys: Sequence[tuple[Any, ...]], memory: 
     columns = _columns(statement, plan.sources[0])
     rows = [_row_values(columns, row) for row in statement.rows or ()]
     known: dict[str, dict[str, Any]] = {}
-    lost = False
+    lost = table.guessed and len(rows) > len(keys)
+    rows = [] if lost else rows
     for values in rows:
         if all(column in values for column in table.key):
             known[key_name(table, [values[column] for column in table.key])] = values
@@ -410,7 +417,11 @@ def _insert(
         access.outcome = Outcome.REJECTED
         attributes[Attr.GUARD] = Guard.UNIQUE
     if plan.upserts and plan.sets:
-        return _upsert(access, statement, values, parameters, memory)
+        _upsert(access, statement, values, parameters)
+        if key is not None:
+            _exactly(access, statement, _Target(key, parameters))
+        _carry(access, memory)
+        return access
     _made(access, table, values, whole=not computed)
     _carry(access, memory)
     return access
@@ -450,15 +461,14 @@ def _made(access: Access, table: Table, values: dict[str, Any], *, whole: bool) 
     _facts(attributes, found)
 
 
-def _upsert(access: Access, statement: Statement, values: dict[str, Any], parameters: Any, memory: Memory) -> Access:
+def _upsert(access: Access, statement: Statement, values: dict[str, Any], parameters: Any) -> None:
     """A row that may be there already: told by what is done to it then, which is the case that can lose something."""
     sets = statement.plan.sets
     if all(each.kind in COMPUTED for each in sets):
         access.op = Op.UPDATE
         access.attributes[Attr.WRITE_MODE] = _mode(sets)
         access.part = tuple(sorted(each.column for each in sets))
-        _carry(access, memory)
-        return access
+        return
     new = {}
     for each in sets:
         if each.value is not None and each.kind is SetKind.VALUE:
@@ -467,8 +477,6 @@ def _upsert(access: Access, statement: Statement, values: dict[str, Any], parame
             new[each.column] = values[each.column]
     access.finds_base = True
     _wrote(access, statement, new, values_only=len(new) == len(sets))
-    _carry(access, memory)
-    return access
 
 
 # -- updates and deletes -------------------------------------------------------------------------------------------

@@ -25,7 +25,9 @@ PLANS_MAX: Final = 2048
 """Plans kept for each database; then all are made anew."""
 TEXT_MAX: Final = 65_536
 """Longer statements are not parsed: what they touch is told by their first table, as partial."""
-_PARSED: Final = re.compile(r"[\s(]*(SELECT|INSERT|REPLACE|UPDATE|DELETE|WITH|MERGE|CREATE\s.*TABLE|TRUNCATE)\b", re.IGNORECASE)
+_PARSED: Final = re.compile(
+    r"[\s(]*(SELECT|INSERT|REPLACE|UPDATE|DELETE|WITH|MERGE|CREATE\s.*TABLE|TRUNCATE)\b", re.IGNORECASE
+)
 _FIRST_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|TABLE)\s+(?:ONLY\s+)?([\w.\"`]+)", re.IGNORECASE)
 _DIALECTS: Final = {"postgresql": "postgres", "mariadb": "mysql"}
 _CATALOGUES: Final = ("pg_catalog", "information_schema")

@@ -292,11 +292,12 @@ def _build(call: Call) -> Sequence[Access]:
 
 def _notice_guess(statement: Statement) -> None:
     """A row that was named by a guessed key, and was more than one row: the guess was wrong."""
-    table = statement.plan.table
-    if table.guessed and statement.plan.keys is not None and statement.rows is not None:
-        several = len(statement.rows) > len(statement.plan.keys) * len(statement.parameters)
-        if several and statement.catalogue is not None:
-            statement.catalogue.learn_no_key(table.name)
+    plan = statement.plan
+    if not plan.table.guessed or plan.keys is None or statement.catalogue is None:
+        return
+    rows = max(len(statement.rows or ()), statement.rowcount)
+    if rows > len(plan.keys) * len(statement.parameters) and plan.verb is not Verb.INSERT:
+        statement.catalogue.learn_no_key(plan.table.name)
 
 
 class _Listening:

@@ -1,5 +1,6 @@
 """What the tests of SQL capture share: real databases, a small bank, and accesses without what differs by run."""
 
+import contextlib
 import functools
 import tempfile
 from collections.abc import Iterator
@@ -55,14 +56,21 @@ class Note(Base):
     text: Mapped[str | None]
 
 
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A real PostgreSQL, without any tables.
+_running: list[str] = []
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """A real PostgreSQL: one for the whole run, whichever modules ask for it.
 
     Not in pytest's own folder: as root the server runs as a user of its own, and pytest locks others out of that.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, servers.postgres(Path(folder)) as url:
-        yield url
+    if not _running:
+        stack = contextlib.ExitStack()
+        request.config.add_cleanup(stack.close)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        _running.append(stack.enter_context(servers.postgres(Path(folder))))
+    return _running[0]
 
 
 def prepared(url: str) -> Engine:
@@ -71,7 +79,9 @@ def prepared(url: str) -> Engine:
     METADATA.drop_all(engine)
     METADATA.create_all(engine)
     with engine.begin() as connection:
-        connection.execute(ACCOUNTS.insert(), [{"id": 1, "owner": "ann", "bal": 100}, {"id": 2, "owner": "bob", "bal": 7}])
+        connection.execute(
+            ACCOUNTS.insert(), [{"id": 1, "owner": "ann", "bal": 100}, {"id": 2, "owner": "bob", "bal": 7}]
+        )
         connection.execute(JOBS.insert(), [{"id": 7, "status": "new"}, {"id": 8, "status": "new"}])
         connection.execute(SEATS.insert(), [{"hall": "a", "number": 1}])
         connection.execute(Document.__table__.insert(), [{"id": 1, "text": "the first text of all", "version": 1}])
@@ -103,7 +113,9 @@ def told(access: dict[str, Any]) -> dict[str, Any]:
 
 def row_of(resource: str) -> str:
     """`accounts/id=1` of a row's name; the database itself is empty."""
-    _, found, row = resource.rpartition("/bank.db") if resource.startswith("sqlite") else resource.rpartition("/postgres")
+    _, found, row = (
+        resource.rpartition("/bank.db") if resource.startswith("sqlite") else resource.rpartition("/postgres")
+    )
     return row.removeprefix("/") if found else resource
 
 

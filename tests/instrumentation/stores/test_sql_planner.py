@@ -134,7 +134,9 @@ def test_upserts(text: str, upserts: bool, ignores: bool) -> None:
 
 def test_excluded() -> None:
     """An upsert that adds up loses nothing; one that sets what it would have inserted does."""
-    plan = planned("INSERT INTO t (id, a, b) VALUES (1, 2, 3) ON CONFLICT (id) DO UPDATE SET a = excluded.a, b = t.b + 1")
+    plan = planned(
+        "INSERT INTO t (id, a, b) VALUES (1, 2, 3) ON CONFLICT (id) DO UPDATE SET a = excluded.a, b = t.b + 1"
+    )
     assert plan.sets == (Set("a", SetKind.EXCLUDED), Set("b", INCREMENT, Constant(1)))
 
 

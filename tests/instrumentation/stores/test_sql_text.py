@@ -15,7 +15,7 @@ from noclobber.stores.sql_text import Control, ControlVerb, control, number_plac
         ("numeric_dollar", "a = $2 AND b = $1 AND c = $2", "a = :nc_0 AND b = :nc_1 AND c = :nc_2", (1, 0, 1)),
         ("numeric_dollar", "a = $$ $1 $$ AND b = $1", "a = $$ $1 $$ AND b = :nc_0", (0,)),
         ("named", "a = :a AND b::text = ':b'", "a = :nc_0 AND b::text = ':b'", ("a",)),
-        ("qmark", "\"a?\" = ? /* ? */", "\"a?\" = :nc_0 /* ? */", (0,)),
+        ("qmark", '"a?" = ? /* ? */', '"a?" = :nc_0 /* ? */', (0,)),
         ("qmark", r"a = E'\'?' AND b = ?", r"a = E'\'?' AND b = :nc_0", (0,)),
     ],
 )

@@ -336,7 +336,8 @@ def test_version_column_in_text(engine: Engine) -> None:
     """`SET v = v + 1 WHERE v = :v` counts too."""
     with capture() as captured, engine.begin() as connection:
         connection.execute(
-            text("UPDATE documents SET text = :t, version = version + 1 WHERE id = 1 AND version = :v"), {"t": "x", "v": 1}
+            text("UPDATE documents SET text = :t, version = version + 1 WHERE id = 1 AND version = :v"),
+            {"t": "x", "v": 1},
         )
         (write,) = accesses(captured)
         assert (write["version.kind"], write["version.expected"], write["version.written"]) == ("counter", "1", "2")
@@ -419,7 +420,12 @@ def test_transaction(engine: Engine) -> None:
         assert first != second
         assert [each["noclobber.txn.id"] for each in everything] == [first] * 3 + [second] * 3
         assert all(each["noclobber.unit"] == each["noclobber.txn.id"] for each in everything)
-        assert told(everything[0]) == {**ISOLATION, "op": "begin", "outcome": "ok", "resource": row_of(everything[0]["noclobber.resource"])}
+        assert told(everything[0]) == {
+            **ISOLATION,
+            "op": "begin",
+            "outcome": "ok",
+            "resource": row_of(everything[0]["noclobber.resource"]),
+        }
 
 
 def test_rolled_back_writes_are_no_bases(engine: Engine) -> None:
