@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noclobber_sidecar.demo import servers
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from noclobber_sidecar.demo import servers
 
 METADATA = MetaData()
 ACCOUNTS = Table(

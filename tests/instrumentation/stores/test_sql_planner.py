@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from noclobber.contract import WriteMode
 from noclobber.stores.sql_plan import Bind, Constant, Plan, Set, SetKind, Verb
 from noclobber.stores.sql_planner import Planner

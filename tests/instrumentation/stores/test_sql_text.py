@@ -1,6 +1,7 @@
 """Placeholders of every driver, and statements that steer a transaction."""
 
 import pytest
+
 from noclobber.stores.sql_text import Control, ControlVerb, control, number_placeholders
 
 

@@ -1,13 +1,24 @@
 """SQLAlchemy, sync, on SQLite and PostgreSQL: what statements, rows and transactions become."""
 
 import pytest
-from noclobber.testing import capture
 from sql_stage import (
-    ACCOUNTS, JOBS, SEATS, Document, Note, accesses, engine, postgres_url, printed, row_of, told,
+    ACCOUNTS,
+    JOBS,
+    SEATS,
+    Document,
+    Note,
+    accesses,
+    engine,
+    postgres_url,
+    printed,
+    row_of,
+    told,
 )  # fmt: skip
 from sqlalchemy import Engine, bindparam, delete, exc, func, insert, select, text, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
+
+from noclobber.testing import capture
 
 __all__ = ["engine", "postgres_url"]
 
@@ -78,7 +89,7 @@ def test_scan(engine: Engine) -> None:
         connection.execute(select(JOBS.c.id, JOBS.c.worker).where(JOBS.c.status == "new").order_by(JOBS.c.id)).all()
         (scan,) = accesses(captured)
         predicate = scan.pop("predicate")
-        assert scan.pop("result.resources") == [each for each in scan_rows(engine, "jobs/id=7", "jobs/id=8")]
+        assert scan.pop("result.resources") == scan_rows(engine, "jobs/id=7", "jobs/id=8")
         assert scan == {
             **VERSION, **ISOLATION, "op": "scan", "resource": "jobs/", "outcome": "ok", "part": "worker",
             "result.versions": [printed(worker=None)] * 2, "result.count": 2,

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from noclobber.testing import capture
 from sql_stage import ACCOUNTS, JOBS, Document, Note, accesses, postgres_url, prepared, printed, row_of
 from sqlalchemy import exc, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from noclobber.testing import capture
 
 __all__ = ["postgres_url"]
 

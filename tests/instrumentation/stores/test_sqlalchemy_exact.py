@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noclobber.testing import capture
 from sql_stage import ACCOUNTS, JOBS, Document, accesses, engine, postgres_url, prepared, printed
 from sqlalchemy import Engine, create_engine, delete, event, exc, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
+
+from noclobber.testing import capture
 
 __all__ = ["engine", "postgres_url"]
 
@@ -73,9 +74,7 @@ def test_upsert(engine: Engine) -> None:
     """An upsert over a row that is there replaces it."""
     with capture(exact=("*",)) as captured, engine.begin() as connection:
         connection.execute(
-            text(
-                "INSERT INTO accounts (id, owner, bal) VALUES (1, 'x', 5) ON CONFLICT (id) DO UPDATE SET bal = excluded.bal"
-            )
+            text("INSERT INTO accounts (id, bal) VALUES (1, 5) ON CONFLICT (id) DO UPDATE SET bal = excluded.bal")
         )
         assert accesses(captured)[0]["version.overwritten"] == printed(bal=100)
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from noclobber.testing import capture
 from sql_stage import ACCOUNTS, JOBS, Document, accesses, engine, postgres_url, prepared, printed, row_of
 from sqlalchemy import Engine, create_engine, event, exc, select, text, update
 from sqlalchemy.orm import Session
+
+from noclobber.testing import capture
 
 __all__ = ["engine", "postgres_url"]
 
