@@ -3,12 +3,14 @@
 Source: contract 2 and 2.1.
 """
 
+from collections.abc import Sequence
+
 from noclobber.access import Access, Call
 from noclobber.contract import Attr, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
 from noclobber.stores.sql_plan import Plan, Verb
 from noclobber.stores.sql_reads import reads
 from noclobber.stores.sql_statement import Statement
-from noclobber.stores.sql_units import memory_of
+from noclobber.stores.sql_units import around, memory_of
 from noclobber.stores.sql_writes import changes, inserts
 
 __all__ = ["boundary", "describe"]
@@ -28,6 +30,7 @@ def describe(call: Call, statement: Statement) -> list[Access]:
             accesses = [_emptied(statement)]
         case _:
             accesses = [_unknown(statement)]
+    _work_on_taken(call, statement, accesses)
     for access in accesses:
         if not statement.plan.known or _may_be_half_a_key(statement.plan):
             access.attributes[Attr.PARTIAL] = True
@@ -35,6 +38,19 @@ def describe(call: Call, statement: Statement) -> list[Access]:
             access.outcome = statement.outcome
         _place(access, statement)
     return accesses
+
+
+def _work_on_taken(call: Call, statement: Statement, accesses: Sequence[Access]) -> None:
+    """A row that its step, or strand, took as a task is worked on by later writes to it, in whatever transaction."""
+    mine = around(call)
+    for access in accesses:
+        if access.op in (Op.READ, Op.SCAN):
+            continue
+        taken = access.attributes.get(Attr.MESSAGE_ID) == access.resource
+        if taken and access.outcome is Outcome.OK and statement.outcome is None:
+            mine.take(access.resource, statement.transaction.id if statement.transaction is not None else "")
+        elif access.resource in mine.taken:
+            access.attributes[Attr.MESSAGE_ID] = access.resource
 
 
 def boundary(op: Op, statement: Statement, outcome: Outcome, savepoint: str = "") -> Access:

@@ -18,7 +18,7 @@ from noclobber.stores.sql_accesses import boundary
 from noclobber.stores.sql_plan import NOTHING, Verb
 from noclobber.stores.sql_statement import Statement
 from noclobber.stores.sql_text import Control, ControlVerb
-from noclobber.stores.sql_units import Transaction, new_transaction
+from noclobber.stores.sql_units import Transaction, around, new_transaction
 from noclobber.stores.sqlalchemy_place import Database, database_of, isolation_of
 
 __all__ = [
@@ -179,6 +179,9 @@ def _end_boundary(begun: Boundary | None, error: BaseException | None) -> None:
 
 def _build_boundary(call: Call) -> Sequence[Access]:
     op, statement, outcome, savepoint = call.facts
+    applied = op is Op.COMMIT and outcome in (Outcome.OK, Outcome.UNKNOWN)
+    if op is not Op.BEGIN and not applied and not savepoint and statement.transaction is not None:
+        around(call).gave_back(statement.transaction.id)
     return [boundary(op, statement, outcome, savepoint)]
 
 

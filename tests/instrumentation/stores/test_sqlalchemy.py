@@ -519,6 +519,21 @@ def test_take_in_one_statement(engine: Engine) -> None:
         assert "message.id" not in none
 
 
+def test_work_on_a_task_goes_on(engine: Engine) -> None:
+    """Later writes to a row that was taken are work on it, in other transactions too; a take rolled back is none."""
+    look, done = select(JOBS.c.id).where(JOBS.c.status == "new"), update(JOBS).values(status="done")
+    with capture() as captured:
+        for job, keep in ((7, True), (8, False)):
+            with engine.connect() as connection:
+                connection.execute(look).all()
+                connection.execute(update(JOBS).where(JOBS.c.id == job).values(status="running"))
+                connection.commit() if keep else connection.rollback()
+            with engine.begin() as connection:
+                connection.execute(done.where(JOBS.c.id == job))
+        found = ["message.id" in each for each in accesses(captured, "write")]
+        assert found == [True, True, True, False]
+
+
 def test_take_by_delete(engine: Engine) -> None:
     """`DELETE .. RETURNING` takes what it deletes."""
     with capture() as captured, engine.begin() as connection:
