@@ -41,7 +41,7 @@ from noclobber_analyzer.live_coverage import LiveCoverage
 from noclobber_analyzer.reconcile import reconcile
 from noclobber_analyzer.rows import Row, span_of
 from noclobber_analyzer.standing import Defences, Standing
-from noclobber_analyzer.window import View, Window
+from noclobber_analyzer.window import View, Window, touched
 
 __all__ = ["KEPT_NS", "Judge", "Limits", "Stream", "Totals"]
 
@@ -170,13 +170,14 @@ class Stream:
 
     def step(self) -> tuple[bool, list[Head]]:
         """Judge a portion of what is dirty, else read on; returns whether there is more to do, and what was written."""
-        if not self._dirty:
+        left_over = bool(self._dirty)
+        if not left_over:
             self._pull()
         written = self._judge_some() if self._dirty else []
         if not self._dirty:
             self._evict()
             self.checkpoint()
-        return bool(self._dirty) or self.behind_ns > 0, written
+        return left_over or bool(self._dirty) or self.behind_ns > 0, written
 
     def checkpoint(self, *, now: bool = False) -> None:
         """Write how far all is done, every few seconds, or `now`."""
@@ -308,7 +309,7 @@ class Stream:
         except Exception:
             log.exception("judging %d resources failed; judging each by itself", len(names))
         together = Evaluation()
-        for name in sorted(names if judged is not None else history.resources):
+        for name in sorted(judged or {name for access in view.accesses for name in touched(access)}):
             try:
                 one = self._judge(history, resources=frozenset({name}))
             except Exception:

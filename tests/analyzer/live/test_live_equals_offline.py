@@ -2,16 +2,14 @@
 
 import random
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from intake import Intake, Request, generated, one_by_one, written
+from streams import a_stream, run_dry
 
-from noclobber_analyzer.clock import SYSTEM
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.otlp_files import read_otlp
-from noclobber_analyzer.stream import Limits, Stream
 
 ALL = ("lost_update", "fork", "dirty_read", "double_claim", "lock_violation", "stale_read")
 INJECTED = [word for kind in ALL for word in ("--inject", f"{kind}=2")]
@@ -19,19 +17,6 @@ INJECTED = [word for kind in ALL for word in ("--inject", f"{kind}=2")]
 
 def offline(folder: Path, requests: list[Request]) -> Evaluation:
     return evaluate(read_otlp([written(folder, requests)]))
-
-
-def a_stream(store: Any, **limits: int) -> Stream:
-    stream = Stream(store, evaluate, SYSTEM, "live", Limits(**limits))
-    stream.open()
-    return stream
-
-
-def run_dry(stream: Stream) -> None:
-    """Step until nothing is left to do."""
-    while stream.step()[0]:
-        pass
-    stream.checkpoint(now=True)
 
 
 def plain(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, str]]]:
