@@ -158,7 +158,7 @@ class Store:
         """Run a statement that returns nothing."""
         self._with(lambda client: client.command(sql, parameters=dict(parameters)), sql)
 
-    def raw(self, sql: str, parameters: Mapping[str, str], settings: Mapping[str, Any], fmt: str) -> tuple[str, bytes]:
+    def raw(self, sql: str, parameters: Mapping[str, object], settings: Mapping[str, Any], fmt: str) -> tuple[str, bytes]:
         """A statement's answer in ClickHouse's format `fmt` (or what its FORMAT clause says), for `store_route`."""
         named = _FORMAT.search(sql)
         kind, text = (named[1], sql[: named.start()]) if named else (fmt, sql)

@@ -57,9 +57,19 @@ def store_route(store: Store, path: str = "/api/v1/store") -> Route:
     return Route(path + "{rest:path}", answer, methods=["GET", "POST"])
 
 
+class _Bound:
+    """A parameter as the client has bound it: ClickHouse's text for its type, escaped already, and not to be again."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
 class _Asked:
     def __init__(
-        self, query: bytes, parameters: Mapping[str, str], settings: Mapping[str, str], query_id: str, fmt: str
+        self, query: bytes, parameters: Mapping[str, object], settings: Mapping[str, str], query_id: str, fmt: str
     ) -> None:
         self.query, self.parameters, self.settings = query, parameters, settings
         self.query_id, self.fmt = query_id, fmt
@@ -75,7 +85,9 @@ async def _asked(request: Request) -> _Asked:
         body = b""
     else:
         body = _unpacked(await request.body(), request.headers.get("content-encoding", ""))
-    parameters = {name.removeprefix("param_"): value for name, value in values.items() if name.startswith("param_")}
+    parameters = {
+        name.removeprefix("param_"): _Bound(value) for name, value in values.items() if name.startswith("param_")
+    }
     settings = {
         name: value for name, value in values.items() if name not in NOT_SETTINGS and not name.startswith("param_")
     }
