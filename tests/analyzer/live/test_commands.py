@@ -118,7 +118,8 @@ def test_findings(intake: Intake, beside: list[str], capsys: pytest.CaptureFixtu
     for fits, words in [
         (True, ("--kinds", "fork,lost_update", "--min-severity", "high", "--agent", "first", "--resource", "acct:")),
         (False, ("--kinds", "fork")), (False, ("--agent", "fir")), (False, ("--status", "retracted")),
-        (False, ("--since", "1h")), (False, ("--resource", "it's \\ not")), (True, ("--since", "2020-01-01", "--issue", finding.issue)),
+        (False, ("--since", "1h")), (False, ("--resource", "it's \\ not")),
+        (True, ("--since", "2020-01-01", "--issue", finding.issue)),
     ]:  # fmt: skip
         assert run("findings", "list", "--format", "json", *words, *beside) == 0
         assert capsys.readouterr().out == (finding.to_json() + "\n" if fits else "")
