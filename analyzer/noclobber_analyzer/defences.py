@@ -32,9 +32,8 @@ def defences(
 
 def _all(evidence: Evidence, resources: frozenset[str] | None) -> Iterator[tuple[Access, Defence]]:
     for name, accesses in evidence.history.resources.items():
-        if resources is None or name in resources:
-            if any(a.op is not Op.READ for a in accesses):
-                yield from _of_state(evidence.state(name), evidence)
+        if (resources is None or name in resources) and any(a.op is not Op.READ for a in accesses):
+            yield from _of_state(evidence.state(name), evidence)
     for taken in takes(evidence).values():
         for take in taken:
             if take.refused and not take.went_on:
@@ -65,9 +64,7 @@ def _reason(access: Access, state: State, evidence: Evidence) -> Defence | None:
         return None
     if access.op is Op.UPDATE and not access.partial:
         return Defence.ATOMIC
-    if access.guard is Guard.LOCK or any(
-        set(access.locks) & _locks_of(other) for other in state.foreign_writes(access)
-    ):
+    if access.guard is Guard.LOCK or state.shares_lock(access):
         return Defence.LOCK
     if access.guard is Guard.SERIALIZABLE:
         return Defence.SERIALIZABLE
@@ -81,10 +78,6 @@ def _reason(access: Access, state: State, evidence: Evidence) -> Defence | None:
 
 def _contended(access: Access, state: State) -> bool:
     return any(is_foreign(other, access) for other in state.writes)
-
-
-def _locks_of(access: Access) -> set[str]:
-    return set(access.locks)
 
 
 def _deduplicated(evidence: Evidence) -> Iterator[tuple[Access, Defence]]:

@@ -91,9 +91,9 @@ def _fork(candidate: Candidate) -> str:
     first, child = candidate.all("child")
     parent = candidate.words["parent"]
     return (
-        f"{phrases.agent(first)} and {phrases.others(first, child)} both continued version {phrases.version(parent)} of "
-        f"`{phrases.key(child.resource)}`: {phrases.version(first.written)} and {phrases.version(child.written)} are both "
-        "its children, and both were told that they had succeeded. Only one of them will be continued."
+        f"{phrases.agent(first)} and {phrases.others(first, child)} both continued version {phrases.version(parent)} "
+        f"of `{phrases.key(child.resource)}`: {phrases.version(first.written)} and {phrases.version(child.written)} "
+        "are both its children, and both were told that they had succeeded. Only one of them will be continued."
     )
 
 
@@ -105,7 +105,8 @@ def _stale_write(candidate: Candidate) -> str:
     who = phrases.others(write, newer) if newer is not None else "somebody who was not captured"
     return (
         f"{phrases.agent(write)} wrote `{phrases.key(write.resource)}` from version {seen} of {basis}"
-        f"{_age(read, write)}, but {who} had changed it in between. Nothing was overwritten; the decision is out of date."
+        f"{_age(read, write)}, but {who} had changed it in between. "
+        "Nothing was overwritten, but the decision is out of date."
     )
 
 

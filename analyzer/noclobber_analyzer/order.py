@@ -13,8 +13,11 @@ Source: analysis.md 3 (method and measurements), contract 2.2. "Not ordered" pro
 is complete; that is decided by `coverage`.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from enum import Enum
+from itertools import pairwise
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from noclobber.contract import Op, Outcome
@@ -51,6 +54,9 @@ class _Edge(NamedTuple):
     source: str
     source_seq: int
     type: str
+
+
+_by_seq = attrgetter("seq")
 
 
 class Order:
@@ -107,11 +113,9 @@ class Order:
             if upto <= seen:
                 continue
             done[at] = upto
-            for edge in reversed(into.get(at, ())):
-                if edge.seq > upto:
-                    continue
-                if edge.seq <= seen:
-                    break
+            edges = into.get(at, ())
+            low, high = (bisect_right(edges, number, key=_by_seq) for number in (seen, upto))
+            for edge in reversed(edges[low:high]):
                 steps += 1
                 if edge.source == strand and edge.source_seq >= seq:
                     self.steps += steps
@@ -186,10 +190,9 @@ def _lock_edges(accesses: list[Access]) -> list[tuple[str, _Edge]]:
                 unlocks[int(token)] = access
             else:
                 tokens.setdefault(int(token), access)
-    ordered = sorted(tokens)
     edges = []
-    for token, following in zip(ordered, ordered[1:], strict=False):
-        unlock, lock = unlocks.get(token), tokens[following]
+    for one, following in pairwise(sorted(tokens)):
+        unlock, lock = unlocks.get(one), tokens[following]
         if unlock is not None and unlock.strand != lock.strand and not clock_before(lock, unlock):
             edges.append((lock.strand, _Edge(lock.seq, unlock.strand, unlock.seq, "lock")))
     return edges

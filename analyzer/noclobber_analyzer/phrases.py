@@ -35,10 +35,19 @@ def key(resource: str) -> str:
 
 
 def version(name: Version | None) -> str:
-    """A version, short enough to read."""
+    """A version, short enough to read; of an id made of time both parts that tell it from its neighbours.
+
+    >>> version("1f1e8f11-a2b3-6c4d-8001-0242ac120002"), version("3f9a71c0aa55ee01deadbeef"), version("17")
+    ('1f1e8f11-a2b3', '3f9a71c0', '17')
+    """
     if name is None:
         return "a version that was not recorded"
-    return "nothing" if name == "absent" else name if len(name) <= PRINT_LENGTH + 4 else name[:PRINT_LENGTH]
+    if name == "absent":
+        return "nothing"
+    if len(name) <= PRINT_LENGTH + 4:
+        return name
+    head, dash, rest = name.partition("-")
+    return f"{head}-{rest.partition('-')[0]}" if dash and len(head) <= PRINT_LENGTH else name[:PRINT_LENGTH]
 
 
 def short(text: str) -> str:
@@ -63,7 +72,7 @@ def duration(nanoseconds: int) -> str:
 
 
 def gap(one: Access, other: Access) -> str | None:
-    """How long after the return of one the other was called; None where their clocks do not compare, or they overlap."""
+    """How long after the return of one the other was called; None where clocks do not compare, or they overlap."""
     if slack_ns(one.process, other.process) is None:
         return None
     between = local_ns(other.process, other.start_ns) - local_ns(one.process, one.end_ns)

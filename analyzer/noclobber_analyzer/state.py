@@ -11,14 +11,16 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import Final
+from functools import cached_property
+from typing import Final, NamedTuple
 
 from noclobber.contract import Op, Outcome, VersionKind
 from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.fate import WRITE_OPS, Fate, Fates
 from noclobber_analyzer.history import History
+from noclobber_analyzer.timeline import Timeline
 
-__all__ = ["NUMBERS", "Side", "State", "conflicting_parts", "is_foreign", "number"]
+__all__ = ["NUMBERS", "Side", "Sighting", "State", "conflicting_parts", "differ", "is_foreign", "number"]
 
 NUMBERS: Final = frozenset({VersionKind.COUNTER, VersionKind.ORDERED})
 
@@ -28,6 +30,14 @@ class Side(Enum):
 
     REQUEST = "request"
     REPLY = "reply"
+
+
+class Sighting(NamedTuple):
+    """A version, the access that tells of it, and the side on which it was seen."""
+
+    version: Version | None
+    by: Access
+    side: Side
 
 
 def is_foreign(one: Access, other: Access) -> bool:
@@ -122,18 +132,58 @@ class State:
         after = base.seq if base is not None and base.strand == write.strand else (write.base_seq or 0)
         return [a for a in own[:upto] if a.seq > after and a.op in WRITE_OPS]
 
+    @cached_property
+    def timeline(self) -> Timeline:
+        """The writes by time."""
+        return Timeline(self.writes, self._fates)
+
+    @cached_property
+    def by_base(self) -> dict[Version, list[Access]]:
+        """Writes by the version that they were computed from."""
+        found: dict[Version, list[Access]] = defaultdict(list)
+        for write in self.writes:
+            if write.base is not None:
+                found[write.base].append(write)
+        return found
+
+    @cached_property
+    def _numbered(self) -> list[tuple[int, str, Access]]:
+        made = ((number(write.written), write) for write in self.writes)
+        return sorted((n, write.span_id, write) for n, write in made if n is not None)
+
+    def numbered_between(self, low: int, high: int) -> list[tuple[int, Access]]:
+        """Writes that made a number above `low`, up to `high`, ascending."""
+        first = bisect_left(self._numbered, (low + 1,))
+        last = bisect_left(self._numbered, (high + 1,))
+        return [(n, write) for n, _, write in self._numbered[first:last]]
+
+    @cached_property
+    def _lockers(self) -> dict[str, set[str]]:
+        """Strands that wrote under each lock, its token set aside."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for write in self.writes:
+            for lock in write.locks:
+                found[lock.partition("#")[0]].add(write.strand)
+        return found
+
+    def shares_lock(self, write: Access) -> bool:
+        """Whether another strand wrote here under a lock that this write held."""
+        return any(self._lockers[lock.partition("#")[0]] - {write.strand} for lock in write.locks)
+
     def foreign_writes(self, write: Access) -> Iterable[Access]:
         """Writes of others that conflict with a write."""
         return (w for w in self.writes if w is not write and is_foreign(w, write) and conflicting_parts(w, write))
 
-    def side_of_base(self, write: Access) -> Side:
-        """A base has the side of the access that it came from; unknown: a request."""
-        came_from = self.base_of(write)
-        return Side.REPLY if came_from is not None and came_from.op is Op.READ else Side.REQUEST
+    def foreign_around(self, base: Access | None, write: Access) -> Iterable[Access]:
+        """Those of them that may lie between a base and the write."""
+        near = self.timeline.around(base, write)
+        return (w for w in near if w is not write and is_foreign(w, write) and conflicting_parts(w, write))
 
-    def differ(self, one: Version | None, by: Access, side: Side, other: Version | None, of: Access, at: Side) -> bool:
-        """Whether two versions prove two states; False also where nobody knows."""
-        return one is not None and other is not None and one != other and _comparable(by, side, of, at)
+    def base_seen(self, write: Access) -> "Sighting":
+        """A write's base as it was seen: it has the side of the access that it came from; unknown: a request."""
+        came_from = self.base_of(write)
+        side = Side.REPLY if came_from is not None and came_from.op is Op.READ else Side.REQUEST
+        return Sighting(write.base, came_from or write, side)
 
     def same_content(self, one: Access, other: Access) -> bool:
         """Whether two writes made equal content, as far as their prints or numbers tell."""
@@ -154,12 +204,20 @@ class State:
         return seen
 
 
-def _comparable(one: Access, side: Side, other: Access, at: Side) -> bool:
-    """Whether unequal versions of two accesses mean unequal states."""
-    if one.version_kind is None or one.version_kind is not other.version_kind:
+def differ(one: Sighting, other: Sighting) -> bool:
+    """Whether two versions prove two states; False also where nobody knows.
+
+    Prints compare under one key, over the same parts, and between a request and anything only where the store returns
+    just what it is sent.
+    """
+    if one.version is None or other.version is None or one.version == other.version:
         return False
-    if one.version_kind is not VersionKind.FINGERPRINT:
+    kind = one.by.version_kind
+    if kind is None or kind is not other.by.version_kind:
+        return False
+    if kind is not VersionKind.FINGERPRINT:
         return True
-    if one.process.key_id != other.process.key_id or one.part != other.part:
+    if one.by.process.key_id != other.by.process.key_id or one.by.part != other.by.part:
         return False
-    return (side is Side.REPLY and at is Side.REPLY) or (one.verbatim and other.verbatim)
+    both_replies = one.side is Side.REPLY and other.side is Side.REPLY
+    return both_replies or (one.by.verbatim and other.by.verbatim)

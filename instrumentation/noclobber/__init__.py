@@ -6,19 +6,38 @@ that no integration knows, and `noclobber.tracked(...)` for objects shared in a 
 are first used, so importing this package costs next to nothing.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from noclobber.api import access, agent, instrument, run, step, uninstrument
-    from noclobber.tracked import tracked
+    from noclobber.declarations import declare
+    from noclobber.tracking import tracked
 
-__all__ = ["access", "agent", "instrument", "run", "step", "tracked", "uninstrument"]
+__all__ = ["access", "agent", "declare", "instrument", "run", "step", "tracked", "uninstrument"]
 
-_HOME = {"tracked": "noclobber.tracked"}
+_HOME = {"declare": "noclobber.declarations", "tracked": "noclobber.tracking"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'noclobber' has no attribute {name!r}")
     return getattr(import_module(_HOME.get(name, "noclobber.api")), name)
+
+
+class _Package(ModuleType):
+    """This package: `noclobber.access` is the function of that name, also once its module `access` is imported."""
+
+    @property
+    def access(self) -> Any:
+        return __getattr__("access")
+
+    @access.setter
+    def access(self, module: ModuleType) -> None:
+        """The import system binds each submodule here; `sys.modules` is where imports find it."""
+
+
+if not TYPE_CHECKING:
+    sys.modules[__name__].__class__ = _Package

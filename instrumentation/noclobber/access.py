@@ -21,10 +21,24 @@ if TYPE_CHECKING:
     from noclobber.scope import Scope
     from noclobber.strands import Strand
 
-__all__ = ["Access", "AttributeValue", "Build", "Call"]
+__all__ = ["Access", "AttributeValue", "Build", "Call", "Member"]
 
 AttributeValue = str | bool | int | float | Sequence[str]
 """What the contract's attributes hold: text, truth, a number, or a list of texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One resource that a scan found: what its author knows of it from then on.
+
+    Attributes:
+        version, part, part_versions: as a read of that resource alone would say them.
+    """
+
+    resource: str
+    version: str
+    part: tuple[str, ...] = ()
+    part_versions: dict[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -42,6 +56,7 @@ class Access:
             where the hook has not said them, and a base where `finds_base`.
         part_versions: prints of the single parts, where the store gave several at once (a row's columns). Not
             sent: a later write of some of these parts finds its base here.
+        members: what a scan found. Not sent as such: later writes find their bases here.
         finds_base: whether a base is to be looked for among what was got or made before (writes and deletes).
         remembered: whether what this access got or made may become somebody's base.
     """
@@ -53,6 +68,7 @@ class Access:
     part: tuple[str, ...] = ()
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     part_versions: dict[str, str] | None = None
+    members: tuple[Member, ...] = ()
     finds_base: bool = False
     remembered: bool = True
 

@@ -3,13 +3,15 @@
 Nothing here raises because of noclobber: switched off, every call does nothing.
 """
 
+import asyncio
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from noclobber import scope, versions
-from noclobber.access import Access, Call
+from noclobber import scope, strands, versions
+from noclobber.access import Access, AttributeValue, Call
 from noclobber.contract import Attr, BaseSource, Guard, Op, Outcome, VersionKind, WriteMode
 from noclobber.guard import GUARD
 
@@ -79,21 +81,26 @@ def run(name: str) -> contextlib.AbstractContextManager[object]:
 
 
 def step(name: str) -> contextlib.AbstractContextManager[object]:
-    """Be in the step (tool call, message) `name` inside the block."""
-    return scope.entered(step=name)
+    """Be in a step (one tool call, one message) inside the block; each block is a step of its own.
+
+    Args:
+        name: what people call it; the step's id is this and a number, since one tool is called many times.
+    """
+    return scope.entered(step=f"{name}-{strands.process_id()[:8]}.{next(_steps)}")
+
+
+_steps = itertools.count(1)
 
 
 class ManualAccess:
     """What a program tells about one access of its own.
 
-    Versions are what the store says (`version="17"`), or are made from the content (`content=...`), of which only a
-    keyed print leaves the process.
+    Versions are what the store says (`version=17`), or are made from the content (`content=...`), of which only a keyed
+    print leaves the process.
     """
 
     def __init__(self, resource: str, op: Op, system: str, attributes: dict[str, Any]) -> None:
         self.access = Access(op, resource, system, attributes=attributes)
-        self._reads: object = None
-        self._writes: object = None
 
     def read(self, *, version: str | int | None = None, content: object = None, kind: str = "ordered") -> None:
         """What was got."""
@@ -121,9 +128,27 @@ class ManualAccess:
         """The guard refused it."""
         self.access.outcome = Outcome.REJECTED
 
-    def not_found(self) -> None:
+    def no_effect(self) -> None:
+        """It applied to nothing."""
+        self.access.outcome = Outcome.NO_EFFECT
+
+    def not_found(self, kind: str = "ordered") -> None:
         """There was nothing."""
         self.access.outcome = Outcome.NOT_FOUND
+        chosen = VersionKind(str(self.access.attributes.setdefault(Attr.VERSION_KIND, VersionKind(kind))))
+        self.access.attributes[Attr.VERSION_READ] = chosen.absent
+
+    def tell(self, **attributes: AttributeValue) -> None:
+        """Further attributes by the contract's names: `tell(message_id="7", message_group="workers")`.
+
+        Raises:
+            ValueError: the contract has no such attribute.
+        """
+        for name, value in attributes.items():
+            known = getattr(Attr, name.upper(), None)
+            if known is None:
+                raise ValueError(f"the contract has no attribute noclobber.{name.replace('_', '.')}")
+            self.access.attributes[known] = value
 
     def _version(self, name: str, beside: str, version: str | int | None, content: object, kind: str) -> None:
         attributes = self.access.attributes
@@ -140,6 +165,8 @@ class ManualAccess:
                 attributes[Attr.VERSION_WEAK] = True
         if data is not None:
             attributes[Attr.SIZE] = len(data)
+            if versions.is_numeric(data):
+                attributes[Attr.CONTENT_NUMERIC] = True
 
 
 @contextlib.contextmanager
@@ -147,6 +174,9 @@ def access(
     resource: str, op: str, *, system: str = "custom", mode: str | None = None, part: Sequence[str] = ()
 ) -> Iterator[ManualAccess]:
     """Record one access to state that no integration knows.
+
+    A block that raises is a write of unknown outcome: how far it came can't be known from outside. One that was
+    `rejected()`, or had `no_effect()`, before it raised is just that.
 
     Args:
         resource: canonical URI, the same for every process that touches it.
@@ -163,6 +193,7 @@ def access(
     attributes: dict[str, Any] = {Attr.WRITE_MODE: WriteMode(mode)} if mode else {}
     told = ManualAccess(resource, Op(op), system, attributes)
     told.access.part = tuple(sorted(part))
+    told.access.finds_base = told.access.op in (Op.WRITE, Op.DELETE)
     active = recorder.active()
     if active is None:
         yield told
@@ -171,13 +202,19 @@ def access(
     try:
         yield told
     except BaseException as error:
-        told.access.outcome = Outcome.ERROR
+        _interrupted(told.access, error)
         active.fail(call, error, _told, told)
         raise
     active.end(call, _told, told)
 
 
+def _interrupted(told: Access, error: BaseException) -> None:
+    if told.outcome is Outcome.OK:
+        told.outcome = Outcome.ERROR if told.op in (Op.READ, Op.SCAN) else Outcome.UNKNOWN
+    if isinstance(error, asyncio.CancelledError):
+        told.attributes[Attr.CANCELLED] = True
+
+
 def _told(call: Call) -> Sequence[Access]:
     made: Access = call.facts.access
-    made.finds_base = made.op in (Op.WRITE, Op.DELETE)
     return (made,)

@@ -1,23 +1,31 @@
 """Which version a write was computed from, as far as the agent's own process can know.
 
 Agents read in one tool call and write in another, so a base crosses steps, tasks and threads. The drain hands every
-access of the process to `Bases.resolve` in ring order, which agrees with happens-before: what an access got or made
-is remembered with its strand, step and run; a write without an explicit base takes the newest memory of its resource
+access of the process to `Bases` in ring order, which agrees with happens-before: what an access got or made is
+remembered with its strand, step and run; a write without an explicit base takes the newest memory of its resource
 (and parts) that its strand can have. A strand can have what it did itself, what the strand that started it had known
 by then, and what strands that it waited for had known: nothing else, so two racing strands never teach each other.
 
 The *source* says how strong the link is: `observed` inside one unit or one step (where no step is known, one
 strand); `recalled` from an earlier step of the same run; `remembered` from anywhere else. Other versions that the
-unit read are *candidates*: perhaps the author used an older one.
+unit read are *candidates*: perhaps the author used an older one. What one call got is no base of what the same call
+writes: replies come when the values are under way already.
+
+Three things take knowledge away, because a base that is too old would accuse: a transaction or savepoint that did not
+apply (what was known before it holds again), a lost call of the strand (nothing that it knew before is trusted), and
+the limit on resources.
 
 Source: contract, `noclobber.version.base` and `.base.source`; capture.md, section 3.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
+from weakref import WeakKeyDictionary
 
-from noclobber.access import Access, Call
+from noclobber import clock
+from noclobber.access import Access, Call, Member
 from noclobber.contract import Attr, BaseSource, Op, Outcome
 from noclobber.scope import Scope
 from noclobber.strands import Strand
@@ -28,8 +36,11 @@ __all__ = ["Bases", "Memory"]
 RESOURCES_MAX: Final = 4096
 """Resources remembered for each strand; the ones touched longest ago go first."""
 CANDIDATES_MAX: Final = 8
-STRANDS_MAX: Final = 20_000
-"""Strands whose knowledge is kept."""
+UNITS_MAX: Final = 20_000
+"""Units whose rejections, and transactions whose ends, are kept."""
+LOSSES_MAX: Final = 256
+"""Losses that a strand is known to come after; one more forgets the oldest, and then too much is taken away."""
+_STRENGTH: Final = (BaseSource.REMEMBERED, BaseSource.RECALLED, BaseSource.OBSERVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,173 +48,286 @@ class Memory:
     """A version that somebody got or made.
 
     Attributes:
-        version: as the store or the print says it. parts: prints of single parts, where known.
+        version: as the store or the print says it. parts: prints of single parts of a whole, where known.
         strand, seq, end_ns: the access that it came from, and when it returned.
-        unit: transaction or None. step, run: None where not known. generation: of that unit, see `_Unit`.
+        txn, unit, run: transaction, else None; step's unit, else None; run, None where not known.
+        generation: of that unit: grows when a guard rejects.
+        made_in: transaction and savepoint in which this version was made; None where it was got, or made outside.
+        before: what was known until then, while `made_in` may still be taken back.
         candidates: other versions that the same unit got before.
     """
 
     version: str
-    part: tuple[str, ...]
-    parts: dict[str, str] | None
+    parts: Mapping[str, str] | None
     strand: str
     seq: int
     end_ns: int
+    txn: str | None
     unit: str | None
-    step: str | None
     run: str | None
     generation: int
+    made_in: tuple[str, str] | None = None
+    before: "Memory | None" = None
     candidates: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+State = dict[tuple[str, ...], Memory]
+"""What is known of one resource by parts, `()` for the whole. What stands beside the whole is newer than it, and no two
+entries of several parts overlap anything newer."""
+
+
 class _Knowledge:
-    """What one strand knows: resource -> memories, newest part sets last."""
+    """What one strand knows. Maps are shared with children until one of them learns something (copy on write)."""
 
-    resources: "OrderedDict[str, tuple[Memory, ...]]" = field(default_factory=OrderedDict)
+    __slots__ = ("changed", "inherited_from", "losses", "resources", "shared")
 
-    def copy(self) -> "_Knowledge":
-        return _Knowledge(OrderedDict(self.resources))
+    def __init__(self, parent: "_Knowledge | None" = None) -> None:
+        self.resources: dict[str, State] = {} if parent is None else parent.resources
+        self.inherited_from = parent
+        self.shared = parent is not None
+        self.changed: set[str] = set()
+        self.losses: frozenset[int] = frozenset()
+        if parent is not None:
+            parent.shared = True
+
+    def put(self, resource: str, state: State | None) -> None:
+        """Know `state` of `resource`, as the newest; None forgets it."""
+        if self.shared:
+            self.resources, self.shared = dict(self.resources), False
+        self.resources.pop(resource, None)
+        if state is not None:
+            self.resources[resource] = state
+            self.changed.add(resource)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.resources, self.shared = {}, False
+        self.changed.clear()
+        self.inherited_from = None
 
 
 class Bases:
     """The process's memory of versions; used by the drain thread only.
 
     Attributes:
-        forgotten: how many memories fell out at a limit.
+        forgotten: how many resources fell out at the limit.
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, _Knowledge] = OrderedDict()
+        self._known: WeakKeyDictionary[Strand, _Knowledge] = WeakKeyDictionary()
         self._generations: OrderedDict[str, int] = OrderedDict()
+        self._aborted: OrderedDict[str, list[str]] = OrderedDict()
         self.forgotten = 0
 
-    def resolve(self, call: Call, access: Access) -> None:
-        """Give `access` its base where it looks for one, and remember what it got or made."""
+    def resolve(self, call: Call, accesses: Sequence[Access]) -> None:
+        """Give the accesses of one call their bases where they look for one, and remember what they got or made."""
         known = self._of(call.strand)
-        unit = _text(access, Attr.TXN_ID)
-        scope = call.scope or Scope()
-        if access.finds_base and Attr.VERSION_BASE not in access.attributes:
-            self._find(known, call, access, unit, scope)
-        if access.outcome is Outcome.REJECTED:
-            self._begin_anew(unit, scope, call.strand)
-        if access.remembered:
-            self._remember(known, call, access, unit, scope)
+        if len(accesses) == 1:
+            self._find(known, call, accesses[0])
+            self._remember(known, call, accesses[0])
+            return
+        own = _Knowledge(known)
+        for access in accesses:
+            self._find(own, call, access)
+            if access.op is not Op.READ:
+                self._remember(own, call, access)
+        for access in accesses:
+            self._remember(known, call, access)
 
     def spawned(self, parent: Strand, child: Strand) -> None:
         """`child` starts with what `parent` knows now."""
-        theirs = self._known.get(parent.id)
-        if theirs is not None:
-            self._known[child.id] = theirs.copy()
+        child.losses |= parent.losses
+        known = self._known[child] = _Knowledge(self._of(parent))
+        known.losses = child.losses
 
     def joined(self, waiter: Strand, other: Strand) -> None:
         """`waiter` has waited for `other`: what that one knew it can know, the newer of each."""
-        theirs = self._known.get(other.id)
-        if theirs is None:
-            return
+        theirs = self._of(other)
+        if not other.losses <= waiter.losses:  # what was lost may be a read that is newer than all the waiter knows
+            waiter.losses = frozenset(sorted(waiter.losses | other.losses)[-LOSSES_MAX:])
         mine = self._of(waiter)
-        for resource, memories in theirs.resources.items():
-            merged = {memory.part: memory for memory in mine.resources.get(resource, ())}
-            for memory in memories:
-                here = merged.get(memory.part)
-                if here is None or memory.end_ns > here.end_ns:
-                    merged[memory.part] = memory
-            mine.resources[resource] = tuple(sorted(merged.values(), key=lambda memory: memory.end_ns))
-            mine.resources.move_to_end(resource)
+        if theirs.resources is mine.resources:
+            return
+        for resource in list(theirs.changed if theirs.inherited_from is mine else theirs.resources):
+            news, known = theirs.resources.get(resource), mine.resources.get(resource)
+            if news is not None and news is not known:
+                mine.put(resource, news if known is None else _newer(known, news))
         self._trim(mine)
 
     def _of(self, strand: Strand) -> _Knowledge:
-        known = self._known.get(strand.id)
+        known = self._known.get(strand)
         if known is None:
-            known = self._known[strand.id] = _Knowledge()
-            if len(self._known) > STRANDS_MAX:
-                _, gone = self._known.popitem(last=False)
-                self.forgotten += len(gone.resources)
-        else:
-            self._known.move_to_end(strand.id)
+            known = self._known[strand] = _Knowledge()
+        if known.losses != strand.losses:
+            known.losses = strand.losses
+            known.clear()
         return known
 
-    def _find(self, known: _Knowledge, call: Call, access: Access, unit: str | None, scope: Scope) -> None:
-        for memory in reversed(known.resources.get(access.resource, ())):
-            version = _comparable(memory, access.part)
-            if version is None:
-                continue
-            attributes = access.attributes
-            source = self._source(memory, call.strand, unit, scope)
-            attributes[Attr.VERSION_BASE] = version
-            attributes[Attr.VERSION_BASE_SOURCE] = source
-            attributes[Attr.VERSION_BASE_STRAND] = memory.strand
-            attributes[Attr.VERSION_BASE_SEQ] = memory.seq
-            attributes[Attr.VERSION_BASE_END_NS] = memory.end_ns
-            others = tuple(other for other in memory.candidates if other != version)
-            if others and memory.parts is None:
-                attributes[Attr.VERSION_CANDIDATES] = others
-            return
+    # -- looking for a base ----------------------------------------------------------------------------------------
 
-    def _source(self, memory: Memory, strand: Strand, unit: str | None, scope: Scope) -> BaseSource:
-        if unit is not None and memory.unit == unit:
+    def _find(self, known: _Knowledge, call: Call, access: Access) -> None:
+        attributes = access.attributes
+        state = known.resources.get(access.resource)
+        if state is None or not access.finds_base or Attr.VERSION_BASE in attributes:
+            return
+        found = self._lookup(state, access.part)
+        if not found:
+            return
+        memories = list(found.values())
+        newest = max(memories, key=lambda memory: memory.end_ns)
+        scope, txn = call.scope or Scope(), _text(access, Attr.TXN_ID)
+        sources = [self._source(memory, call.strand, txn, scope) for memory in memories]
+        base = newest.version if len(found) == 1 else fingerprint_parts({k[0]: m.version for k, m in found.items()})
+        attributes[Attr.VERSION_BASE] = base
+        attributes[Attr.VERSION_BASE_SOURCE] = min(sources, key=_STRENGTH.index)
+        attributes[Attr.VERSION_BASE_STRAND] = newest.strand
+        attributes[Attr.VERSION_BASE_SEQ] = newest.seq
+        attributes[Attr.VERSION_BASE_END_NS] = newest.end_ns
+        others = tuple(other for other in newest.candidates if other != base)
+        if others and len(found) == 1:
+            attributes[Attr.VERSION_CANDIDATES] = others
+
+    def _lookup(self, state: State, part: tuple[str, ...]) -> State:
+        """The memories that together hold just these parts; empty where they are not all known."""
+        exact = self._valid(state.get(part))
+        if exact is not None:
+            return {part: exact}
+        whole = self._valid(state.get(()))
+        found: State = {}
+        for name in part:
+            memory = self._valid(state.get((name,)))
+            if memory is None and whole is not None and whole.parts is not None and name in whole.parts:
+                memory = replace(whole, version=whole.parts[name], candidates=())
+            if memory is None:
+                return {}
+            found[name,] = memory
+        return found
+
+    def _valid(self, memory: Memory | None) -> Memory | None:
+        """`memory`, or what was known before it where it was made in something that did not apply."""
+        while memory is not None and memory.made_in is not None:
+            txn, path = memory.made_in
+            if not any(not gone or f"{path}/".startswith(f"{gone}/") for gone in self._aborted.get(txn, ())):
+                return memory
+            memory = memory.before
+        return memory
+
+    def _source(self, memory: Memory, strand: Strand, txn: str | None, scope: Scope) -> BaseSource:
+        if txn is not None and memory.txn == txn:
             return BaseSource.OBSERVED
-        if scope.step is not None or memory.step is not None:
-            if memory.step == scope.step and memory.run == scope.run:
+        unit = _unit(scope)
+        if unit is not None or memory.unit is not None:
+            if memory.unit == unit:
                 return BaseSource.OBSERVED
         elif memory.strand == strand.id:
             return BaseSource.OBSERVED
-        if memory.run == scope.run and (scope.run is not None or memory.step is None):
+        if memory.run == scope.run and (scope.run is not None or memory.unit is None):
             return BaseSource.RECALLED
         return BaseSource.REMEMBERED
 
-    def _remember(self, known: _Knowledge, call: Call, access: Access, unit: str | None, scope: Scope) -> None:
-        version = _resulting(access)
-        if access.op is Op.DELETE and access.resource.endswith("/"):
-            for resource in [each for each in known.resources if each.startswith(access.resource)]:
-                del known.resources[resource]
-        if version is None:
-            if access.op in (Op.UPDATE, Op.WRITE, Op.DELETE) and access.outcome in (Outcome.OK, Outcome.UNKNOWN):
-                self._forget(known, access)
+    # -- remembering -----------------------------------------------------------------------------------------------
+
+    def _remember(self, known: _Knowledge, call: Call, access: Access) -> None:
+        scope, txn = call.scope or Scope(), _text(access, Attr.TXN_ID)
+        self._note_end(access, txn)
+        if access.outcome is Outcome.REJECTED:
+            self._begin_anew(txn, scope, call.strand)
+        if not access.remembered:
             return
-        generation = self._generation(unit, scope, call.strand)
-        memories = known.resources.get(access.resource, ())
-        previous = next((memory for memory in reversed(memories) if memory.part == access.part), None)
+        if access.op is Op.DELETE and access.resource.endswith("/") and access.outcome is Outcome.OK:
+            for resource in [each for each in known.resources if each.startswith(access.resource)]:
+                known.put(resource, None)
+        made = (txn, _text(access, Attr.TXN_SAVEPOINT) or "") if txn and access.op not in (Op.READ, Op.SCAN) else None
+        version = _resulting(access)
+        if version is not None:  # else an own change to an unknown version: readers see it after base.seq, and grade it
+            got = Member(access.resource, version, access.part, access.part_versions)
+            self._learn(known, call, got, txn, made, applied=access.op is not Op.READ)
+        for member in access.members:
+            self._learn(known, call, member, txn, None, applied=False)
+
+    def _learn(
+        self, known: _Knowledge, call: Call, got: Member, txn: str | None, made_in: tuple[str, str] | None, *,
+        applied: bool,
+    ) -> None:  # fmt: skip
+        scope = call.scope or Scope()
+        generation = self._generations.get(self._unit_name(txn, scope, call.strand), 0)
         memory = Memory(
-            version, access.part, access.part_versions, call.strand.id, call.seqs[0], _end_ns(call), unit,
-            scope.step, scope.run, generation,
-            _candidates(previous, version, access, self._same_unit(previous, unit, scope, call.strand, generation)),
+            got.version, got.part_versions, call.strand.id, call.seqs[0], _end_ns(call), txn, _unit(scope), scope.run,
+            generation, made_in,
         )  # fmt: skip
-        kept = tuple(each for each in memories if each.part != access.part and not _replaces(access, each))
-        known.resources[access.resource] = (*kept, memory)
-        known.resources.move_to_end(access.resource)
+        state = known.resources.get(got.resource, {})
+        known.put(got.resource, self._with(state, got.part, memory, call.strand, scope, made=applied))
         self._trim(known)
 
-    def _forget(self, known: _Knowledge, access: Access) -> None:
-        """The state changed to a version that is not known: what was known before is still the base of what follows."""
-        # An own update or script since the base makes the base doubtful; readers of the spans see the update
-        # between base.seq and the write and grade it (contract 3.1). Nothing to do here but to keep what is known.
+    def _with(
+        self, state: State, part: tuple[str, ...], memory: Memory, strand: Strand, scope: Scope, *, made: bool
+    ) -> State:
+        """`state` after `memory` of `part`: what it replaces is gone, what it changes is brought up to date."""
 
-    def _same_unit(
-        self, previous: Memory | None, unit: str | None, scope: Scope, strand: Strand, generation: int
-    ) -> bool:
-        if previous is None or previous.generation != generation:
-            return False
-        return self._source(previous, strand, unit, scope) is BaseSource.OBSERVED
+        def entered(key: tuple[str, ...], version: str, parts: Mapping[str, str] | None = None) -> Memory:
+            previous = self._valid(state.get(key))
+            new = replace(memory, version=version, parts=parts)
+            if previous is None:
+                return new
+            if not made and previous.made_in is not None and previous.version == version:
+                # it read its own uncommitted write: that vanishes with it
+                new = replace(new, made_in=previous.made_in, before=previous.before)
+            elif new.made_in is not None:
+                same = previous.made_in == new.made_in
+                new = replace(new, before=previous.before if same else _settled(previous, new))
+            if made or previous.generation != memory.generation:
+                return new
+            if self._source(previous, strand, memory.txn, scope) is not BaseSource.OBSERVED:
+                return new
+            return replace(new, candidates=_candidates(previous, version))
 
-    def _unit_name(self, unit: str | None, scope: Scope, strand: Strand) -> str:
-        return unit or (f"{scope.run}/{scope.step}" if scope.step is not None else strand.id)
+        if not part:
+            return {(): entered((), memory.version, memory.parts)}
+        names = set(part)
+        new: State = {}
+        for key, old in state.items():
+            if not key:
+                whole = self._valid(old)
+                patched = _patched(whole, memory.parts or ({part[0]: memory.version} if len(part) == 1 else {}), names)
+                if patched is not None:
+                    new[()] = entered((), *patched)
+            elif not names & set(key):
+                new[key] = old
+        singles = memory.parts or {}
+        new.update({(name,): entered((name,), singles[name]) for name in part if name in singles})
+        if len(part) > 1 or part[0] not in singles:
+            new[part] = entered(part, memory.version)
+        return new
 
-    def _generation(self, unit: str | None, scope: Scope, strand: Strand) -> int:
-        return self._generations.get(self._unit_name(unit, scope, strand), 0)
+    def _note_end(self, access: Access, txn: str | None) -> None:
+        """A transaction or savepoint that did not apply takes back what was made in it."""
+        failed = access.op is Op.COMMIT and access.outcome in (Outcome.REJECTED, Outcome.ERROR)
+        if txn is not None and (access.op is Op.ABORT or failed):
+            paths = self._aborted.setdefault(txn, [])
+            paths.append("" if failed else _text(access, Attr.TXN_SAVEPOINT) or "")
+            if len(self._aborted) > UNITS_MAX:
+                self._aborted.popitem(last=False)
 
-    def _begin_anew(self, unit: str | None, scope: Scope, strand: Strand) -> None:
+    def _unit_name(self, txn: str | None, scope: Scope, strand: Strand) -> str:
+        return txn or _unit(scope) or strand.id
+
+    def _begin_anew(self, txn: str | None, scope: Scope, strand: Strand) -> None:
         """A rejected guard: what the unit read before is not held against what it reads after."""
-        for name in {self._unit_name(unit, scope, strand), self._unit_name(None, scope, strand)}:
+        for name in {self._unit_name(txn, scope, strand), self._unit_name(None, scope, strand)}:
             self._generations[name] = self._generations.get(name, 0) + 1
             self._generations.move_to_end(name)
-        while len(self._generations) > STRANDS_MAX:
+        while len(self._generations) > UNITS_MAX:
             self._generations.popitem(last=False)
 
     def _trim(self, known: _Knowledge) -> None:
         while len(known.resources) > RESOURCES_MAX:
-            known.resources.popitem(last=False)
+            known.put(next(iter(known.resources)), None)
             self.forgotten += 1
+
+
+def _unit(scope: Scope) -> str | None:
+    """The step's unit, by name where whoever made the scope gave no unit."""
+    return scope.unit or (f"{scope.run}/{scope.step}" if scope.step is not None else None)
 
 
 def _text(access: Access, name: str) -> str | None:
@@ -221,32 +345,40 @@ def _resulting(access: Access) -> str | None:
 
 
 def _end_ns(call: Call) -> int:
-    from noclobber.clock import OFFSET_NS
-
-    return (call.end_ns or call.start_ns) + OFFSET_NS
+    return (call.end_ns or call.start_ns) + clock.OFFSET_NS
 
 
-def _comparable(memory: Memory, part: tuple[str, ...]) -> str | None:
-    """The version of just these parts that `memory` holds, None where it does not know them all."""
-    if memory.part == part:
-        return memory.version
-    if memory.parts is None or not part or not set(part) <= memory.parts.keys():
-        return None
-    if len(part) == 1:
-        return memory.parts[part[0]]
-    return fingerprint_parts({name: memory.parts[name] for name in part})
+def _settled(previous: Memory, new: Memory) -> Memory:
+    """`previous` as what holds again if `new` is taken back; its own past only inside one transaction."""
+    same_txn = previous.made_in is not None and new.made_in is not None and previous.made_in[0] == new.made_in[0]
+    return previous if same_txn else replace(previous, before=None)
 
 
-def _candidates(previous: Memory | None, version: str, access: Access, same_unit: bool) -> tuple[str, ...]:
-    """Older versions that this unit read; an own applied write settles what was known before it."""
-    if previous is None or not same_unit or access.op is not Op.READ:
-        return ()
+def _candidates(previous: Memory, version: str) -> tuple[str, ...]:
+    """Older versions that this unit read."""
     seen = (*previous.candidates, previous.version)
     return tuple(dict.fromkeys(each for each in seen if each != version))[-CANDIDATES_MAX:]
 
 
-def _replaces(access: Access, memory: Memory) -> bool:
-    """Whether `access` makes `memory` pointless: a write of the whole, or of all parts that the memory holds."""
-    if access.op is Op.READ:
-        return False
-    return not access.part or (bool(memory.part) and set(memory.part) <= set(access.part))
+def _patched(whole: Memory | None, news: Mapping[str, str], names: set[str]) -> tuple[str, Mapping[str, str]] | None:
+    """The whole with new prints of some parts, None where its print can't be told from its parts'."""
+    if whole is None or whole.parts is None or names != news.keys() or _combined(whole.parts) != whole.version:
+        return None
+    parts = {**whole.parts, **news}
+    return _combined(parts), parts
+
+
+def _combined(parts: Mapping[str, str]) -> str:
+    return next(iter(parts.values())) if len(parts) == 1 else fingerprint_parts(parts)
+
+
+def _newer(mine: State, theirs: State) -> State:
+    """Of two strands' states of one resource: by parts, what was learnt last."""
+    whole = max((each[()] for each in (mine, theirs) if () in each), key=lambda memory: memory.end_ns, default=None)
+    merged: State = {} if whole is None else {(): whole}
+    for key, memory in (*mine.items(), *theirs.items()):
+        known = merged.get(key)
+        later = whole is None or memory.end_ns >= whole.end_ns
+        if key and later and (known is None or memory.end_ns > known.end_ns):
+            merged[key] = memory
+    return merged

@@ -9,10 +9,8 @@ Known hole: machines resumed from one memory snapshot share a boot id.
 """
 
 import hashlib
-import os
 import time
 from pathlib import Path
-from typing import Final
 
 __all__ = ["OFFSET_NS", "clock_id", "now_ns"]
 
@@ -31,7 +29,7 @@ def _offset_ns(samples: int = 5) -> int:
     return best[1]
 
 
-OFFSET_NS: Final = _offset_ns()
+OFFSET_NS: int = _offset_ns()
 """Added to monotonic time for the span's time; constant for the process and its forks."""
 
 
@@ -39,7 +37,8 @@ def clock_id() -> str | None:
     """Name of this machine's monotonic clock, None where none can be given."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        namespace = os.readlink("/proc/self/ns/time") if os.path.exists("/proc/self/ns/time") else "time"  # noqa: PTH110
+        link = Path("/proc/self/ns/time")
+        namespace = str(link.readlink()) if link.exists() else "time"
     except OSError:
         return None
     return hashlib.blake2b(f"{boot} {namespace}".encode(), digest_size=8).hexdigest()

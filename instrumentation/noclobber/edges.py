@@ -16,7 +16,7 @@ from noclobber.contract import Attr, Op
 from noclobber.guard import GUARD
 from noclobber.strands import Strand
 
-__all__ = ["LIBRARY", "joined", "spawned"]
+__all__ = ["LIBRARY", "joined", "note_spawn", "spawned"]
 
 LIBRARY: Final = "python"
 
@@ -25,20 +25,17 @@ def spawned(name: str = "") -> Strand:
     """A new strand, started by the running one."""
     parent = strands.current()
     child = Strand(parent, name)
-    if parent.seq == 0:  # it has nothing to say: its own parent is whom the child follows
-        child.parent, child.parent_seq = (parent.parent, parent.parent_seq) if parent.parent else (None, 0)
-        if child.parent is None:
-            return child
-    note_spawn(child)
+    if child.parent_id is not None:
+        note_spawn(child, parent)
     return child
 
 
-def note_spawn(child: Strand) -> None:
-    """Tell the drain that `child` starts with what its parent knows now."""
+def note_spawn(child: Strand, parent: Strand) -> None:
+    """Tell the drain that `child` starts with what `parent` knows now."""
     active = recorder.active()
-    if active is not None and child.parent is not None:
+    if active is not None:
         with GUARD:
-            active.note(_spawn, child)
+            active.note_spawn(parent, child)
 
 
 def joined(other: Strand | None) -> None:
@@ -53,11 +50,6 @@ def joined(other: Strand | None) -> None:
         waiter.joined = True
         waiter.note_known(other)
         active.edge(LIBRARY, _join, (other, other.seq))
-
-
-def _spawn(call: Call) -> Sequence[Access]:
-    del call
-    return ()
 
 
 def _join(call: Call) -> Sequence[Access]:

@@ -28,10 +28,10 @@ def load_key(configured: str | None = None, folder: Path | None = None) -> bytes
     """
     if configured:
         return hashlib.blake2b(configured.encode(), digest_size=KEY_BYTES).digest()
-    path = (folder or _user_folder()) / "key"
     try:
+        path = (folder or _user_folder()) / "key"
         return _read(path) or _make(path)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
         return secrets.token_bytes(KEY_BYTES)
 
 

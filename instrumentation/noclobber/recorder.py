@@ -13,26 +13,29 @@ import os
 import random
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from types import CodeType, FrameType
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from opentelemetry import context as otel
 
-from noclobber import clock, scope, strands, versions
+from noclobber import clock, declarations, scope, strands, versions
 from noclobber.access import Access, AttributeValue, Build, Call
 from noclobber.bases import Bases
-from noclobber.contract import CONTRACT_VERSION, FRONTIER_END, Attr, Op, Outcome
+from noclobber.contract import CONTRACT_VERSION, FRONTIER_END, Attr, Op, Outcome, UnitKind
 from noclobber.guard import GUARD
 from noclobber.otlp import Span
 from noclobber.settings import Settings
+from noclobber.strands import Strand
 
-__all__ = ["Recorder", "active", "start", "stop"]
+__all__ = ["Recorder", "Sink", "active", "start", "stop", "swap"]
 
 OPEN_AFTER_NS: Final = 5_000_000_000
 """A call that still waits after so long is sent open."""
-MARK_IDLE_S: Final = 1.0
+MARK_IDLE_NS: Final = 1_000_000_000
 SPANS_MAX: Final = 2000
 """Spans in one export."""
 SITE_DEPTH_MAX: Final = 40
@@ -53,20 +56,27 @@ def start(settings: Settings, sink: "Sink | None" = None) -> "Recorder":
         settings: how.
         sink: where spans go; the settings' collector and file where None.
     """
-    global _active  # noqa: PLW0603  one recorder a process
     if _active is None:
         from noclobber.keys import load_key
 
         versions.use_key(load_key(settings.key))
-        _active = Recorder(settings, sink)
-        _active.run()
+        recorder = Recorder(settings, sink)
+        swap(recorder)
+        recorder.run()
+        return recorder
     return _active
+
+
+def swap(recorder: "Recorder | None") -> "Recorder | None":
+    """Make `recorder` the process's; returns the one before."""
+    global _active
+    before, _active = _active, recorder
+    return before
 
 
 def stop(timeout_s: float | None = None) -> None:
     """Switch recording off, after everything was handed over or `timeout_s` ran out."""
-    global _active  # noqa: PLW0603  one recorder a process
-    recorder, _active = _active, None
+    recorder = swap(None)
     if recorder is not None:
         recorder.shutdown(recorder.settings.shutdown_timeout_s if timeout_s is None else timeout_s)
 
@@ -88,12 +98,15 @@ class Sink:
         """Accesses that were taken, and then lost for good."""
         return 0
 
-    def flush(self, timeout_s: float) -> bool:
+    def flush(self, timeout_s: float) -> bool:  # noqa: ARG002
         """Whether everything was acknowledged within `timeout_s`."""
         return True
 
     def close(self, timeout_s: float) -> None:
         """Hand over what is left."""
+
+    def abandon(self) -> None:
+        """In a forked child, where another sink takes over: let go of what is the parent's."""
 
 
 class Recorder:
@@ -105,9 +118,11 @@ class Recorder:
         accesses: accesses exported so far.
     """
 
-    def __init__(self, settings: Settings, sink: Sink | None = None) -> None:
+    def __init__(self, settings: Settings, sink: Sink | None = None, ids: random.Random | None = None) -> None:
         self.settings = settings
+        self.declarations = declarations.Declarations.from_settings(settings)
         self._given_sink = sink
+        self._given_ids = ids
         self._ring_max = settings.ring_max
         self._sites: dict[CodeType, bool] = {}
         self._reset()
@@ -115,17 +130,21 @@ class Recorder:
     def _reset(self) -> None:
         self._ring: deque[Call] = deque()
         self._bases = Bases()
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._wake = threading.Event()
         self._drained = threading.Condition()
         self._rounds = 0
         self._frontier = 0
         self._last_mark = 0
+        self._held_back = False
+        self._refused = 0
         self._waiting: set[Call] = set()
-        self._traces: dict[str, int] = {}
+        self._traces: WeakKeyDictionary[Strand, int] = WeakKeyDictionary()
         self._resource: dict[str, AttributeValue] | None = None
         self._sink = self._given_sink
-        self._random = random.Random(int.from_bytes(os.urandom(16)))  # noqa: S311  ids, no secrets
+        self._random = self._given_ids or random.Random(int.from_bytes(os.urandom(16)))  # noqa: S311  ids, no secrets
         self._thread: threading.Thread | None = None
+        self._dropping = threading.Lock()  # only ever taken where something is dropped
         self.dropped = 0
         self.accesses = 0
 
@@ -147,7 +166,6 @@ class Recorder:
         call.error = call.facts = call.build = None
         call.span_id = 0
         call.end_ns = 0
-        strand.pending = call
         call.start_ns = now_ns()
         return call
 
@@ -155,10 +173,9 @@ class Recorder:
         """Note that `call` returned; `build` will say what it was."""
         call.facts = facts
         call.build = build
-        call.strand.pending = None
         ring = self._ring
         if len(ring) >= self._ring_max:
-            self.dropped += len(call.seqs)
+            self._drop(call)
             return
         ring.append(call)
         call.end_ns = now_ns()
@@ -182,15 +199,24 @@ class Recorder:
         call = self.begin(library)
         self.end(call, build, facts)
 
-    def note(self, build: Build, facts: object) -> None:
-        """Tell the drain something in ring order that is no access: it takes no number and sends no span."""
+    def note_spawn(self, parent: Strand, child: Strand) -> None:
+        """Tell the drain, in ring order, that `child` starts with what `parent` knows now; no access, no span."""
+        if len(self._ring) >= 2 * self._ring_max:
+            child.lose()
+            return
         call = Call()
-        call.strand, call.library, call.count, call.seq, call.more = strands.current(), "", 0, 0, ()
-        call.context = call.scope = call.site = call.error = None
-        call.locks, call.span_id, call.facts, call.build = (), 0, facts, build
-        call.start_ns = now_ns()
-        call.end_ns = call.start_ns
+        call.strand, call.library, call.count, call.seq, call.more = child, "", 0, 0, ()
+        call.context = call.scope = call.site = call.error = call.build = None
+        call.locks, call.span_id, call.facts = (), 0, parent
+        call.start_ns = call.end_ns = now_ns()
         self._ring.append(call)
+
+    def _drop(self, call: Call) -> None:
+        """A call is lost: it is counted, and what its strand knew before it is trusted no more."""
+        self._waiting.discard(call)
+        call.strand.lose()
+        with self._dropping:
+            self.dropped += len(call.seqs)
 
     def _site(self, frame: FrameType | None) -> tuple[CodeType, int] | None:
         sites = self._sites
@@ -209,38 +235,60 @@ class Recorder:
     # -- the drain -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Start the drain's thread."""
+        """Start the drain's thread; without it whoever calls `flush` drains."""
         self._thread = threading.Thread(target=self._drain, name="noclobber drain", daemon=True)
         self._thread.start()
 
+    def begin_again(self) -> None:
+        """In a forked child: nothing that the parent recorded, and threads of its own."""
+        sink = self._sink
+        self._reset()
+        if sink is not None and sink is not self._given_sink:
+            sink.abandon()
+        self.run()
+
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Whether everything that ended before this call was acknowledged within `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        if self._thread is None:
+            self._one_round()
         with self._drained:
-            wanted = self._rounds + 2
-            done = self._drained.wait_for(lambda: self._rounds >= wanted, timeout_s)
-        return done and self._sink is not None and self._sink.flush(timeout_s)
+            wanted = self._rounds + 2  # the round that may be under way has read its clock already
+            while self._thread is not None and self._rounds < wanted:
+                self._wake.set()
+                if not self._drained.wait(max(0.0, deadline - time.monotonic())):
+                    return False
+        return self._sink is not None and self._sink.flush(max(0.0, deadline - time.monotonic()))
 
     def shutdown(self, timeout_s: float) -> None:
-        """Hand over everything, the last mark included."""
-        self._stopping.set()
+        """Hand over everything, the last mark included, in `timeout_s` at most."""
+        deadline = time.monotonic() + timeout_s
+        self._stopping = True
+        self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout_s)
+        else:
+            self._one_round()
         if self._sink is not None:
-            self._sink.close(timeout_s)
+            self._sink.close(max(0.0, deadline - time.monotonic()))
 
     def _drain(self) -> None:
         strands.current().suppressed += 1
-        with GUARD:
-            self._open_sink()
         while True:
-            ending = self._stopping.wait(self.settings.flush_interval_s)
-            with GUARD:
-                self._round(ending=ending)
+            self._wake.wait(self.settings.flush_interval_s)
+            self._wake.clear()
+            ending = self._stopping
+            self._one_round()
             with self._drained:
                 self._rounds += 1
                 self._drained.notify_all()
             if ending:
                 return
+
+    def _one_round(self) -> None:
+        with GUARD:
+            self._open_sink()
+            self._round(ending=self._stopping)
 
     def _open_sink(self) -> None:
         if self._sink is None:
@@ -253,22 +301,28 @@ class Recorder:
         spans = self._spans(self._take())
         if not self._held_back:
             self._frontier = now
-        spans += self._open_spans(now)
         while len(spans) > SPANS_MAX:
             self._send(spans[:SPANS_MAX])
             del spans[:SPANS_MAX]
-        if self._sink is None:
-            return
-        self.dropped += self._sink.refused - self._refused
-        self._refused = self._sink.refused
-        if ending or spans or (now - self._last_mark >= MARK_IDLE_S * 1e9 and self._sink.idle):
-            count = len(spans)
-            spans.append(self._mark(FRONTIER_END if ending else self._frontier + clock.OFFSET_NS, count))
-            self._send(spans, marks=1)
+        self._count_refused()
+        waiting = self._open_spans(now)
+        if ending or spans or waiting or self._is_due(now):
+            mark = self._mark(FRONTIER_END if ending else self._frontier + clock.OFFSET_NS, len(spans))
+            self._send(spans, (*waiting, mark))
             self._last_mark = now
 
-    _held_back = False
-    _refused = 0
+    def _is_due(self, now: int) -> bool:
+        """Whether an idle process should say that it is."""
+        return now - self._last_mark >= MARK_IDLE_NS and self._sink is not None and self._sink.idle
+
+    def _count_refused(self) -> None:
+        """What the collector will never take was not acknowledged: it is dropped, and no longer among the accesses."""
+        if self._sink is None:
+            return
+        news, self._refused = self._sink.refused - self._refused, self._sink.refused
+        self.accesses -= news
+        with self._dropping:
+            self.dropped += news
 
     def _take(self) -> list[Call]:
         """All calls in the ring, up to one that has no end yet (its thread stands between two instructions)."""
@@ -285,29 +339,31 @@ class Recorder:
         spans: list[Span] = []
         for call in calls:
             with GUARD:
-                made = self._of_call(call)
-                spans += made
+                spans += self._of_call(call)
                 continue
-            self.dropped += len(call.seqs)  # it could not be described: a hole, and counted
+            self._drop(call)  # it could not be described: a hole, and counted
         return spans
 
     def _of_call(self, call: Call) -> list[Span]:
         self._waiting.discard(call)
-        accesses = call.build(call) if call.build is not None else ()
         if not call.count:
-            self._bases.spawned(call.facts.parent, call.facts)
+            self._bases.spawned(call.facts, call.strand)
             return []
-        spans = []
-        for seq, access in zip(call.seqs, accesses, strict=True):
-            self._edges(call, access)
-            self._bases.resolve(call, access)
-            spans.append(self._span(call, seq, access, first=seq == call.seq))
-        return spans
+        accesses = self._described(call)
+        if accesses[0].op is Op.JOIN:
+            self._bases.joined(call.strand, call.facts[0])
+        self._bases.resolve(call, accesses)
+        return [
+            self._span(call, seq, access, first=seq == call.seq)
+            for seq, access in zip(call.seqs, accesses, strict=True)
+        ]
 
-    def _edges(self, call: Call, access: Access) -> None:
-        if access.op is Op.JOIN:
-            other, _ = call.facts
-            self._bases.joined(call.strand, other)
+    def _described(self, call: Call) -> list[Access]:
+        assert call.build is not None
+        accesses = call.build(call)
+        if len(accesses) != len(call.seqs):
+            raise ValueError(f"{call.library}: {len(accesses)} accesses for {len(call.seqs)} numbers")
+        return [self.declarations.applied(access) for access in accesses]
 
     def _span(self, call: Call, seq: int, access: Access, *, first: bool) -> Span:
         strand = call.strand
@@ -321,11 +377,11 @@ class Recorder:
             Attr.STRAND: strand.id,
             Attr.SEQ: seq,
         }
-        self._identity(call, access, attributes)
+        self._identity(call, seq, access, attributes)
         if access.part:
             attributes[Attr.PART] = access.part[0] if len(access.part) == 1 else access.part
         if call.locks and Attr.LOCKS not in access.attributes:
-            attributes[Attr.LOCKS] = call.locks
+            attributes[Attr.LOCKS] = tuple(map(self.declarations.named, call.locks))
         if call.site is not None:
             code, line = call.site
             attributes[Attr.CODE_FUNCTION] = code.co_qualname
@@ -343,19 +399,19 @@ class Recorder:
             call.start_ns + clock.OFFSET_NS, end_ns + clock.OFFSET_NS, attributes,
         )  # fmt: skip
 
-    def _identity(self, call: Call, access: Access, attributes: dict[str, AttributeValue]) -> None:
+    def _identity(self, call: Call, seq: int, access: Access, attributes: dict[str, AttributeValue]) -> None:
         found, strand = call.scope, call.strand
         attributes[Attr.RUN] = (found.run if found else None) or f"run-{strands.process_id()}"
         if found is not None and found.step is not None:
             attributes[Attr.STEP] = found.step
             if Attr.TXN_ID not in access.attributes:
-                attributes[Attr.UNIT] = found.step
-                attributes[Attr.UNIT_KIND] = "step"
-        if not strand.announced:
-            strand.announced = True
-            if strand.parent is not None:
-                attributes[Attr.STRAND_PARENT] = strand.parent.id
-                attributes[Attr.STRAND_PARENT_SEQ] = strand.parent_seq
+                attributes[Attr.UNIT] = found.unit or f"{attributes[Attr.RUN]}/{found.step}"
+                attributes[Attr.UNIT_KIND] = UnitKind.STEP
+        # The first that is sent carries it, also where the first is lost, and number 1 too where it ends after others.
+        strand.announced = strand.announced or seq
+        if strand.parent_id is not None and seq in (1, strand.announced):
+            attributes[Attr.STRAND_PARENT] = strand.parent_id
+            attributes[Attr.STRAND_PARENT_SEQ] = strand.parent_seq
 
     def _agent(self, call: Call) -> str:
         found = call.scope
@@ -375,24 +431,21 @@ class Recorder:
         parent = trace.get_current_span(call.context).get_span_context()
         if parent.is_valid:
             return parent.trace_id, parent.span_id
-        known = self._traces.get(call.strand.id)
+        known = self._traces.get(call.strand)
         if known is None:
-            if len(self._traces) > 10_000:
-                self._traces.clear()
-            known = self._traces[call.strand.id] = self._random.getrandbits(128) or 1
+            known = self._traces[call.strand] = self._random.getrandbits(128) or 1
         return known, 0
 
     def _open_spans(self, now: int) -> list[Span]:
         """Calls that still wait, once they have waited long: sent now, and again under the same id at their end."""
-        spans = []
-        for call in [each for each in self._waiting if now - each.start_ns > OPEN_AFTER_NS and not each.span_id]:
-            if call.build is None or call.end_ns:
+        spans: list[Span] = []
+        for call in list(self._waiting):
+            if call.end_ns or call.span_id or call.build is None or now - call.start_ns <= OPEN_AFTER_NS:
                 continue
-            accesses = call.build(call)
-            span = self._span(call, call.seq, accesses[0], first=True)
-            spans.append(
-                Span(*(getattr(span, name) for name in Span.__slots__[:-1]), {**span.attributes, Attr.OPEN: True})
-            )
+            with GUARD:
+                access = self._described(call)[0]
+                access.attributes[Attr.OPEN] = True
+                spans.append(self._span(call, call.seq, access, first=True))
         return spans
 
     def _mark(self, frontier_ns: int, carried: int) -> Span:
@@ -409,13 +462,14 @@ class Recorder:
         trace_id, span_id = self._random.getrandbits(128) or 1, self._random.getrandbits(64) or 1
         return Span("recorder", "mark noclobber", trace_id, span_id, 0, now, now, attributes)
 
-    def _send(self, spans: Sequence[Span], marks: int = 0) -> None:
-        assert self._sink is not None
-        count = len(spans) - marks
-        if self._sink.send(self._process(), spans, count):
-            self.accesses += count
-        else:
-            self.dropped += count
+    def _send(self, spans: Sequence[Span], more: Sequence[Span] = ()) -> None:
+        """Hand over one export: finished accesses, and what is not counted as such (calls still open, the mark)."""
+        with GUARD:
+            if self._sink is not None and self._sink.send(self._process(), [*spans, *more], len(spans)):
+                self.accesses += len(spans)
+                return
+        with self._dropping:
+            self.dropped += len(spans)
 
     def _process(self) -> dict[str, AttributeValue]:
         """The resource attributes of this process."""
@@ -441,7 +495,7 @@ class Recorder:
 
 
 def _in_library(filename: str) -> bool:
-    return "site-packages" in filename or filename.startswith(("<", _STANDARD_LIBRARY)) or filename.startswith(_OWN)
+    return "site-packages" in filename or filename.startswith(("<", _STANDARD_LIBRARY, _OWN))
 
 
 _STANDARD_LIBRARY: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120  a prefix, compared as text
@@ -453,8 +507,16 @@ def _after_fork_in_child() -> None:
     recorder = _active
     strands.reset_after_fork()
     if recorder is not None:
-        recorder._reset()
-        recorder.run()
+        with GUARD:
+            recorder.begin_again()
+            _end_with_multiprocessing(recorder)
+
+
+def _end_with_multiprocessing(recorder: Recorder) -> None:
+    """A child of `multiprocessing` leaves through finalizers of its own, never through `atexit`."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.register_after_fork(recorder, lambda _: util.Finalize(None, _at_exit, exitpriority=-1000))
 
 
 def _at_exit() -> None:

@@ -7,6 +7,7 @@ sent (`default_agent`).
 """
 
 import contextlib
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from typing import Final
 from opentelemetry import context as otel
 from opentelemetry.context import Context
 
-__all__ = ["Scope", "current", "deliberate_name", "entered"]
+from noclobber import strands
+
+__all__ = ["Scope", "current", "deliberate_name", "entered", "merged"]
 
 _KEY: Final = "noclobber-scope"
 _DEFAULT_NAMES = re.compile(
@@ -30,12 +33,18 @@ class Scope:
     Attributes:
         agent, run, step: None where not known.
         explicit: whether a person named the agent (`with noclobber.agent(...)`), so that no framework overrides it.
+        unit: id of this one pass through the step, unique in the deployment: names of steps repeat (two invocations
+            of one graph on one thread give their nodes the same ids), and what belongs together must not.
     """
 
     agent: str | None = None
     run: str | None = None
     step: str | None = None
     explicit: bool = False
+    unit: str | None = None
+
+
+_passes = itertools.count(1)
 
 
 def current(context: Context | None = None) -> Scope | None:
@@ -65,14 +74,30 @@ def merged(
 ) -> Scope:
     """`outer` with what is new laid over it."""
     if outer is None:
-        return Scope(agent, run, step, explicit)
+        return Scope(agent, run, step, explicit, _pass(step))
     keeps_agent = outer.explicit and not explicit
+    stays = run is None or run == outer.run
+    if stays and step in (None, outer.step):
+        step, unit = outer.step, outer.unit
+    else:
+        unit = _pass(step)
     return Scope(
         outer.agent if keeps_agent and outer.agent else agent or outer.agent,
         run or outer.run,
-        step or (outer.step if run is None or run == outer.run else None),
+        step,
         outer.explicit or explicit,
+        unit,
     )
+
+
+def count_units_from(first: int) -> None:
+    """Number the units from `first` on (a test's are the same in every run)."""
+    global _passes  # noqa: PLW0603  one counter a process
+    _passes = itertools.count(first)
+
+
+def _pass(step: str | None) -> str | None:
+    return None if step is None else f"{strands.process_id()}-u{next(_passes)}"
 
 
 def deliberate_name(name: str) -> str | None:

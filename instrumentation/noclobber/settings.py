@@ -76,9 +76,14 @@ def load(environment: Mapping[str, str] | None = None, program: str | None = Non
     env = os.environ if environment is None else environment
     file = _file(env)
     table = file.get("noclobber", {})
+    if not isinstance(table, dict):
+        log.warning("noclobber: [noclobber] in the configuration is no table; leaving it out")
+        table = {}
 
     def text(name: str) -> str | None:
         value = env.get(f"NOCLOBBER_{name}") or table.get(name.lower())
+        if isinstance(value, list):
+            return ",".join(map(str, value))
         return None if value is None else str(value)
 
     protocol = text("PROTOCOL") or _otel(env, "PROTOCOL") or "http/protobuf"
@@ -96,16 +101,16 @@ def load(environment: Mapping[str, str] | None = None, program: str | None = Non
         agent=text("AGENT"),
         service=env.get("OTEL_SERVICE_NAME") or extra.get("service.name") or text("AGENT") or _script(program),
         resource_attributes={name: value for name, value in extra.items() if name != "service.name"},
-        exact=_words(text("EXACT")),
+        exact=("*",) if _true(text("EXACT")) else _words(text("EXACT")),
         key=text("KEY"),
-        spool=Path(text("SPOOL") or _default_spool(env)),
+        spool=_spool(text("SPOOL"), env),
         spool_bytes_max=int(_number("spool_bytes_max", text("SPOOL_BYTES_MAX"), 256 << 20)),
         ring_max=int(_number("ring_max", text("RING_MAX"), 65536)),
         flush_interval_s=_number("flush_interval_ms", text("FLUSH_INTERVAL_MS"), 200.0) / 1000,
         shutdown_timeout_s=_number("shutdown_timeout_s", text("SHUTDOWN_TIMEOUT_S"), 5.0),
         integrations=frozenset(_words(text("INTEGRATIONS"))) or None,
         without=frozenset((*_words(text("WITHOUT")), *_words(env.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")))),
-        tables=tuple(each for each in file.get("resource", ()) if isinstance(each, dict)),
+        tables=_tables(file.get("resource", [])),
     )
 
 
@@ -127,6 +132,9 @@ def _otel(env: Mapping[str, str], name: str) -> str | None:
 def _endpoint(own: str | None, env: Mapping[str, str], protocol: str) -> str:
     exact = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     base = own or exact or env.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if base is not None and not _is_reachable(base, protocol):
+        log.warning("noclobber: %r is no endpoint such as %s; using that", base, DEFAULT_ENDPOINT)
+        base = None
     if protocol == "grpc":
         return (base or DEFAULT_GRPC_ENDPOINT).rstrip("/")
     if base is None:
@@ -134,6 +142,16 @@ def _endpoint(own: str | None, env: Mapping[str, str], protocol: str) -> str:
     if base == exact and own is None:
         return base
     return base if urlsplit(base).path.endswith(TRACES_PATH) else base.rstrip("/") + TRACES_PATH
+
+
+def _is_reachable(endpoint: str, protocol: str) -> bool:
+    """Whether `endpoint` names a host, and a port that can be one."""
+    try:
+        parts = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return named and (parts.scheme in ("http", "https") or (protocol == "grpc" and not parts.scheme))
 
 
 def _headers(env: Mapping[str, str], token: str | None) -> dict[str, str]:
@@ -169,6 +187,18 @@ def _script(program: str | None) -> str:
     return Path(path).stem.replace("__main__", "") or "python"
 
 
-def _default_spool(env: Mapping[str, str]) -> str:
-    base = env.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return str(Path(base) / "noclobber" / "spool")
+def _spool(own: str | None, env: Mapping[str, str]) -> Path | None:
+    if own:
+        return Path(own)
+    try:
+        base = Path(env["XDG_STATE_HOME"]) if env.get("XDG_STATE_HOME") else Path.home() / ".local" / "state"
+    except RuntimeError:  # a user without a home
+        return None
+    return base / "noclobber" / "spool"
+
+
+def _tables(found: object) -> tuple[Mapping[str, Any], ...]:
+    if not isinstance(found, list):
+        log.warning("noclobber: write [[resource]] in the configuration, with two brackets; leaving it out")
+        return ()
+    return tuple(each for each in found if isinstance(each, dict))

@@ -12,12 +12,24 @@ import secrets
 import sys
 import threading
 from asyncio import _get_running_loop, current_task
-from typing import TYPE_CHECKING, Any
+from asyncio.events import Handle
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from noclobber.access import Call
+__all__ = [
+    "Strand",
+    "begin_process",
+    "current",
+    "go_on_as",
+    "of_task",
+    "process_id",
+    "reset_after_fork",
+    "set_thread_strand",
+    "thread_strand",
+]
 
-__all__ = ["Strand", "current", "of_task", "process_id", "reset_after_fork", "set_thread_strand", "thread_strand"]
+
+KNOWN_MAX: Final = 64
+"""Joins that a strand remembers, the last ones; a join that is forgotten is at worst sent twice."""
 
 
 class Strand:
@@ -26,32 +38,33 @@ class Strand:
     Attributes:
         id: unique in the deployment: process id, a dash, a number.
         seq: how many accesses it has begun.
-        parent, parent_seq: the strand that started it, and that strand's last number then.
+        parent_id, parent_seq: the strand that started it, and that strand's last number then. Only its name is
+            kept:
+            a chain of tasks that start one another must not hold all of them in memory.
         locks: locks that it holds, as the contract writes them.
         name: the thread's or task's name.
-        pending: the call under way, None between calls.
-        announced: whether an access of it has carried parent and parent_seq.
+        announced: number of the access that carried parent_id and parent_seq first, 0 before.
+        losses: numbers of the lost calls that it comes after, its own and others'; it trusts nothing older.
         joined: whether it has waited for another strand, so that waiting for it tells something.
         suppressed: above 0 while calls are not to be recorded (they are part of a call that is).
     """
 
     __slots__ = (
-        "__weakref__", "_last_joined", "announced", "id", "joined", "locks", "name", "parent", "parent_seq", "pending",
+        "__weakref__", "_known", "announced", "id", "joined", "locks", "losses", "name", "parent_id", "parent_seq",
         "seq", "suppressed",
     )  # fmt: skip
 
     def __init__(self, parent: "Strand | None" = None, name: str = "") -> None:
         self.id = f"{_process}-{next(_numbers)}"
-        self.parent = parent
-        self.parent_seq = parent.seq if parent is not None else 0
+        self.parent_id, self.parent_seq = _ancestor(parent) if parent is not None else (None, 0)
         self.seq = 0
         self.locks: tuple[str, ...] = ()
         self.name = name
-        self.pending: Call | None = None
-        self.announced = False
+        self.announced = 0
+        self.losses: frozenset[int] = frozenset()
         self.joined = False
         self.suppressed = 0
-        self._last_joined: tuple[str, int] = ("", 0)
+        self._known: dict[str, int] | None = None
 
     def take(self, count: int = 1) -> int:
         """Take the next `count` numbers; returns the first."""
@@ -59,21 +72,36 @@ class Strand:
         self.seq += count
         return first
 
+    def lose(self) -> None:
+        """Note that a call of it will never be seen."""
+        self.losses |= {next(_losses)}
+
     def knows(self, other: "Strand") -> bool:
-        """Whether the join with `other` at its present number was the last one noted (results are asked for twice)."""
-        return self._last_joined == (other.id, other.seq)
+        """Whether the join with `other` at its present number was noted lately (results are asked for twice)."""
+        return self._known is not None and self._known.get(other.id) == other.seq
 
     def note_known(self, other: "Strand") -> None:
         """Remember the join with `other`."""
-        self._last_joined = (other.id, other.seq)
+        known = self._known = {} if self._known is None else self._known
+        known.pop(other.id, None)
+        known[other.id] = other.seq
+        if len(known) > KNOWN_MAX:
+            del known[next(iter(known))]
 
     def __repr__(self) -> str:
         return f"<Strand {self.id} seq={self.seq}>"
 
 
+def _ancestor(parent: Strand) -> tuple[str | None, int]:
+    """Whom a child of `parent` follows: `parent`, or whom that one follows while it has made no access itself."""
+    return (parent.id, parent.seq) if parent.seq else (parent.parent_id, parent.parent_seq)
+
+
 _process = secrets.token_hex(8)
 _numbers = itertools.count(1)
+_losses = itertools.count(1)
 _local = threading.local()
+_RUN_CALLBACK: Final = Handle._run.__code__
 
 
 def process_id() -> str:
@@ -141,27 +169,36 @@ def _of_callback() -> Strand:
     Where the loop runs callbacks without a Python frame (uvloop) all of a thread's callbacks are one strand, which
     may hide a race between two of them and never invents one.
     """
-    global _callback  # noqa: PLW0603  one loop runs one callback at a time, and loops of several threads rarely meet
     frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_code.co_name != "_run":
+    while frame.f_back is not None and frame.f_code is not _RUN_CALLBACK:
         frame = frame.f_back
-    handle = frame.f_locals.get("self") if frame.f_code.co_name == "_run" else None
+    handle = frame.f_locals.get("self") if frame.f_code is _RUN_CALLBACK else None
     if handle is None:
         return thread_strand() or _of_thread()
-    known_handle, strand = _callback
-    if known_handle is not handle:
+    known_handle, strand = getattr(_local, "callback", (None, None))
+    if strand is None or known_handle is not handle:
         strand = Strand(name="callback")
-        _callback = (handle, strand)
+        _local.callback = (handle, strand)
     return strand
-
-
-_callback: tuple[Any, Strand] = (None, Strand(name="callback"))
 
 
 def reset_after_fork() -> None:
     """In a forked child: another process, other strands."""
-    global _process, _numbers, _local, _callback  # noqa: PLW0603  the child is a new process
-    _process = secrets.token_hex(8)
-    _numbers = itertools.count(1)
-    _local = threading.local()
-    _callback = (None, Strand(name="callback"))
+    begin_process(secrets.token_hex(8))
+
+
+Process = tuple[str, "itertools.count[int]", threading.local]
+"""Everything that a process's strands are counted by."""
+
+
+def begin_process(identity: str) -> Process:
+    """Be the process `identity` from now on, with strands counted from 1; returns what it was."""
+    before = (_process, _numbers, _local)
+    go_on_as((identity, itertools.count(1), threading.local()))
+    return before
+
+
+def go_on_as(process: Process) -> None:
+    """Be `process` again."""
+    global _process, _numbers, _local
+    _process, _numbers, _local = process

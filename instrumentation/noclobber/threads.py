@@ -37,6 +37,8 @@ def install() -> None:
     _wrap(ThreadPoolExecutor, "submit", _submit)
     _wrap(Future, "result", _asked)
     _wrap(Future, "exception", _asked)
+    _wrap(Future, "_invoke_callbacks", _calling_back)
+    _wrap(Future, "add_done_callback", _calling_back)
     for module in (concurrent.futures, _base):
         _wrap(module, "wait", _wait)
         _wrap(module, "as_completed", _as_completed)
@@ -47,6 +49,11 @@ def uninstall() -> None:
     for (owner, name), original in _originals.items():
         setattr(owner, name, original)
     _originals.clear()
+
+
+def installed() -> bool:
+    """Whether the seams are wrapped."""
+    return bool(_originals)
 
 
 def strand_of(thing: object) -> Strand | None:
@@ -65,9 +72,9 @@ def carry(function: Callable[..., Any], strand: Strand, outer: Scope | None) -> 
         try:
             return function(*args, **kwargs)
         finally:
-            if token is not None:
-                otel.detach(token)
+            otel.detach(token)
             strands.set_thread_strand(before)
+            joined(strand)  # the worker's own strand: whoever waits for the executor's end waits for its jobs
 
     return job
 
@@ -79,15 +86,16 @@ def _wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 
 
 def _enter(outer: Scope | None) -> Any:
-    return otel.attach(otel.set_value(scope._KEY, outer)) if outer is not None else None
+    """Act as `outer`; as nobody in particular where None, whoever the pool's worker was started by."""
+    return otel.attach(otel.set_value(scope._KEY, outer))
 
 
 def _start(original: Any) -> Any:
     def start(self: threading.Thread) -> None:
         with GUARD:
             if getattr(self, "_noclobber_strand", None) is None:
-                self._noclobber_strand = spawned(self.name)  # type: ignore[attr-defined]  ours
-                self._noclobber_scope = scope.current()  # type: ignore[attr-defined]  ours
+                self._noclobber_strand = spawned(self.name)  # type: ignore[attr-defined]  # ours
+                self._noclobber_scope = scope.current()  # type: ignore[attr-defined]  # ours
         original(self)
 
     return start
@@ -122,7 +130,7 @@ def _submit(original: Any) -> Any:
             strand = spawned()
             job = carry(fn, strand, scope.current())
         future: Future[Any] = original(self, job or fn, *args, **kwargs)
-        future._noclobber_strand = strand  # type: ignore[attr-defined]  ours
+        future._noclobber_strand = strand  # type: ignore[attr-defined]  # ours
         return future
 
     return submit
@@ -140,10 +148,29 @@ def _asked(original: Any) -> Any:
     return asked
 
 
+def _calling_back(original: Any) -> Any:
+    """What calls the callbacks of a future that is done: they look at its result on nobody's behalf."""
+
+    def calling_back(self: Future[Any], *args: Any) -> Any:
+        outer = getattr(_local, "calling_back", False)
+        _local.calling_back = True
+        try:
+            return original(self, *args)
+        finally:
+            _local.calling_back = outer
+
+    return calling_back
+
+
+_local = threading.local()
+
+
 def _in_callback() -> bool:
-    """Whether an event loop's bare callback runs, which asks on nobody's behalf."""
+    """Whether a callback runs, a future's or an event loop's, which asks on nobody's behalf."""
     from asyncio import _get_running_loop, current_task
 
+    if getattr(_local, "calling_back", False):
+        return True
     return _get_running_loop() is not None and current_task() is None
 
 

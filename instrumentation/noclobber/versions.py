@@ -28,12 +28,14 @@ _key = b""
 _key_id = ""
 
 
-def use_key(key: bytes) -> None:
-    """Take all prints under `key` (32 bytes) from now on."""
+def use_key(key: bytes) -> bytes:
+    """Take all prints under `key` (32 bytes, or none) from now on; returns the key before."""
     from noclobber.keys import key_id
 
-    global _key, _key_id  # noqa: PLW0603  one key for the process, read on the drain's hot path
-    _key, _key_id = key, key_id(key)
+    global _key, _key_id
+    before = _key
+    _key, _key_id = key, key_id(key) if key else ""
+    return before
 
 
 def key_identity() -> str:
@@ -63,7 +65,7 @@ def is_weak(data: bytes) -> bool:
 
 def is_numeric(data: bytes) -> bool:
     """Whether `data` is the text of one number."""
-    return len(data) <= 64 and _NUMBER.fullmatch(data) is not None  # noqa: PLR2004  longest number that people write
+    return len(data) <= 64 and _NUMBER.fullmatch(data) is not None
 
 
 def encode(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""A tiny language for histories, so that a test's table reads like the story it tells.
+r"""A tiny language for histories, so that a test's table reads like the story it tells.
 
 A story is a line of words, one access each, in the order in which they happen: `A` reads, then `B` does ...
 
@@ -7,7 +7,7 @@ A story is a line of words, one access each, in the order in which they happen: 
     Awx3<1^2    ... the store says that it replaced 2         Awx3<1~0  ... having read 0 as well (a candidate)
     Aax2<1^1    A appends        Aix2<1   A inserts (puts)    Aux2      A updates in place        Adx<1   A deletes
     A[ A] A}    A begins a transaction, commits, rolls back   A[s       begins serializable (u: read_uncommitted)
-    A/ A\\       begins and takes back a savepoint             As9 Bg9   A sends message 9, B gets (receives) it
+    A/ A\        begins and takes back a savepoint             As9 Bg9   A sends message 9, B gets (receives) it
     Ak9 Ae9     A acknowledges 9, has an effect for it        Atx9      A takes row x as task 9
     A*B         A starts strand B    A+B  A has waited for B  Al7 An7   A locks, unlocks lock l with token 7
     Am          A calls a model

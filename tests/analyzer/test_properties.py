@@ -28,7 +28,7 @@ def builder_judged(builder: HistoryBuilder) -> Evaluation:
 
 @st.composite
 def schedules(draw: st.DrawFn) -> tuple[list[tuple[int, str]], int]:
-    """Interleaved read-modify-writes: (agent, step) in order of time; each agent reads, then writes, some of them twice."""
+    """Interleaved read-modify-writes: (agent, step) in order of time; each agent reads, then writes, some twice."""
     agents = draw(st.integers(2, 4))
     steps = [(agent, step) for agent in range(agents) for step in ("read", "write") * draw(st.integers(1, 2))]
     order = draw(st.permutations(range(len(steps))))

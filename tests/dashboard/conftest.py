@@ -29,7 +29,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def queries(filled: Any) -> Queries:
     """The dashboard's questions over the filled store, served to pages."""
     made = Queries(filled)
-    serve(made, DashboardSettings())
+    serve(made, DashboardSettings(), filled)
     return made
 
 

@@ -10,8 +10,8 @@ LAST_RESORT: Final = ("Make what must happen together one step that the store ch
 
 ADVICE: Final[dict[Kind, tuple[str, str]]] = {
     Kind.LOST_UPDATE: (
-        "Let the store refuse a write whose base is no longer current, then read again, decide again and retry; or hold "
-        "one lock from the read to the write.",
+        "Let the store refuse a write whose base is no longer current, then read again, decide again and retry; or "
+        "hold one lock from the read to the write.",
         "while True:\n    value, version = store.get('{key}')\n    new = decide(value)\n"
         "    if store.put('{key}', new, if_version=version):\n        break",
     ),

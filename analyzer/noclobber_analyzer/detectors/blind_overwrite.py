@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from noclobber.contract import BaseSource, Certainty, Guard, Kind, Op, VersionKind
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.detectors.lost_update import is_overwrite
+from noclobber_analyzer.detectors.basis import is_overwrite
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.finding import agent_role
@@ -50,7 +50,9 @@ def _replaced(state: State, write: Access, evidence: Evidence) -> Access | None:
     if write.version_kind is VersionKind.COUNTER and number(write.written):
         makers = state.makers.get(str((number(write.written) or 1) - 1), ())
         return makers[0] if len(makers) == 1 and makers[0].strand != write.strand else None
-    before = [w for w in state.writes if w is not write and evidence.writes_before(w, write) is not None]
+    before = [
+        w for w in state.timeline.before(write) if w is not write and evidence.writes_before(w, write) is not None
+    ]
     last = [w for w in before if not any(evidence.writes_before(w, each) for each in before if each is not w)]
     return last[0] if len(last) == 1 and last[0].strand != write.strand else None
 

@@ -9,10 +9,11 @@ Source: noclobber; contract 3.1 (borders to lost_update), detection.md 3.2.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from noclobber.contract import ABSENT, ABSENT_NUMBER, Certainty, Kind, Op, VersionKind, WriteMode
 from noclobber_analyzer.access import Access, Version
-from noclobber_analyzer.detectors.lost_update import guarded, unseen_before
+from noclobber_analyzer.detectors.basis import guarded, unseen_before
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.state import State, conflicting_parts
@@ -21,19 +22,27 @@ from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 __all__ = ["fork"]
 
 
+class _Family(NamedTuple):
+    """Children of one parent, first first, and how that is known."""
+
+    parent: Version
+    children: list[Access]
+    why: str
+
+
 def fork(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Forks on one resource: one for each child but the first."""
     told: set[tuple[str, str]] = set()
-    for parent, children, why in _families(state):
-        first = children[0]
-        for child in children[1:]:
+    for family in _families(state):
+        first = family.children[0]
+        for child in family.children[1:]:
             if child.name in told or not _rival(first, child, evidence):
                 continue
             told.add(child.name)
-            yield _candidate(state, parent, first, child, why, evidence)
+            yield _candidate(state, family, child, evidence)
 
 
-def _families(state: State) -> Iterator[tuple[Version, list[Access], str]]:
+def _families(state: State) -> Iterator[_Family]:
     replaced: dict[Version, list[Access]] = defaultdict(list)
     numbered: dict[Version, list[Access]] = defaultdict(list)
     inserted: dict[Version, list[Access]] = defaultdict(list)
@@ -56,10 +65,10 @@ def _families(state: State) -> Iterator[tuple[Version, list[Access], str]]:
         yield from _told(str(int(version) - 1), children, f"both made number {version}")
 
 
-def _told(parent: Version, children: Sequence[Access], why: str) -> Iterator[tuple[Version, list[Access], str]]:
+def _told(parent: Version, children: Sequence[Access], why: str) -> Iterator[_Family]:
     distinct = sorted(children, key=lambda a: (a.start_ns, a.span_id))
     if len(distinct) > 1:
-        yield parent, distinct, why
+        yield _Family(parent, distinct, why)
 
 
 def _rival(first: Access, child: Access, evidence: Evidence) -> bool:
@@ -75,7 +84,8 @@ def _rival(first: Access, child: Access, evidence: Evidence) -> bool:
     return child.base is None or unseen_before(first, child, evidence)
 
 
-def _candidate(state: State, parent: Version, first: Access, child: Access, why: str, evidence: Evidence) -> Candidate:
+def _candidate(state: State, family: _Family, child: Access, evidence: Evidence) -> Candidate:
+    parent, (first, *_), why = family
     grade = Grade()
     if child.version_kind is VersionKind.FINGERPRINT:
         makers = state.makers.get(parent, ())

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 from noclobber.contract import BaseSource, Certainty, Guard, Kind, Op, UnitKind, VersionKind, WriteMode
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.detectors.lost_update import between_versions, guarded, source_grade
+from noclobber_analyzer.detectors.basis import guarded, source_grade
+from noclobber_analyzer.detectors.placing import between_versions
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
-from noclobber_analyzer.state import NUMBERS, Side, State, conflicting_parts, is_foreign, number
+from noclobber_analyzer.state import NUMBERS, Side, Sighting, State, conflicting_parts, differ, is_foreign, number
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
 __all__ = ["stale_append", "stale_basis"]
@@ -29,7 +30,7 @@ def stale_append(state: State, evidence: Evidence) -> Iterator[Candidate]:
         if write.base is None or over is None or over == write.base or guarded(write):
             continue
         base = state.base_of(write)
-        if not state.differ(over, write, Side.REPLY, write.base, base or write, state.side_of_base(write)):
+        if not differ(Sighting(over, write, Side.REPLY), state.base_seen(write)):
             continue
         victims, unknown = between_versions(state, write, over)
         if not victims and not unknown:
@@ -95,7 +96,7 @@ def _superseded(read: Access, write: Access, evidence: Evidence) -> tuple[Access
     """A foreign write that replaced what was read, certainly before the write; and how sure that is."""
     state = evidence.state(read.resource)
     best: tuple[Access, Grade] | None = None
-    for other in state.writes:
+    for other in state.timeline.around(read, write):
         if not is_foreign(other, write) or not conflicting_parts(other, read) or other.written == read.read:
             continue
         if read.locks and set(read.locks) & set(other.locks):
@@ -104,13 +105,13 @@ def _superseded(read: Access, write: Access, evidence: Evidence) -> tuple[Access
             continue
         if evidence.took_effect_before(other, read) or not evidence.took_effect_before(other, write):
             continue
-        grade = _grade(read, other, state, evidence)
+        grade = _grade(read, other, evidence)
         if grade is not None and (best is None or other.end_ns > best[0].end_ns):
             best = (other, grade)
     return best
 
 
-def _grade(read: Access, other: Access, state: State, evidence: Evidence) -> Grade | None:
+def _grade(read: Access, other: Access, evidence: Evidence) -> Grade | None:
     if read.version_kind in NUMBERS and other.version_kind is read.version_kind:
         newer, got = number(other.written), number(read.read)
         if newer is None or got is None:

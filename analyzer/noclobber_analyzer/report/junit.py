@@ -5,7 +5,7 @@ Source: the schema that Jenkins and GitLab read (testsuites, testsuite, testcase
 
 import re
 from collections.abc import Iterator
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from noclobber_analyzer.explain import title
 from noclobber_analyzer.report.summary import Report
@@ -19,23 +19,23 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def junit(report: Report) -> Iterator[str]:
     """The one document, line by line."""
     failures, count = len(report.failing), max(1, len(report.findings))
-    suite = ElementTree.Element(
+    suite = ET.Element(
         "testsuite", name="noclobber", tests=str(count), failures=str(failures), errors="0",
         skipped=str(len(report.findings) - failures),
     )  # fmt: skip
     for finding in report.findings:
         name = f"{title(finding.kind)} on {finding.resource} [{finding.id[:12]}]"
-        case = ElementTree.SubElement(suite, "testcase", classname=f"noclobber.{finding.kind}", name=_xml(name))
+        case = ET.SubElement(suite, "testcase", classname=f"noclobber.{finding.kind}", name=_xml(name))
         inside = "failure" if finding.id in report.failing else "skipped"
-        told = ElementTree.SubElement(case, inside, message=_xml(finding.explanation))
+        told = ET.SubElement(case, inside, message=_xml(finding.explanation))
         told.text = _xml("\n".join(finding_lines(finding)))
     if not report.findings:
-        ElementTree.SubElement(suite, "testcase", classname="noclobber", name="no anomaly was found")
-    root = ElementTree.Element("testsuites")
+        ET.SubElement(suite, "testcase", classname="noclobber", name="no anomaly was found")
+    root = ET.Element("testsuites")
     root.append(suite)
-    ElementTree.indent(root)
+    ET.indent(root)
     yield '<?xml version="1.0" encoding="UTF-8"?>'
-    yield from ElementTree.tostring(root, encoding="unicode").splitlines()
+    yield from ET.tostring(root, encoding="unicode").splitlines()
 
 
 def _xml(words: str) -> str:

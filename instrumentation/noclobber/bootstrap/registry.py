@@ -5,10 +5,11 @@ library itself is: a program that never imports Redis never pays for it. However
 combined, each integration is installed once.
 """
 
+import functools
 import importlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Final
@@ -37,6 +38,7 @@ class Integration:
 
 
 INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "anyio": ("noclobber.anyio_tasks", ("anyio._backends._asyncio",)),
     "redis": ("noclobber.stores.redis", ("redis",)),
     "sqlalchemy": ("noclobber.stores.sqlalchemy", ("sqlalchemy",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
@@ -61,9 +63,7 @@ def install(settings: Settings) -> None:
             if trigger in sys.modules:
                 _install_one(name, module, sys.modules[trigger])
             else:
-                register_post_import_hook(
-                    lambda library, name=name, module=module: _install_one(name, module, library), trigger
-                )
+                register_post_import_hook(functools.partial(_install_one, name, module), trigger)
 
 
 def installed() -> dict[str, Integration]:
@@ -71,9 +71,9 @@ def installed() -> dict[str, Integration]:
     return dict(_installed)
 
 
-def uninstall() -> None:
-    """Take every hook out again."""
-    for name in list(_installed):
+def uninstall(keep: Container[str] = ()) -> None:
+    """Take every hook out again, but those of the integrations in `keep`."""
+    for name in [name for name in _installed if name not in keep]:
         with GUARD:
             _installed.pop(name).uninstall()
     _hooked.clear()

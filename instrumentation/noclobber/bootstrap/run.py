@@ -58,7 +58,7 @@ def run(words: argparse.Namespace) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        os.execve(program, command, environment)
+        os.execve(program, command, environment)  # noqa: S606  it becomes what the user typed
     except OSError as error:
         raise CommandError(f"can't run '{command[0]}': {error.strerror}") from error
 

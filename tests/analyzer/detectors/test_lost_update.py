@@ -116,13 +116,13 @@ def test_weak_print_on_one_clock() -> None:
 
 
 def test_not_verbatim() -> None:
-    """A request's print and a reply's may differ for one state: over is a reply, a base that was written is a request."""
+    """A request's and a reply's print may differ for one state: `over` is a reply, a base that was written is not."""
     assert told("Awx2 Awx3<2^9", verbatim=False) == []
     assert told("Arx2 Awx3<2^9", verbatim=False) == ["lost_update certain x A"]
 
 
 def test_row_locks() -> None:
-    """Under row locks the write whose call returned first came first, even if the other was called before its commit."""
+    """Under row locks the call that returned first came first, even if the other was called before its commit."""
     assert told("A[ B[ Arx1 Brx1 Awx2<1 A] Bwx3<1 B]") == LIKELY
     assert told("A[ B[ Arx1 Brx1 Awx2<1 A} Bwx3<1 B]") == []
 
@@ -135,7 +135,7 @@ def test_serializable_rejected() -> None:
 
 
 def test_ordered_victim() -> None:
-    """Who was made to wait for the victim and still writes an old value loses it without any race, with less severity."""
+    """Who waited for the victim and still writes an old value loses it without any race, with less severity."""
     raced = judge("Arx1 Brx1 Awx2<1 Bwx3<1").findings[0]
     waited = judge("Brx1 B*A Arx1 Awx2<1 B+A Bwx3<1").findings[0]
     assert (raced.kind, waited.kind) == ("lost_update", "lost_update")

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, PTH100, PTH120, T201  no package; and pathlib costs what every start would pay
 """Loaded by Python itself at the start of a program under `noclobber run`.
 
 It switches the instrumentation on and then makes way for the `sitecustomize` that would have been loaded without it.
@@ -17,7 +18,7 @@ def _activate() -> None:
         from noclobber.bootstrap.activate import activate
 
         activate(program=os.environ.pop("NOCLOBBER_PROGRAM", None))
-    except Exception as error:  # noqa: BLE001  the program comes first
+    except Exception as error:
         print(f"noclobber is off: {type(error).__name__}: {error}", file=sys.stderr)
 
 

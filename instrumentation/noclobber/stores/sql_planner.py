@@ -1,0 +1,588 @@
+"""From the text of an SQL statement to its plan, by sqlglot's syntax tree.
+
+See `sql_plan` for what a plan is. The parser is imported with the first statement that needs it.
+"""
+
+import logging
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from noclobber.contract import WriteMode
+from noclobber.guard import GUARD
+from noclobber.stores.sql_plan import NOTHING, Bind, Claim, Constant, Plan, Set, SetKind, Source, Value, Verb
+from noclobber.stores.sql_tables import Catalogue, Table
+from noclobber.stores.sql_text import Key, control, number_placeholders
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+__all__ = ["Planner"]
+
+PLANS_MAX: Final = 2048
+"""Plans kept for each database; then all are made anew."""
+TEXT_MAX: Final = 65_536
+"""Longer statements are not parsed: what they touch is told by their first table, as partial."""
+_PARSED: Final = re.compile(r"[\s(]*(SELECT|INSERT|REPLACE|UPDATE|DELETE|WITH|MERGE|CREATE\s.*TABLE|TRUNCATE)\b", re.IGNORECASE)
+_FIRST_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|TABLE)\s+(?:ONLY\s+)?([\w.\"`]+)", re.IGNORECASE)
+_DIALECTS: Final = {"postgresql": "postgres", "mariadb": "mysql"}
+_CATALOGUES: Final = ("pg_catalog", "information_schema")
+
+
+class Planner:
+    """Makes and keeps the plans of one database.
+
+    Attributes:
+        catalogue: its tables. default_schema: the one that a bare name is looked up in, None where not known.
+    """
+
+    def __init__(self, dialect: str, style: str, catalogue: Catalogue, default_schema: str | None = None) -> None:
+        self._dialect, self._style, self.default_schema = dialect, style, default_schema
+        self.catalogue = catalogue
+        self._plans: dict[str, Plan] = {}
+        self._generation = catalogue.generation
+
+    def known(self, text: str) -> Plan | None:
+        """The plan of `text`, if it was made and nothing was learnt since."""
+        if self._generation != self.catalogue.generation:
+            self._plans, self._generation = {}, self.catalogue.generation
+        return self._plans.get(text)
+
+    def plan(self, text: str) -> Plan:
+        """The plan of `text`, made now where there is none."""
+        plan = self.known(text)
+        if plan is None:
+            plan = self._make(text)
+            if len(self._plans) >= PLANS_MAX:
+                self._plans.clear()
+            self._plans[text] = plan
+        return plan
+
+    def _make(self, text: str) -> Plan:
+        steers = control(text)
+        if steers is not None:
+            return Plan(Verb.NOTHING, control=steers)
+        if not _PARSED.match(text):
+            return NOTHING
+        numbered, keys = number_placeholders(text, self._style)
+        tree = None if len(text) > TEXT_MAX else _parsed(numbered, _DIALECTS.get(self._dialect, self._dialect))
+        if tree is None:
+            return self._fallback(text)
+        reader = _Reader(self, keys)
+        with GUARD:
+            return reader.plan(tree)
+        return self._fallback(text)
+
+    def _fallback(self, text: str) -> Plan:
+        found = _FIRST_TABLE.search(text)
+        if found is None:
+            return NOTHING
+        table = self.catalogue[self.fold(found[1].replace('"', "").replace("`", ""), quoted=False)]
+        reads = text.lstrip().upper().startswith("SELECT")
+        return Plan(Verb.SELECT if reads else Verb.UNKNOWN, table, (Source(table),), counted=reads, known=False)
+
+    def fold(self, name: str, *, quoted: bool) -> str:
+        """`name` as the database itself knows it."""
+        return name if quoted and self._dialect != "sqlite" else name.lower()
+
+    def table(self, node: "exp.Table") -> Table | None:
+        """The table that `node` names; None for a catalogue's own and for functions."""
+        from sqlglot import exp
+
+        if not isinstance(node.this, exp.Identifier):
+            return None
+        name, schema = self.identifier(node.this), node.args.get("db")
+        if schema is not None:
+            schema_name = self.identifier(schema)
+            if schema_name in _CATALOGUES:
+                return None
+            if schema_name not in (self.default_schema, self._plain_schema):
+                name = f"{schema_name}.{name}"
+        elif self.default_schema not in (None, self._plain_schema):
+            name = f"{self.default_schema}.{name}"
+        return None if name.startswith(("pg_", "sqlite_")) else self.catalogue[name]
+
+    @property
+    def _plain_schema(self) -> str:
+        return "public" if self._dialect == "postgresql" else "main"
+
+    def identifier(self, node: "exp.Identifier") -> str:
+        """An identifier as the database knows it."""
+        return self.fold(node.name, quoted=bool(node.args.get("quoted")))
+
+
+_planning = threading.local()
+
+
+class _Quiet(logging.Filter):
+    """Keeps sqlglot's remarks on a program's statements out of that program's log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        del record
+        return not getattr(_planning, "now", False)
+
+
+_quiet = _Quiet()
+
+
+def _parsed(text: str, dialect: str) -> Any:
+    import sqlglot
+
+    logging.getLogger("sqlglot").addFilter(_quiet)  # adding it again changes nothing
+    _planning.now = True
+    try:
+        trees = sqlglot.parse(text, read=dialect)
+    except Exception:  # noqa: BLE001 RUF100  whatever a parser says about a text that is not ours
+        return None
+    finally:
+        _planning.now = False
+    return trees[0] if len(trees) == 1 else None
+
+
+class _Reader:
+    """Reads one statement's tree."""
+
+    def __init__(self, planner: Planner, keys: Sequence[Key]) -> None:
+        self._planner, self._keys = planner, keys
+
+    def plan(self, tree: Any) -> Plan:
+        from sqlglot import exp
+
+        match tree:
+            case exp.Select():
+                return self._select(tree)
+            case exp.SetOperation():
+                return self._union(tree)
+            case exp.Insert():
+                return self._insert(tree)
+            case exp.Update():
+                return self._update(tree)
+            case exp.Delete():
+                return self._delete(tree)
+            case exp.Create():
+                return self._create(tree)
+            case exp.TruncateTable():
+                return self._truncate(tree)
+            case exp.Merge():
+                table = self._planner.table(tree.this) if isinstance(tree.this, exp.Table) else None
+                return NOTHING if table is None else Plan(Verb.UNKNOWN, table, known=False)
+        return NOTHING
+
+    # -- reads -----------------------------------------------------------------------------------------------------
+
+    def _select(self, tree: Any) -> Plan:
+        from sqlglot import exp
+
+        nodes = _from(tree)
+        plain = not tree.args.get("with_") and all(isinstance(node, exp.Table) for node in nodes)
+        if not plain:
+            return self._union(tree)
+        names = self._names(nodes)
+        if not names:
+            return NOTHING
+        sources = tuple(names.values())
+        output = [self._output(each, names) for each in tree.expressions]
+        star = len(nodes) == 1 and any(column == "*" for _, column in output)
+        read = tuple(
+            replace(
+                source,
+                star=star,
+                columns=tuple((at, column) for at, (name, column) in enumerate(output) if name == alias and column),
+            )
+            for alias, source in names.items()
+        )
+        counted = bool(tree.args.get("group") or tree.args.get("having") or tree.find(exp.AggFunc))
+        where = self._where(tree.args.get("where"), names)
+        locks = [lock for lock in tree.args.get("locks") or () if lock.args.get("update")]
+        predicate = where.parts + self._more(tree, ("limit", "offset"), names)
+        if len(sources) > 1:
+            predicate += tuple((f"JOIN {node.sql()}", ()) for node in tree.args.get("joins") or ())
+        return Plan(
+            Verb.SELECT, sources[0].table, read, where.keys if len(sources) == 1 and not counted else None,
+            where.spread if len(sources) == 1 and not counted else None, where.conditions, where.narrowed, predicate,
+            locks=bool(locks), skips=any(lock.args.get("wait") is False for lock in locks), counted=counted,
+            known=not where.nested and (star or all(len(name) > 0 or not column for name, column in output)),
+        )  # fmt: skip
+
+    def _union(self, tree: Any) -> Plan:
+        """A SELECT whose rows can't be followed back: every table in it is read, which rows is not known."""
+        from sqlglot import exp
+
+        hidden = {self._planner.identifier(cte.args["alias"].this) for cte in tree.find_all(exp.CTE)}
+        tables = [self._planner.table(node) for node in tree.find_all(exp.Table)]
+        sources = {table.name: Source(table) for table in tables if table is not None and table.name not in hidden}
+        if not sources:
+            return NOTHING
+        first = next(iter(sources.values())).table
+        return Plan(Verb.SELECT, first, tuple(sources.values()), counted=True, known=False)
+
+    def _names(self, nodes: Sequence[Any]) -> dict[str, Source]:
+        names: dict[str, Source] = {}
+        for node in nodes:
+            table = self._planner.table(node)
+            if table is not None:
+                alias = node.args.get("alias")
+                name = self._planner.identifier(alias.this) if alias is not None else node.name
+                names[self._planner.fold(name, quoted=True)] = Source(table)
+        return names
+
+    def _output(self, node: Any, names: dict[str, Source]) -> tuple[str, str]:
+        """Alias of the table and column that an output column is; empty texts where it is computed."""
+        from sqlglot import exp
+
+        inner = node.unalias()
+        if isinstance(inner, exp.Star):
+            return "", "*"
+        return self._column(inner, names) if isinstance(inner, exp.Column) else ("", "")
+
+    def _column(self, node: Any, names: dict[str, Source]) -> tuple[str, str]:
+        from sqlglot import exp
+
+        if isinstance(node.this, exp.Star):
+            return node.table, "*"
+        if not isinstance(node.this, exp.Identifier):
+            return "", ""
+        column = self._planner.identifier(node.this)
+        qualifier = node.args.get("table")
+        if qualifier is None:
+            return (next(iter(names)), column) if len(names) == 1 else ("", column)
+        alias = self._planner.fold(self._planner.identifier(qualifier), quoted=True)
+        return (alias, column) if alias in names else ("", column)
+
+    # -- predicates ------------------------------------------------------------------------------------------------
+
+    def _where(self, node: Any, names: dict[str, Source]) -> "_Where":
+        where = _Where()
+        table = next(iter(names.values())).table
+        alias = next(iter(names))
+        for part in _conjunctions(node.this) if node is not None else ():
+            where.parts += (self._part(part, names),)
+            found = self._equality(part, names)
+            if found is None:
+                where.narrowed = True
+                where.nested |= bool(part.find(*_queries()))
+                continue
+            (name, column), several = found
+            if name != alias:
+                where.narrowed = True
+            elif column in table.key and (len(several) == 1 or len(table.key) == 1):
+                where.equal.setdefault(column, several)
+            elif len(several) == 1:
+                where.conditions += ((column, several[0]),)
+            else:
+                where.narrowed = True
+            if column in table.key and isinstance(several, _Spread):
+                where.spread = several[0]
+        where.parts = tuple(sorted(where.parts, key=lambda part: part[0]))
+        where.finish(table)
+        return where
+
+    def _equality(self, part: Any, names: dict[str, Source]) -> "tuple[tuple[str, str], tuple[Value, ...]] | None":
+        """Column and values of `c = v`, `c IN (..)`, `c IS NULL`, `c = ANY(v)`."""
+        from sqlglot import exp
+
+        left = part.this
+        if isinstance(part, exp.EQ):
+            right = part.expression
+            if not isinstance(left, exp.Column):
+                left, right = right, left
+            if isinstance(left, exp.Column) and isinstance(right, exp.Any):
+                spread = self._value(right.this)
+                return None if spread is None else (self._column(left, names), _Spread((spread,)))
+            value = self._value(right)
+            return (self._column(left, names), (value,)) if isinstance(left, exp.Column) and value else None
+        if isinstance(part, exp.In) and isinstance(left, exp.Column) and not part.args.get("query"):
+            values = [self._value(each) for each in part.expressions]
+            known = tuple(value for value in values if value is not None)
+            return (self._column(left, names), known) if known and len(known) == len(values) else None
+        if isinstance(part, exp.Is) and isinstance(left, exp.Column) and isinstance(part.expression, exp.Null):
+            return self._column(left, names), (Constant(None),)
+        return None
+
+    def _value(self, node: Any) -> Value | None:
+        from sqlglot import exp
+
+        match node:
+            case exp.Placeholder() if (name := str(node.this or "")).startswith("nc_"):
+                return Bind(self._keys[int(name[3:])])
+            case exp.Cast() | exp.Paren():
+                return self._value(node.this)
+            case exp.Null():
+                return Constant(None)
+            case exp.Boolean():
+                return Constant(bool(node.this))
+            case exp.Literal():
+                return Constant(str(node.this) if node.is_string else _number(str(node.this)))
+            case exp.Neg() if isinstance(node.this, exp.Literal) and not node.this.is_string:
+                return Constant(-_number(str(node.this.this)))
+        return None
+
+    def _part(self, node: Any, names: dict[str, Source]) -> tuple[str, tuple[Value, ...]]:
+        """One condition with `?` for its values, and these; tables are left out where there is only one."""
+        from sqlglot import exp
+
+        values: list[Value] = []
+
+        def bare(each: Any) -> Any:
+            if isinstance(each, exp.Placeholder | exp.Literal | exp.Boolean):
+                value = self._value(each)
+                if value is not None:
+                    values.append(value)
+                    return exp.Placeholder()
+            if isinstance(each, exp.Cast):
+                return each.this.transform(bare)
+            if isinstance(each, exp.Column) and len(names) == 1:
+                return exp.column(exp.to_identifier(self._column(each, names)[1], quoted=True))
+            return each
+
+        return node.copy().transform(bare).sql(), tuple(values)
+
+    def _more(
+        self, tree: Any, names: Sequence[str], tables: dict[str, Source]
+    ) -> tuple[tuple[str, tuple[Value, ...]], ...]:
+        return tuple(self._part(tree.args[name], tables) for name in names if tree.args.get(name) is not None)
+
+    def _claim(self, node: Any, table: Table) -> "tuple[Claim | None, bool]":
+        """The sub-select among the conditions that picks keys of `table`, and whether there is another one."""
+        from sqlglot import exp
+
+        claim, others = None, False
+        for part in _conjunctions(node.this) if node is not None else ():
+            query = part.args.get("query") or part.args.get("expression")
+            inner = query.this if isinstance(query, exp.Subquery) else query
+            if (
+                isinstance(part, exp.EQ | exp.In)
+                and isinstance(inner, exp.Select)
+                and isinstance(part.this, exp.Column)
+            ):
+                picked = self._select(inner)
+                if picked.table.name == table.name and part.this.name.lower() in table.key:
+                    claim = Claim(picked.conditions, picked.locks)
+                    continue
+            others |= bool(part.find(*_queries()))
+        return claim, others
+
+    # -- writes ----------------------------------------------------------------------------------------------------
+
+    def _update(self, tree: Any) -> Plan:
+        from sqlglot import exp
+
+        table = self._planner.table(tree.this) if isinstance(tree.this, exp.Table) else None
+        if table is None:
+            return NOTHING
+        names = self._names([tree.this])
+        sets, complete = self._sets(tree.expressions, names)
+        where = self._where(tree.args.get("where"), names)
+        claim, others = self._claim(tree.args.get("where"), table)
+        joined = bool(tree.args.get("from_") or tree.args.get("from") or tree.args.get("with_"))
+        self._learn_version(table, sets, where)
+        return Plan(
+            Verb.UPDATE, self._planner.catalogue[table.name], keys=where.keys, spread=where.spread,
+            conditions=where.conditions, narrowed=where.narrowed, predicate=where.parts, sets=sets,
+            returning=self._returning(tree, names), claim=claim, known=complete and not others and not joined,
+        )  # fmt: skip
+
+    def _learn_version(self, table: Table, sets: Sequence[Set], where: "_Where") -> None:
+        compared = {column for column, _ in where.conditions}
+        for each in sets:
+            if each.kind is SetKind.INCREMENT and each.value == Constant(1) and each.column in compared:
+                self._planner.catalogue.learn_version(table.name, each.column)
+
+    def _sets(self, nodes: Sequence[Any], names: dict[str, Source]) -> tuple[tuple[Set, ...], bool]:
+        from sqlglot import exp
+
+        sets: list[Set] = []
+        for node in nodes:
+            if not isinstance(node, exp.EQ) or not isinstance(node.this, exp.Column):
+                return tuple(sets), False
+            sets.append(self._set(self._planner.identifier(node.this.this), node.expression, names))
+        return tuple(sets), bool(sets)
+
+    def _set(self, column: str, new: Any, names: dict[str, Source]) -> Set:
+        from sqlglot import exp
+
+        while isinstance(new, exp.Paren):
+            new = new.this
+        value = self._value(new)
+        if value is not None:
+            return Set(column, SetKind.VALUE, value)
+        if isinstance(new, exp.Column) and new.table.lower() == "excluded":
+            return Set(column, SetKind.EXCLUDED)
+        if isinstance(new, exp.Add | exp.Sub | exp.DPipe):
+            left, right = new.this, new.expression
+            if not self._is(left, column, names) and isinstance(new, exp.Add):
+                left, right = right, left
+            if self._is(left, column, names) and not right.find(exp.Column, *_queries()):
+                kind = SetKind.APPEND if isinstance(new, exp.DPipe) else SetKind.INCREMENT
+                return Set(column, kind, self._value(right))
+        reads = new.find(exp.Column, *_queries())
+        return Set(column, SetKind.EXPRESSION if reads else SetKind.FUNCTION)
+
+    def _is(self, node: Any, column: str, names: dict[str, Source]) -> bool:
+        from sqlglot import exp
+
+        while isinstance(node, exp.Paren | exp.Cast):
+            node = node.this
+        return isinstance(node, exp.Column) and self._column(node, names)[1] == column
+
+    def _returning(self, tree: Any, names: dict[str, Source]) -> Source | None:
+        returning = tree.args.get("returning")
+        if returning is None:
+            return None
+        output = [self._output(each, names) for each in returning.expressions]
+        source = next(iter(names.values()))
+        alias = next(iter(names))
+        return replace(
+            source,
+            columns=tuple((at, column) for at, (name, column) in enumerate(output) if name == alias and column),
+            star=any(column == "*" for _, column in output),
+        )
+
+    def _delete(self, tree: Any) -> Plan:
+        from sqlglot import exp
+
+        table = self._planner.table(tree.this) if isinstance(tree.this, exp.Table) else None
+        if table is None:
+            return NOTHING
+        names = self._names([tree.this])
+        where = self._where(tree.args.get("where"), names)
+        claim, others = self._claim(tree.args.get("where"), table)
+        joined = bool(tree.args.get("using") or tree.args.get("with_"))
+        return Plan(
+            Verb.DELETE, table, keys=where.keys, spread=where.spread, conditions=where.conditions,
+            narrowed=where.narrowed, predicate=where.parts, returning=self._returning(tree, names), claim=claim,
+            known=not others and not joined,
+        )  # fmt: skip
+
+    def _insert(self, tree: Any) -> Plan:
+        from sqlglot import exp
+
+        target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
+        table = self._planner.table(target) if isinstance(target, exp.Table) else None
+        if table is None:
+            return NOTHING
+        listed = tree.this.expressions if isinstance(tree.this, exp.Schema) else ()
+        columns = tuple(self._planner.identifier(each) for each in listed) or table.columns or ()
+        rows = self._rows(tree.args.get("expression"), len(columns))
+        names = self._names([target])
+        conflict = tree.args.get("conflict")
+        how = str(tree.args.get("alternative") or "").upper()
+        action = str(conflict.args.get("action") or "").upper() if conflict is not None else ""
+        sets, complete = (
+            self._sets(conflict.expressions, names) if conflict is not None and conflict.expressions else ((), True)
+        )
+        upserts = "UPDATE" in action or how == "REPLACE"
+        return Plan(
+            Verb.INSERT, table, insert_columns=columns, insert_rows=rows or (), sets=sets,
+            mode=WriteMode.OVERWRITE if upserts else WriteMode.INSERT, upserts=upserts,
+            ignores="NOTHING" in action or how == "IGNORE" or bool(tree.args.get("ignore")),
+            returning=self._returning(tree, names), known=rows is not None and complete,
+        )  # fmt: skip
+
+    def _rows(self, node: Any, width: int) -> tuple[tuple[Value | None, ...], ...] | None:
+        from sqlglot import exp
+
+        if node is None:
+            return ((),)  # DEFAULT VALUES
+        if not isinstance(node, exp.Values):
+            return None
+        rows = []
+        for each in node.expressions:
+            cells = each.expressions if isinstance(each, exp.Tuple) else [each]
+            if len(cells) != width:
+                return None
+            rows.append(tuple(self._value(cell) for cell in cells))
+        return tuple(rows)
+
+    # -- tables ----------------------------------------------------------------------------------------------------
+
+    def _create(self, tree: Any) -> Plan:
+        """A CREATE TABLE tells the key; it touches no rows."""
+        from sqlglot import exp
+
+        if tree.args.get("kind") != "TABLE" or not isinstance(tree.this, exp.Schema):
+            return NOTHING
+        table = self._planner.table(tree.this.this)
+        if table is not None:
+            columns, key = [], []
+            for node in tree.this.expressions:
+                if isinstance(node, exp.ColumnDef):
+                    columns.append(self._planner.identifier(node.this))
+                    if node.find(exp.PrimaryKeyColumnConstraint):
+                        key.append(columns[-1])
+                elif (primary := node.find(exp.PrimaryKey)) is not None:
+                    key = [self._planner.fold(each.name, quoted=True) for each in primary.expressions]
+            self._planner.catalogue.learn(Table(table.name, tuple(key), tuple(columns), guessed=False))
+        return NOTHING
+
+    def _truncate(self, tree: Any) -> Plan:
+        table = self._planner.table(tree.expressions[0])
+        return NOTHING if table is None else Plan(Verb.TRUNCATE, table, known=len(tree.expressions) == 1)
+
+
+class _Spread(tuple[Value, ...]):
+    """One value whose elements are the values."""
+
+    __slots__ = ()
+
+
+class _Where:
+    """What a predicate says."""
+
+    __slots__ = ("conditions", "equal", "keys", "narrowed", "nested", "parts", "spread")
+
+    def __init__(self) -> None:
+        self.parts: tuple[tuple[str, tuple[Value, ...]], ...] = ()
+        self.equal: dict[str, tuple[Value, ...]] = {}
+        self.conditions: tuple[tuple[str, Value], ...] = ()
+        self.keys: tuple[tuple[Value, ...], ...] | None = None
+        self.spread: Value | None = None
+        self.narrowed = self.nested = False
+
+    def finish(self, table: Table) -> None:
+        """Join the key columns' values to keys, if all are there."""
+        if table.key and all(column in self.equal for column in table.key):
+            if self.spread is None:
+                columns = [self.equal[column] for column in table.key]
+                self.keys = tuple((value,) for value in columns[0]) if len(columns) == 1 else (
+                    tuple(values[0] for values in columns),
+                )  # fmt: skip
+            return
+        self.spread = None
+        for column, values in self.equal.items():  # part of a key only: a condition like any other
+            if len(values) == 1:
+                self.conditions += ((column, values[0]),)
+            else:
+                self.narrowed = True
+
+
+def _from(tree: Any) -> list[Any]:
+    first = tree.args.get("from_") or tree.args.get("from")
+    return ([first.this] if first is not None else []) + [join.this for join in tree.args.get("joins") or ()]
+
+
+def _conjunctions(node: Any) -> Iterator[Any]:
+    from sqlglot import exp
+
+    while isinstance(node, exp.Paren):
+        node = node.this
+    if isinstance(node, exp.And):
+        yield from _conjunctions(node.this)
+        yield from _conjunctions(node.expression)
+    else:
+        yield node
+
+
+def _queries() -> tuple[Any, ...]:
+    from sqlglot import exp
+
+    return exp.Select, exp.SetOperation, exp.Subquery
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)

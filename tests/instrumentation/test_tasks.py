@@ -1,0 +1,604 @@
+"""Strands over asyncio (capture.md 6.2): small programs, and which of their accesses are ordered.
+
+Each program touches resources named by letters; its claims say `a<b` (a happens before b) and `a|b` (nothing
+orders them). Both directions can fail: an edge too few accuses, one too many hides.
+"""
+
+import asyncio
+import contextlib
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from tests.instrumentation.order import check, touch
+
+from noclobber.testing import capture
+
+Program = Callable[[], Awaitable[None]]
+CLAIMS: dict[Program, str] = {}
+
+
+def program(claims: str) -> Callable[[Program], Program]:
+    def note(function: Program) -> Program:
+        CLAIMS[function] = claims
+        return function
+
+    return note
+
+
+async def job(name: str, before: int = 1) -> str:
+    """Some turns of the loop, then an access."""
+    for _ in range(before):
+        await asyncio.sleep(0)
+    touch(name)
+    return name
+
+
+async def done_without_waiting(task: "asyncio.Task[Any]") -> None:
+    """Let the loop turn until a task is done, without asking for it: turning is no join."""
+    for _ in range(1000):
+        if task.done():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never ended")
+
+
+async def fails(name: str) -> None:
+    await job(name)
+    raise LookupError(name)
+
+
+async def cancelled(task: "asyncio.Future[Any]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+@program("a<b")
+async def one_after_the_other() -> None:
+    touch("a")
+    touch("b")
+
+
+@program("a<b b<c")
+async def awaited_coroutine() -> None:
+    touch("a")
+    await job("b")
+    touch("c")
+
+
+@program("a<b a<d b<d b|c c<d")
+async def task_awaited() -> None:
+    touch("a")
+    task = asyncio.create_task(job("b"))
+    touch("c")
+    await task
+    touch("d")
+
+
+@program("a<b b|c")
+async def task_never_awaited() -> None:
+    touch("a")
+    task = asyncio.create_task(job("b"))
+    await done_without_waiting(task)
+    touch("c")
+
+
+@program("b|c b<d c<d")
+async def done_task_awaited_late() -> None:
+    task = asyncio.create_task(job("b"))
+    await done_without_waiting(task)
+    touch("c")
+    await task
+    touch("d")
+
+
+@program("b<d")
+async def result_of_done_task() -> None:
+    task = asyncio.create_task(job("b"))
+    await done_without_waiting(task)
+    assert task.result() == "b"
+    touch("d")
+
+
+@program("b<d")
+async def exception_of_done_task() -> None:
+    task = asyncio.create_task(fails("b"))
+    await done_without_waiting(task)
+    assert isinstance(task.exception(), LookupError)
+    touch("d")
+
+
+@program("b|c")
+async def looked_at_by_a_callback() -> None:
+    task = asyncio.create_task(job("b"))
+    task.add_done_callback(lambda done: done.result())
+    await done_without_waiting(task)
+    await asyncio.sleep(0)
+    touch("c")
+
+
+@program("a<b a<c b|c b<d c<d")
+async def gathered() -> None:
+    touch("a")
+    await asyncio.gather(job("b"), job("c"))
+    touch("d")
+
+
+@program("b<d c|d")
+async def gathered_with_error() -> None:
+    slow = asyncio.create_task(job("c", before=20))
+    with contextlib.suppress(LookupError):
+        await asyncio.gather(fails("b"), slow)
+    touch("d")
+    await done_without_waiting(slow)
+
+
+@program("b<d c<d b|c")
+async def gathered_with_exceptions_returned() -> None:
+    await asyncio.gather(fails("b"), job("c", before=9), return_exceptions=True)
+    touch("d")
+
+
+@program("b<e c<e d<e b|c c|d")
+async def gathered_in_gathered() -> None:
+    await asyncio.gather(asyncio.gather(job("b"), job("c")), job("d"))
+    touch("e")
+
+
+@program("b<c")
+async def gather_cancelled() -> None:
+    async def inner() -> None:
+        touch("b")
+        await asyncio.Event().wait()
+
+    both = asyncio.gather(inner(), inner_quiet())
+    await asyncio.sleep(0)
+    await cancelled(both)
+    touch("c")
+
+
+async def inner_quiet() -> None:
+    await asyncio.Event().wait()
+
+
+@program("b<d c<d b|c")
+async def wait_all() -> None:
+    await asyncio.wait([asyncio.create_task(job("b")), asyncio.create_task(job("c", before=5))])
+    touch("d")
+
+
+@program("b<d c|d")
+async def wait_first_completed() -> None:
+    slow = asyncio.create_task(job("c", before=20))
+    await asyncio.wait([asyncio.create_task(job("b")), slow], return_when=asyncio.FIRST_COMPLETED)
+    touch("d")
+    await done_without_waiting(slow)
+
+
+@program("b<d")
+async def wait_imported_by_name() -> None:
+    await WAIT_BEFORE([asyncio.create_task(job("b"))])
+    touch("d")
+
+
+WAIT_BEFORE = asyncio.wait
+
+
+@program("a<b b|c b<d c<d")
+async def task_group() -> None:
+    touch("a")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(job("b"))
+        group.create_task(job("c"))
+    touch("d")
+
+
+@program("b<d c<d")
+async def task_group_with_error() -> None:
+    async def until_cancelled() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            touch("c")
+
+    with contextlib.suppress(BaseExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(until_cancelled())
+            group.create_task(fails("b"))
+    touch("d")
+
+
+@program("a<b b|c b<d c<d")
+async def anyio_task_group() -> None:
+    touch("a")
+    async with anyio.create_task_group() as group:
+        group.start_soon(job, "b")
+        group.start_soon(job, "c")
+    touch("d")
+
+
+@program("a<b b<c c<d")
+async def anyio_worker_threads() -> None:
+    touch("a")
+    await anyio.to_thread.run_sync(touch, "b")
+    touch("c")
+    await anyio.to_thread.run_sync(touch, "d")
+
+
+@program("b<d c<e d<e")
+async def as_completed() -> None:
+    later = iter("de")
+    for each in asyncio.as_completed([job("b"), job("c", before=9)]):
+        await each
+        touch(next(later))
+
+
+@program("b<d c|d")
+async def as_completed_first_only() -> None:
+    tasks = [asyncio.create_task(job("b")), asyncio.create_task(job("c", before=20))]
+    await next(iter(asyncio.as_completed(tasks)))
+    touch("d")
+    await done_without_waiting(tasks[1])
+
+
+@program("a<b b<c")
+async def wait_for_is_the_same_strand() -> None:
+    touch("a")
+    await asyncio.wait_for(job("b"), 5)
+    touch("c")
+
+
+@program("b<c")
+async def wait_for_timed_out_with_finally() -> None:
+    async def slow() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await job("b")
+
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(slow(), 0.001)
+    touch("c")
+
+
+@program("b|c b<d")
+async def wait_for_of_a_task() -> None:
+    task = asyncio.create_task(job("b"))
+    touch("c")
+    await asyncio.wait_for(task, 5)
+    touch("d")
+
+
+@program("b<d b|c")
+async def task_made_inside_wait_for() -> None:
+    async def starts() -> "asyncio.Task[str]":
+        task = asyncio.create_task(job("b"))
+        touch("c")
+        return task
+
+    await (await asyncio.wait_for(starts(), 5))
+    touch("d")
+
+
+@program("a<b b<c")
+async def timeout_block() -> None:
+    touch("a")
+    async with asyncio.timeout(5):
+        await job("b")
+    touch("c")
+
+
+@program("a<b b<c")
+async def shield_is_the_same_strand() -> None:
+    touch("a")
+    await asyncio.shield(job("b"))
+    touch("c")
+
+
+@program("b|c b<d")
+async def shield_of_a_task() -> None:
+    task = asyncio.create_task(job("b"))
+    touch("c")
+    await asyncio.shield(task)
+    touch("d")
+
+
+@program("a<b b|c")
+async def shield_with_timeout() -> None:
+    touch("a")
+    gate, done = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        await gate.wait()
+        touch("b")
+        done.set()
+
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(slow()), 0.001)
+    gate.set()
+    touch("c")
+    await done.wait()
+
+
+@program("a<b a<c b|c")
+async def shield_with_cancelled_waiter() -> None:
+    gate, done = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        await gate.wait()
+        touch("b")
+        done.set()
+
+    async def waiter() -> None:
+        touch("a")
+        try:
+            await asyncio.shield(slow())
+        except asyncio.CancelledError:
+            gate.set()
+            touch("c")
+
+    task = asyncio.create_task(waiter())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    await task
+    await done.wait()
+
+
+@program("b<c")
+async def cancelled_and_awaited() -> None:
+    async def inner() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            touch("b")
+
+    task = asyncio.create_task(inner())
+    await asyncio.sleep(0)
+    await cancelled(task)
+    touch("c")
+
+
+@program("b|c")
+async def cancelled_and_left() -> None:
+    async def inner() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await job("b")
+
+    task = asyncio.create_task(inner())
+    await asyncio.sleep(0)
+    task.cancel()
+    await done_without_waiting(task)
+    touch("c")
+
+
+@program("b|c")
+async def shared_context() -> None:
+    import contextvars
+
+    context = contextvars.copy_context()
+    both = [asyncio.create_task(job(name), context=context) for name in "bc"]
+    await asyncio.wait(both)
+
+
+@program("a<b b<c c<d")
+async def async_generator() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        touch("a")
+        await asyncio.sleep(0)
+        yield 1
+        touch("c")
+
+    async for _ in numbers():
+        touch("b")
+    touch("d")
+
+
+@program("a<b b<c")
+async def two_generations() -> None:
+    touch("a")
+
+    async def middle() -> None:
+        await asyncio.create_task(job("b"))
+
+    await asyncio.create_task(middle())
+    touch("c")
+
+
+@program("a<c b|c")
+async def silent_parent() -> None:
+    touch("a")
+    gate = asyncio.Event()
+
+    async def child() -> None:
+        await gate.wait()
+        touch("c")
+
+    async def parent() -> "asyncio.Task[None]":
+        await asyncio.sleep(0)
+        return asyncio.create_task(child())
+
+    task = asyncio.create_task(parent())
+    touch("b")
+    grandchild = await task
+    gate.set()
+    await grandchild
+
+
+@program("a<b b<c")
+async def to_thread() -> None:
+    touch("a")
+    await asyncio.to_thread(touch, "b")
+    touch("c")
+
+
+@program("a<b b|c b<d")
+async def run_in_executor() -> None:
+    touch("a")
+    with ThreadPoolExecutor() as pool:
+        future = asyncio.get_running_loop().run_in_executor(pool, touch, "b")
+        touch("c")
+        await future
+    touch("d")
+
+
+@program("b<d c<d b|c")
+async def executors_job_gathered() -> None:
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor() as pool:
+        await asyncio.gather(loop.run_in_executor(pool, touch, "b"), loop.run_in_executor(pool, touch, "c"))
+        touch("d")
+
+
+@program("a<b b<c")
+async def coroutine_from_another_thread() -> None:
+    loop = asyncio.get_running_loop()
+
+    def worker() -> None:
+        touch("a")
+        asyncio.run_coroutine_threadsafe(job("b"), loop).result(5)
+        touch("c")
+
+    await asyncio.to_thread(worker)
+
+
+@program("b|c a|b")
+async def bare_callbacks() -> None:
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    touch("a")
+    loop.call_soon(touch, "b")
+    loop.call_soon(touch, "c")
+    loop.call_soon(done.set)
+    await done.wait()
+
+
+@pytest.mark.parametrize("body", CLAIMS, ids=lambda body: body.__name__)
+def test_order(body: Program) -> None:
+    """What a program's own waiting orders is ordered, and nothing else is."""
+    with capture() as captured:
+        asyncio.run(body())
+        check(captured.accesses, CLAIMS[body])
+
+
+FOREIGN = [
+    task_awaited, gathered, gathered_with_error, wait_all, wait_first_completed, task_group,
+    wait_for_is_the_same_strand, wait_for_of_a_task, shield_of_a_task, shield_with_cancelled_waiter, to_thread,
+    cancelled_and_awaited, shared_context, coroutine_from_another_thread,
+]  # fmt: skip
+
+
+class SomebodysTask(asyncio.Task):  # type: ignore[type-arg]
+    """What another library makes its tasks of."""
+
+
+@pytest.mark.parametrize("body", FOREIGN, ids=lambda body: body.__name__)
+def test_order_under_somebody_elses_task_factory(body: Program) -> None:
+    """A task factory that is set already goes on making the tasks, and what they wait for is joined."""
+    made: list[asyncio.Task[Any]] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **words: Any) -> "asyncio.Task[Any]":
+        made.append(SomebodysTask(coroutine, loop=loop, **words))
+        return made[-1]
+
+    with capture() as captured, asyncio.Runner() as runner:
+        runner.get_loop().set_task_factory(factory)
+        runner.run(body())
+        assert runner.get_loop().get_task_factory() is factory
+        check(captured.accesses, CLAIMS[body])
+    assert made
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+@pytest.mark.parametrize("body", [task_awaited, gathered, task_group, wait_all], ids=lambda body: body.__name__)
+def test_order_of_eager_tasks(body: Program) -> None:
+    """Tasks that begin before they are handed out have their own strands too."""
+    with capture() as captured, asyncio.Runner() as runner:
+        runner.get_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+        runner.run(body())
+        check(captured.accesses, CLAIMS[body].replace("b|c", ""))
+
+
+def test_a_helper_of_wait_for_is_no_strand() -> None:
+    """Accesses inside `wait_for` and `shield` count on the waiter's strand."""
+
+    async def body() -> None:
+        touch("a")
+        await asyncio.wait_for(job("b"), 5)
+        await asyncio.shield(job("c"))
+
+    with capture() as captured:
+        asyncio.run(body())
+        made = [(a["noclobber.strand"], a["noclobber.seq"]) for a in captured.accesses if a["noclobber.op"] == "read"]
+    assert made == [("test-2", 1), ("test-2", 2), ("test-2", 3)]
+
+
+def test_a_join_that_tells_nothing_is_not_sent() -> None:
+    """Waiting for a task without accesses makes no span."""
+
+    async def body() -> None:
+        await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
+        touch("a")
+
+    with capture() as captured:
+        asyncio.run(body())
+        assert [a["noclobber.op"] for a in captured.accesses if a["noclobber.strand"] == "test-2"] == ["read"]
+
+
+def test_results_and_errors_are_the_programs_own() -> None:
+    """Values, exceptions and cancellation come through unchanged."""
+
+    async def body() -> None:
+        assert await asyncio.gather(job("a"), job("b")) == ["a", "b"]
+        assert await asyncio.shield(job("c")) == "c"
+        with pytest.raises(LookupError, match="d"):
+            await asyncio.create_task(fails("d"))
+        task = asyncio.create_task(asyncio.Event().wait())
+        await asyncio.sleep(0)
+        task.cancel("why")
+        with pytest.raises(asyncio.CancelledError, match="why"):
+            await task
+
+    with capture():
+        asyncio.run(body())
+
+
+def test_callbacks_of_loops_in_two_threads_stay_apart() -> None:
+    """Two loops that run callbacks at the same time do not tear one callback into two strands."""
+    barrier = threading.Barrier(2, timeout=10)
+
+    def twice(name: str) -> None:
+        touch(f"{name}1")
+        barrier.wait()
+        touch(f"{name}2")
+        barrier.wait()
+
+    def run(name: str) -> None:
+        loop = asyncio.new_event_loop()
+        loop.call_soon(twice, name)
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.close()
+
+    with capture(background=True) as captured:
+        both = [threading.Thread(target=run, args=(name,)) for name in "ab"]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join()
+        check(captured.accesses, "a1<a2 b1<b2 a1|b1")
+
+
+def test_hooks_come_out_again() -> None:
+    """After the block asyncio is what it was."""
+    before = (asyncio.BaseEventLoop.create_task, asyncio.shield, asyncio.tasks._wait, threading.Thread.start)
+    with capture():
+        assert before[0] is not asyncio.BaseEventLoop.create_task
+    assert before == (asyncio.BaseEventLoop.create_task, asyncio.shield, asyncio.tasks._wait, threading.Thread.start)
