@@ -133,6 +133,7 @@ class Stream:
         self._standing = Standing(store, self._ledger)
         self._defences = Defences(store)
         self._dirty: dict[str, None] = {}
+        self._late: set[str] = set()
         self._newest_ns = 0
         self._checkpoint_at_ns = 0
         self._unwritten = False
@@ -217,6 +218,10 @@ class Stream:
             elif item is not None:
                 self._add(item, opened_ns(segment[1]), batch.noted_ns[segment], now_ns)
                 self._count_late(item, frontiers.get(item.process.id, 0))
+        self._soil(self.window.measure())
+        for process in self._late:
+            self._soil(self.window.of_process(process))
+        self._late.clear()
 
     def _decoded(self, row: Row) -> Access | Mark | None:
         try:
@@ -236,20 +241,18 @@ class Stream:
             return None
 
     def _add(self, access: Access, opened_at_ns: int, noted_ns: int, now_ns: int) -> None:
-        concerned, holes_changed = self.window.add(access, opened_at_ns, noted_ns)
+        concerned = self.window.add(access, opened_at_ns, noted_ns)
         if concerned:
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)
         self._soil(concerned)
-        if holes_changed:
-            self._soil(self.window.of_strand(access.strand))
 
     def _count_late(self, access: Access, frontier_ns: int) -> None:
         """What comes behind the frontier may close a gap that a mark told of: everything its process did is dirty."""
         if access.end_ns >= frontier_ns:
             return
         self.totals.late += 1
-        self._soil(self.window.of_process(access.process.id))
+        self._late.add(access.process.id)
         if self.window.evicted and access.end_ns < self.window.horizon_ns:
             self.totals.late_unchecked += 1
 
