@@ -51,6 +51,8 @@ ACCESSES_MAX: Final = 200_000
 """Accesses kept at most; each takes 1 to 2 kB."""
 RESOURCES_MAX: Final = 2_000
 """Dirty resources judged in one step."""
+PROCESSES_MAX: Final = 10_000
+"""Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""
 CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
 REACH_ROUNDS: Final = 4
 """How often a view is widened to follow what a finding affected."""
@@ -215,8 +217,7 @@ class Stream:
             item = self._decoded(row)
             if isinstance(item, Mark):
                 self.frontiers.saw(item, segment, now_ns)
-            elif item is not None:
-                self._add(item, opened_ns(segment[1]), batch.noted_ns[segment], now_ns)
+            elif item is not None and self._add(item, opened_ns(segment[1]), batch.noted_ns[segment], now_ns):
                 self._count_late(item, frontiers.get(item.process.id, 0))
         self._soil(self.window.measure())
         for process in self._late:
@@ -240,12 +241,14 @@ class Stream:
             self.totals.unreadable += 1
             return None
 
-    def _add(self, access: Access, opened_at_ns: int, noted_ns: int, now_ns: int) -> None:
+    def _add(self, access: Access, opened_at_ns: int, noted_ns: int, now_ns: int) -> bool:
+        """Take an access; whether it says anything new."""
         concerned = self.window.add(access, opened_at_ns, noted_ns)
         if concerned:
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)
         self._soil(concerned)
+        return bool(concerned)
 
     def _count_late(self, access: Access, frontier_ns: int) -> None:
         """What comes behind the frontier may close a gap that a mark told of: everything its process did is dirty."""
@@ -376,7 +379,7 @@ class Stream:
 
     def _evict(self) -> None:
         gone = self.window.evict(self._newest_ns - self._limits.kept_ns)
-        if not gone.names:
+        if not gone.names and len(self.window.processes) < PROCESSES_MAX:
             return
         self._unwritten = True
         self._standing.forget(gone.resources)

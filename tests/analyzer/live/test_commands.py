@@ -198,6 +198,32 @@ def _python(words: list[str], folder: Path, *, text: str = "", path: str = "") -
     return done.returncode, done.stdout
 
 
+def test_analyzer_over_a_server(intake: Intake, beside: list[str]) -> None:
+    """The analyzer alone works through HTTP as it does inside an engine, and ends in order."""
+    from noclobber_collector.lock import holder
+
+    taken = holder(Path(beside[1]))
+    assert taken is not None
+    server = f"{taken.address}/api/v1/store"
+    analyzer = subprocess.Popen(
+        [sys.executable, "-m", "noclobber.cli", "analyzer", "--store", server, "--name", "far"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert analyzer.stdout is not None
+        assert "as 'far', 0 alert routes" in analyzer.stdout.readline()
+        intake.take(lost_update())
+        wait_until(intake.findings, 30.0)
+        wait_until(lambda: intake.store.rows("SELECT kind FROM transitions"), 30.0)
+        analyzer.terminate()
+        _, told = analyzer.communicate(timeout=30)
+    finally:
+        analyzer.kill()
+    assert analyzer.returncode == 0, told
+    assert "Traceback" not in told
+    assert intake.store.rows("SELECT DISTINCT analyzer FROM cursors") == [("far",)]
+
+
 def test_analyzer_needs_a_server(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The analyzer alone works over a server; the embedded store has its own."""
     assert run("analyzer", "--store", "chdb:///somewhere") == 2
