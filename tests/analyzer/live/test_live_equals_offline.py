@@ -72,3 +72,23 @@ def test_lost_spans(intake: Intake, tmp_path: Path) -> None:
     intake.take(requests)
     run_dry(a_stream(intake.store))
     assert stored(intake) == plain(offline(tmp_path, requests))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("versions", ["counter", "chain", "fingerprint", "none"])
+@pytest.mark.parametrize("mode", ["single", "txn"])
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_many(intake: Intake, tmp_path: Path, versions: str, mode: str, seed: int) -> None:
+    """All kinds of versions and units, with losses, hosts and locks, in any order, seen in parts."""
+    rng = random.Random(f"{versions}{mode}{seed}")
+    chosen = ("--seed", str(seed), "--versions", versions, "--mode", mode, "--hosts", "2", "--skew", "3")
+    losses = ("--loss", "0.02", "--locked", "0.2", "--guarded", "0.2", "--duplicate", "0.1")
+    requests = generated(tmp_path, "--ops", "500", *chosen, *losses, *INJECTED)
+    spans = one_by_one(requests)
+    rng.shuffle(spans)
+    stream = a_stream(intake.store, whole_max=rng.choice([0, 300, 4000]), resources_max=rng.choice([5, 2000]))
+    for at in range(0, len(spans), 301):
+        intake.take(spans[at : at + 301])
+        run_dry(stream)
+    assert stored(intake) == plain(offline(tmp_path, requests))

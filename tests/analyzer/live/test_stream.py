@@ -63,6 +63,26 @@ def test_a_silent_process_lowers_the_grade_until_it_speaks(intake: Intake) -> No
     assert not any("maker" in each for each in amended.missing)
 
 
+def test_a_start_is_no_silence_and_no_news(intake: Intake) -> None:
+    """After a start everybody gets 10 s to speak; what was given before stays meanwhile, and afterwards."""
+    claimed_twice(intake)
+    clock = HandClock(SYSTEM.now_ns())
+    stream = a_stream(intake.store, clock)
+    run_dry(stream)
+    clock.move(11)
+    run_dry(stream)
+    (given,) = intake.findings()
+    again = a_stream(intake.store, clock)
+    run_dry(again)
+    assert again.silent == frozenset()
+    assert again.waiting == {QUEUE: frozenset({"p-maker"})}
+    assert intake.findings() == [given]
+    clock.move(11)
+    run_dry(again)
+    assert "p-maker" in again.silent
+    assert intake.findings() == [given]
+
+
 def test_a_late_span_takes_back(intake: Intake) -> None:
     """A finding that a late access excludes is retracted, with the access as the reason."""
     one, _, maker = claimed_twice(intake)
