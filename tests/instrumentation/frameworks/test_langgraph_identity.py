@@ -16,7 +16,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Send
 from tests.instrumentation.frameworks.recorded import of
-from tests.instrumentation.order import check, touch
+from reachability import check, touch
 
 import noclobber
 from noclobber.testing import Captured
