@@ -21,7 +21,7 @@ from typing import Final
 
 from opentelemetry import context as otel
 
-from noclobber import clock, declarations, scope, strands, versions
+from noclobber import clock, declarations, strands, versions
 from noclobber.access import Access, AttributeValue, Build, Call
 from noclobber.bases import Bases
 from noclobber.contract import FRONTIER_END, Attr, Op
@@ -160,7 +160,7 @@ class Recorder:
         call.context = otel.get_current()
         call.site = self._site(sys._getframe(1))
         call.locks = strand.locks
-        call.error = call.facts = call.build = call.scope = None
+        call.error = call.facts = call.build = None
         call.span_id = call.end_ns = 0
         call.start_ns = now_ns()
         return call
@@ -202,7 +202,7 @@ class Recorder:
             return
         call = Call()
         call.strand, call.library, call.count, call.seq, call.more = child, "", 0, 0, ()
-        call.context = call.scope = call.site = call.error = call.build = None
+        call.context = call.site = call.error = call.build = None
         call.locks, call.span_id, call.facts = (), 0, parent
         call.start_ns = call.end_ns = now_ns()
         self._ring.append(call)
@@ -354,7 +354,6 @@ class Recorder:
 
     def _described(self, call: Call) -> list[Access]:
         assert call.build is not None
-        call.scope = scope.current(call.context)
         accesses = call.build(call)
         if len(accesses) != len(call.seqs):
             raise ValueError(f"{call.library}: {len(accesses)} accesses for {len(call.seqs)} numbers")
