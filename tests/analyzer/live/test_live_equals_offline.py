@@ -98,7 +98,7 @@ READ_BEFORE_ITS_ABORT = ("chain", "txn", 13)
 @pytest.mark.parametrize("mode", ["single", "txn"])
 @pytest.mark.parametrize("seed", [11, 12, 13])
 def test_many(
-    intake: Intake, tmp_path: Path, versions: str, mode: str, seed: int, request: pytest.FixtureRequest
+    intake: Intake, tmp_path: Path, request: pytest.FixtureRequest, *, versions: str, mode: str, seed: int
 ) -> None:
     """All kinds of versions and units, with losses, hosts and locks, in any order, seen in parts."""
     if (versions, mode, seed) == READ_BEFORE_ITS_ABORT:
