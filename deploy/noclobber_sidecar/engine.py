@@ -27,6 +27,7 @@ __all__ = ["main"]
 
 STOP_TIMEOUT_S: Final = 25.0
 GRACE_S: Final = 3
+EXIT_ORPHANED: Final = 70
 log = logging.getLogger("noclobber.engine")
 
 
@@ -78,7 +79,7 @@ def _run(words: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     if words.life_fd is not None:
-        end_with(words.life_fd, ending.set)
+        end_with(words.life_fd, _end_at_once)
     pages = socket.socket(fileno=words.dashboard_fd)
     address = f"http://{in_url(words.host)}:{words.dashboard_port}"
     with EngineLock(words.data, address):
@@ -91,6 +92,14 @@ def _run(words: argparse.Namespace) -> int:
             return _serve(store, words, _Workers(store, words, address), pages, ending)
         finally:
             store.close()
+
+
+def _end_at_once() -> None:
+    """The supervisor was killed: whoever starts the next one must not wait for us.
+
+    What an orderly end would still do the next start does as well: nothing that was acknowledged depends on it.
+    """
+    os._exit(EXIT_ORPHANED)
 
 
 def _opened(url: str, pages: socket.socket, ending: threading.Event) -> Any:
