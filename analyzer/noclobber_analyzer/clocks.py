@@ -11,7 +11,7 @@ from typing import Final
 
 from noclobber_analyzer.access import Access, Process
 
-__all__ = ["HOST_BOUND_NS", "before", "local_ns", "slack_ns"]
+__all__ = ["HOST_BOUND_NS", "before", "local_ns", "nominally_before", "slack_ns"]
 
 HOST_BOUND_NS: Final = 1_000_000
 """How far two processes of one host may be apart where the clock is not named."""
@@ -37,3 +37,13 @@ def before(one: Access, other: Access) -> bool:
     if slack is None:
         return False
     return local_ns(one.process, one.end_ns) + slack < local_ns(other.process, other.start_ns)
+
+
+def nominally_before(one: Access, other: Access) -> bool:
+    """Whether `one` had returned when `other` was called as far as comparable clocks show, their margin set aside.
+
+    It proves nothing by itself; it tells the likelier of two stories where the margin leaves both open.
+    """
+    if one.open or slack_ns(one.process, other.process) is None:
+        return False
+    return local_ns(one.process, one.end_ns) <= local_ns(other.process, other.start_ns)

@@ -10,14 +10,17 @@ Source: storage.md 8.2, analysis.md 9.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from noclobber_analyzer.clock import SECOND_NS
 from noclobber_analyzer.tables import Store as TableStore
 
-__all__ = ["BATCH_ROWS_MAX", "Batch", "Cursor", "Feed", "SegmentId", "Store", "opened_ns"]
+__all__ = [
+    "BATCH_ROWS_MAX", "Batch", "Cursor", "Feed", "Note", "SegmentId", "Store", "batch_of", "notes_between", "opened_ns",
+    "portions",
+]  # fmt: skip
 
 BATCH_ROWS_MAX = 25_000
 """Rows taken in one pull (one segment at least): bounds the memory of a pass."""
@@ -35,6 +38,21 @@ class Store(TableStore, Protocol):
     def dicts(self, sql: str, parameters: dict[str, object] = ...) -> list[dict[str, Any]]:
         """The result's rows by column name."""
         ...
+
+
+class Note(NamedTuple):
+    """What the table `ingest` says of a segment: its newest attempt, when it was noted, how many rows it has."""
+
+    collector: str
+    segment: int
+    attempt: int
+    noted_ns: int
+    rows: int
+
+    @property
+    def id(self) -> SegmentId:
+        """The segment."""
+        return self.collector, self.segment
 
 
 class Cursor(msgspec.Struct):
@@ -90,25 +108,13 @@ class Feed:
         fresh = self._fresh()
         if not fresh:
             return None
-        taken: list[tuple[str, int, int, int, int]] = []
-        rows = 0
-        for note in fresh:
-            rows += note[4]
-            if taken and rows > self._batch_rows_max:
-                break
-            taken.append(note)
-        segments = [(note[0], note[1]) for note in taken]
-        batch = Batch(
-            segments,
-            list(read_segments(self._store, segments)),
-            {(note[0], note[1]): note[3] for note in taken},
-            len(taken) < len(fresh),
-        )
-        self._advance([note[:4] for note in taken])
+        taken = next(portions(fresh, self._batch_rows_max))
+        batch = batch_of(self._store, taken, more=len(taken) < len(fresh))
+        self._advance(taken)
         return batch
 
-    def _fresh(self) -> list[tuple[str, int, int, int, int]]:
-        """Notes of segments not read yet: collector, segment, attempt, noted at, rows."""
+    def _fresh(self) -> list[Note]:
+        """Notes of segments not read yet."""
         last = self.cursor.last or {"": 0}
         sql = (
             "SELECT collector, segment, max(attempt), max(loaded_ns), argMax(stored, attempt) FROM ingest "
@@ -116,7 +122,7 @@ class Feed:
             "OR loaded_ns >= {since:UInt64} GROUP BY collector, segment ORDER BY segment, collector "
             "LIMIT {most:UInt32}"
         )
-        notes = self._store.rows(
+        rows = self._store.rows(
             sql,
             {
                 "names": list(last),
@@ -126,16 +132,41 @@ class Feed:
             },
         )
         known = {(name, segment, attempt) for name, segment, attempt, _ in self.cursor.recent}
-        found = [(str(n[0]), int(n[1]), int(n[2]), int(n[3]), int(n[4])) for n in notes]
-        return [note for note in found if note[:3] not in known]
+        return [note for note in map(_note, rows) if note[:3] not in known]
 
-    def _advance(self, taken: Sequence[tuple[str, int, int, int]]) -> None:
+    def _advance(self, taken: Sequence[Note]) -> None:
         cursor = self.cursor
-        for name, segment, _, noted_ns in taken:
-            cursor.last[name] = max(segment, cursor.last.get(name, 0))
-            cursor.noted_ns = max(noted_ns, cursor.noted_ns)
+        for note in taken:
+            cursor.last[note.collector] = max(note.segment, cursor.last.get(note.collector, 0))
+            cursor.noted_ns = max(note.noted_ns, cursor.noted_ns)
         horizon_ns = cursor.noted_ns - OVERLAP_NS
-        cursor.recent = [note for note in (*cursor.recent, *taken) if note[3] >= horizon_ns]
+        recent = [*cursor.recent, *((n.collector, n.segment, n.attempt, n.noted_ns) for n in taken)]
+        cursor.recent = [note for note in recent if note[3] >= horizon_ns]
+
+
+def portions(notes: Sequence[Note], rows_max: int) -> Iterator[list[Note]]:
+    """Notes in portions of so many rows at most; one segment that has more goes alone."""
+    portion: list[Note] = []
+    rows = 0
+    for note in notes:
+        if portion and rows + note.rows > rows_max:
+            yield portion
+            portion, rows = [], 0
+        portion.append(note)
+        rows += note.rows
+    if portion:
+        yield portion
+
+
+def batch_of(store: Store, notes: Sequence[Note], *, more: bool) -> Batch:
+    """The rows of some segments."""
+    segments = [note.id for note in notes]
+    rows = list(read_segments(store, segments))
+    return Batch(segments, rows, {note.id: note.noted_ns for note in notes}, more)
+
+
+def _note(row: Sequence[Any]) -> Note:
+    return Note(str(row[0]), int(row[1]), int(row[2]), int(row[3]), int(row[4]))
 
 
 def read_segments(store: Store, segments: Sequence[SegmentId]) -> Iterator[dict[str, Any]]:
@@ -149,14 +180,15 @@ def read_segments(store: Store, segments: Sequence[SegmentId]) -> Iterator[dict[
         yield from store.dicts(sql, {"name": name, "segments": numbers})
 
 
-def segments_between(store: Store, since_ns: int, until: Cursor) -> list[SegmentId]:
-    """Segments that a cursor has read and that were opened at a time or later, in order."""
+def notes_between(store: Store, since_ns: int, until: Cursor) -> list[Note]:
+    """Notes of segments that a cursor has read and that were opened at a time or later, in order."""
     sql = (
-        "SELECT DISTINCT collector, segment FROM ingest WHERE segment >= {least:UInt64} "
+        "SELECT collector, segment, max(attempt), max(loaded_ns), argMax(stored, attempt) FROM ingest "
+        "WHERE segment >= {least:UInt64} "
         "AND segment <= transform(collector, {names:Array(String)}, {last:Array(UInt64)}, toUInt64(0)) "
-        "ORDER BY segment, collector"
+        "GROUP BY collector, segment ORDER BY segment, collector"
     )
     least = max(0, since_ns // 1_000_000) << 16
     last = until.last or {"": 0}
     rows = store.rows(sql, {"least": least, "names": list(last), "last": list(last.values())})
-    return [(str(name), int(segment)) for name, segment in rows]
+    return [_note(row) for row in rows]

@@ -264,7 +264,7 @@ def _picked(attributes: Attributes, table: _Table, *, lenient: bool) -> tuple[di
     understood = True
     for name, value in attributes.items():
         entry = table.get(name)
-        if entry is None:
+        if entry is None or value == "":  # an empty text says nothing: the store has no other word for it
             continue
         try:
             facts[entry[0]] = entry[1](value)

@@ -7,13 +7,25 @@ processes that it waits for, so that live analysis knows when to ask again; in f
 Source: house.md (one evaluator), analysis.md 1, 4 and 6. What each kind means stands in `detectors`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from noclobber.contract import Defence
-from noclobber_analyzer.finding import Finding
+from noclobber_analyzer.advice import advise
+from noclobber_analyzer.affected import affected, reaches_outside
+from noclobber_analyzer.defences import defences
+from noclobber_analyzer.detectors import OF_HISTORY, OF_STATE
+from noclobber_analyzer.evidence import Evidence
+from noclobber_analyzer.explain import explain
+from noclobber_analyzer.finding import Finding, access_ref, finding_id, issue_fingerprint, severity
 from noclobber_analyzer.history import History
+from noclobber_analyzer.precedence import settle
+from noclobber_analyzer.verdict import Candidate
+from noclobber_analyzer.witness import witness
 
 __all__ = ["Defended", "Evaluation", "evaluate"]
+
+CONTEXT_ROLES = frozenset({"model", "guard", "context"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +70,80 @@ def evaluate(history: History, *, resources: frozenset[str] | None = None, laten
         resources: only verdicts on these (a live view carries no more); None: on all.
         latent: whether to report conflicts that luck alone kept apart, too.
     """
-    raise NotImplementedError
+    del latent
+    evidence = Evidence(history)
+    found: list[Finding] = []
+    waiting: dict[str, frozenset[str]] = {}
+    for candidate in settle(_candidates(evidence, resources)):
+        if candidate.grade.waiting:
+            name = candidate.resource
+            waiting[name] = waiting.get(name, frozenset()) | candidate.grade.waiting
+        else:
+            found.append(_finding(candidate, evidence))
+    accused = {(ref.trace_id, ref.span_id) for finding in found for ref in finding.accesses if finding.manifest}
+    defended = [
+        Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
+        for access, reason in defences(evidence, resources, accused)
+    ]
+    return Evaluation(
+        findings=sorted(found, key=lambda f: (f.first_ns, f.id)),
+        defended=sorted(defended, key=lambda d: (d.start_ns, d.span_id, d.trace_id)),
+        waiting=waiting,
+        unknown=list(history.coverage.unknown),
+    )
+
+
+def _candidates(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[Candidate]:
+    for name in sorted(evidence.history.resources):
+        if resources is None or name in resources:
+            state = evidence.state(name)
+            for of_state in OF_STATE:
+                yield from of_state(state, evidence)
+    for of_history in OF_HISTORY:
+        for candidate in of_history(evidence):
+            if resources is None or candidate.resource in resources:
+                yield candidate
+
+
+def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
+    """The finding that a settled candidate is."""
+    reached = affected(candidate, evidence)
+    actors = [access for access, role in candidate.roles if role not in CONTEXT_ROLES]
+    told = [access for access, _ in candidate.roles]
+    anchor = candidate.anchors[0] if candidate.anchors else actors[-1]
+    allowed = candidate.kind.value == "dirty_read" and (anchor.isolation or "") == "read_uncommitted"
+    return Finding(
+        id=finding_id(candidate.kind, "" if candidate.crosses else candidate.resource, candidate.anchor_names),
+        issue=issue_fingerprint(candidate.kind, candidate.resource, _racing(candidate)),
+        kind=candidate.kind,
+        also=candidate.also,
+        certainty=candidate.grade.certainty,
+        severity=severity(
+            candidate.kind,
+            candidate.grade.certainty,
+            manifest=candidate.manifest,
+            effect_affected=reaches_outside(reached),
+            ordered_or_allowed=candidate.ordered or allowed,
+        ),
+        manifest=candidate.manifest,
+        margin_ns=candidate.margin_ns,
+        resource=candidate.resource,
+        agents=tuple(sorted({access.agent for access in actors})),
+        first_ns=min(access.start_ns for access in told),
+        last_ns=max(access.end_ns for access in told),
+        accesses=tuple(access_ref(access, role) for access, role in candidate.roles),
+        edges=witness(candidate),
+        explanation=explain(candidate),
+        advice=advise(candidate.kind, anchor.system, candidate.resource),
+        missing=tuple(dict.fromkeys(candidate.grade.missing)),
+        affected=reached,
+    )
+
+
+def _racing(candidate: Candidate) -> list:  # type: ignore[type-arg]  # of accesses
+    """The pair that a person would call the bug: the anchors and whom they race with."""
+    pair = {access.name: access for access in candidate.anchors}
+    for link in candidate.links:
+        if link.type == "unordered" and pair.keys() & {link.source.name, link.target.name}:
+            pair |= {link.source.name: link.source, link.target.name: link.target}
+    return list(pair.values())

@@ -18,13 +18,14 @@ Source: analysis.md 4. What a frontier means for a verdict is decided in `covera
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from noclobber.contract import FRONTIER_END
 from noclobber_analyzer.access import Mark
 from noclobber_analyzer.clock import SECOND_NS
 from noclobber_analyzer.cursor import SegmentId, opened_ns
 
-__all__ = ["Frontiers"]
+__all__ = ["Frontiers", "Settled"]
 
 SILENT_NS = 10 * SECOND_NS
 MARKS_KEPT = 8
@@ -40,6 +41,18 @@ class _Speaker:
     arrived_ns: int = 0
 
 
+class Settled(NamedTuple):
+    """What came to count.
+
+    Attributes:
+        marks: those that count from now on, in cursor order for each process.
+        moved: processes that are complete further than before.
+    """
+
+    marks: list[Mark]
+    moved: set[str]
+
+
 class Frontiers:
     """How far each process is complete, fed with marks in cursor order.
 
@@ -51,6 +64,11 @@ class Frontiers:
         self._silent_ns = silent_ns
         self._speakers: dict[str, _Speaker] = defaultdict(_Speaker)
         self._loaded: dict[str, int] = {}
+        self._reading_since_ns = 0
+
+    def deaf_until(self, now_ns: int) -> None:
+        """Until now marks may have been sent that could not be read: nobody was silent before."""
+        self._reading_since_ns = max(now_ns, self._reading_since_ns)
 
     def loaded(self, segment: SegmentId) -> None:
         """A segment has been read."""
@@ -68,16 +86,17 @@ class Frontiers:
         speaker.heard_ns = now_ns
         speaker.waiting = [*speaker.waiting, (mark, segment, now_ns)][-MARKS_KEPT:]
 
-    def settle(self, now_ns: int) -> set[str]:
-        """Let marks count whose time has come; returns the processes whose frontier moved."""
-        moved = set()
+    def settle(self, now_ns: int) -> Settled:
+        """Let marks count whose time has come."""
+        settled = Settled([], set())
         for process, speaker in self._speakers.items():
             counting = [entry for entry in speaker.waiting if self._counts(entry, now_ns)]
             speaker.waiting = [entry for entry in speaker.waiting if entry not in counting]
             for mark, segment, _ in counting:
+                settled.marks.append(mark)
                 if self._advance(speaker, mark, segment):
-                    moved.add(process)
-        return moved
+                    settled.moved.add(process)
+        return settled
 
     def _counts(self, entry: tuple[Mark, SegmentId, int], now_ns: int) -> bool:
         _, (own, _), seen_ns = entry
@@ -105,8 +124,12 @@ class Frontiers:
         return frozenset(
             name
             for name, of in self._speakers.items()
-            if of.frontier_ns != FRONTIER_END and now_ns - of.heard_ns >= self._silent_ns
+            if of.frontier_ns != FRONTIER_END and now_ns - max(of.heard_ns, self._reading_since_ns) >= self._silent_ns
         )
+
+    def ended(self) -> frozenset[str]:
+        """Processes of which nothing more comes."""
+        return frozenset(name for name, of in self._speakers.items() if of.frontier_ns == FRONTIER_END)
 
     def forget(self, processes: set[str]) -> None:
         """Drop processes of which nothing is kept any more."""

@@ -22,6 +22,8 @@ __all__ = ["Ledger", "access_names", "kept_kinds"]
 
 CACHED_MAX = 20_000
 """Findings whose newest revision is kept in memory; others are read when they come up again."""
+IDS_MAX = 500
+"""Findings asked for in one statement: their ids stand in a URL, where the store is a server."""
 
 
 class Ledger:
@@ -56,14 +58,20 @@ class Ledger:
             self._keep(finding, found_ns)
         return [head_of(finding, found_ns) for finding, found_ns in fresh]
 
+    def forget(self) -> None:
+        """Others have written: read everything again when it comes up."""
+        self._known.clear()
+
     def of(self, ids: Sequence[str]) -> dict[str, Finding]:
         """The newest revision of each of these that is in the store."""
         self._read(ids)
         return {name: self._known[name][0] for name in ids if name in self._known}
 
     def _read(self, ids: Sequence[str]) -> None:
-        for name, (finding, found_ns) in findings_of(self._store, [n for n in ids if n not in self._known]).items():
-            self._keep(finding, found_ns)
+        unknown = [name for name in ids if name not in self._known]
+        for at in range(0, len(unknown), IDS_MAX):
+            for finding, found_ns in findings_of(self._store, unknown[at : at + IDS_MAX]).values():
+                self._keep(finding, found_ns)
         for name in [name for name in ids if name in self._known]:
             self._known.move_to_end(name)
         while len(self._known) > max(CACHED_MAX, len(ids)):
@@ -108,12 +116,19 @@ def kept_kinds(found: Sequence[Finding], vanished: Mapping[str, Finding]) -> lis
         `found`, each that covers all accesses of a vanished finding replaced by that one, which names it in `also`.
     """
     kept: dict[str, Finding] = {}
+    older = [(access_names(one), one) for _, one in sorted(vanished.items())]
     for finding in found:
         names = access_names(finding)
-        old = next((one for one in vanished.values() if access_names(one) <= names and one.kind != finding.kind), None)
-        if old is None or old.resource != finding.resource:
+        fitting = (
+            one
+            for covered, one in older
+            if covered <= names and one.kind != finding.kind and one.resource == finding.resource
+        )
+        old = next(fitting, None)
+        if old is None:
             kept[finding.id] = finding
             continue
+        old = kept.get(old.id, old)
         also = dict.fromkeys((*old.also, finding.kind, *finding.also))
         also.pop(old.kind, None)
         kept[old.id] = msgspec.structs.replace(old, also=tuple(also), status="open")

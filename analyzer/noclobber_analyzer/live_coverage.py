@@ -1,7 +1,8 @@
 """How complete the record is *now*: coverage of a window that still grows.
 
 As in files a lack weakens a verdict; what may still come makes it wait. A hole behind which its process's frontier
-has not moved yet may fill, so it is waited for; once the frontier is past it, it is a loss. A process that touched
+has not moved yet may fill, so it is waited for; once the frontier is past it, it is a loss. What a mark that counts
+says of drops and of accesses sent is a fact: all that it speaks of has been read. A process that touched
 the resource is waited for until its frontier is past the verdict's interval, or, where its clock does not compare
 with the accesses judged, until three of its marks prove it (`frontiers`). A silent process is not waited for: what it
 may have done is missing.
@@ -59,7 +60,7 @@ class LiveCoverage(Coverage):
 
     def _lack(self, process: Process, gap: Gap, missing: list[str], waiting: list[str]) -> None:
         frontier = self.frontiers.get(process.id, 0)
-        if process.id in self.silent or frontier == FRONTIER_END or frontier > gap.before_ns:
+        if gap.strand is None or process.id in self.silent or frontier == FRONTIER_END or frontier > gap.before_ns:
             missing.append(gap.text)
         else:
             waiting.append(process.id)

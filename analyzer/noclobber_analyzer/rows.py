@@ -1,19 +1,22 @@
 """Reads rows of the store's `accesses` table: the second reader in front of the one decoder of meaning.
 
 Columns are named as the contract's attributes without the prefix `noclobber.` and with underscores for dots; what has
-no column of its own stands in the map `rest` under its full name. An empty text, an empty list and NULL mean that
-nothing was said. Everything else is decided in `decode`, so that files and store give identical accesses.
+no column of its own, or came in another type than the column's, stands in a map by type (`rest` texts, `rest_ints`,
+`rest_bools`, `rest_doubles`, `rest_others`) under its full name. In a column an empty text, an empty list and NULL mean
+that nothing was said. Everything else is decided in `decode`, so that files and store give identical accesses.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
+
+import msgspec
 
 from noclobber.contract import Attr
 from noclobber_analyzer.access import Process
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.spans import SpanRecord
 
-__all__ = ["Row", "add_row", "from_rows"]
+__all__ = ["Row", "add_row", "from_rows", "span_of"]
 
 Row = Mapping[str, object]
 
@@ -28,11 +31,9 @@ BOOLEANS: Final = frozenset(
     {Attr.RESOURCE_HASHED, Attr.CANCELLED, Attr.VERSION_WEAK, Attr.VERSION_VERBATIM, Attr.CONTENT_NUMERIC, Attr.CLOSED,
      Attr.SCAN_APPROXIMATE, Attr.OPEN, Attr.PARTIAL}
 )  # fmt: skip
-"""Attributes that the store keeps as 0 and 1, or as text in `rest`."""
-ZERO_SAYS_SOMETHING: Final = frozenset(
-    {Attr.DROPPED, Attr.ACCESSES, Attr.FRONTIER_NS, Attr.RESULT_COUNT, Attr.SIZE, Attr.STRAND_PARENT_SEQ}
-)
-"""Numbers that may rightly be 0; any other 0 is a column's default and says nothing."""
+"""Attributes that the store keeps as 0 and 1."""
+ZERO_SAYS_NOTHING: Final = frozenset({Attr.SEQ, Attr.CODE_LINE})
+"""Numbers whose columns are 0 where nothing was said; in all other columns that is NULL."""
 
 
 def from_rows(
@@ -60,6 +61,13 @@ def from_rows(
 
 def add_row(builder: HistoryBuilder, row: Row) -> None:
     """Take one row; one of another instrumentation (an empty op) is context."""
+    process, span = span_of(row)
+    builder.spans += 1
+    builder.add_span(process, span)
+
+
+def span_of(row: Row) -> tuple[Process, SpanRecord]:
+    """The span that a row holds, and who sent it."""
     span = SpanRecord(
         _hex(row["trace_id"]),
         _hex(row["span_id"]),
@@ -70,9 +78,7 @@ def add_row(builder: HistoryBuilder, row: Row) -> None:
         _attributes(row),
         _links(row),
     )
-    process = _process(row)
-    builder.spans += 1
-    builder.add_span(process, span)
+    return _process(row), span
 
 
 def _process(row: Row) -> Process:
@@ -94,9 +100,10 @@ def _said(value: object) -> str | None:
 
 def _attributes(row: Row) -> dict[str, object]:
     found: dict[str, object] = {}
-    rest = row.get("rest")
-    for name, value in rest.items() if isinstance(rest, Mapping) else ():
-        _put(found, str(name), value)
+    for column, convert in _REST.items():
+        rest = row.get(column)
+        if isinstance(rest, Mapping) and rest:
+            found.update((str(name), convert(value)) for name, value in rest.items())
     for column, value in row.items():
         name = ATTRIBUTE_OF.get(column)
         if name is not None:
@@ -112,9 +119,24 @@ def _put(found: dict[str, object], name: str, value: object) -> None:
         if truth or name == Attr.VERSION_VERBATIM:
             found[name] = truth
         return
-    if value == 0 and isinstance(value, int) and name not in ZERO_SAYS_SOMETHING:
+    if value == 0 and name in ZERO_SAYS_NOTHING:
         return
     found[name] = value
+
+
+def _other(value: object) -> object:
+    """A list, which stands there as JSON; what else there is (bytes, nested values) means nothing to the contract."""
+    text = str(value)
+    return msgspec.json.decode(text) if text.startswith("[") else None
+
+
+_REST: Final[dict[str, Callable[[object], object]]] = {
+    "rest": str,
+    "rest_ints": lambda value: value,
+    "rest_bools": bool,
+    "rest_doubles": lambda value: value,
+    "rest_others": _other,
+}
 
 
 def _links(row: Row) -> tuple[tuple[str, str, str], ...]:

@@ -1,26 +1,30 @@
-"""The store as the analyzer sees it, and how the rows of three tables become values.
+"""The store as the analyzer sees it, and how the rows of four tables become values.
 
-Any `noclobber_collector.store.Store` fits the protocol. Findings, transitions and deliveries are append-only: a row
-is never changed, a finding's newest revision counts, and what was written twice is read once. Only bound parameters
-reach SQL.
+Any `noclobber_collector.store.Store` fits the protocol. Findings, defended accesses, transitions and deliveries are
+append-only: a row is never changed, the newest of a finding or of a defended access counts, and what was written twice
+is read once. Only bound parameters reach SQL.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
-from noclobber.contract import Certainty, Severity
+from noclobber.contract import Certainty, Defence, Severity
+from noclobber_analyzer.evaluate import Defended
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.issues import Head, Transition
 
 __all__ = [
     "Delivery",
     "Store",
+    "append_defended",
     "append_deliveries",
     "append_findings",
     "append_transitions",
     "findings_of",
     "head_of",
+    "open_findings",
+    "read_defended",
     "read_deliveries",
     "read_heads",
     "read_transitions",
@@ -44,6 +48,7 @@ FINDING = (
     "first_ns", "last_ns", "found_ns",
 )  # fmt: skip
 TRANSITION = ("id", "issue", "at_ns", "kind", "state", "finding", "actor", "reason", "body")
+DEFENDED = ("trace_id", "span_id", "reason", "resource", "agent", "start_ns", "at_ns")
 DELIVERY = (
     "id", "transition", "endpoint", "attempt", "phase", "at_ns", "status", "final", "ok", "elapsed_ms", "answer",
 )  # fmt: skip
@@ -125,6 +130,35 @@ def findings_of(store: Store, ids: Sequence[str]) -> dict[str, tuple[Finding, in
         "ORDER BY id, revision DESC LIMIT 1 BY id"
     )
     return {str(row[0]): (Finding.from_json(row[1]), int(row[2])) for row in store.rows(sql, {"ids": list(ids)})}
+
+
+def open_findings(store: Store, since_ns: int) -> dict[str, str]:
+    """Ids of findings that hold and were first found at a time or later, with their resources."""
+    sql = (
+        "SELECT id, argMax(resource, revision) FROM findings WHERE found_ns >= {since:UInt64} "
+        "GROUP BY id HAVING argMax(status, revision) = 'open'"
+    )
+    return {str(name): str(resource) for name, resource in store.rows(sql, {"since": max(0, since_ns)})}
+
+
+def append_defended(store: Store, defended: Sequence[Defended], taken_back: Sequence[Defended], now_ns: int) -> None:
+    """Write accesses that were defended, and those that no longer count as such; one insert."""
+    rows = [
+        (each.trace_id, each.span_id, reason, each.resource, each.agent, each.start_ns, now_ns)
+        for each, reason in (*((d, str(d.reason)) for d in defended), *((d, "") for d in taken_back))
+    ]
+    if rows:
+        store.insert("defended", DEFENDED, rows)
+
+
+def read_defended(store: Store, since_ns: int) -> list[Defended]:
+    """Accesses that count as defended, of those written at a time or later."""
+    sql = (
+        "SELECT trace_id, span_id, argMax(reason, at_ns) AS newest, any(resource), any(agent), any(start_ns) "
+        "FROM defended WHERE at_ns >= {since:UInt64} GROUP BY trace_id, span_id HAVING newest != ''"
+    )
+    rows = store.rows(sql, {"since": max(0, since_ns)})
+    return [Defended(str(t), str(s), Defence(why), str(r), str(a), int(at)) for t, s, why, r, a, at in rows]
 
 
 def append_transitions(store: Store, transitions: Sequence[Transition]) -> None:

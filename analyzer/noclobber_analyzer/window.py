@@ -6,7 +6,8 @@ by strand, resource, unit and transaction. A `view` is the history around some r
 accesses of the units and transactions that touch them, the accesses to what those touch, and every synchronising
 access, since happens-before may run through any strand. While little is kept the view is everything.
 
-Holes in the numbers of a strand are found as accesses come, so that no pass looks at all of them again.
+Holes in the numbers of a strand are measured once for each portion of rows, and only where an access did not just
+follow the last one.
 
 Source: analysis.md 4, 6 and 9. Nothing is judged here.
 """
@@ -22,7 +23,7 @@ from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.coverage import Gap, drops, holes, tail
 from noclobber_analyzer.history import that_counts
 
-__all__ = ["Name", "StrandLine", "View", "Window"]
+__all__ = ["Evicted", "Name", "StrandLine", "View", "Window", "touched"]
 
 Name = tuple[str, str]
 
@@ -30,6 +31,8 @@ SYNC = frozenset({Op.SPAWN, Op.JOIN, Op.LOCK, Op.UNLOCK, Op.SEND, Op.RECEIVE})
 ENDS = frozenset({Op.BEGIN, Op.COMMIT, Op.ABORT})
 WHOLE_MAX = 4_000
 """Kept accesses up to which a view is simply everything."""
+COMPANY_MAX = 256
+"""Accesses of one unit, message or effect up to which a new one makes the resources of all others dirty."""
 MARKS_MAX = 64
 """Marks of a process kept for what they say of drops."""
 _by_seq = attrgetter("seq", "span_id")
@@ -44,15 +47,12 @@ class StrandLine:
     cut: bool = False
 
     def add(self, access: Access) -> bool:
-        """Take an access; returns whether the holes changed."""
-        if not self.accesses or self.accesses[-1].seq < access.seq:
-            last = self.accesses[-1:]
+        """Take an access; returns whether the holes have to be measured anew."""
+        if self.accesses and self.accesses[-1].seq + 1 == access.seq:
             self.accesses.append(access)
-            fresh = holes(access.strand, [*last, access], whole=False) if last else self._before(access)
-            self.gaps += fresh
-            return bool(fresh)
+            return False
         insort(self.accesses, access, key=_by_seq)
-        return self.measure()
+        return True
 
     def drop(self, access: Access) -> None:
         """Let an access go."""
@@ -66,18 +66,27 @@ class StrandLine:
         self.gaps = holes(self.accesses[0].strand, self.accesses, whole=not self.cut) if self.accesses else []
         return before != self.gaps
 
-    def _before(self, first: Access) -> list[Gap]:
-        return holes(first.strand, [first], whole=not self.cut)
-
 
 @dataclass(slots=True)
 class ProcessLine:
-    """What is known of one process: its strands, how many accesses it sent, and what its marks say of losses."""
+    """What is known of one process: its strands, how many accesses it sent, and what its marks say of losses.
+
+    Once accesses of it fell out (`cut`), a strand that begins in the middle proves no loss, and neither does a count.
+    """
 
     process: Process
     strands: set[str] = field(default_factory=set)
     received: int = 0
     marks: list[Mark] = field(default_factory=list)
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """What fell out: the accesses, and the resources that have none left."""
+
+    names: list[Name]
+    resources: set[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,11 @@ class Window:
     Args:
         accesses_max: most accesses kept.
         whole_max: kept accesses up to which a view is everything.
+
+    Attributes:
+        strands, processes: what is known of each.
+        evicted: accesses that fell out.
+        trimmed: resources of which some accesses fell out and others are kept.
     """
 
     def __init__(self, accesses_max: int = 1_000_000, whole_max: int = WHOLE_MAX) -> None:
@@ -113,11 +127,36 @@ class Window:
         self._units: dict[str, dict[Name, Access]] = defaultdict(dict)
         self._sync: dict[Name, Access] = {}
         self._containers: set[str] = set()
+        self._cut: set[str] = set()
+        self._loose: set[str] = set()
+        self.trimmed: set[str] = set()
+
+    @property
+    def horizon_ns(self) -> int:
+        """When the segment of the oldest access was opened; 0: nothing is kept."""
+        return self._order[0][0] if self._order else 0
+
+    @property
+    def resources(self) -> Iterable[str]:
+        """Resources that kept accesses touched."""
+        return self._resources.keys()
+
+    def cut(self) -> list[str]:
+        """Processes of which accesses fell out."""
+        return sorted(name for name, line in self.processes.items() if line.cut)
+
+    def begin_cut(self, processes: Iterable[str]) -> None:
+        """Of these processes earlier accesses had fallen out of the history that is read again."""
+        self._cut = set(processes)
+
+    def get(self, name: Name) -> Access | None:
+        """A kept access."""
+        return self._kept.get(name)
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def add(self, access: Access, opened_ns: int, loaded_ns: int) -> tuple[set[str], bool]:
+    def add(self, access: Access, opened_ns: int, loaded_ns: int) -> set[str]:
         """Take an access.
 
         Args:
@@ -126,18 +165,17 @@ class Window:
             loaded_ns: when its segment was noted.
 
         Returns:
-            The resources whose verdicts it may change, empty if it changes nothing, and whether it changed the holes
-            of its process.
+            The resources whose verdicts it may change; empty if it changes nothing. Holes count after `measure`.
         """
         known = self._kept.get(access.name)
         if known is not None:
             if that_counts(known, access) is known:
-                return set(), False
+                return set()
             self._remove(known)
         else:
             self._order.append((opened_ns, access.name))
             self._loaded_ns[access.name] = loaded_ns
-        line = self.processes.setdefault(access.process.id, ProcessLine(access.process))
+        line = self._process(access.process)
         line.received += known is None
         line.strands.add(access.strand)
         access.process = line.process if access.process == line.process else access.process
@@ -150,12 +188,28 @@ class Window:
             self._units[unit][access.name] = access
         if access.op in SYNC or access.strand_parent:
             self._sync[access.name] = access
-        changed = self.strands.setdefault(access.strand, StrandLine()).add(access)
-        return self._concerned(access), changed
+        strand = self.strands.get(access.strand)
+        if strand is None:
+            strand = self.strands[access.strand] = StrandLine(cut=line.cut)
+        if strand.add(access):
+            self._loose.add(access.strand)
+        return self._concerned(access)
+
+    def measure(self) -> set[str]:
+        """Find the holes of strands whose accesses came out of order; returns the resources where holes changed."""
+        loose, self._loose = self._loose, set()
+        changed = [name for name in loose if (line := self.strands.get(name)) is not None and line.measure()]
+        return {resource for name in changed for resource in self.of_strand(name)}
+
+    def _process(self, process: Process) -> ProcessLine:
+        line = self.processes.get(process.id)
+        if line is None:
+            line = self.processes[process.id] = ProcessLine(process, cut=process.id in self._cut)
+        return line
 
     def mark(self, mark: Mark) -> bool:
         """Take a mark that counts; returns whether the losses that it tells of changed."""
-        line = self.processes.setdefault(mark.process.id, ProcessLine(mark.process))
+        line = self._process(mark.process)
         before = self.losses(mark.process.id)
         line.marks = [*line.marks, mark][-MARKS_MAX:]
         return before != self.losses(mark.process.id)
@@ -165,17 +219,37 @@ class Window:
         line = self.processes.get(process)
         if line is None:
             return []
-        lines = [self.strands[name] for name in line.strands if name in self.strands]
-        found = [gap for strand in lines for gap in strand.gaps] + drops(line.process, line.marks)
-        if line.marks and not any(strand.cut for strand in lines):
+        lines = [self.strands[name] for name in line.strands]
+        lines = sorted((of for of in lines if of.accesses), key=lambda of: _canonical(of.accesses[0]))
+        found = [gap for strand in lines for gap in strand.gaps]
+        if not line.cut:
+            found += [self._orphan(of.accesses[0]) for of in lines if self._is_orphan(of.accesses[0])]
+        found += drops(line.process, line.marks)
+        if line.marks and not line.cut:
             found += tail(line.process, line.marks, line.received, found)
         return found
 
-    def orphans(self) -> Iterator[Access]:
-        """First accesses of strands whose parent made accesses of which none is kept."""
-        for access in self._sync.values():
-            if access.strand_parent and access.strand_parent_seq and access.strand_parent not in self.strands:
-                yield access
+    def _is_orphan(self, first: Access) -> bool:
+        """Whether a strand's parent made accesses of which none is kept."""
+        return bool(first.strand_parent and first.strand_parent_seq and first.strand_parent not in self.strands)
+
+    def _orphan(self, first: Access) -> Gap:
+        text = f"the spans of strand {first.strand_parent}"
+        return Gap(first.process.id, first.strand, 0, first.end_ns, text, first.strand_parent_seq or 0)
+
+    def of_strand(self, strand: str) -> set[str]:
+        """Resources that a strand touched."""
+        line = self.strands.get(strand)
+        return {name for access in line.accesses for name in touched(access)} if line else set()
+
+    def of_process(self, process: str) -> set[str]:
+        """Resources that a process touched."""
+        line = self.processes.get(process)
+        return set().union(*(self.of_strand(strand) for strand in line.strands)) if line else set()
+
+    def accesses_of(self, resource: str) -> Iterable[Access]:
+        """Kept accesses that touched a resource itself."""
+        return self._resources.get(resource, {}).values()
 
     def loaded_ns(self, name: Name) -> int:
         """When the segment of an access was noted; 0 if it is not kept."""
@@ -228,15 +302,17 @@ class Window:
 
     def _concerned(self, access: Access) -> set[str]:
         names = set(touched(access))
-        if access.op in ENDS:
-            names |= {name for of in self._units[access.txn_id or ""].values() for name in touched(of)}
+        for unit in _units(access):
+            company = self._units[unit]
+            if len(company) <= COMPANY_MAX or (access.op in ENDS and unit == access.txn_id):
+                names |= {name for of in company.values() for name in touched(of)}
         for name in list(names):
             names.update(self._above(name), self._below(name))
         return names
 
-    def evict(self, opened_before_ns: int) -> set[str]:
-        """Let go of what is too old or too much; returns the resources that lost something."""
-        gone: set[str] = set()
+    def evict(self, opened_before_ns: int) -> Evicted:
+        """Let go of what is too old or too much."""
+        gone = Evicted([], set())
         cut: set[str] = set()
         while self._order and (self._order[0][0] < opened_before_ns or len(self._kept) > self._accesses_max):
             _, name = self._order.popleft()
@@ -244,8 +320,15 @@ class Window:
             self._remove(access)
             self._loaded_ns.pop(name, None)
             self.evicted += 1
-            gone.update(touched(access))
+            gone.names.append(name)
+            for resource in touched(access):
+                if resource in self._resources:
+                    self.trimmed.add(resource)
+                else:
+                    self.trimmed.discard(resource)
+                    gone.resources.add(resource)
             cut.add(access.strand)
+            self.processes[access.process.id].cut = True
         for strand in cut:
             line = self.strands.get(strand)
             if line is not None:
@@ -265,13 +348,17 @@ class Window:
 
     def forget_ended(self, ended: Iterable[str]) -> set[str]:
         """Drop strands and ended processes of which nothing is kept; returns these processes."""
-        for name in [name for name, line in self.strands.items() if not line.accesses]:
+        empty = {name for name, line in self.strands.items() if not line.accesses}
+        for name in empty:
             del self.strands[name]
+        for line in self.processes.values() if empty else ():
+            line.strands -= empty
         gone = set()
         for process in ended:
-            line = self.processes.get(process)
-            if line is not None and not any(name in self.strands for name in line.strands):
+            known = self.processes.get(process)
+            if known is not None and not known.strands:
                 del self.processes[process]
+                self._cut.discard(process)
                 gone.add(process)
         return gone
 
@@ -282,8 +369,19 @@ def touched(access: Access) -> tuple[str, ...]:
     return (access.resource, *members)
 
 
-def _units(access: Access) -> tuple[str, ...]:
-    return (access.unit, access.txn_id) if access.txn_id and access.txn_id != access.unit else (access.unit,)
+def _canonical(access: Access) -> tuple[int, str, str]:
+    return access.start_ns, access.span_id, access.trace_id
+
+
+def _units(access: Access) -> Iterator[str]:
+    """What it belongs to: its unit, its transaction, its message or task, its effect."""
+    yield access.unit
+    if access.txn_id and access.txn_id != access.unit:
+        yield access.txn_id
+    if access.message is not None:
+        yield f"message {access.message.id}"
+    if access.effect is not None:
+        yield f"effect {access.effect.hash}"
 
 
 def _discard(index: dict[str, dict[Name, Access]], key: str, name: Name) -> None:

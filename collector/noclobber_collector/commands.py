@@ -1,17 +1,20 @@
 """`noclobber collector`: receiver and loader over a ClickHouse server."""
 
 import argparse
+import ipaddress
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Final
 
 from noclobber.cli import Command, CommandError
 
 __all__ = ["COLLECTOR", "add_receiver_options", "check_bind", "data_folder"]
 
-LOOPBACK = ("127.", "localhost", "::1")
+STOP_TIMEOUT_S: Final = 25.0
 
 
 def data_folder(chosen: Path | None) -> Path:
@@ -42,11 +45,18 @@ def check_bind(host: str, token: str | None, *, forced: bool) -> None:
     Raises:
         CommandError: says what to do.
     """
-    if not host.startswith(LOOPBACK) and not token and not forced:
+    if not _is_loopback(host) and not token and not forced:
         raise CommandError(
             f"listening on {host} lets anybody who reaches it write here: set --token (NOCLOBBER_TOKEN), "
             "or say --insecure-bind if something else protects it"
         )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name: who knows where it leads
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,33 +68,70 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Receive and load until SIGTERM."""
-    from noclobber_collector.errors import StoreError
-    from noclobber_collector.loader import Loader
-    from noclobber_collector.store import open_store
+    from noclobber_collector.errors import StoreBusyError
+    from noclobber_collector.lock import EngineLock
 
     check_bind(words.host, words.token, forced=words.insecure_bind)
     if words.store.startswith("chdb:"):
         raise CommandError("the embedded store belongs to `noclobber up`; a collector alone needs a server's URL")
-    spool = data_folder(words.data) / "spool"
+    data = data_folder(words.data)
     try:
-        store = open_store(words.store)
-    except StoreError as error:
-        raise CommandError(f"{error}. The collector needs its store once at the start.", exit_code=1) from error
+        with EngineLock(data):
+            return _collect(words, data / "spool")
+    except StoreBusyError as error:
+        raise CommandError(f"{error}: one collector to a data folder") from error
+    except OSError as error:
+        raise CommandError(f"the data folder {data} can't be used: {error.strerror or error}") from error
+
+
+def _collect(words: argparse.Namespace, spool: Path) -> int:
     receiver = subprocess.Popen(
         [sys.executable, "-m", "noclobber_collector.receiver", "--spool", str(spool), "--host", words.host,
          "--otlp-grpc-port", str(words.otlp_grpc_port), "--otlp-http-port", str(words.otlp_http_port),
          "--collector", words.name],
         env={**os.environ, **({"NOCLOBBER_TOKEN": words.token} if words.token else {})},
     )  # fmt: skip
+    ending = threading.Event()
+
+    def end(*_: object) -> None:
+        ending.set()
+        receiver.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    _say(f"collecting on {words.host}:{words.otlp_grpc_port} (gRPC) and :{words.otlp_http_port} (HTTP)")
+    loading = threading.Thread(target=_load, args=(words, spool, ending, receiver), name="load")
+    loading.start()
+    code = receiver.wait()
+    ending.set()
+    loading.join()
+    return code
+
+
+def _load(words: argparse.Namespace, spool: Path, ending: threading.Event, receiver: "subprocess.Popen[bytes]") -> None:
+    """Load what the receiver spools, from when the store answers until the end; the spool keeps it until then."""
+    from noclobber_collector.errors import StoreUnusableError
+    from noclobber_collector.loader import Loader
+    from noclobber_collector.store import wait_for_store
+
+    try:
+        store = wait_for_store(words.store, ending, _say)
+    except StoreUnusableError as error:
+        _say(str(error))
+        receiver.terminate()
+        return
+    if store is None:
+        return
     loader = Loader(store, spool, words.name)
     loader.start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: receiver.terminate())
-    print(f"collecting on {words.host}:{words.otlp_grpc_port} (gRPC) and :{words.otlp_http_port} (HTTP)", flush=True)
-    code = receiver.wait()
-    loader.stop(25.0)
+    ending.wait()
+    receiver.wait()
+    loader.stop(STOP_TIMEOUT_S)
     store.close()
-    return code
+
+
+def _say(line: str) -> None:
+    print(f"noclobber: {line}", file=sys.stderr, flush=True)  # noqa: T201  a command's output
 
 
 COLLECTOR = Command(

@@ -1,6 +1,7 @@
 """What can go wrong in the collector, as types.
 
 CollectorError
+  SpoolBusyError        a spool that another receiver writes to, or that belongs to another collector
   SpoolFullError        no room on disk or in the spool's limit: clients are asked to come again
   MalformedError        bytes that are no OTLP request: clients are told why, and never to send them again
   StoreError            a statement failed
@@ -12,6 +13,7 @@ CollectorError
 __all__ = [
     "CollectorError",
     "MalformedError",
+    "SpoolBusyError",
     "SpoolFullError",
     "StoreBusyError",
     "StoreError",
@@ -24,6 +26,10 @@ class CollectorError(Exception):
     """Anything that the collector says by itself."""
 
 
+class SpoolBusyError(CollectorError):
+    """A spool is not ours to write to; says why."""
+
+
 class SpoolFullError(CollectorError):
     """There is no room to make a request durable."""
 
@@ -33,7 +39,15 @@ class MalformedError(CollectorError):
 
 
 class StoreError(CollectorError):
-    """A statement failed; says which table or statement, and the server's words."""
+    """A statement failed; says which table or statement, and the server's words.
+
+    Attributes:
+        code: ClickHouse's number of the error; None where it gave none.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class StoreUnreachableError(StoreError):

@@ -1,15 +1,19 @@
 """From the spool into ClickHouse, and no segment goes before it was counted there.
 
-The loader takes closed segments in order, hands their bytes to ClickHouse, which reads the OTLP itself, and counts
-the rows of each segment. Only if the count is right is a segment marked as loaded; its file stays a while longer, and
-at the next start every file that is still there is counted again. What is missing is loaded once more under a new
-token, what is there in part is deleted and loaded again: chdb once lost an insert that it had acknowledged, and its
-log of tokens made that final.
+The loader takes closed segments in order, checks their checksums, hands their bytes to ClickHouse, which reads the OTLP
+itself, and counts the rows of each segment. Only if the count is right is a segment marked as loaded; its file stays a
+while longer, and at the next start every file that is still there is counted again. What is missing is loaded once more
+under a new token, what is there in part is deleted and loaded again: chdb once lost an insert that it had acknowledged,
+and its log of tokens made that final.
+
+A store that is down, full or slow is waited for, however long that takes. Only a segment that the store finds
+unreadable, alone, is set aside: it would hold up all that come after.
 
 Source: storage.md, sections 4 and 5 of the design; ClickHouse's FORMAT Protobuf, `format_schema_source`.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +22,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from noclobber_collector.errors import StoreError, StoreUnreachableError
-from noclobber_collector.spool import LOADED, Segment, closed_segments
+from noclobber_collector.errors import StoreError
+from noclobber_collector.segments import CLOSED, LOADED, REFUSED, Segment, closed_segments, salvage, sound_requests
 from noclobber_collector.store import Store
 
 __all__ = ["Loader"]
@@ -29,10 +33,14 @@ POLL_S: Final = 0.05
 SPANS_MAX: Final = 25_000
 """Spans in one insert: the engine's memory grows with it."""
 KEEP_LOADED_S: Final = 300.0
+TIDY_EVERY_S: Final = 5.0
+PAUSE_FIRST_S: Final = 0.5
 PAUSE_MAX_S: Final = 10.0
-ATTEMPTS_MAX: Final = 3
-"""A segment that the store refuses so often is set aside: it would hold up all that come after."""
-REFUSED: Final = ".refused"
+MISCOUNTS_MAX: Final = 5
+"""So often a segment may be counted wrong after its load before it is set aside."""
+COUNTED_AT_ONCE: Final = 1_000
+UNREADABLE: Final = frozenset({6, 26, 27, 32, 33, 53, 117, 128, 131, 434, 436, 437, 444})
+"""ClickHouse's codes for bytes that it can't read: trying again gives the same answer."""
 SETTINGS: Final[dict[str, Any]] = {
     "format_schema_source": "string",
     "format_schema_message_name": "Request",
@@ -44,6 +52,10 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 
 
+class _MiscountError(StoreError):
+    """After a load the store counts another number of rows than the segment has spans."""
+
+
 class Loader:
     """Loads a spool into a store, on a thread of its own.
 
@@ -52,28 +64,37 @@ class Loader:
         folder: the spool's folder; a receiver may write to it meanwhile, in another process.
         collector: name of this spool in the store, where several collectors share one.
         on_loaded: called after each load that was counted, in the loader's thread.
+        keep_loaded_s: how long a loaded segment's file stays.
 
     Attributes:
         loaded: spans loaded and counted since the start. reloaded: spans that had to be loaded again.
         refused: spans that the store will never take; their segments lie in the spool as `.refused`.
+        damaged: spans whose bytes had changed on disk.
     """
 
     def __init__(
-        self, store: Store, folder: Path, collector: str = "local", on_loaded: Callable[[], None] = lambda: None
+        self,
+        store: Store,
+        folder: Path,
+        collector: str = "local",
+        on_loaded: Callable[[], None] = lambda: None,
+        keep_loaded_s: float = KEEP_LOADED_S,
     ) -> None:
         self._store, self._folder, self._collector, self._on_loaded = store, folder, collector, on_loaded
         folder.mkdir(parents=True, exist_ok=True)
+        self._keep_loaded_s = keep_loaded_s
         self._settings = {
             **SETTINGS,
             "format_schema": files("noclobber_collector.schema").joinpath("otlp.proto").read_text(),
         }
         self._attempts: dict[int, int] = {}
+        self._alone = 0
         self._stopping = threading.Event()
         self._pause_s = 0.0
         self._last_error = ""
-        self._last_loaded_at = 0.0
+        self._last_loaded_at = self._tidied_at = 0.0
         self._load_s = 0.0
-        self.loaded = self.reloaded = self.refused = 0
+        self.loaded = self.reloaded = self.refused = self.damaged = 0
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
 
     def start(self) -> None:
@@ -84,9 +105,12 @@ class Loader:
         """Load what is closed, then end; whether everything was loaded within `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while self._thread.is_alive() and closed_segments(self._folder) and time.monotonic() < deadline:
+            if self._last_error:
+                break  # the store does not take it now, and the next start will
             time.sleep(POLL_S)
         self._stopping.set()
-        self._thread.join(max(0.1, deadline - time.monotonic()))
+        if self._thread.is_alive():
+            self._thread.join(max(0.1, deadline - time.monotonic()))
         return not closed_segments(self._folder)
 
     def health(self) -> dict[str, object]:
@@ -96,6 +120,7 @@ class Loader:
             "loaded_spans": self.loaded,
             "reloaded_spans": self.reloaded,
             "refused_spans": self.refused,
+            "damaged_spans": self.damaged,
             "waiting_segments": len(waiting),
             "waiting_spans": sum(each.spans for each in waiting),
             "load_seconds": round(self._load_s, 3),
@@ -104,94 +129,119 @@ class Loader:
         }
 
     def _run(self) -> None:
-        self._with_patience(self._recount)
+        counted = False
         while not self._stopping.is_set():
-            if not self._with_patience(self._load_waiting):
-                self._stopping.wait(POLL_S)
+            try:
+                if not counted:
+                    self._recount()
+                    counted = True
+                busy = self._load_waiting()
+                self._pause_s, self._last_error = 0.0, ""
+                if not busy:
+                    self._tidy()
+                    self._stopping.wait(POLL_S)
+            except Exception as error:
+                self._wait_after(error)
 
-    def _with_patience(self, work: Callable[[], bool]) -> bool:
-        """Do `work`; after a failure wait, longer each time. Whether anything was done."""
-        try:
-            done = work()
-        except StoreError as error:
-            self._pause_s = min(max(0.5, self._pause_s * 2), PAUSE_MAX_S)
-            if str(error) != self._last_error:
-                log.warning("loading waits: %s", error)
-            self._last_error = str(error)
-            self._stopping.wait(self._pause_s)
-            return False
-        self._pause_s, self._last_error = 0.0, ""
-        return done
+    def _wait_after(self, error: Exception) -> None:
+        """Be patient: longer each time, and one line for each cause."""
+        self._pause_s = min(max(PAUSE_FIRST_S, self._pause_s * 2), PAUSE_MAX_S)
+        if str(error) != self._last_error:
+            expected = isinstance(error, StoreError | OSError)
+            log.warning("loading waits, nothing is lost: %s", error, exc_info=None if expected else error)
+        self._last_error = str(error)
+        self._stopping.wait(self._pause_s)
 
-    def _recount(self) -> bool:
+    def _recount(self) -> None:
         """Segments that were loaded before the last end: are they really there?"""
-        for segment in closed_segments(self._folder, loaded=True):
-            if segment.loaded and self._count([segment]).get(segment.number, 0) != segment.spans:
-                log.warning("segment %s is not whole in the store; loading it again", segment.number)
-                segment.path.rename(segment.path.with_suffix(".seg"))
-                self.reloaded += segment.spans
-        return True
+        kept = [segment for segment in closed_segments(self._folder, loaded=True) if segment.loaded]
+        for at in range(0, len(kept), COUNTED_AT_ONCE):
+            some = kept[at : at + COUNTED_AT_ONCE]
+            present = self._count(some)
+            for segment in some:
+                if present.get(segment.number, 0) != segment.spans:
+                    log.warning("segment %s is not whole in the store; loading it again", segment.number)
+                    segment.path.rename(segment.path.with_suffix(CLOSED))
+                    self._attempts[segment.number] = 1
+                    self.reloaded += segment.spans
 
     def _load_waiting(self) -> bool:
+        """Load the next segments; whether there were any."""
         batch = list(_batch(closed_segments(self._folder)))
+        if self._alone:
+            batch = batch[:1]
         if not batch:
-            self._forget_old()
             return False
         try:
             self._load(batch)
-        except StoreUnreachableError:
-            raise
         except StoreError as error:
-            self._blame(batch, error)
-            raise
+            if not self._is_to_blame(batch, error):
+                raise
+        else:
+            self._alone = max(0, self._alone - 1)
         return True
 
     def _load(self, batch: Sequence[Segment]) -> None:
         begun = time.perf_counter()
+        data = {segment.number: self._sound_bytes(segment) for segment in batch}
+        batch = [segment for segment in batch if data[segment.number] is not None]
+        if not batch:
+            return
         present = self._count(batch)
         missing = [segment for segment in batch if present.get(segment.number, 0) != segment.spans]
         for segment in missing:
+            self._attempts[segment.number] = self._attempts.get(segment.number, 0) + 1
             if present.get(segment.number):
                 self._delete(segment)
         if missing:
-            attempt = sum(self._attempts.get(segment.number, 0) for segment in missing)
-            token = f"{self._collector}-{missing[0].number}-{missing[-1].number}-{attempt}-{time.time_ns()}"
-            data = b"".join(segment.path.read_bytes() for segment in missing)
-            self._store.load("incoming", data, "Protobuf", {**self._settings, "insert_deduplication_token": token})
+            token = f"{self._collector}-{missing[0].number}-{missing[-1].number}-{time.time_ns()}"
+            joined = b"".join(data[segment.number] or b"" for segment in missing)
+            self._store.load("incoming", joined, "Protobuf", {**self._settings, "insert_deduplication_token": token})
             present = self._count(batch)
         for segment in batch:
-            stored = present.get(segment.number, 0)
-            if stored != segment.spans:
-                raise StoreError(f"segment {segment.number} has {segment.spans} spans, the store {stored}")
+            if present.get(segment.number, 0) != segment.spans:
+                stored = present.get(segment.number, 0)
+                raise _MiscountError(f"segment {segment.number} has {segment.spans} spans, the store {stored}")
         self._note(batch)
         for segment in batch:
             self._attempts.pop(segment.number, None)
+            os.utime(segment.path)  # its file stays a while from now on
             segment.path.rename(segment.path.with_suffix(LOADED))
         self.loaded += sum(segment.spans for segment in batch)
         self._load_s += time.perf_counter() - begun
         self._last_loaded_at = time.time()
         self._on_loaded()
 
-    def _blame(self, batch: Sequence[Segment], error: StoreError) -> None:
-        """Count a failure; one segment that keeps failing alone is set aside."""
-        for segment in batch:
-            self._attempts[segment.number] = self._attempts.get(segment.number, 0) + 1
-        worst = batch[0]
-        if self._attempts[worst.number] <= ATTEMPTS_MAX:
-            return
-        try:
-            self._load([worst])
-        except StoreUnreachableError:
-            return
-        except StoreError:
-            log.error("the store refuses segment %s for good: %s", worst.number, error)
-            self.refused += worst.spans
-            worst.path.rename(worst.path.with_suffix(REFUSED))
+    def _sound_bytes(self, segment: Segment) -> bytes | None:
+        """The segment's bytes; None where some are damaged: it then lies there anew without them."""
+        data = segment.path.read_bytes()
+        if sum(end - begin for begin, end in sound_requests(data)) == len(data):
+            return data
+        lost = salvage(segment)
+        self.damaged += lost
+        log.error("segment %s was damaged on disk; %d of its %d spans are lost", segment.number, lost, segment.spans)
+        return None
+
+    def _is_to_blame(self, batch: Sequence[Segment], error: StoreError) -> bool:
+        """Whether the segments themselves, not the store, are why a load failed; if it is one alone, set it aside."""
+        miscounted = isinstance(error, _MiscountError)
+        if not miscounted and error.code not in UNREADABLE:
+            return False
+        if len(batch) > 1:
+            self._alone = len(batch)
+            return True
+        segment = batch[0]
+        if miscounted and self._attempts.get(segment.number, 0) < MISCOUNTS_MAX:
+            return False
+        log.error("the store will never take segment %s, which is set aside: %s", segment.number, error)
+        self.refused += segment.spans
+        segment.path.rename(segment.path.with_suffix(REFUSED))
+        return True
 
     def _count(self, segments: Sequence[Segment]) -> dict[int, int]:
         rows = self._store.rows(
-            "SELECT segment, count() FROM accesses WHERE collector = {collector:String} AND segment IN {numbers:Array(UInt64)}"
-            " GROUP BY segment",
+            "SELECT segment, count() FROM accesses WHERE collector = {collector:String} "
+            "AND segment IN {numbers:Array(UInt64)} GROUP BY segment",
             {"collector": self._collector, "numbers": [segment.number for segment in segments]},
         )
         return {int(number): int(count) for number, count in rows}
@@ -203,17 +253,22 @@ class Loader:
         )
 
     def _note(self, batch: Sequence[Segment]) -> None:
+        """Tell the analyzer: what is noted here was counted. A segment loaded again is noted as a further attempt."""
         now = time.time_ns()
         rows = [
-            (self._collector, each.number, self._attempts.get(each.number, 0) + 1, each.spans, each.spans, now)
+            (self._collector, each.number, max(1, self._attempts.get(each.number, 1)), each.spans, each.spans, now)
             for each in batch
         ]
         self._store.insert("ingest", ("collector", "segment", "attempt", "spooled", "stored", "loaded_ns"), rows)
 
-    def _forget_old(self) -> None:
-        limit = time.time() - KEEP_LOADED_S
-        for segment in closed_segments(self._folder, loaded=True):
-            if segment.loaded and segment.path.stat().st_mtime < limit:
+    def _tidy(self) -> None:
+        """Remove files that were loaded long enough ago; the newest stays, its number is where the next one goes on."""
+        if time.monotonic() - self._tidied_at < min(TIDY_EVERY_S, self._keep_loaded_s):
+            return
+        self._tidied_at = time.monotonic()
+        limit = time.time() - self._keep_loaded_s
+        for segment in closed_segments(self._folder, loaded=True)[:-1]:
+            if segment.loaded and segment.path.stat().st_mtime <= limit:
                 segment.path.unlink()
 
 

@@ -6,11 +6,13 @@ after it. A store that has a migration which this version does not know is refus
 into newer tables. `{on_cluster}` in a statement becomes `ON CLUSTER name` where a cluster was asked for.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from noclobber_collector.errors import StoreError, StoreUnusableError
+from noclobber_collector.columns import placeholders
+from noclobber_collector.errors import StoreError, StoreUnreachableError, StoreUnusableError
 
 if TYPE_CHECKING:
     from noclobber_collector.store import Store
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["migrate", "migrations"]
 
 NOTES: Final = (
-    "CREATE TABLE IF NOT EXISTS schema_migrations{on_cluster} (number UInt32, name String, applied_at DateTime DEFAULT now())"
-    " ENGINE = MergeTree ORDER BY number"
+    "CREATE TABLE IF NOT EXISTS schema_migrations{on_cluster} "
+    "(number UInt32, name String, applied_at DateTime DEFAULT now()) ENGINE = MergeTree ORDER BY number"
 )
 
 
@@ -44,21 +46,28 @@ def migrate(store: "Store", cluster: str | None = None) -> list[int]:
     try:
         store.command(NOTES.replace("{on_cluster}", on_cluster))
         theirs = {int(number) for (number,) in store.rows("SELECT DISTINCT number FROM schema_migrations")}
+    except StoreUnreachableError:
+        raise
     except StoreError as error:
         raise StoreUnusableError(f"the store can't be prepared: {error}") from error
     newer = sorted(theirs - ours.keys())
     if newer:
         raise StoreUnusableError(
-            f"the store {store.name} was made by a newer noclobber (migration {newer[-1]}, this one knows {max(ours)}): "
-            "upgrade noclobber, or name another store"
+            f"the store {store.name} was made by a newer noclobber (migration {newer[-1]}, this one knows "
+            f"{max(ours)}): upgrade noclobber, or name another store"
         )
     missing = [number for number in ours if number not in theirs]
     for number in missing:
         name, text = ours[number]
-        for statement in _statements(text.replace("{on_cluster}", on_cluster)):
+        for statement in _statements(_filled(text, {**placeholders(), "on_cluster": on_cluster})):
             store.command(statement)
         store.insert("schema_migrations", ("number", "name"), [(number, name)])
     return missing
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    """`text` with what stands for each `{name}`; braces around anything else stay (bound parameters, maps)."""
+    return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), text)
 
 
 def _statements(text: str) -> Iterator[str]:

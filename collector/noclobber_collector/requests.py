@@ -9,14 +9,14 @@ Source: OTLP specification 1.9, "JSON Protobuf Encoding".
 
 import base64
 import binascii
-import json
 import zlib
 from typing import Any, Final
 
+import orjson
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from noclobber_collector.errors import MalformedError
 
@@ -25,6 +25,8 @@ __all__ = ["BODY_MAX", "TooLargeError", "check", "count_spans", "from_json", "un
 BODY_MAX: Final = 64 << 20
 """Most bytes of a request, after decompression."""
 DEPTH_MAX: Final = 100
+ZSTD_STEP: Final = 512
+"""Compressed bytes unpacked between two looks at the size: a frame's block can't become more than 32,768 times them."""
 
 
 class TooLargeError(MalformedError):
@@ -53,24 +55,39 @@ def unpack(body: bytes, encoding: str) -> bytes:
 
 
 def _inflate(body: bytes, bits: int) -> bytes:
-    stream = zlib.decompressobj(bits)
-    try:
-        data = stream.decompress(body, BODY_MAX + 1)
-    except zlib.error as error:
-        raise MalformedError(f"the body is not what its content-encoding says: {error}") from error
-    if len(data) <= BODY_MAX and not stream.eof:
-        raise MalformedError("the compressed body is cut off")
-    return data
+    """Unpack gzip (which may have several members, RFC 1952) or deflate, BODY_MAX bytes and one at most."""
+    parts: list[bytes] = []
+    size = 0
+    while body and size <= BODY_MAX:
+        stream = zlib.decompressobj(bits)
+        try:
+            parts.append(stream.decompress(body, BODY_MAX + 1 - size))
+        except zlib.error as error:
+            raise MalformedError(f"the body is not what its content-encoding says: {error}") from error
+        size += len(parts[-1])
+        if size <= BODY_MAX and not stream.eof:
+            raise MalformedError("the compressed body is cut off")
+        body = stream.unused_data
+    return b"".join(parts)
 
 
 def _unzstd(body: bytes) -> bytes:
     import zstandard
 
+    stream = zstandard.ZstdDecompressor(max_window_size=BODY_MAX).decompressobj()
+    parts: list[bytes] = []
+    size = 0
     try:
-        with zstandard.ZstdDecompressor(max_window_size=BODY_MAX).stream_reader(body) as reader:
-            return reader.read(BODY_MAX + 1)
+        for at in range(0, len(body), ZSTD_STEP):
+            parts.append(stream.decompress(body[at : at + ZSTD_STEP]))
+            size += len(parts[-1])
+            if size > BODY_MAX or stream.eof:
+                break
     except zstandard.ZstdError as error:
         raise MalformedError(f"the body is not what its content-encoding says: {error}") from error
+    if size <= BODY_MAX and not stream.eof:
+        raise MalformedError("the compressed body is cut off")
+    return b"".join(parts)
 
 
 def check(data: bytes) -> int:
@@ -104,23 +121,33 @@ def from_json(body: bytes) -> bytes:
         MalformedError: it is none; says where.
     """
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        document = orjson.loads(body)
+    except ValueError as error:
         raise MalformedError(f"the body is no JSON: {error}") from error
     request = ExportTraceServiceRequest()
     try:
         for resource in _list(document, "resourceSpans"):
             _resource_spans(resource, request.resource_spans.add())
-        return request.SerializeToString()
-    except (AttributeError, TypeError, ValueError, KeyError, RecursionError, binascii.Error) as error:
+        data: bytes = request.SerializeToString()
+    except (AttributeError, TypeError, ValueError, KeyError, binascii.Error) as error:
         raise MalformedError(f"this JSON is no OTLP trace request: {error}") from error
+    return data
 
 
 def _list(document: Any, name: str) -> list[Any]:
-    found = document.get(name) or []
+    found = document.get(name)
+    if found is None:
+        return []
     if not isinstance(found, list):
         raise TypeError(f"{name} must be a list")
     return found
+
+
+def _whole(value: Any) -> int:
+    """A number of 64 bits, as text or as number."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"{value!r} is no whole number")
+    return int(value)
 
 
 def _resource_spans(document: Any, out: Any) -> None:
@@ -128,9 +155,10 @@ def _resource_spans(document: Any, out: Any) -> None:
     out.schema_url = document.get("schemaUrl") or ""
     for scope in _list(document, "scopeSpans"):
         into = out.scope_spans.add()
-        named = scope.get("scope") or {}
-        into.scope.name, into.scope.version = named.get("name") or "", named.get("version") or ""
-        _attributes(named, into.scope.attributes)
+        named = scope.get("scope")
+        if named is not None:
+            into.scope.name, into.scope.version = named.get("name") or "", named.get("version") or ""
+            _attributes(named, into.scope.attributes)
         for span in _list(scope, "spans"):
             _span(span, into.spans.add())
 
@@ -140,23 +168,23 @@ def _span(document: Any, out: Span) -> None:
     out.parent_span_id = _id(document, "parentSpanId", 8)
     out.trace_state, out.name = document.get("traceState") or "", document.get("name") or ""
     out.kind = _enum(document.get("kind") or 0, Span.SpanKind)
-    out.start_time_unix_nano = int(document.get("startTimeUnixNano") or 0)
-    out.end_time_unix_nano = int(document.get("endTimeUnixNano") or 0)
-    out.flags = int(document.get("flags") or 0)
+    out.start_time_unix_nano = _whole(document.get("startTimeUnixNano") or 0)
+    out.end_time_unix_nano = _whole(document.get("endTimeUnixNano") or 0)
+    out.flags = _whole(document.get("flags") or 0)
     _attributes(document, out.attributes)
     for event in _list(document, "events"):
         made = out.events.add()
-        made.time_unix_nano, made.name = int(event.get("timeUnixNano") or 0), event.get("name") or ""
+        made.time_unix_nano, made.name = _whole(event.get("timeUnixNano") or 0), event.get("name") or ""
         _attributes(event, made.attributes)
     for link in _list(document, "links"):
         other = out.links.add()
         other.trace_id, other.span_id = _id(link, "traceId", 16), _id(link, "spanId", 8)
         other.trace_state = link.get("traceState") or ""
         _attributes(link, other.attributes)
-    status = document.get("status") or {}
-    out.status.message = status.get("message") or ""
-    code = status.get("code") or 0
-    out.status.code = code if isinstance(code, int) else type(out.status).StatusCode.Value(code)
+    status = document.get("status")
+    if status is not None:
+        out.status.message = status.get("message") or ""
+        out.status.code = _enum(status.get("code") or 0, Status.StatusCode)
 
 
 def _enum(value: Any, names: Any) -> Any:
@@ -184,13 +212,15 @@ def _value(document: Any, out: AnyValue, depth: int) -> None:
     if depth > DEPTH_MAX:
         raise ValueError(f"values are nested more than {DEPTH_MAX} deep")
     for name, value in document.items():
+        if value is None:
+            continue  # null is "not there" in protobuf's JSON
         match name:
             case "stringValue":
                 out.string_value = value
             case "boolValue":
                 out.bool_value = value
             case "intValue":
-                out.int_value = int(value)
+                out.int_value = _whole(value)
             case "doubleValue":
                 out.double_value = float(value)
             case "bytesValue":

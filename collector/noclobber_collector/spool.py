@@ -1,59 +1,51 @@
 """The spool: what was acknowledged lies here, until ClickHouse has it and was counted.
 
 A segment is a file of OTLP requests, each with its length before it, so that the file as it stands is a stream that
-ClickHouse reads (`FORMAT Protobuf`). To each request four fields of our own are appended: segment, number, collector, checksum.
-Requests of all connections are written and synced together (group commit); only then are they acknowledged. A
-segment closes after a short time or many spans, by a rename that tells how many spans it holds. A tail that was torn
-by a crash is cut off at the last request whose checksum fits: it was never acknowledged.
+ClickHouse reads (`FORMAT Protobuf`; `noclobber_collector.segments` knows its form). Requests of all connections are
+written and synced together (group commit); only then are they acknowledged. A segment closes after a short time or
+many spans, by a rename that tells how many spans it holds. What a write left behind that failed or was torn by a crash
+is cut off: it was never acknowledged.
 
 The loader reads closed segments, and renames them once they are loaded and counted (`noclobber_collector.loader`).
 """
 
 import errno
+import logging
 import os
 import threading
 import time
-import zlib
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from noclobber_collector.errors import SpoolFullError
+from noclobber_collector.errors import SpoolBusyError, SpoolFullError, StoreBusyError
+from noclobber_collector.lock import SPOOL, FolderLock
+from noclobber_collector.segments import (
+    CLOSED,
+    OPEN,
+    closed_segments,
+    frame,
+    newest_number,
+    repair,
+    size_of,
+    sync_folder,
+)
 
-__all__ = ["Segment", "Spool", "closed_segments", "repair", "segment_number"]
+__all__ = ["Spool"]
 
+log = logging.getLogger("noclobber.spool")
 CLOSE_AFTER_S: Final = 0.25
 CLOSE_SPANS: Final = 25_000
 BYTES_MAX: Final = 1 << 30
-OPEN: Final = ".open"
-CLOSED: Final = ".seg"
-LOADED: Final = ".done"
-_SEGMENT_KEY: Final = b"\xc0\x3e"  # field 1000, varint
-_NUMBER_KEY: Final = b"\xc8\x3e"  # field 1001, varint
-_CHECK_KEY: Final = b"\xd5\x3e"  # field 1002, fixed32
-_COLLECTOR_KEY: Final = b"\xda\x3e"  # field 1003, text
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A closed segment.
-
-    Attributes:
-        number: unix milliseconds << 16 | counter; orders segments, and its day is the partition.
-        spans: how many it holds. loaded: whether the loader is done with it.
-    """
-
-    path: Path
-    number: int
-    spans: int
-    loaded: bool
-
-    @property
-    def day(self) -> int:
-        """Days since 1970 of its arrival."""
-        return (self.number >> 16) // 86_400_000
+WAITING_MAX: Final = 128 << 20
+"""Bytes that may wait in memory for the disk; two of the largest requests."""
+TICK_S: Final = 0.05
+LOCK_WAIT_S: Final = 10.0
+"""How long a receiver waits for one before it that is ending."""
+NAME_FILE: Final = "collector"
 
 
 @dataclass(slots=True)
@@ -62,18 +54,31 @@ class _Waiting:
     spans: int
     done: "Future[None]"
 
+    def settle(self, error: Exception | None = None) -> None:
+        """Tell whoever waits; one that has gone away meanwhile is told nothing."""
+        with suppress(InvalidStateError):
+            if error is None:
+                self.done.set_result(None)
+            else:
+                self.done.set_exception(error)
+
 
 class Spool:
     """Makes requests durable, one group at a time, on a thread of its own.
 
     Args:
         folder: where segments lie; made if need be.
-        collector: name of this spool in the store.
+        collector: name of this spool in the store; it stays the folder's for ever.
         bytes_max: limit of all that is not loaded yet.
         clock: unix time in seconds.
+        close_after_s: age at which a segment is closed.
 
     Attributes:
         bytes, spans, commits: counted since the start. fsync_s: seconds spent in the disk's sync.
+        repaired_bytes: torn tails that were cut off at the start.
+
+    Raises:
+        SpoolBusyError: another receiver writes there, or the folder belongs to a collector of another name.
     """
 
     def __init__(
@@ -82,19 +87,22 @@ class Spool:
         collector: str = "local",
         bytes_max: int = BYTES_MAX,
         clock: Callable[[], float] = time.time,
+        close_after_s: float = CLOSE_AFTER_S,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._collector = collector.encode()
-        repair(folder)
+        self._lock = _lock(folder)
+        _claim(folder, collector)
         self.folder = folder
-        self._bytes_max, self._clock = bytes_max, clock
+        self._collector = collector.encode()
+        self.repaired_bytes = repair(folder)
+        self._bytes_max, self._clock, self._close_after_s = bytes_max, clock, close_after_s
         self._waiting: list[_Waiting] = []
+        self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._stopping = False
         self._open: _OpenSegment | None = None
-        self._last_number = max((each.number for each in closed_segments(folder, loaded=True)), default=0)
-        self._held = sum(each.path.stat().st_size for each in closed_segments(folder))
-        self._held_at = 0.0
+        self._last_number = newest_number(folder)
+        self._held = self._held_at = 0.0
         self.bytes = self.spans = self.commits = 0
         self.fsync_s = 0.0
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
@@ -102,11 +110,12 @@ class Spool:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that are not loaded yet, as of half a second ago at most."""
+        """Bytes that are not loaded yet, closed segments as of half a second ago at most."""
         if time.monotonic() - self._held_at > 0.5:
-            self._held = sum(_size(each.path) for each in closed_segments(self.folder))
+            self._held = sum(size_of(each.path) for each in closed_segments(self.folder))
             self._held_at = time.monotonic()
-        return self._held
+        current = self._open
+        return int(self._held) + self._waiting_bytes + (current.size if current else 0)
 
     def put(self, request: bytes, spans: int) -> "Future[None]":
         """Make `request` durable; the future is done once it is.
@@ -114,15 +123,18 @@ class Spool:
         The future fails with SpoolFullError where there is no room.
         """
         waiting = _Waiting(request, spans, Future())
-        if self.held_bytes + len(request) > self._bytes_max:
-            waiting.done.set_exception(SpoolFullError(f"the spool holds its limit of {self._bytes_max} bytes"))
-            return waiting.done
+        held = self.held_bytes
         with self._changed:
             if self._stopping:
-                waiting.done.set_exception(SpoolFullError("the collector is ending"))
-                return waiting.done
-            self._waiting.append(waiting)
-            self._changed.notify()
+                waiting.settle(SpoolFullError("the collector is ending"))
+            elif held + len(request) > self._bytes_max:
+                waiting.settle(SpoolFullError(f"the spool holds its limit of {self._bytes_max} bytes"))
+            elif self._waiting_bytes + len(request) > WAITING_MAX:
+                waiting.settle(SpoolFullError("the disk is too slow for what arrives"))
+            else:
+                self._waiting.append(waiting)
+                self._waiting_bytes += len(request)
+                self._changed.notify()
         return waiting.done
 
     def close(self) -> None:
@@ -131,69 +143,88 @@ class Spool:
             self._stopping = True
             self._changed.notify()
         self._thread.join()
+        self._lock.release()
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 if not self._waiting and not self._stopping:
-                    self._changed.wait(0.05 if self._open else None)
+                    self._changed.wait(TICK_S if self._open else None)
                 group, self._waiting = self._waiting, []
                 stopping = self._stopping
             if group:
                 self._commit(group)
             if self._open is not None and (stopping or self._is_due(self._open)):
-                self._close_segment()
+                self._close_in_time()
             if stopping and not self._waiting:
                 return
 
     def _is_due(self, segment: "_OpenSegment") -> bool:
-        return segment.spans >= CLOSE_SPANS or time.monotonic() - segment.opened_at >= CLOSE_AFTER_S
+        return segment.spans >= CLOSE_SPANS or time.monotonic() - segment.opened_at >= self._close_after_s
 
     def _commit(self, group: list[_Waiting]) -> None:
+        size = sum(len(waiting.data) for waiting in group)
+        error: Exception | None = None
         try:
-            if self._open is not None and self._is_due(self._open):
+            if self._open is not None and (self._open.failed or self._is_due(self._open)):
                 self._close_segment()
             if self._open is None:
                 self._open = _OpenSegment(self.folder, self._next_number(), self._collector)
             self.fsync_s += self._open.append(group)
-        except OSError as error:
-            self._give_up(group, error)
-            return
-        self.commits += 1
+        except OSError as problem:
+            error = SpoolFullError(_reason(problem))
+        else:
+            self.commits += 1
+            self.bytes += size
+            self.spans += sum(waiting.spans for waiting in group)
+        with self._changed:
+            self._waiting_bytes -= size
         for waiting in group:
-            self.bytes += len(waiting.data)
-            self.spans += waiting.spans
-            waiting.done.set_result(None)
+            waiting.settle(error)
 
-    def _give_up(self, group: list[_Waiting], error: OSError) -> None:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        reason = "the disk is full" if full else f"the disk refuses: {error.strerror or error}"
-        for waiting in group:
-            waiting.done.set_exception(SpoolFullError(reason))
+    def _close_in_time(self) -> None:
+        """Close the open segment; where the disk does not let us, the next turn tries again."""
+        try:
+            self._close_segment()
+        except OSError as error:
+            log.error("segment %s can't be closed yet: %s", self._last_number, error)  # noqa: TRY400  no trace needed
+            if self._stopping:
+                self._open = None  # the next start closes it
+            else:
+                time.sleep(TICK_S)
 
     def _close_segment(self) -> None:
-        segment, self._open = self._open, None
-        if segment is not None:
-            segment.close()
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
     def _next_number(self) -> int:
+        """Greater than every number before, also where the clock was set back: numbers are the analyzer's cursor."""
         now = int(self._clock() * 1000) << 16
         self._last_number = max(now, self._last_number + 1)
         return self._last_number
 
 
 class _OpenSegment:
+    """The segment that is written to.
+
+    Attributes:
+        number, spans, opened_at, size: as they are now. failed: nothing more may be appended.
+    """
+
     def __init__(self, folder: Path, number: int, collector: bytes) -> None:
-        self.number, self.spans, self.opened_at = number, 0, time.monotonic()
+        self.number, self.spans, self.size = number, 0, 0
+        self.opened_at = time.monotonic()
+        self.failed = False
         self._collector = collector
-        self._requests = self._size = 0
+        self._requests = 0
         self._folder = folder
         self._path = folder / f"{number:020d}{OPEN}"
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        _sync_folder(folder)
+        sync_folder(folder)
 
     def append(self, group: list[_Waiting]) -> float:
-        """Write and sync a group; returns the seconds of the sync. What fails leaves the file as it was."""
+        """Write and sync a group; returns the seconds of the sync. What fails is cut off, and ends the segment."""
         framed = []
         for waiting in group:
             self._requests += 1
@@ -206,115 +237,52 @@ class _OpenSegment:
             begun = time.perf_counter()
             os.fdatasync(self._file)
         except OSError:
-            os.ftruncate(self._file, self._size)
-            os.lseek(self._file, self._size, os.SEEK_SET)
+            self.failed = True
             raise
-        self._size += len(data)
+        self.size += len(data)
         self.spans += sum(waiting.spans for waiting in group)
         return time.perf_counter() - begun
 
     def close(self) -> None:
-        os.close(self._file)
-        if not self._size:
-            self._path.unlink()
+        """Cut off what failed, and rename; may be called again after an OSError."""
+        if self._file >= 0:
+            if self.failed:
+                os.ftruncate(self._file, self.size)
+                os.fdatasync(self._file)
+            os.close(self._file)
+            self._file = -1
+        with suppress(FileNotFoundError):  # somebody removed it: then there is nothing left to close
+            if self.size:
+                self._path.rename(self._folder / f"{self.number:020d}.{self.spans}{CLOSED}")
+            else:
+                self._path.unlink()
+        sync_folder(self._folder)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "the disk is full"
+    return f"the disk refuses: {error.strerror or error}"
+
+
+def _lock(folder: Path) -> FolderLock:
+    """One receiver writes to a spool: two would cut each other's segments."""
+    try:
+        return FolderLock(folder, SPOOL, "", LOCK_WAIT_S)
+    except StoreBusyError as error:
+        raise SpoolBusyError(f"another receiver writes there: {error}") from error
+
+
+def _claim(folder: Path, collector: str) -> None:
+    """A spool keeps its collector's name: the loader counts by it, and its segments carry it already."""
+    path = folder / NAME_FILE
+    with suppress(FileNotFoundError):
+        known = path.read_text()
+        if known and known != collector:
+            raise SpoolBusyError(
+                f"the spool {folder} belongs to the collector {known!r}, not {collector!r}: "
+                "use that name, or another folder"
+            )
+        if known:
             return
-        self._path.rename(self._folder / f"{self.number:020d}.{self.spans}{CLOSED}")
-        _sync_folder(self._folder)
-
-
-def frame(request: bytes, segment: int, number: int, collector: bytes) -> bytes:
-    """`request` as it stands in a segment: its length, itself, and our four fields."""
-    body = request + _SEGMENT_KEY + _varint(segment) + _NUMBER_KEY + _varint(number)
-    body += _COLLECTOR_KEY + _varint(len(collector)) + collector
-    body += _CHECK_KEY + zlib.crc32(body).to_bytes(4, "little")
-    return _varint(len(body)) + body
-
-
-def closed_segments(folder: Path, *, loaded: bool = False) -> list[Segment]:
-    """Closed segments in order; those that were loaded already too, if `loaded`."""
-    found = []
-    for path in folder.iterdir():
-        if path.suffix == CLOSED or (loaded and path.suffix == LOADED):
-            number, _, spans = path.stem.partition(".")
-            if number.isdigit() and spans.isdigit():
-                found.append(Segment(path, int(number), int(spans), path.suffix == LOADED))
-    return sorted(found, key=lambda segment: segment.number)
-
-
-def segment_number(path: Path) -> int:
-    """The number in a segment's name."""
-    return int(path.name.partition(".")[0])
-
-
-def repair(folder: Path) -> int:
-    """Close segments that a crash left open, their torn tails cut off; returns how many bytes were cut."""
-    cut = 0
-    for path in sorted(folder.glob(f"*{OPEN}")):
-        data = path.read_bytes()
-        good, spans = _sound_part(data)
-        cut += len(data) - good
-        if not good:
-            path.unlink()
-            continue
-        with path.open("r+b") as file:
-            file.truncate(good)
-            file.flush()
-            os.fsync(file.fileno())
-        path.rename(folder / f"{segment_number(path):020d}.{spans}{CLOSED}")
-    _sync_folder(folder)
-    return cut
-
-
-def _sound_part(data: bytes) -> tuple[int, int]:
-    """How many bytes of `data` are whole requests whose checksums fit, and how many spans these hold."""
-    from noclobber_collector.requests import count_spans
-
-    at = spans = 0
-    while True:
-        length, begin = _read_varint(data, at)
-        end = begin + length
-        body = data[begin:end]
-        if length < 6 or end > len(data) or body[-6:-4] != _CHECK_KEY:
-            return at, spans
-        if zlib.crc32(body[:-6]) != int.from_bytes(body[-4:], "little"):
-            return at, spans
-        spans += count_spans(body)
-        at = end
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number at `at` and where it ends; (0, at) where there is none."""
-    number = shift = 0
-    begin = at
-    while at < len(data) and shift < 64:
-        byte = data[at]
-        number |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:
-            return number, at
-        shift += 7
-    return 0, begin
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    path.write_text(collector)

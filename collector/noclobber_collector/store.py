@@ -5,24 +5,35 @@ alone may hold that folder; `http(s)://user:password@host:8123/database` reaches
 by ClickHouse, never put into the text of a statement.
 
 A client whose statement failed is closed and replaced: with chdb the next statement on it would silently get the old
-rows (seen with chdb-core 26.9.0). Clients are not shared between threads.
+rows (seen with chdb-core 26.9.0). A client serves one statement at a time; those that are idle wait in a pool, since
+threads come and go (each page of the dashboard is drawn in a thread of its own).
 """
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from noclobber_collector.errors import StoreError, StoreUnreachableError
+from noclobber_collector.errors import StoreError, StoreUnreachableError, StoreUnusableError
 from noclobber_collector.migrate import migrate
 
-__all__ = ["DATABASE", "Store", "open_store"]
+__all__ = ["DATABASE", "ENGINE_PATH", "Store", "open_store", "wait_for_store"]
 
 DATABASE: Final = "noclobber"
+ENGINE_PATH: Final = "api/v1/store"
+"""Where a running engine offers its store (`noclobber_collector.store_route`)."""
+ACCESS_DENIED: Final = 497
+WAIT_FIRST_S: Final = 0.5
+WAIT_MAX_S: Final = 10.0
+IDLE_MAX: Final = 8
+"""Idle clients that are kept."""
 CONNECT_TIMEOUT_S: Final = 10
+GIVE_ROWS: Final = ("SELECT", "WITH", "SHOW", "DESC", "EXISTS", "EXPLAIN", "CHECK")
 NOTHING: Final[Mapping[str, object]] = {}
 _FORMAT: Final = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
+_ERRNO: Final = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
 _INSERT: Final = re.compile(
     r"\s*INSERT\s+INTO\s+(\S+?)\s*(?:\(([^)]*)\))?\s*(?:SETTINGS .*)?FORMAT", re.IGNORECASE | re.DOTALL
 )
@@ -32,34 +43,71 @@ def open_store(url: str, *, token: str | None = None, prepare: bool = True) -> "
     """The store at `url`, its tables made or brought up to date.
 
     Args:
-        url: `chdb:///absolute/folder`, or `http(s)://[user[:password]@]host[:port]/[path/]database`.
+        url: `chdb:///absolute/folder`, or `http(s)://[user[:password]@]host[:port]/[[path/]database]`; the path
+            `api/v1/store` is a running engine's.
         token: bearer token, for a store that is reached through a running engine's API.
         prepare: make or migrate the tables; off for a store that belongs to a running engine.
 
     Raises:
         StoreUnreachableError: nobody answers there.
-        StoreUnusableError: its tables belong to a newer version, or it can't be read.
-        StoreError: the URL makes no sense.
+        StoreUnusableError: the URL makes no sense, its tables belong to a newer version, or it can't be read.
+        StoreError: it refuses us.
     """
-    connect = _embedded(url) if url.startswith("chdb://") else _server(url, token)
+    name = _hidden(url)
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # what fails is raised, and said once
+    if url.startswith("chdb://"):
+        connect, database = _embedded(url), DATABASE
+    else:
+        connect, database = _server(url, token)
     if prepare:
-        first = connect(None)
+        first = Store(lambda: connect(None), name)
         try:
-            first.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE} ENGINE = Atomic")
-        except Exception as error:
-            raise StoreError(f"the store {_hidden(url)} takes no database: {error}") from error
+            first.command("CREATE DATABASE IF NOT EXISTS {name:Identifier} ENGINE = Atomic", {"name": database})
+        except StoreError as error:
+            if error.code != ACCESS_DENIED:  # the database may be there already; the tables will tell
+                raise
         finally:
             first.close()
-    store = Store(lambda: connect(DATABASE), _hidden(url))
+    store = Store(lambda: connect(database), name)
     if prepare:
-        migrate(store)
+        try:
+            migrate(store)
+        except StoreError:
+            store.close()
+            raise
     return store
+
+
+def wait_for_store(url: str, ending: threading.Event, say: Callable[[str], None]) -> "Store | None":
+    """The store at `url` as soon as it answers; None if the end came first.
+
+    Args:
+        url: as for `open_store`.
+        ending: set when nobody waits any more.
+        say: told each new reason why it has to wait.
+
+    Raises:
+        StoreUnusableError: waiting will not help.
+    """
+    said, pause_s = "", WAIT_FIRST_S
+    while not ending.is_set():
+        try:
+            return open_store(url)
+        except StoreUnusableError:
+            raise
+        except StoreError as error:
+            if str(error) != said:
+                said = str(error)
+                say(f"{said}; what arrives is kept in the spool meanwhile")
+            ending.wait(pause_s)
+            pause_s = min(pause_s * 2, WAIT_MAX_S)
+    return None
 
 
 def _embedded(url: str) -> Callable[[str | None], Any]:
     folder = url.removeprefix("chdb://")
     if not folder.startswith("/"):
-        raise StoreError(f"an embedded store needs an absolute folder: chdb:///path, not {url}")
+        raise StoreUnusableError(f"an embedded store needs an absolute folder: chdb:///path, not {url}")
 
     def connect(database: str | None) -> Any:
         try:
@@ -67,32 +115,40 @@ def _embedded(url: str) -> Callable[[str | None], Any]:
 
             return clickhouse_connect.get_client(dsn=f"chdb://{folder}", database=database)
         except ImportError as error:
-            raise StoreError("the embedded store needs chdb: pip install 'noclobber[embedded]'") from error
+            raise StoreUnusableError("the embedded store needs chdb: pip install 'noclobber[embedded]'") from error
         except Exception as error:
-            raise StoreError(f"the embedded store in {folder} can't be opened: {error}") from error
+            raise StoreUnusableError(f"the embedded store in {folder} can't be opened: {_short(error)}") from error
 
     return connect
 
 
-def _server(url: str, token: str | None) -> Callable[[str | None], Any]:
-    parts = urlsplit(url)
+def _server(url: str, token: str | None) -> tuple[Callable[[str | None], Any], str]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise StoreError(f"no store can be reached at {_hidden(url)!r}: use chdb:///folder or http(s)://user@host:8123")
-    path = parts.path.strip("/")
+        raise StoreUnusableError(
+            f"no store can be reached at {_hidden(url)!r}: use chdb:///folder or http(s)://user@host:8123/database"
+        )
+    path, _, database = parts.path.strip("/").rpartition("/")
+    if parts.path.strip("/") == ENGINE_PATH:
+        path, database = ENGINE_PATH, ""
 
     def connect(database: str | None) -> Any:
         import clickhouse_connect
         from clickhouse_connect.driver.exceptions import ClickHouseError
 
-        more: dict[str, Any] = {"proxy_path": path} if "/" in path or path.startswith("api") else {}
+        more: dict[str, Any] = {"proxy_path": path} if path else {}
         if token:
-            more["headers"] = {"authorization": f"Bearer {token}"}
+            more["access_token"] = token
+        else:
+            more |= {"username": unquote(parts.username or "default"), "password": unquote(parts.password or "")}
         try:
             return clickhouse_connect.get_client(
                 host=parts.hostname,
-                port=parts.port or (8443 if parts.scheme == "https" else 8123),
-                username=unquote(parts.username or "default"),
-                password=unquote(parts.password or ""),
+                port=port or (8443 if parts.scheme == "https" else 8123),
                 secure=parts.scheme == "https",
                 database=database or "__default__",
                 connect_timeout=CONNECT_TIMEOUT_S,
@@ -100,9 +156,13 @@ def _server(url: str, token: str | None) -> Callable[[str | None], Any]:
                 **more,
             )
         except (ClickHouseError, OSError) as error:
-            raise StoreUnreachableError(f"the store at {_hidden(url)} does not answer: {_short(error)}") from error
+            name = _hidden(url)
+            code = getattr(error, "code", None)
+            if code is not None:
+                raise StoreError(f"the store at {name} refuses us: {_short(error)}", code) from error
+            raise StoreUnreachableError(f"the store at {name} does not answer: {_short(error)}") from error
 
-    return connect
+    return connect, database or DATABASE
 
 
 def _hidden(url: str) -> str:
@@ -111,10 +171,20 @@ def _hidden(url: str) -> str:
     return url.replace(f":{parts.password}@", ":***@") if parts.password else url
 
 
+class _Bound:
+    """A parameter as it came over the wire: the sender's client has escaped it, ours would do so again."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
 class Store:
     """Statements over one database.
 
-    Thread safe: each thread has a client of its own.
+    Thread safe: a client serves one statement at a time.
 
     Args:
         connect: makes a client.
@@ -124,8 +194,8 @@ class Store:
     def __init__(self, connect: Callable[[], Any], name: str) -> None:
         self._connect = connect
         self.name = name
-        self._local = threading.local()
-        self._clients: set[Any] = set()
+        self._idle: list[Any] = []
+        self._closed = False
         self._lock = threading.Lock()
 
     def rows(self, sql: str, parameters: Mapping[str, object] = NOTHING) -> list[tuple[Any, ...]]:
@@ -137,7 +207,7 @@ class Store:
         return list(self._query(sql, parameters).named_results())
 
     def columns(self, sql: str, parameters: Mapping[str, object] = NOTHING) -> dict[str, Sequence[Any]]:
-        """The columns of a query, by name, each as long as there are rows."""
+        """The columns of a query by name, each as long as there are rows; without rows there may be no names."""
         result = self._query(sql, parameters)
         found = result.result_columns or [() for _ in result.column_names]
         return dict(zip(result.column_names, found, strict=True))
@@ -159,14 +229,18 @@ class Store:
         self._with(lambda client: client.command(sql, parameters=dict(parameters)), sql)
 
     def raw(self, sql: str, parameters: Mapping[str, str], settings: Mapping[str, Any], fmt: str) -> tuple[str, bytes]:
-        """A statement's answer in ClickHouse's format `fmt` (or what its FORMAT clause says), for `store_route`."""
+        """A statement's answer in ClickHouse's format `fmt` (or what its FORMAT clause says).
+
+        Parameters are in ClickHouse's own text form, as they come over its HTTP interface.
+        """
         named = _FORMAT.search(sql)
         kind, text = (named[1], sql[: named.start()]) if named else (fmt, sql)
+        bound = {name: _Bound(value) for name, value in parameters.items()}
         if not _gives_rows(text):
-            self.command(text, parameters)
+            self.command(text, bound)
             return kind, b""
         answer = self._with(
-            lambda client: client.raw_query(text, parameters=dict(parameters), settings=dict(settings), fmt=kind), text
+            lambda client: client.raw_query(text, parameters=bound, settings=dict(settings), fmt=kind), text
         )
         return kind, bytes(answer)
 
@@ -183,12 +257,12 @@ class Store:
         )
 
     def close(self) -> None:
-        """Close every client."""
+        """Close every client; one that is at work closes when it is done."""
         with self._lock:
-            clients, self._clients = self._clients, set()
+            clients, self._idle = self._idle, []
+            self._closed = True
         for client in clients:
             client.close()
-        self._local = threading.local()
 
     def _query(self, sql: str, parameters: Mapping[str, object]) -> Any:
         return self._with(lambda client: client.query(sql, parameters=dict(parameters)), sql)
@@ -196,40 +270,48 @@ class Store:
     def _with(self, ask: Callable[[Any], Any], what: str) -> Any:
         from clickhouse_connect.driver.exceptions import ClickHouseError
 
-        client = self._client()
+        client = self._taken()
         try:
-            return ask(client)
+            answer = ask(client)
         except (ClickHouseError, OSError) as error:
-            self._replace(client)
-            kind = StoreUnreachableError if _unreachable(error) else StoreError
-            raise kind(f"{self.name}: {_short(error)} (in: {what[:200]})") from error
+            client.close()
+            kind = StoreUnreachableError if _is_unreachable(error) else StoreError
+            raise kind(f"{self.name}: {_short(error)} (in: {what[:200]})", getattr(error, "code", None)) from error
         except BaseException:
-            self._replace(client)
+            client.close()
             raise
+        self._give_back(client)
+        return answer
 
-    def _client(self) -> Any:
-        client = getattr(self._local, "client", None)
-        if client is None:
-            client = self._local.client = self._connect()
-            with self._lock:
-                self._clients.add(client)
-        return client
-
-    def _replace(self, client: Any) -> None:
-        self._local.client = None
+    def _taken(self) -> Any:
         with self._lock:
-            self._clients.discard(client)
+            if self._closed:
+                raise StoreError(f"{self.name} is closed")
+            if self._idle:
+                return self._idle.pop()
+        return self._connect()
+
+    def _give_back(self, client: Any) -> None:
+        with self._lock:
+            if not self._closed and len(self._idle) < IDLE_MAX:
+                self._idle.append(client)
+                return
         client.close()
 
 
 def _gives_rows(sql: str) -> bool:
-    return sql.lstrip(" (\n").upper().startswith(("SELECT", "WITH", "SHOW", "DESCRIBE", "EXISTS", "EXPLAIN"))
+    return sql.lstrip(" (\n").upper().startswith(GIVE_ROWS)
 
 
-def _unreachable(error: Exception) -> bool:
-    text = str(error)
-    return "Code: " not in text and ("onnect" in text or "imed out" in text or isinstance(error, OSError))
+def _is_unreachable(error: Exception) -> bool:
+    """Whether no server answered: what it says itself carries a code."""
+    from clickhouse_connect.driver.exceptions import OperationalError
+
+    return getattr(error, "code", None) is None and isinstance(error, OperationalError | OSError)
 
 
 def _short(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:500]
+    """The first line of what went wrong; of a connection's failure only the reason."""
+    text = str(error).strip().split("\n")[0]
+    reason = _ERRNO.search(text)
+    return reason[1] if reason and getattr(error, "code", None) is None else text[:500]

@@ -8,7 +8,7 @@ Source: ClickHouse, "HTTP Interface"; clickhouse-connect's httpclient.
 """
 
 import asyncio
-import gzip
+import io
 import re
 import zlib
 from collections.abc import Mapping
@@ -25,12 +25,15 @@ from noclobber_collector.store import Store
 __all__ = ["store_route"]
 
 NOT_SETTINGS: Final = frozenset(
-    """query database query_id session_id session_timeout session_check compress decompress role user password
-    default_format wait_end_of_query buffer_size client_protocol_version enable_http_compression quota_key
-    http_headers_progress_interval_ms send_progress_in_http_headers""".split()
-)
+    ["query", "database", "query_id", "session_id", "session_timeout", "session_check", "compress", "decompress",
+     "role", "user", "password", "default_format", "wait_end_of_query", "buffer_size", "client_protocol_version",
+     "enable_http_compression", "quota_key", "http_headers_progress_interval_ms", "send_progress_in_http_headers"]
+)  # fmt: skip
+"""Parameters of the URL that are no settings of ClickHouse."""
 _INSERT: Final = re.compile(rb"^\s*INSERT\s.*?\sFORMAT\s+(\w+)[ \t]*\r?\n?", re.IGNORECASE | re.DOTALL)
 BODY_MAX: Final = 256 << 20
+"""Bytes of a request, as they come and unpacked."""
+UNKNOWN_EXCEPTION: Final = 1002
 
 
 def store_route(store: Store, path: str = "/api/v1/store") -> Route:
@@ -39,13 +42,12 @@ def store_route(store: Store, path: str = "/api/v1/store") -> Route:
     async def answer(request: Request) -> Response:
         if request.url.path.rstrip("/").endswith("/ping"):
             return Response("Ok.\n", media_type="text/plain")
-        asked = await _asked(request)
         try:
+            asked = await _asked(request)
             kind, body = await asyncio.to_thread(_run, store, asked)
-        except StoreError as error:
-            return Response(
-                f"{error} (version 26.9.2.1 (official build))", 500, {"X-ClickHouse-Exception-Code": "1002"}
-            )
+        except (StoreError, ValueError) as error:
+            code = getattr(error, "code", None) or UNKNOWN_EXCEPTION
+            return Response(f"Code: {code}. DB::Exception: {error}", 500, {"X-ClickHouse-Exception-Code": str(code)})
         headers = {
             "X-ClickHouse-Format": kind,
             "X-ClickHouse-Timezone": "UTC",
@@ -74,7 +76,7 @@ async def _asked(request: Request) -> _Asked:
         query = values.get("query", "").encode()
         body = b""
     else:
-        body = _unpacked(await request.body(), request.headers.get("content-encoding", ""))
+        body = _unpacked(await _body(request), request.headers.get("content-encoding", ""))
     parameters = {name.removeprefix("param_"): value for name, value in values.items() if name.startswith("param_")}
     settings = {
         name: value for name, value in values.items() if name not in NOT_SETTINGS and not name.startswith("param_")
@@ -84,21 +86,41 @@ async def _asked(request: Request) -> _Asked:
     return _Asked(joined, parameters, settings, values.get("query_id", ""), fmt)
 
 
+async def _body(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > BODY_MAX:
+            raise ValueError(f"the request has more than {BODY_MAX} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
 def _unpacked(body: bytes, encoding: str) -> bytes:
-    if encoding == "gzip":
-        return gzip.decompress(body)
-    if encoding == "deflate":
-        return zlib.decompress(body)
-    if encoding == "zstd":
+    """The body without its compression, as clickhouse-connect compresses inserts.
+
+    Raises:
+        ValueError: another encoding, or too much comes out.
+    """
+    if not encoding or encoding == "identity":
+        return body
+    if encoding == "lz4":
+        import lz4.frame  # type: ignore[import-untyped]  # it has no types
+
+        with lz4.frame.open(io.BytesIO(body)) as stream:
+            data: bytes = stream.read(BODY_MAX + 1)
+    elif encoding == "zstd":
         import zstandard
 
-        return zstandard.ZstdDecompressor().decompressobj().decompress(body)
-    if encoding == "lz4":
-        import lz4.frame
-
-        unpacked: bytes = lz4.frame.decompress(body)
-        return unpacked
-    return body
+        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(body)) as reader:
+            data = reader.read(BODY_MAX + 1)
+    elif encoding in ("gzip", "deflate"):
+        data = zlib.decompressobj(31 if encoding == "gzip" else 15).decompress(body, BODY_MAX + 1)
+    else:
+        raise ValueError(f"the content-encoding {encoding!r} is not known")
+    if len(data) > BODY_MAX:
+        raise ValueError(f"the request has more than {BODY_MAX} bytes")
+    return data
 
 
 def _run(store: Store, asked: _Asked) -> tuple[str, bytes]:

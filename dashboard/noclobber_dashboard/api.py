@@ -1,8 +1,9 @@
-"""The JSON API under `/api/v1`: findings, issues, resources, accesses, health, deliveries.
+"""The JSON API under `/api/v1`: findings, issues, resources, accesses, defended accesses, health, deliveries.
 
 A finding is answered as the contract's JSON object, as it was stored. Lists are paged by a cursor over the sort
-key, so that rows which arrive meanwhile neither shift nor repeat a page. Mistakes in a request are 400 with one
-sentence; an unreachable store is 503 with `Retry-After`, never a traceback.
+key, so that rows which arrive meanwhile neither shift nor repeat a page. Mistakes in a request (a value that cannot
+be, a parameter that nobody knows) are 400 with one sentence; a store that does not answer is 503 with `Retry-After`,
+never a traceback.
 
 Source: the contract, section 3. Paging: keyset ("seek") paging, Winand, SQL Performance Explained, chapter 7.
 """
@@ -20,15 +21,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from noclobber.contract import FRONTIER_END, Certainty, Kind, Op, Severity
-from noclobber_dashboard.queries import PAGE_MAX, FindingFilter, Queries
+from noclobber.contract import FRONTIER_END, Certainty, IssueState, Kind, Op, Severity
+from noclobber_analyzer.finding import resource_pattern
+from noclobber_collector.errors import StoreError
+from noclobber_dashboard.queries import DAY_MIN, PAGE_MAX, FindingFilter, Queries
 from noclobber_dashboard.records import FindingBody, IssueHead
-from noclobber_dashboard.wording import kind_title, short_name
+from noclobber_dashboard.slices import cut_slice
 
 __all__ = ["api_routes"]
 
 PAGE_DEFAULT: Final = 100
 TIME_MAX_NS: Final = 2**63 - 1
+_PAGED: Final = ("limit", "cursor")
 _LOG = logging.getLogger(__name__)
 
 Answer = Callable[[Queries, Request], Mapping[str, Any] | None]
@@ -39,34 +43,60 @@ class BadRequest(ValueError):  # noqa: N818  named after the status
 
 
 def api_routes(queries: Queries) -> list[BaseRoute]:
-    """The routes, over one store."""
-    answers: dict[str, Answer] = {
-        "/findings": _findings,
-        "/findings/{id}": _finding,
-        "/issues": _issues,
-        "/resources": _resources,
-        "/accesses": _accesses,
-        "/health": _health,
-        "/deliveries": _deliveries,
-    }
-    return [Route(f"/api/v1{path}", _endpoint(queries, answer), methods=["GET"]) for path, answer in answers.items()]
+    """The routes, over one store; whatever else is asked under `/api/` is 404."""
+    answers: dict[str, tuple[Answer, tuple[str, ...]]] = {
+        "/findings": (_findings, ("kind", "severity", "certainty", "status", "issue", "resource", "agent", "q",
+                                  "since_ns", "until_ns", *_PAGED)),
+        "/findings/{id}": (_finding, ()),
+        "/findings/{id}/slice": (_slice, ("whole",)),
+        "/issues": (_issues, ("state", "severity", *_PAGED)),
+        "/issues/{id}": (_issue, ()),
+        "/transitions": (_transitions, ("issue", *_PAGED)),
+        "/resources": (_resources, ("system", "q", *_PAGED)),
+        "/accesses": (_accesses, ("resource", "agent", "strand", "op", "trace_id", "since_ns", "until_ns", *_PAGED)),
+        "/defended": (_defended, ()),
+        "/health": (_health, ()),
+        "/deliveries": (_deliveries, _PAGED),
+    }  # fmt: skip
+    routes: list[BaseRoute] = [
+        Route(f"/api/v1{path}", _endpoint(queries, answer, names), methods=["GET"])
+        for path, (answer, names) in answers.items()
+    ]
+    return [*routes, Route("/api/{rest:path}", _nothing)]
 
 
-def _endpoint(queries: Queries, answer: Answer) -> Callable[[Request], Any]:
+def _endpoint(queries: Queries, answer: Answer, names: Sequence[str]) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         try:
+            _known_only(request, names)
             body = await anyio.to_thread.run_sync(answer, queries, request)
         except BadRequest as error:
             return JSONResponse({"error": str(error)}, status_code=400)
-        except Exception:
-            _LOG.exception("the store did not answer %s", request.url.path)
+        except StoreError:
+            _LOG.warning("the store did not answer %s", request.url.path, exc_info=True)
             message = "The store did not answer. `noclobber doctor` says why."
             return JSONResponse({"error": message}, status_code=503, headers={"retry-after": "2"})
+        except Exception:
+            _LOG.exception("the API could not answer %s", request.url.path)
+            message = "This could not be answered; the log of the dashboard's process says why."
+            return JSONResponse({"error": message}, status_code=500)
         if body is None:
-            return JSONResponse({"error": "There is no finding with this id."}, status_code=404)
+            return JSONResponse({"error": "There is nothing with this id."}, status_code=404)
         return JSONResponse(body, headers={"cache-control": "no-store"})
 
     return endpoint
+
+
+async def _nothing(request: Request) -> Response:
+    return JSONResponse({"error": f"The API has no {request.url.path[:200]}."}, status_code=404)
+
+
+def _known_only(request: Request, names: Sequence[str]) -> None:
+    """A misspelt filter would otherwise be answered as if it had let everything through."""
+    for name in request.query_params:
+        if name not in names:
+            known = ", ".join(names) or "none"
+            raise BadRequest(f"there is no parameter {name[:40]!r} here; those there are: {known}")
 
 
 def _findings(queries: Queries, request: Request) -> Mapping[str, Any]:
@@ -86,8 +116,9 @@ def _findings(queries: Queries, request: Request) -> Mapping[str, Any]:
     )
     found = queries.findings(wanted, limit + 1)
     page = found[:limit]
+    bodies = queries.bodies([head.id for head in page])
     return {
-        "findings": [FindingBody.from_json(head.body).raw for head in page],
+        "findings": [FindingBody.from_json(bodies.get(head.id, "")).raw for head in page],
         "next": _next(page[-1].last_ns, page[-1].id) if len(found) > limit else None,
     }
 
@@ -97,20 +128,74 @@ def _finding(queries: Queries, request: Request) -> Mapping[str, Any] | None:
     return None if head is None else FindingBody.from_json(head.body).raw
 
 
+def _slice(queries: Queries, request: Request) -> Mapping[str, Any] | None:
+    """What the space-time diagram of a finding is drawn from."""
+    whole = _choices(request, "whole", ("0", "1"))
+    head = queries.finding(str(request.path_params["id"]))
+    if head is None:
+        return None
+    cut = cut_slice(FindingBody.from_json(head.body), queries, whole=whole == ("1",))
+    return {
+        "accesses": [{**_without_empty(asdict(event)), "role": cut.roles.get(event.key, "")} for event in cut.events],
+        "edges": [{"from": edge.source, "to": edge.target, "type": edge.type, "why": edge.why} for edge in cut.edges],
+        "race": list(cut.race) if cut.race else None,
+        "omitted": cut.omitted,
+    }
+
+
 def _issues(queries: Queries, request: Request) -> Mapping[str, Any]:
-    states = _split(request, "state")
+    states = _choices(request, "state", IssueState)
     severities = _choices(request, "severity", Severity)
-    issues = [
-        _issue(head)
+    heads = [
+        head
         for head in queries.issues()
         if (not states or head.state in states) and (not severities or head.severity in severities)
     ]
-    return _by_offset("issues", issues, request)
+    page = _by_offset("issues", heads, request)
+    bodies = queries.bodies([head.newest for head in page["issues"]])
+    return {**page, "issues": [_as_issue(head, bodies) for head in page["issues"]]}
 
 
-def _issue(head: IssueHead) -> Mapping[str, Any]:
-    title = f"{kind_title(head.kind)} on {short_name(head.resources[0]) if head.resources else 'no resource'}"
-    return {**asdict(head), "title": title, "url": f"/finding?id={head.newest}"}
+def _issue(queries: Queries, request: Request) -> Mapping[str, Any] | None:
+    head = next((head for head in queries.issues() if head.issue == request.path_params["id"]), None)
+    return None if head is None else _as_issue(head, queries.bodies([head.newest]))
+
+
+def _as_issue(head: IssueHead, bodies: Mapping[str, str]) -> Mapping[str, Any]:
+    """The contract's issue, with who gave it its state and why."""
+    where = f" on {resource_pattern(head.resources[0])}" if head.resources and head.resources[0] else ""
+    return {
+        **asdict(head),
+        "title": f"{head.kind.replace('_', ' ')}{where} ({', '.join(head.agents)})",
+        "url": f"/finding?id={head.newest}",
+        "newest": FindingBody.from_json(bodies.get(head.newest, "")).raw,
+    }
+
+
+def _transitions(queries: Queries, request: Request) -> Mapping[str, Any]:
+    limit = _limit(request)
+    found = queries.transitions(limit + 1, _text(request, "issue"), _cursor(request))
+    page = found[:limit]
+    names = ("id", "issue", "at_ns", "kind", "state", "finding", "actor", "reason")
+    return {
+        "transitions": [{name: getattr(row, name) for name in names} for row in page],
+        "next": _next(page[-1].at_ns, page[-1].id) if len(found) > limit else None,
+    }
+
+
+def _defended(queries: Queries, _request: Request) -> Mapping[str, Any]:
+    """Accesses that a guard held, by reason and by resource; `recorded` is false where the store cannot say."""
+    by_reason, by_resource = queries.defended(), queries.defended_by_resource()
+    resources: dict[str, dict[str, int]] = {}
+    for row in by_resource or ():
+        resources.setdefault(row.resource, {})[row.reason] = row.count
+    return {
+        "recorded": by_reason is not None,
+        "window_min": DAY_MIN,
+        "total": sum(row.count for row in by_reason or ()),
+        "reasons": {row.reason: row.count for row in by_reason or ()},
+        "resources": [{"resource": resource, "reasons": reasons} for resource, reasons in resources.items()],
+    }
 
 
 def _resources(queries: Queries, request: Request) -> Mapping[str, Any]:
@@ -150,7 +235,8 @@ def _health(queries: Queries, _request: Request) -> Mapping[str, Any]:
     processes = queries.processes()
     return {
         "totals": dict(queries.totals()),
-        "findings": len(queries.recent_findings()),
+        "findings": sum(head.status != "retracted" for head in queries.recent_findings()),
+        "window_min": queries.window_min(),
         "processes": [asdict(record) | {"ended": record.frontier_ns == FRONTIER_END} for record in processes],
         "lost": sum(record.holes + record.dropped for record in processes),
         "key_ids": sorted({key for record in processes for key in record.keys if key}),
@@ -168,7 +254,7 @@ def _deliveries(queries: Queries, request: Request) -> Mapping[str, Any]:
     }
 
 
-def _by_offset(name: str, rows: Sequence[Mapping[str, Any]], request: Request) -> Mapping[str, Any]:
+def _by_offset(name: str, rows: Sequence[Any], request: Request) -> dict[str, Any]:
     """One page of a list that is small and held whole; its cursor is a position."""
     limit = _limit(request)
     start = (_cursor(request) or (0, ""))[0]
@@ -222,7 +308,7 @@ def _cursor(request: Request) -> tuple[int, str] | None:
         return None
     try:
         sort_ns, row_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        if not isinstance(sort_ns, int) or not isinstance(row_id, str) or not 0 <= sort_ns <= TIME_MAX_NS:
+        if type(sort_ns) is not int or not isinstance(row_id, str) or not 0 <= sort_ns <= TIME_MAX_NS:
             raise BadRequest("cursor is none of ours; it is `next` of the page before")
     except (ValueError, TypeError, binascii.Error) as error:
         raise BadRequest("cursor is none of ours; it is `next` of the page before") from error

@@ -16,7 +16,8 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from noclobber_dashboard.api import api_routes
-from noclobber_dashboard.queries import Queries, Reader
+from noclobber_dashboard.pooled import PooledStore, Store
+from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.security import Gate
 from noclobber_dashboard.serving import serve
 from noclobber_dashboard.settings import DashboardSettings, streamlit_options
@@ -32,7 +33,7 @@ SCRIPT = Path(__file__).parent / "entry" / "main.py"
 
 
 def build_app(
-    store: Reader,
+    store: Store,
     settings: DashboardSettings,
     *,
     on_startup: Sequence[Callable[[], None]] = (),
@@ -42,7 +43,7 @@ def build_app(
     """The dashboard and API over a store, as an ASGI application.
 
     Args:
-        store: where findings and accesses are read; it stays the caller's to close.
+        store: where findings and accesses are read, and changes to issues written; it stays the caller's to close.
         settings: address, token, host names.
         on_startup: called in order before the first request, each in a thread.
         on_shutdown: called in order after the last request, all of them, even where one raises.
@@ -53,8 +54,9 @@ def build_app(
     bootstrap.load_config_options(streamlit_options(settings))
     import streamlit as st
 
-    queries = Queries(store)
-    serve(queries, settings)
+    pooled = PooledStore(store)
+    queries = Queries(pooled)
+    serve(queries, settings, pooled)
 
     @asynccontextmanager
     async def lifespan(_app: "st.App") -> AsyncIterator[None]:
@@ -63,12 +65,12 @@ def build_app(
         try:
             yield
         finally:
-            await _run_all(on_shutdown)
+            await _run_all([pooled.close, *on_shutdown])
 
     return st.App(
         SCRIPT,
         lifespan=lifespan,
-        routes=[*routes, *api_routes(queries), *_store_routes(store), *shell_routes()],
+        routes=[*routes, *_store_routes(store), *api_routes(queries), *shell_routes()],
         middleware=[Middleware(Gate, settings=settings)],
     )
 
@@ -84,10 +86,10 @@ async def _run_all(steps: Sequence[Callable[[], None]]) -> None:
         raise ExceptionGroup("the dashboard's workers did not stop cleanly", failures)
 
 
-def _store_routes(store: Reader) -> list[BaseRoute]:
+def _store_routes(store: Store) -> list[BaseRoute]:
     """The store itself under `/api/v1/store`, for commands beside a running engine, where the collector offers it."""
     try:
         from noclobber_collector.store_route import store_route
     except ImportError:
         return []
-    return [store_route(store)]
+    return [store_route(store)]  # type: ignore[arg-type]  # whoever installed the collector opened its Store

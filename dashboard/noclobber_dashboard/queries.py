@@ -1,17 +1,23 @@
 """What pages and API ask of the store, typed and bounded.
 
-Every read has a maximum of rows and of seconds, so that a page can slow the engine but not stop it. Reads for pages
-go through one cache that all visitors share (`cached.py`): ten open tabs ask the store as often as one. The API reads
-through, since its callers page and filter. The SQL itself stands in `statements`.
+Every read has a maximum of rows and of seconds, so that a page can slow the engine but not stop it; what counts
+accesses looks back over a window that is the shorter the more there are. Reads for pages go through one cache that
+all visitors share (`cached.py`): ten open tabs ask the store as often as one. The API reads through, since its
+callers page and filter. The SQL itself stands in `statements`; what an issue's log means is said by
+`noclobber_analyzer.issues`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Final, Protocol
 
+from noclobber.contract import IssueState
+from noclobber_analyzer.issues import Standing, Transition, replay
 from noclobber_dashboard.cached import Cached
 from noclobber_dashboard.records import (
     AccessRecord,
+    DefendedCount,
     DeliveryRecord,
     FindingHead,
     IssueHead,
@@ -20,10 +26,16 @@ from noclobber_dashboard.records import (
 )
 from noclobber_dashboard.statements import (
     ACCESSES,
+    BODIES,
+    COUNT,
     CURRENT_FILTERED,
     CURSORS,
+    DEFENDED_BY_REASON,
+    DEFENDED_BY_RESOURCE,
     DELIVERIES,
+    HAS_DEFENDED,
     HOLES,
+    ISSUE_LOGS,
     ISSUES,
     ONE_FINDING,
     PROCESSES,
@@ -31,15 +43,25 @@ from noclobber_dashboard.statements import (
     RESOURCES,
     SURROUNDINGS,
     TOTALS,
+    TRANSITIONS,
 )  # fmt: skip
 
-__all__ = ["PAGE_MAX", "FindingFilter", "Queries", "Reader"]
+__all__ = ["DAY_MIN", "PAGE_MAX", "SNAPSHOT_MAX", "WINDOWS_MIN", "FindingFilter", "Queries", "Reader"]
 
+MINUTE_NS: Final = 60_000_000_000
 PAGE_MAX: Final = 500
 """Most rows that one API answer holds."""
 SNAPSHOT_MAX: Final = 2_000
 """Most findings, resources or issues that a page holds; it says so where there are more."""
 SNAPSHOT_TTL_S: Final = 2.0
+WINDOWS_MIN: Final = (24 * 60, 60, 10)
+"""How far back accesses are counted, minutes: the longest of these with at most `WINDOW_ROWS_MAX` rows."""
+WINDOW_ROWS_MAX: Final = 3_000_000
+DAY_MIN: Final = WINDOWS_MIN[0]
+FINDINGS_READ_MAX: Final = 200_000
+"""Most findings that issues are put together from, the newest ones."""
+LOG_MAX: Final = 200
+"""Most transitions read of one issue, the newest ones: its state does not depend on older ones."""
 SLICE_READ_MAX: Final = 4_000
 """Most accesses read to cut one diagram from."""
 
@@ -84,47 +106,87 @@ class Queries:
         store: where to ask.
     """
 
-    def __init__(self, store: Reader) -> None:
+    def __init__(self, store: Reader, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._store = store
+        self._now_ns = now_ns
         self._cached = Cached(ttl_s=SNAPSHOT_TTL_S)
 
     # -- what pages show: shared between visitors ---------------------------------------------------------------
 
     def recent_findings(self) -> Sequence[FindingHead]:
-        """The newest current findings, newest first, `SNAPSHOT_MAX` at most."""
+        """The newest current findings, newest first, `SNAPSHOT_MAX` at most; without their bodies."""
         return self._cached.get(("findings",), lambda: self.findings(FindingFilter(), SNAPSHOT_MAX))
 
     def resources(self) -> Sequence[ResourceHead]:
         """Resources that were touched, those that several strands write first; `SNAPSHOT_MAX` at most."""
         return self._cached.get(
             ("resources",),
-            lambda: [ResourceHead.from_row(row) for row in self._ask(RESOURCES, limit=SNAPSHOT_MAX)],
+            lambda: [
+                ResourceHead.from_row(row)
+                for row in self._ask(RESOURCES, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
+            ],
         )
 
     def issues(self) -> Sequence[IssueHead]:
-        """Open issues with their state, newest first; `SNAPSHOT_MAX` at most."""
-        return self._cached.get(
-            ("issues",), lambda: [IssueHead.from_row(row) for row in self._ask(ISSUES, limit=SNAPSHOT_MAX)]
-        )
+        """All issues with their state, newest first; `SNAPSHOT_MAX` at most."""
+        return self._cached.get(("issues",), self._issues)
+
+    def forget_issues(self) -> None:
+        """Read the issues anew: somebody changed one."""
+        self._cached.forget(("issues",))
 
     def processes(self) -> Sequence[ProcessRecord]:
-        """Every process that sent spans: frontier, drops, holes in its sequence numbers; latest first."""
+        """Every process that sent spans lately: frontier, drops, holes in its sequence numbers; latest first."""
         return self._cached.get(("processes",), self._processes)
 
     def totals(self) -> Mapping[str, int]:
-        """`accesses`, `agents`, `foreign_spans`, `marks`, `partial`, `last_ns` over all that is stored."""
-        return self._cached.get(("totals",), lambda: _numbers(self._ask(TOTALS)))
+        """`accesses`, `foreign_spans`, `marks`, `partial`, `last_ns` over the window."""
+        return self._cached.get(("totals",), lambda: _numbers(self._ask(TOTALS, minute_from=self._minute_from())))
 
-    def rates(self, minute_from: int) -> Sequence[Mapping[str, int]]:
-        """`minute`, `spans`, `resources`, `agents` for each minute since one, ascending; empty minutes are absent."""
-        return self._cached.get(
-            ("rates", minute_from),
-            lambda: [{key: int(row[key]) for key in row} for row in self._ask(RATES, minute_from=minute_from)],
-        )
+    def rates(self, minutes: int) -> Sequence[int]:
+        """Accesses in each of the last minutes, oldest first."""
+
+        def compute() -> list[int]:
+            now = self._now_ns() // MINUTE_NS
+            rows = self._ask(RATES, minute_from=now - minutes + 1)
+            spans = {int(row["minute"]): int(row["spans"]) for row in rows}
+            return [spans.get(minute, 0) for minute in range(now - minutes + 1, now + 1)]
+
+        return self._cached.get(("rates", minutes), compute)
 
     def cursors(self) -> Sequence[Mapping[str, Any]]:
         """`analyzer`, `at_ns`, `body` of each analyzer's newest checkpoint."""
         return self._cached.get(("cursors",), lambda: self._ask(CURSORS))
+
+    def defended(self) -> Sequence[DefendedCount] | None:
+        """How many accesses of the last day were defended, by reason, most first; None: this store cannot say."""
+        return self._cached.get(("defended",), lambda: self._defended(DEFENDED_BY_REASON))
+
+    def defended_by_resource(self) -> Sequence[DefendedCount] | None:
+        """The same by resource and reason, `SNAPSHOT_MAX` rows at most; None: this store cannot say."""
+        return self._cached.get(
+            ("defended", "resource"), lambda: self._defended(DEFENDED_BY_RESOURCE, limit=SNAPSHOT_MAX)
+        )
+
+    def window_min(self) -> int:
+        """How many minutes back accesses are counted."""
+
+        def compute() -> int:
+            now = self._now_ns() // MINUTE_NS
+            for minutes in WINDOWS_MIN[:-1]:
+                if _numbers(self._ask(COUNT, minute_from=now - minutes))["rows"] <= WINDOW_ROWS_MAX:
+                    return minutes
+            return WINDOWS_MIN[-1]
+
+        return self._cached.get(("window",), compute)
+
+    def ping(self) -> None:
+        """Ask the store for nothing.
+
+        Raises:
+            StoreError: it does not answer.
+        """
+        self._cached.get(("ping",), lambda: self._ask("SELECT 1"))
 
     # -- what the API and single pages ask -----------------------------------------------------------------------
 
@@ -134,7 +196,7 @@ class Queries:
         return FindingHead.from_row(rows[0]) if rows else None
 
     def findings(self, wanted: FindingFilter, limit: int) -> list[FindingHead]:
-        """Current findings that fit, by `last_ns` descending, then id."""
+        """Current findings that fit, by `last_ns` descending, then id; without their bodies."""
         after_ns, after_id = wanted.after or (0, "")
         rows = self._ask(
             CURRENT_FILTERED,
@@ -144,6 +206,23 @@ class Queries:
             after_ns=after_ns, after_id=after_id, limit=limit,
         )  # fmt: skip
         return [FindingHead.from_row(row) for row in rows]
+
+    def bodies(self, ids: Sequence[str]) -> dict[str, str]:
+        """The newest JSON of some findings, by id."""
+        return {str(row["id"]): str(row["body"]) for row in self._ask(BODIES, ids=list(ids))} if ids else {}
+
+    def transitions(self, limit: int, issue: str = "", after: tuple[int, str] | None = None) -> list[Transition]:
+        """What happened to issues, newest first; of one issue where it is named."""
+        after_ns, after_id = after or (0, "")
+        rows = self._ask(TRANSITIONS, limit=limit, issue=issue, after_ns=after_ns, after_id=after_id)
+        return [_transition(row) for row in rows]
+
+    def standings(self, issues: Sequence[str]) -> dict[str, Standing]:
+        """What the log says of some issues: their state, and who gave it."""
+        logs: dict[str, list[Transition]] = {}
+        for row in self._ask(ISSUE_LOGS, issues=list(issues), each=LOG_MAX) if issues else ():
+            logs.setdefault(str(row["issue"]), []).append(_transition(row))
+        return {issue: replay(log) for issue, log in logs.items()}
 
     def surroundings(
         self, resources: Sequence[str], strands: Sequence[str], messages: Sequence[str], start_ns: int, end_ns: int
@@ -177,9 +256,30 @@ class Queries:
         rows = self._ask(DELIVERIES, limit=limit, after_ns=after_ns, after_id=after_id)
         return [DeliveryRecord.from_row(row) for row in rows]
 
+    def _issues(self) -> list[IssueHead]:
+        rows = self._ask(ISSUES, limit=SNAPSHOT_MAX, read=FINDINGS_READ_MAX)
+        standings, now_ns, heads = self.standings([str(row["issue"]) for row in rows]), self._now_ns(), []
+        for row in rows:
+            standing = standings.get(str(row["issue"]), Standing())
+            state = standing.state_at(now_ns) or IssueState.NEW
+            until_ns = standing.until_ns if state is IssueState.SILENCED else 0
+            heads.append(IssueHead.from_row(row, str(state), standing.actor, standing.reason, until_ns))
+        return sorted(heads, key=lambda head: (-head.last_ns, head.issue))
+
+    def _defended(self, sql: str, **parameters: object) -> list[DefendedCount] | None:
+        there = self._ask(HAS_DEFENDED)
+        if not there or not int(next(iter(there[0].values()))):
+            return None
+        since = self._now_ns() - DAY_MIN * MINUTE_NS
+        return [DefendedCount.from_row(row) for row in self._ask(sql, since=since, **parameters)]
+
+    def _minute_from(self) -> int:
+        return self._now_ns() // MINUTE_NS - self.window_min()
+
     def _processes(self) -> list[ProcessRecord]:
-        holes = {str(row["process"]): int(row["holes"]) for row in self._ask(HOLES, limit=SNAPSHOT_MAX)}
-        rows = self._ask(PROCESSES, limit=SNAPSHOT_MAX)
+        window = {"limit": SNAPSHOT_MAX, "minute_from": self._minute_from()}
+        holes = {str(row["process"]): int(row["holes"]) for row in self._ask(HOLES, **window)}
+        rows = self._ask(PROCESSES, **window)
         return [ProcessRecord.from_row(row, holes.get(str(row["process"]), 0)) for row in rows]
 
     def _ask(self, sql: str, **parameters: object) -> list[dict[str, Any]]:
@@ -188,3 +288,7 @@ class Queries:
 
 def _numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {key: int(value or 0) for key, value in rows[0].items()} if rows else {}
+
+
+def _transition(row: Mapping[str, Any]) -> Transition:
+    return Transition(**{item.name: row[item.name] for item in fields(Transition)})

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 __all__ = [
-    "AccessRecord", "AffectedRecord", "DeliveryRecord", "FindingBody", "FindingHead", "IssueHead", "ProcessRecord",
-    "ResourceHead", "WitnessAccess", "WitnessEdge",
+    "AccessRecord", "AffectedRecord", "DefendedCount", "DeliveryRecord", "FindingBody", "FindingHead", "IssueHead",
+    "ProcessRecord", "ResourceHead", "WitnessAccess", "WitnessEdge",
 ]  # fmt: skip
 
 
@@ -132,7 +132,13 @@ class FindingHead:
 
 @dataclass(frozen=True, slots=True)
 class IssueHead:
-    """What a person calls one bug: its findings together, and the state that people and time gave it."""
+    """What a person calls one bug: its findings together, and the state that people and time gave it.
+
+    Attributes:
+        actor, reason: of the last thing that a person did to it; empty: nobody did.
+        until_ns: end of its silence, 0 where there is none.
+        newest: id of the finding that stands for it.
+    """
 
     issue: str
     kind: str
@@ -145,14 +151,34 @@ class IssueHead:
     resources: tuple[str, ...]
     agents: tuple[str, ...]
     newest: str
-    actor: str
+    actor: str = ""
+    reason: str = ""
+    until_ns: int = 0
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], state: str, actor: str, reason: str, until_ns: int) -> Self:
+        """Decode a row; what became of the issue is said by its log."""
+        said = {"state": state, "actor": actor, "reason": reason, "until_ns": until_ns}
+        values = _typed(cls, {**row, **said})
+        return cls(
+            **values | {"resources": tuple(sorted(values["resources"])), "agents": tuple(sorted(values["agents"]))}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DefendedCount:
+    """How many accesses one reason defended; of one resource where it names one."""
+
     reason: str
+    count: int
+    resource: str = ""
+    resources: int = 0
+    last_ns: int = 0
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Decode a row; an issue that no transition names yet is `new`."""
-        values = _typed(cls, row)
-        return cls(**values | {"state": values["state"] or "new"})
+        """Decode a row."""
+        return cls(**_typed(cls, row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +244,7 @@ class AccessRecord:
 
 @dataclass(frozen=True, slots=True)
 class ResourceHead:
-    """How one resource is used: counts over all that is stored."""
+    """How one resource was used lately."""
 
     resource: str
     system: str
@@ -227,7 +253,6 @@ class ResourceHead:
     strands: int
     agents: tuple[str, ...]
     guards: tuple[str, ...]
-    rejected: int
     last_ns: int
     keys: tuple[str, ...]
 
@@ -243,7 +268,7 @@ class ProcessRecord:
 
     Attributes:
         frontier_ns: complete up to here; 2^63-1 where the process ended in order, 0 where it sent no mark.
-        announced: accesses that its marks say it made. received: how many arrived.
+        announced: accesses that its marks say it made. received: spans that arrived, retries counted again.
         holes: sequence numbers that never arrived, over its strands.
     """
 

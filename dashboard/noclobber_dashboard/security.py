@@ -56,6 +56,10 @@ p{margin:0;opacity:.75}input,button{font:inherit;padding:.55rem .7rem}</style></
 <button>Sign in</button></form></body></html>"""
 
 
+# a form on a page without any referrer is posted with `Origin: null`, which is what a foreign page would send too
+_FORM_HEADERS: Final = {"referrer-policy": "same-origin"}
+
+
 class Gate:
     """ASGI middleware: host, origin and token checks in front, security headers behind.
 
@@ -144,7 +148,8 @@ def _with_headers(send: Send) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
-                headers[name] = value
+                if name not in headers or name not in _FORM_HEADERS:
+                    headers[name] = value
         await send(message)
 
     return sending
@@ -180,4 +185,4 @@ def _ask(scope: Scope, headers: Headers) -> Response:
 
 
 def _form(note: str, status: int) -> Response:
-    return HTMLResponse(_FORM.replace("__NOTE__", note), status_code=status)
+    return HTMLResponse(_FORM.replace("__NOTE__", note), status_code=status, headers=_FORM_HEADERS)

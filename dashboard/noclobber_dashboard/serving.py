@@ -6,6 +6,7 @@ this process leaves here what all of them share.
 
 from dataclasses import dataclass
 
+from noclobber_dashboard.pooled import Store
 from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.settings import DashboardSettings
 
@@ -14,18 +15,19 @@ __all__ = ["Served", "serve", "served"]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What every page reads from."""
+    """What every page reads from, and where it writes what a person did to an issue."""
 
     queries: Queries
     settings: DashboardSettings
+    store: Store
 
 
 _current: list[Served] = []
 
 
-def serve(queries: Queries, settings: DashboardSettings) -> None:
+def serve(queries: Queries, settings: DashboardSettings, store: Store) -> None:
     """Make this the store that pages show from now on."""
-    _current[:] = [Served(queries, settings)]
+    _current[:] = [Served(queries, settings, store)]
 
 
 def served() -> Served:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 __all__ = ["PAGES", "shell_routes"]
@@ -21,8 +21,9 @@ _HINT: Final = "<script>window.__streamlit = { BACKEND_BASE_URL: window.location
 
 
 def shell_routes() -> list[BaseRoute]:
-    """A route for the root and for each page."""
-    return [Route(path, _page, methods=["GET"]) for path in ("/", *(f"/{name}" for name in PAGES[1:]))]
+    """A route for the root and for each page; the first page's own path, which Streamlit does not know, leads there."""
+    pages = [Route(path, _page, methods=["GET"]) for path in ("/", *(f"/{name}" for name in PAGES[1:]))]
+    return [*pages, Route(f"/{PAGES[0]}", lambda _request: RedirectResponse("/", 307), methods=["GET"])]
 
 
 @cache

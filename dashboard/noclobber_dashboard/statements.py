@@ -2,9 +2,10 @@
 
 Findings are append-only rows: the current one is the greatest revision of an id. Accesses may be stored twice (an
 exporter's retry): a closed one beats an open one, then the greater end, as the contract says (2.4). Every statement
-has a limit of rows and of seconds.
+has a limit of rows and of seconds, and what counts accesses looks back over a window, not over all that is stored.
 
-Source: storage.md section 8 (tables).
+Source: storage.md section 8 (tables). Holes are counted with a bitmap (Lemire et al., Roaring, 2016): sequence
+numbers are dense, so an exact count of distinct ones takes a bit each instead of a hash table's 16 bytes.
 """
 # ruff: noqa: S608  put together from this module's own constants only; every value is a bound parameter
 
@@ -12,24 +13,34 @@ from typing import Final
 
 __all__ = [
     "ACCESSES",
+    "BODIES",
+    "COUNT",
     "CURRENT_FILTERED",
     "CURSORS",
+    "DEFENDED_BY_REASON",
+    "DEFENDED_BY_RESOURCE",
     "DELIVERIES",
+    "HAS_DEFENDED",
     "HOLES",
     "ISSUES",
+    "ISSUE_LOGS",
     "ONE_FINDING",
     "PROCESSES",
     "RATES",
     "RESOURCES",
     "SURROUNDINGS",
     "TOTALS",
+    "TRANSITIONS",
 ]
 
 _LIMITS: Final = " SETTINGS max_execution_time = 10"
 _CURRENT: Final = (
     "SELECT * FROM (SELECT id, revision, issue, toString(kind) AS kind, toString(certainty) AS certainty, "
     "toString(severity) AS severity, manifest, toString(status) AS status, resource, agents, first_ns, last_ns, "
-    "found_ns, body FROM findings ORDER BY id, revision DESC LIMIT 1 BY id)"
+    "found_ns FROM findings ORDER BY id, revision DESC LIMIT 1 BY id)"
+)
+BODIES: Final = (
+    "SELECT id, argMax(body, revision) AS body FROM findings WHERE id IN {ids:Array(String)} GROUP BY id" + _LIMITS
 )
 _FILTER: Final = (
     " WHERE (empty({kinds:Array(String)}) OR has({kinds:Array(String)}, kind))"
@@ -52,18 +63,46 @@ ONE_FINDING: Final = (
     "toString(severity) AS severity, manifest, toString(status) AS status, resource, agents, first_ns, last_ns, "
     "found_ns, body FROM findings WHERE id = {id:String} ORDER BY revision DESC LIMIT 1" + _LIMITS
 )
+# of an issue's findings those that hold count, all of them where none does
 ISSUES: Final = (
-    "SELECT f.issue AS issue, any(f.kind) AS kind, count() AS count, min(f.first_ns) AS first_ns,"
-    " max(f.last_ns) AS last_ns, argMax(f.id, (f.last_ns, f.id)) AS newest,"
-    " argMax(f.severity, (f.last_ns, f.id)) AS severity, argMax(f.certainty, (f.last_ns, f.id)) AS certainty,"
-    " groupUniqArray(20)(f.resource) AS resources, groupUniqArrayArray(20)(f.agents) AS agents, any(t.state) AS state,"
-    " any(t.actor) AS actor, any(t.reason) AS reason"
-    " FROM (" + _CURRENT + " WHERE status != 'retracted') AS f"
-    " LEFT JOIN (SELECT l.issue AS issue, argMax(l.state, (l.at_ns, l.id)) AS state,"
-    " argMax(l.actor, (l.at_ns, l.id)) AS actor, argMax(l.reason, (l.at_ns, l.id)) AS reason FROM transitions AS l"
-    " WHERE l.state != '' AND l.issue != '' GROUP BY l.issue) AS t"
-    " ON f.issue = t.issue GROUP BY f.issue ORDER BY last_ns DESC, issue LIMIT {limit:UInt32}" + _LIMITS
+    "SELECT f.issue AS issue, argMax(f.kind, (f.last_ns, f.id)) AS kind, count() AS count,"
+    " min(f.first_ns) AS first_ns, max(f.last_ns) AS last_ns, argMax(f.id, (f.last_ns, f.id)) AS newest,"
+    " argMax(f.severity, indexOf(['low', 'medium', 'high', 'critical'], f.severity)) AS severity,"
+    " argMax(f.certainty, indexOf(['possible', 'likely', 'certain'], f.certainty)) AS certainty,"
+    " groupUniqArray(20)(f.resource) AS resources, groupUniqArrayArray(20)(f.agents) AS agents"
+    " FROM (" + _CURRENT + " ORDER BY last_ns DESC LIMIT {read:UInt32}) AS f"
+    " GROUP BY f.issue, f.status = 'retracted' ORDER BY f.status = 'retracted', last_ns DESC, issue LIMIT 1 BY issue"
+    " LIMIT {limit:UInt32}" + _LIMITS
 )
+_LOG_COLUMNS: Final = (
+    "id, issue, at_ns, toString(kind) AS kind, toString(state) AS state, finding, actor, reason,"
+    " if(kind = 'state.silenced', body, '') AS body"
+)
+ISSUE_LOGS: Final = (
+    "SELECT * FROM (SELECT " + _LOG_COLUMNS + " FROM transitions WHERE issue IN {issues:Array(String)}"
+    " ORDER BY issue, at_ns DESC, id DESC LIMIT {each:UInt32} BY issue)" + _LIMITS
+)
+TRANSITIONS: Final = (
+    "SELECT * FROM (SELECT " + _LOG_COLUMNS + " FROM transitions"
+    " WHERE ({issue:String} = '' OR issue = {issue:String})"
+    " AND ({after_ns:UInt64} = 0 OR (at_ns, id) < ({after_ns:UInt64}, {after_id:String}))"
+    " ORDER BY at_ns DESC, id DESC LIMIT 1 BY id) LIMIT {limit:UInt32}" + _LIMITS
+)
+HAS_DEFENDED: Final = "EXISTS TABLE defended"
+# the newest word on an access counts; an empty reason takes it back
+_DEFENDED: Final = (
+    "(SELECT argMax(toString(d.reason), d.at_ns) AS reason, argMax(d.resource, d.at_ns) AS resource,"
+    " argMax(d.agent, d.at_ns) AS agent, max(d.start_ns) AS start_ns"
+    " FROM defended AS d WHERE d.start_ns >= {since:UInt64} GROUP BY d.trace_id, d.span_id HAVING reason != '')"
+)
+DEFENDED_BY_REASON: Final = (
+    "SELECT reason, count() AS count, uniqExact(resource) AS resources, max(start_ns) AS last_ns FROM " + _DEFENDED
+    + " GROUP BY reason ORDER BY count DESC, reason LIMIT 100" + _LIMITS
+)  # fmt: skip
+DEFENDED_BY_RESOURCE: Final = (
+    "SELECT resource, reason, count() AS count FROM " + _DEFENDED
+    + " GROUP BY resource, reason ORDER BY count DESC, resource, reason LIMIT {limit:UInt32}" + _LIMITS
+)  # fmt: skip
 _EVENT_COLUMNS: Final = (
     "lower(hex(trace_id)) AS trace_id, lower(hex(span_id)) AS span_id, start_ns, end_ns, toString(process) AS process,"
     " toString(clock) AS clock, toString(host) AS host, toString(op) AS op, resource, toString(system) AS system,"
@@ -100,32 +139,36 @@ RESOURCES: Final = (
     "SELECT resource, any(toString(system)) AS system, count() AS accesses,"
     " countIf(op IN ('write', 'delete', 'update')) AS writes, uniqExact(strand) AS strands,"
     " groupUniqArray(12)(agent) AS agents, arrayFilter(g -> g NOT IN ('', 'none'), groupUniqArray(8)(toString(guard)))"
-    " AS guards, countIf(outcome = 'rejected') AS rejected, max(start_ns) AS last_ns, groupUniqArray(4)(key_id) AS keys"
+    " AS guards, max(start_ns) AS last_ns, groupUniqArray(4)(toString(key_id)) AS keys"
     " FROM accesses WHERE op NOT IN ('', 'mark', 'model', 'spawn', 'join', 'begin', 'commit', 'abort')"
-    " AND resource != '' GROUP BY resource ORDER BY strands > 1 DESC, writes DESC, resource LIMIT {limit:UInt32}"
-    + _LIMITS
+    " AND resource != '' AND minute >= {minute_from:UInt32} GROUP BY resource"
+    " ORDER BY strands > 1 DESC, writes DESC, resource LIMIT {limit:UInt32}" + _LIMITS
 )
 PROCESSES: Final = (
     "SELECT toString(process) AS process, any(service) AS service, any(host) AS host, any(pid) AS pid,"
-    " any(toString(clock)) AS clock, groupUniqArray(toString(key_id)) AS keys,"
+    " any(toString(clock)) AS clock, groupUniqArray(4)(toString(key_id)) AS keys,"
     " maxIf(frontier_ns, op = 'mark') AS frontier_ns, maxIf(dropped, op = 'mark') AS dropped,"
-    " maxIf(accesses, op = 'mark') AS announced, uniqExactIf((trace_id, span_id), op != 'mark') AS received,"
+    " maxIf(accesses, op = 'mark') AS announced, countIf(op != 'mark') AS received,"
     " max(end_ns) AS last_ns, groupUniqArrayIf(6)(agent, agent != '') AS agents"
-    " FROM accesses WHERE op != '' GROUP BY process ORDER BY last_ns DESC LIMIT {limit:UInt32}" + _LIMITS
+    " FROM accesses WHERE op != '' AND minute >= {minute_from:UInt32}"
+    " GROUP BY process ORDER BY last_ns DESC LIMIT {limit:UInt32}" + _LIMITS
 )
 HOLES: Final = (
-    "SELECT process, sum(top - seen) AS holes FROM (SELECT toString(process) AS process, strand, max(seq) AS top,"
-    " uniqExact(seq) AS seen FROM accesses WHERE op NOT IN ('', 'mark') AND strand != '' GROUP BY process, strand)"
-    " GROUP BY process HAVING holes > 0 LIMIT {limit:UInt32}" + _LIMITS
+    "SELECT process, sum(top - bottom + 1 - seen) AS holes FROM (SELECT toString(process) AS process, strand,"
+    " max(seq) AS top, groupBitmap(toUInt64(seq)) AS seen,"
+    " if((SELECT min(minute) FROM accesses) >= {minute_from:UInt32}, 1, min(seq)) AS bottom"
+    " FROM accesses WHERE op NOT IN ('', 'mark') AND strand != '' AND seq > 0 AND minute >= {minute_from:UInt32}"
+    " GROUP BY process, strand) GROUP BY process HAVING holes > 0 LIMIT {limit:UInt32}" + _LIMITS
 )
 RATES: Final = (
-    "SELECT minute, count() AS spans, uniqExact(resource) AS resources, uniqExact(agent) AS agents FROM accesses"
+    "SELECT minute, count() AS spans FROM accesses"
     " WHERE op NOT IN ('', 'mark') AND minute >= {minute_from:UInt32} GROUP BY minute ORDER BY minute" + _LIMITS
 )
+COUNT: Final = "SELECT count() AS rows FROM accesses WHERE minute >= {minute_from:UInt32}" + _LIMITS
 TOTALS: Final = (
-    "SELECT countIf(op NOT IN ('', 'mark')) AS accesses, uniqExactIf(agent, agent != '') AS agents,"
-    " countIf(op = '') AS foreign_spans, countIf(op = 'mark') AS marks, countIf(partial) AS partial,"
-    " max(start_ns) AS last_ns FROM accesses" + _LIMITS
+    "SELECT countIf(op NOT IN ('', 'mark')) AS accesses, countIf(op = '') AS foreign_spans,"
+    " countIf(op = 'mark') AS marks, countIf(partial) AS partial, max(start_ns) AS last_ns"
+    " FROM accesses WHERE minute >= {minute_from:UInt32}" + _LIMITS
 )
 DELIVERIES: Final = (
     "SELECT id, transition, endpoint, attempt, toString(phase) AS phase, at_ns, status, final, ok, elapsed_ms, answer"

@@ -7,22 +7,27 @@ from there. Run by the supervisor as `python -m noclobber_sidecar.engine`.
 
 import argparse
 import asyncio
+import importlib
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+from noclobber_sidecar.reason_page import answering
+from noclobber_sidecar.sockets import in_url
 from noclobber_sidecar.supervisor import EXIT_HOPELESS
 
 __all__ = ["main"]
 
 STOP_TIMEOUT_S: Final = 25.0
 GRACE_S: Final = 3
+EXIT_ORPHANED: Final = 70
 log = logging.getLogger("noclobber.engine")
 
 
@@ -31,11 +36,15 @@ def main(argv: list[str] | None = None) -> int:
     words = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    from noclobber_collector.errors import StoreError
+    from noclobber_analyzer.alerts.routes import RouteError
+    from noclobber_collector.errors import StoreBusyError, StoreUnusableError
 
     try:
         return _run(words)
-    except StoreError as error:
+    except StoreBusyError as error:  # somebody's `analyze`, perhaps: the supervisor tries again
+        log.error("%s", error)  # noqa: TRY400  the reason is enough for a person
+        return 1
+    except (StoreUnusableError, RouteError) as error:
         Path(words.reason_file).write_text(f"{error}\n")
         log.error("%s", error)  # noqa: TRY400  the reason is enough for a person
         return EXIT_HOPELESS
@@ -60,19 +69,51 @@ def _run(words: argparse.Namespace) -> int:
     """Open the store, start the workers around it, serve pages until told to end.
 
     Raises:
-        StoreError: the store can't be opened, or belongs to somebody else.
+        StoreBusyError: another process holds the data folder.
+        StoreUnusableError: the store can't be opened, and never will.
     """
     from noclobber_collector.lock import EngineLock
-    from noclobber_collector.store import open_store
+    from noclobber_collector.receiver.process import end_with
 
-    address = f"http://{words.host}:{words.dashboard_port}"
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    if words.life_fd is not None:
+        end_with(words.life_fd, _end_at_once)
+    pages = socket.socket(fileno=words.dashboard_fd)
+    address = f"http://{in_url(words.host)}:{words.dashboard_port}"
     with EngineLock(words.data, address):
-        store = open_store(words.store)
+        os.chdir(words.data)  # ClickHouse leaves its cache of schemas in the working folder
+        store = _opened(words.store, pages, ending)
+        if store is None:
+            return 0
         try:
-            workers = _Workers(store, words, address)
-            return _serve(store, words, workers)
+            Path(words.reason_file).unlink(missing_ok=True)
+            return _serve(store, words, _Workers(store, words, address), pages, ending)
         finally:
             store.close()
+
+
+def _end_at_once() -> None:
+    """The supervisor was killed: whoever starts the next one must not wait for us.
+
+    What an orderly end would still do the next start does as well: nothing that was acknowledged depends on it.
+    """
+    os._exit(EXIT_ORPHANED)
+
+
+def _opened(url: str, pages: socket.socket, ending: threading.Event) -> Any:
+    """The store as soon as it answers; until then the pages say what they wait for. None: the end came first."""
+    from noclobber_collector.store import wait_for_store
+
+    why = ["noclobber goes on receiving; its engine is opening the store"]
+
+    def say(reason: str) -> None:
+        log.warning("waiting for the store: %s", reason)
+        why[0] = f"noclobber goes on receiving, but its engine waits for the store: {reason}"
+
+    with answering(pages, lambda: why[0]):
+        return wait_for_store(url, ending, say)
 
 
 class _Workers:
@@ -96,22 +137,24 @@ class _Workers:
         threading.Thread(target=_warm_up, name="warm up", daemon=True).start()
 
     def stop(self) -> None:
+        """End in order; what is not loaded within the time lies in the spool for the next start."""
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         for worker in (self.loader, self.analyzer, self.sender):
-            worker.stop(STOP_TIMEOUT_S)
+            worker.stop(max(1.0, deadline - time.monotonic()))
 
 
 def _warm_up() -> None:
     """Import what the first page needs, before somebody waits for it."""
-    import altair
-    import pandas
-
-    del altair, pandas
+    for name in ("altair", "pandas"):
+        importlib.import_module(name)
 
 
-def _serve(store: Any, words: argparse.Namespace, workers: _Workers) -> int:
+def _serve(
+    store: Any, words: argparse.Namespace, workers: _Workers, pages: socket.socket, ending: threading.Event
+) -> int:
     import uvicorn
 
-    from noclobber_collector.receiver.process import QuietServer, end_with
+    from noclobber_collector.receiver.process import QuietServer
     from noclobber_dashboard.app import build_app
     from noclobber_dashboard.settings import DashboardSettings
 
@@ -123,18 +166,15 @@ def _serve(store: Any, words: argparse.Namespace, workers: _Workers) -> int:
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, ws="websockets-sansio"
         )
     )
-
-    def stop(*_: object) -> None:
-        server.should_exit = True
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    if words.life_fd is not None:
-        end_with(words.life_fd, stop)
-    listener = socket.socket(fileno=words.dashboard_fd)
+    threading.Thread(target=_end_after, args=(ending, server), name="ending", daemon=True).start()
     log.info("engine ready: store %s, pages on %s:%d", store.name, words.host, words.dashboard_port)
-    asyncio.run(server.serve([listener]))
+    asyncio.run(server.serve([pages]))
     return 0
+
+
+def _end_after(ending: threading.Event, server: Any) -> None:
+    ending.wait()
+    server.should_exit = True
 
 
 if __name__ == "__main__":

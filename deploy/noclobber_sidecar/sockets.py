@@ -5,13 +5,15 @@ the same socket, so a client that connects meanwhile waits a moment instead of b
 can take the port in between.
 """
 
+import errno
 import socket
 
 from noclobber.cli import CommandError
 
-__all__ = ["bind", "free_port"]
+__all__ = ["bind", "free_port", "in_url"]
 
 BACKLOG = 1024
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def bind(host: str, port: int, purpose: str) -> socket.socket:
@@ -31,15 +33,21 @@ def bind(host: str, port: int, purpose: str) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(BACKLOG)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
-        option = purpose.replace(" ", "-")
-        raise CommandError(
-            f"can't listen on {host}:{port} for {purpose}: {error.strerror or error}. "
-            f"Something else uses it? Choose another with --{option}-port."
-        ) from error
+        option = f"--{purpose.replace(' ', '-')}-port"
+        reason = getattr(error, "strerror", None) or error
+        taken = getattr(error, "errno", None) == errno.EADDRINUSE
+        advice = f"Something else uses it: choose another with {option}." if taken else f"Check --host and {option}."
+        raise CommandError(f"can't listen on {host}:{port} for {purpose}: {reason}. {advice}") from error
     listener.set_inheritable(True)
     return listener
+
+
+def in_url(host: str) -> str:
+    """An address as it stands in a URL; what listens everywhere is reached on this machine's own."""
+    host = WILDCARDS.get(host, host)
+    return f"[{host}]" if ":" in host else host
 
 
 def free_port(host: str, preferred: int) -> int:

@@ -4,24 +4,27 @@ It binds all addresses, then starts the receiver and the engine under a supervis
 """
 
 import argparse
-import contextlib
 import os
 import socket
 import sys
 import threading
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from noclobber.cli import Command, CommandError
-from noclobber_sidecar.sockets import bind
+from noclobber_sidecar.reason_page import serve_reason
+from noclobber_sidecar.sockets import bind, in_url
 from noclobber_sidecar.supervisor import Child, Supervisor
 
 __all__ = ["COMMAND"]
 
 READY_TIMEOUT_S: Final = 60.0
+ORPHAN_WAIT_S: Final = 15.0
+"""How long to wait for an engine whose supervisor was killed."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,32 +45,71 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(words: argparse.Namespace) -> int:
     """Run until SIGTERM or Ctrl-C."""
     from noclobber_collector.commands import check_bind, data_folder
-    from noclobber_collector.lock import holder
+    from noclobber_collector.errors import StoreBusyError
+    from noclobber_collector.lock import SupervisorLock
 
     check_bind(words.host, words.token, forced=words.insecure_bind)
+    _check_alerts(words)
     data = data_folder(words.data)
-    taken = holder(data)
-    if taken is not None:
-        raise CommandError(f"a sidecar already runs on {data}: process {taken.pid}, {taken.address or 'no address'}")
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        with SupervisorLock(data, f"http://{in_url(words.host)}:{words.dashboard_port}"):
+            _wait_for_orphan(data)
+            return _supervise(words, data)
+    except StoreBusyError as error:
+        raise CommandError(f"a sidecar already runs: {error}") from error
     except OSError as error:
-        raise CommandError(f"the data folder {data} can't be used: {error.strerror}") from error
-    if words.config is not None and not words.config.is_file():
-        raise CommandError(f"there is no configuration file {words.config}")
+        raise CommandError(f"the data folder {data} can't be used: {error.strerror or error}") from error
+
+
+def _check_alerts(words: argparse.Namespace) -> None:
+    """Find mistakes in what was typed before anything starts.
+
+    Raises:
+        CommandError: a configuration that can't be read, or a route that makes no sense.
+    """
+    from noclobber_analyzer.alerts.routes import routes_from
+
+    try:
+        tables = tomllib.loads(words.config.read_text()).get("alert", []) if words.config is not None else []
+        routes_from(tables, {**os.environ, **_secrets(words)}, words.webhook, allow=words.webhook_allow)
+    except OSError as error:
+        raise CommandError(f"the configuration file {words.config} can't be read: {error.strerror}") from error
+    except ValueError as error:  # TOML's and the routes' own errors are such
+        raise CommandError(f"{words.config}: {error}" if words.config is not None else str(error)) from error
+
+
+def _wait_for_orphan(data: Path) -> None:
+    """Nobody supervises this folder: a receiver or an engine on it lost its supervisor and is ending.
+
+    It may also be a command that opened the store by itself.
+
+    Raises:
+        StoreBusyError: it does not end.
+    """
+    from noclobber_collector.lock import SPOOL, EngineLock, FolderLock
+
+    FolderLock(data / "spool", SPOOL, "", ORPHAN_WAIT_S).release()
+    EngineLock(data, wait_s=ORPHAN_WAIT_S).release()
+
+
+def _supervise(words: argparse.Namespace, data: Path) -> int:
     otlp = bind(words.host, words.otlp_http_port, "otlp http")
     pages = bind(words.host, words.dashboard_port, "dashboard")
     _probe_grpc(words.host, words.otlp_grpc_port)
     supervisor = Supervisor(
         [_receiver(words, data, otlp), _engine(words, data, pages)],
-        on_hopeless=lambda child: _answer_with(pages, child.hopeless or ""),
+        on_hopeless=lambda child: _explain(pages, child) if child.name == "engine" else None,
     )
     threading.Thread(target=_announce, args=(words, data), name="announce", daemon=True).start()
     return supervisor.run()
 
 
+def _explain(pages: socket.socket, engine: Child) -> None:
+    serve_reason(pages, lambda: f"noclobber goes on receiving, but its engine can't run: {engine.hopeless}")
+
+
 def _probe_grpc(host: str, port: int) -> None:
-    """gRPC binds its own address, in the receiver; find out now whether it is free."""
+    """Find out now whether the address is free: gRPC binds its own, in the receiver."""
     bind(host, port, "otlp grpc").close()
 
 
@@ -92,7 +134,7 @@ def _engine(words: argparse.Namespace, data: Path, pages: socket.socket) -> Chil
     reason = data / "engine.reason"
     more = [f"--webhook={url}" for url in words.webhook] + [f"--webhook-allow={net}" for net in words.webhook_allow]
     if words.config is not None:
-        more += ["--config", str(words.config)]
+        more += ["--config", str(words.config.absolute())]
     return Child(
         "engine",
         [sys.executable, "-m", "noclobber_sidecar.engine", "--data", str(data), "--host", words.host,
@@ -107,7 +149,7 @@ def _engine(words: argparse.Namespace, data: Path, pages: socket.socket) -> Chil
 
 def _announce(words: argparse.Namespace, data: Path) -> None:
     """Say where everything is, once it answers."""
-    base = f"http://{words.host}"
+    base = f"http://{in_url(words.host)}"
     if not _answers(f"{base}:{words.otlp_http_port}/ready"):
         return
     print(
@@ -135,29 +177,6 @@ def _answers(address: str) -> bool:
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
     return False
-
-
-def _answer_with(pages: socket.socket, reason: str) -> None:
-    """Answer every request for a page with the reason why there is none."""
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-    class Reason(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  the base class's name
-            body = f"noclobber goes on receiving, but its engine can't run: {reason}\n".encode()
-            self.send_response(503)
-            self.send_header("content-type", "text/plain; charset=utf-8")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            with contextlib.suppress(OSError):
-                self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(pages.getsockname()[:2], Reason, bind_and_activate=False)
-    server.socket.close()
-    server.socket = pages
-    threading.Thread(target=server.serve_forever, name="reason", daemon=True).start()
 
 
 COMMAND = Command(

@@ -140,4 +140,6 @@ def _version() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from noclobber.cli import main as imported  # commands raise this module's CommandError, not that of `__main__`
+
+    sys.exit(imported())

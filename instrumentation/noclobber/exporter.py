@@ -1,8 +1,10 @@
 """Sends exports to a collector, one after the other, for as long as it takes.
 
 Its answers decide: 2xx and it is done; 429, 502, 503, 504 and a broken connection mean again, after the time that the
-collector asks for or a pause that doubles; anything else means that it will never take these bytes, which is counted
-and logged once. Exports leave in order, so a mark never overtakes what it vouches for.
+collector asks for or a pause that doubles; other errors of the server mean again too, for a while, since one bad
+moment of it should lose nothing and one bad export should not stop the rest for ever. Anything else means that it will
+never take these bytes, which is counted and logged once. Exports leave in order, so a mark never overtakes what it
+vouches for.
 
 It speaks HTTP with the standard library on a thread of its own: no instrumented client, nothing of the agent's.
 
@@ -14,11 +16,12 @@ import http.client
 import logging
 import ssl
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from noclobber.outbox import Outbox
+from noclobber.outbox import Export, Outbox
 from noclobber.settings import Settings
 
 __all__ = ["Answer", "Sender", "Transport", "transport_for"]
@@ -26,10 +29,17 @@ __all__ = ["Answer", "Sender", "Transport", "transport_for"]
 log = logging.getLogger("noclobber")
 PAUSE_FIRST_S: Final = 0.2
 PAUSE_MAX_S: Final = 5.0
+RETRY_AFTER_MAX_S: Final = 60.0
+"""Longest pause that a collector may ask for."""
+FAULTS_MAX: Final = 8
+"""Tries for one export that the server answers with an error of its own (500): about 20 seconds."""
+ADOPT_EVERY_S: Final = 30.0
+"""How often what other processes left behind is looked for, while the collector answers."""
 RETRYABLE_HTTP: Final = frozenset({408, 429, 502, 503, 504})
 RETRYABLE_GRPC: Final = frozenset(
     {"CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
 )
+FAULTS_GRPC: Final = frozenset({"UNKNOWN", "INTERNAL"})
 EXPORT_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
@@ -38,11 +48,13 @@ class Answer:
     """What became of one request.
 
     Attributes:
-        done: acknowledged. again: worth another try. after_s: asked for by the collector. reason: for the log.
+        done: acknowledged. again: worth another try. fault: of the server, so the tries are counted.
+        after_s: pause asked for by the collector. reason: for the log.
     """
 
     done: bool
     again: bool = False
+    fault: bool = False
     after_s: float | None = None
     reason: str = ""
 
@@ -110,9 +122,11 @@ def _judge(status: int, retry_after: str | None, text: bytes) -> Answer:
         return Answer(done=True)
     reason = f"HTTP {status} {text[:200].decode(errors='replace')}".strip()
     if status not in RETRYABLE_HTTP:
-        return Answer(done=False, reason=reason)
+        return Answer(done=False, again=status >= 500, fault=status >= 500, reason=reason)
     after = float(retry_after) if retry_after and retry_after.replace(".", "", 1).isdigit() else None
-    return Answer(done=False, again=True, after_s=after, reason=reason)
+    return Answer(
+        done=False, again=True, after_s=None if after is None else min(after, RETRY_AFTER_MAX_S), reason=reason
+    )
 
 
 class _Grpc:
@@ -140,7 +154,9 @@ class _Grpc:
             self._call(data, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             code = error.code().name
-            return Answer(done=False, again=code in RETRYABLE_GRPC, reason=f"gRPC {code}: {error.details()}")
+            fault = code in FAULTS_GRPC
+            again = fault or code in RETRYABLE_GRPC
+            return Answer(done=False, again=again, fault=fault, reason=f"gRPC {code}: {error.details()}")
         return Answer(done=True)
 
     def close(self) -> None:
@@ -158,8 +174,11 @@ class Sender:
 
     def __init__(self, outbox: Outbox, transport: Transport) -> None:
         self._outbox, self._transport = outbox, transport
-        self._stopping = threading.Event()
+        self._stopping, self._wake = threading.Event(), threading.Event()
         self._logged: set[str] = set()
+        self._faults = 0
+        self._pause_s = PAUSE_FIRST_S
+        self._adopted_at: float | None = None
         self.refused = 0
         self.outages = 0
         self._thread = threading.Thread(target=self._run, name="noclobber sender", daemon=True)
@@ -169,31 +188,59 @@ class Sender:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Send what is queued for at most `timeout_s`, then end."""
-        self._outbox.wait_empty(timeout_s)
+        """Send what is queued, for at most `timeout_s` and for as long as the collector answers, then end."""
         self._stopping.set()
-        self._thread.join(1.0)
+        self._wake.set()
+        self._thread.join(timeout_s)
         self._transport.close()
 
     def _run(self) -> None:
-        pause_s = PAUSE_FIRST_S
-        while not self._stopping.is_set():
-            export = self._outbox.first(0.2)
+        """Until the outbox is empty at the end, or the collector can't be reached then."""
+        while True:
+            ending = self._stopping.is_set()
+            export = self._outbox.first(0.0 if ending else 0.2)
             if export is None:
+                if ending:
+                    return
                 continue
-            data = export.load()
-            answer = self._transport.send(data) if data else Answer(done=True)
-            if answer.again:
-                self._note(answer.reason)
-                self.outages += pause_s == PAUSE_FIRST_S
-                self._stopping.wait(answer.after_s if answer.after_s is not None else pause_s)
-                pause_s = min(pause_s * 2, PAUSE_MAX_S)
+            answer = self._sent(export)
+            if answer.again and not (answer.fault and self._is_hopeless()):
+                if ending and self._outbox.keeps:
+                    self._note(answer.reason)
+                    return  # it stays on disk, for another process
+                self._pause(answer)
                 continue
+            self._faults, self._pause_s = 0, PAUSE_FIRST_S
             if not answer.done:
                 self.refused += export.spans
                 self._note(f"it will not be sent again: {answer.reason}")
-            pause_s = PAUSE_FIRST_S
             self._outbox.done(export)
+            if answer.done and not ending:
+                self._adopt()
+
+    def _sent(self, export: Export) -> Answer:
+        try:
+            data = export.load()
+            return self._transport.send(data) if data else Answer(done=True)
+        except Exception as error:
+            return Answer(done=False, again=True, fault=True, reason=f"{type(error).__name__}: {error}")
+
+    def _is_hopeless(self) -> bool:
+        self._faults += 1
+        return self._faults >= FAULTS_MAX
+
+    def _pause(self, answer: Answer) -> None:
+        self._note(answer.reason)
+        self.outages += self._pause_s == PAUSE_FIRST_S
+        self._wake.wait(answer.after_s if answer.after_s is not None else self._pause_s)
+        self._pause_s = min(self._pause_s * 2, PAUSE_MAX_S)
+
+    def _adopt(self) -> None:
+        """Take over what other processes could not send, now that somebody takes it."""
+        now = time.monotonic()
+        if self._adopted_at is None or now - self._adopted_at >= ADOPT_EVERY_S:
+            self._adopted_at = now
+            self._outbox.adopt()
 
     def _note(self, reason: str) -> None:
         cause = reason.partition(":")[0]

@@ -1,5 +1,6 @@
 """Where finished spans go: a collector, a file, or an exporter of OpenTelemetry's SDK that the user gave."""
 
+import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -14,16 +15,20 @@ from noclobber.settings import Settings
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
+log = logging.getLogger("noclobber")
 __all__ = ["CollectorSink", "ExporterSink", "FileSink", "SeveralSinks", "sink_for"]
 
 
 def sink_for(settings: Settings) -> Sink:
-    """The sink that the settings ask for."""
+    """The sink that the settings ask for; one that can't be had is logged, and the others serve."""
     sinks: list[Sink] = []
     if settings.send:
         sinks.append(CollectorSink(settings))
     if settings.file is not None:
-        sinks.append(FileSink(settings.file))
+        try:
+            sinks.append(FileSink(settings.file))
+        except OSError as error:
+            log.warning("noclobber can't write its spans to %s: %s", settings.file, error.strerror or error)
     return sinks[0] if len(sinks) == 1 else SeveralSinks(sinks)
 
 
@@ -36,7 +41,6 @@ class CollectorSink(Sink):
         from noclobber.strands import process_id
 
         self._outbox = Outbox(settings.spool, process_id(), settings.spool_bytes_max)
-        self._outbox.adopt()
         self._sender = Sender(self._outbox, transport_for(settings))
         self._sender.start()
 
@@ -63,6 +67,10 @@ class CollectorSink(Sink):
         self._sender.stop(timeout_s)
         self._outbox.leave()
 
+    def abandon(self) -> None:
+        """The spool's locks are the parent's."""
+        self._outbox.abandon()
+
 
 class FileSink(Sink):
     """Appends OTLP/JSON lines to a file, which several processes may share.
@@ -77,11 +85,17 @@ class FileSink(Sink):
 
     def send(self, resource: dict[str, AttributeValue], spans: Sequence[Span], accesses: int) -> bool:  # noqa: ARG002
         """Append one line; one write, so that lines of several processes never mix."""
-        line = (json_line(resource, spans) + "\n").encode()
-        return os.write(self._descriptor, line) == len(line)
+        line = memoryview((json_line(resource, spans) + "\n").encode())
+        while line:  # more than one write only where the disk is full or the line is huge
+            line = line[os.write(self._descriptor, line) :]
+        return True
 
     def close(self, timeout_s: float) -> None:  # noqa: ARG002
         """Close the file."""
+        os.close(self._descriptor)
+
+    def abandon(self) -> None:
+        """Close the child's copy."""
         os.close(self._descriptor)
 
 
@@ -114,6 +128,11 @@ class SeveralSinks(Sink):
         """Close each."""
         for sink in self._sinks:
             sink.close(timeout_s)
+
+    def abandon(self) -> None:
+        """Each."""
+        for sink in self._sinks:
+            sink.abandon()
 
 
 class ExporterSink(Sink):

@@ -37,6 +37,8 @@ def install() -> None:
     _wrap(ThreadPoolExecutor, "submit", _submit)
     _wrap(Future, "result", _asked)
     _wrap(Future, "exception", _asked)
+    _wrap(Future, "_invoke_callbacks", _calling_back)
+    _wrap(Future, "add_done_callback", _calling_back)
     for module in (concurrent.futures, _base):
         _wrap(module, "wait", _wait)
         _wrap(module, "as_completed", _as_completed)
@@ -146,10 +148,29 @@ def _asked(original: Any) -> Any:
     return asked
 
 
+def _calling_back(original: Any) -> Any:
+    """What calls the callbacks of a future that is done: they look at its result on nobody's behalf."""
+
+    def calling_back(self: Future[Any], *args: Any) -> Any:
+        outer = getattr(_local, "calling_back", False)
+        _local.calling_back = True
+        try:
+            return original(self, *args)
+        finally:
+            _local.calling_back = outer
+
+    return calling_back
+
+
+_local = threading.local()
+
+
 def _in_callback() -> bool:
-    """Whether an event loop's bare callback runs, which asks on nobody's behalf."""
+    """Whether a callback runs, a future's or an event loop's, which asks on nobody's behalf."""
     from asyncio import _get_running_loop, current_task
 
+    if getattr(_local, "calling_back", False):
+        return True
     return _get_running_loop() is not None and current_task() is None
 
 

@@ -6,9 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from noclobber.contract import FRONTIER_END, Certainty, Kind, Severity
-from noclobber_analyzer.finding import AccessRef, Advice, Affected, AffectedAccess, Edge, Finding
+from hostile import HOSTILE
 
+from noclobber.contract import FRONTIER_END, Certainty, Kind, Severity
+from noclobber_analyzer.clock import SYSTEM
+from noclobber_analyzer.finding import AccessRef, Advice, Affected, AffectedAccess, Edge, Finding, finding_id
+from noclobber_analyzer.issue_log import IssueKeeper
+from noclobber_analyzer.tables import Delivery, append_deliveries, append_findings, read_transitions
+
+DEFENDED_COLUMNS = ("trace_id", "span_id", "reason", "resource", "agent", "start_ns", "at_ns")
 ACCOUNT = "redis://bank:6379/0/acct:42"
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -41,6 +47,32 @@ def bank(start_ns: int | None = None) -> tuple[Finding, list[dict[str, object]]]
     spans = _bank_spans()
     rows = [_row(span, start, number) for number, span in enumerate(spans)]
     return _bank_finding(spans, rows), rows
+
+
+def race(
+    number: int, resource: str, agents: tuple[str, str], start_ns: int, **changes: Any
+) -> tuple[Finding, list[dict[str, object]]]:
+    """The same race on another resource between other agents: a finding of its own, with its own accesses."""
+    renamed = {"deposit-agent": agents[0], "withdraw-agent": agents[1], "auditor": "auditor"}
+    _, rows = bank(start_ns)
+    spans = [
+        replace(span, agent=renamed[span.agent], resource=resource if span.resource == ACCOUNT else span.resource)
+        for span in _bank_spans()
+    ]
+    for place, (span, row) in enumerate(zip(spans, rows, strict=True)):
+        row |= {
+            "trace_id": f"{(number + 1) << 32 | place:032x}", "span_id": f"{(number + 1) << 32 | place:016x}",
+            "agent": span.agent, "strand": f"{span.agent}-{number}", "process": f"p-{span.agent}",
+            "service": span.agent, "resource": span.resource,
+        }  # fmt: skip
+        if "version_base_strand" in row:
+            row["version_base_strand"] = row["strand"]
+    named = {
+        "id": f"{number + 1:032x}", "resource": resource, "agents": agents,
+        "issue": finding_id(Kind.LOST_UPDATE, resource, agents),
+        "explanation": f"{agents[1]} wrote {resource} from a state that {agents[0]} had replaced meanwhile.",
+    }  # fmt: skip
+    return replace_finding(_bank_finding(spans, rows), **named | changes), rows
 
 
 def _bank_spans() -> list[Span]:
@@ -91,7 +123,7 @@ def _bank_finding(spans: list[Span], rows: list[dict[str, object]]) -> Finding:
         ),
         explanation=(
             "withdraw-agent replaced the write of deposit-agent to acct:42 without ever having seen it: it computed "
-            "its value from a version that it had read 2.73 s earlier. What deposit-agent wrote is lost."
+            "its value from a version that it had read 2.72 s earlier. What deposit-agent wrote is lost."
         ),
         advice=Advice(
             "Let Redis do the arithmetic in one step, or make the write conditional on what was read.",
@@ -181,53 +213,66 @@ def mark(
 
 def insert_accesses(store: Writable, rows: Sequence[dict[str, object]]) -> None:
     """Write accesses; ids become bytes, minute and hash of the resource are filled in."""
-    names = sorted({name for row in rows for name in row} | {"minute"})
+    names = sorted({name for row in rows for name in row} | {"minute", "segment"})
     defaults: dict[str, object] = {"version_base_seq": 0, "code_line_number": 0, "size": 0, "seq": 0, "frontier_ns": 0,
                                    "accesses": 0, "dropped": 0, "version_weak": 0, "partial": 0}  # fmt: skip
     full = []
     for row in rows:
         start_ns = row["start_ns"]
         assert isinstance(start_ns, int)
-        values = {**row, "minute": start_ns // 60_000_000_000}
+        # the day of arrival, by which rows expire, stands in the segment's number
+        values = {**row, "minute": start_ns // 60_000_000_000, "segment": start_ns // 1_000_000 << 16}
         values["trace_id"] = bytes.fromhex(str(row["trace_id"]))
         values["span_id"] = bytes.fromhex(str(row["span_id"]))
         full.append([values.get(name, defaults.get(name, "")) for name in names])
     store.insert("accesses", names, full)
 
 
-def insert_finding(store: Writable, finding: Finding, found_ns: int | None = None) -> None:
-    """Write one revision of a finding."""
-    columns = ("id", "revision", "issue", "kind", "certainty", "severity", "manifest", "status", "resource", "agents",
-               "first_ns", "last_ns", "found_ns", "body")  # fmt: skip
-    row = (
-        finding.id, finding.revision, finding.issue, str(finding.kind), str(finding.certainty), str(finding.severity),
-        int(finding.manifest), finding.status, finding.resource, list(finding.agents), finding.first_ns,
-        finding.last_ns, finding.last_ns + 640 * MS if found_ns is None else found_ns, finding.to_json(),
-    )  # fmt: skip
-    store.insert("findings", columns, [row])
-
-
-def more_findings(like: Finding, count: int) -> list[Finding]:
-    """Further findings of several kinds and severities over the last hours, for lists and charts."""
+def more_findings(like: Finding, count: int) -> list[tuple[Finding, list[dict[str, object]]]]:
+    """Further findings of several kinds and severities over the last hours, each with its accesses."""
     kinds = (Kind.LOST_UPDATE, Kind.FORK, Kind.DIRTY_READ, Kind.DOUBLE_CLAIM, Kind.BLIND_OVERWRITE)
     resources = (
         "redis://bank:6379/0/acct:7", "langgraph://checkpoints/thread-12", "sqlite://shop.db/articles/id=9",
         "postgresql://db:5432/app/jobs/id=5531", "redis://bank:6379/0/profile:ada",
     )  # fmt: skip
-    agents = (("billing", "refunds"), ("planner", "critic"), ("writer", "reader"), ("worker-1", "worker-2"), ("sync",))
+    agents = (("billing", "refunds"), ("planner", "critic"), ("writer", "reader"), ("worker-1", "worker-2"),
+              ("crm", "sync"))  # fmt: skip
     made = []
     for number in range(count):
         turn = number % 5
-        earlier = (number * number + 3) * 400 * SECOND
+        start_ns = like.first_ns - (number * number + 3) * 400 * SECOND
+        certainty = list(Certainty)[(number + turn) % 3]
         made.append(
-            replace_finding(
-                like, id=f"{number + 1:032x}", issue=f"{turn + 1:032x}", kind=kinds[turn], resource=resources[turn],
-                agents=agents[turn], severity=list(Severity)[(number // 2 + turn) % 4],
-                certainty=list(Certainty)[number % 3], first_ns=like.first_ns - earlier,
-                last_ns=like.last_ns - earlier,
+            race(
+                number, resources[turn], agents[turn], start_ns, issue=f"{turn + 1:032x}", kind=kinds[turn],
+                severity=list(Severity)[(number // 2 + turn) % 4], certainty=certainty,
+                missing=() if certainty is Certainty.CERTAIN else ("which version the store really replaced",),
             )
         )  # fmt: skip
     return made
+
+
+def hostile_findings(start_ns: int) -> list[tuple[Finding, list[dict[str, object]]]]:
+    """One race for each name of the attacker's corpus, as resource and as agents."""
+    return [
+        race(1_000 + number, f"redis://cache:6379/0/{name}", (name, f"x{name}"), start_ns - number * SECOND)
+        for number, name in enumerate(HOSTILE)
+    ]
+
+
+def defend(store: Any, finding: Finding) -> None:
+    """What guards held: one access is written twice, another has a later word, a third is taken back."""
+    reasons = ["rejected"] * 12 + ["lock"] * 3 + ["atomic"] * 40 + ["equal_value"]
+    rows = [
+        (f"{0xD0000 + n:032x}", f"{0xD0000 + n:016x}", reason,
+         finding.resource if n % 2 else "redis://bank:6379/0/acct:7", "billing", finding.first_ns + n, finding.last_ns)
+        for n, reason in enumerate(reasons)
+    ]  # fmt: skip
+    store.insert("defended", DEFENDED_COLUMNS, rows)
+    again = (*rows[-1][:2], "no_effect", *rows[-1][3:6], finding.last_ns + SECOND)
+    accused = (f"{0xDFFFF:032x}", f"{0xDFFFF:016x}")
+    taken_back = [(*accused, reason, *rows[0][3:6], finding.last_ns + n) for n, reason in enumerate(("lock", ""))]
+    store.insert("defended", DEFENDED_COLUMNS, [rows[0], again, *taken_back])
 
 
 def replace_finding(finding: Finding, **changes: Any) -> Finding:
@@ -237,18 +282,37 @@ def replace_finding(finding: Finding, **changes: Any) -> Finding:
     return msgspec.structs.replace(finding, **changes)
 
 
-def fill(store: Writable, *, start_ns: int | None = None) -> Finding:
-    """The bank's race with its surroundings, and a dozen findings more; returns the bank's."""
+def fill(store: Any, *, start_ns: int | None = None, hostile: bool = False) -> Finding:
+    """The bank's race, a dozen findings more, what guards held, issues and their log; returns the bank's."""
     finding, rows = bank(start_ns)
     agents = ("deposit-agent", "withdraw-agent", "auditor")
     marks = [
-        mark(f"p-{agent}", agent, finding.last_ns + SECOND, accesses=3 if agent != "auditor" else 1) for agent in agents
+        mark(f"p-{agent}", agent, finding.last_ns + SECOND, accesses=3 if agent != "auditor" else 15)
+        for agent in agents
     ]
-    insert_accesses(store, [*rows, *marks])
-    insert_finding(store, finding)
-    for other in more_findings(finding, 14):
-        insert_finding(store, other)
+    others = more_findings(finding, 14) + (hostile_findings(finding.first_ns) if hostile else [])
+    insert_accesses(store, [*rows, *marks, *(row for _, more in others for row in more)])
+    append_findings(store, [(each, each.last_ns + 640 * MS) for each in (finding, *(other for other, _ in others))])
+    defend(store, finding)
+    IssueKeeper(store, SYSTEM).turn()
+    deliver(store, finding)
     return finding
+
+
+def deliver(store: Any, finding: Finding) -> None:
+    """Two attempts to tell somebody of the first issue: one in vain, one that arrived."""
+    row = next(row for row in read_transitions(store) if row.issue == finding.issue)
+    attempts = [(1, "begun", 0, ""), (1, "done", 503, "later"), (2, "begun", 0, ""), (2, "done", 200, "ok")]
+    append_deliveries(
+        store,
+        [
+            Delivery(
+                "msg_1", row.id, "https://hooks.example/ops", attempt, phase, row.at_ns + attempt * SECOND,
+                status=status, final=status == 200, ok=status == 200, elapsed_ms=41.5, answer=answer,
+            )
+            for attempt, phase, status, answer in attempts
+        ],
+    )  # fmt: skip
 
 
 __all__ = [
@@ -256,8 +320,8 @@ __all__ = [
     "bank",
     "crowd",
     "fill",
+    "hostile_findings",
     "insert_accesses",
-    "insert_finding",
     "json",
     "mark",
     "more_findings",

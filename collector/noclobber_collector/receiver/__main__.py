@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from noclobber.cli import CommandError
+from noclobber_collector.errors import SpoolBusyError
 from noclobber_collector.receiver.process import ReceiverSettings, run_receiver
 
 
@@ -22,19 +24,22 @@ def main() -> int:
     parser.add_argument("--life-fd", type=int, help="the process ends when this pipe closes")
     words = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    return run_receiver(
-        ReceiverSettings(
-            spool=words.spool,
-            host=words.host,
-            grpc_port=words.otlp_grpc_port,
-            http_port=words.otlp_http_port,
-            http_fd=words.http_fd,
-            collector=words.collector,
-            token=os.environ.get("NOCLOBBER_TOKEN") or None,
-            spool_bytes_max=words.spool_bytes_max,
-            life_fd=words.life_fd,
-        )
+    settings = ReceiverSettings(
+        spool=words.spool,
+        host=words.host,
+        grpc_port=words.otlp_grpc_port,
+        http_port=words.otlp_http_port,
+        http_fd=words.http_fd,
+        collector=words.collector,
+        token=os.environ.get("NOCLOBBER_TOKEN") or None,
+        spool_bytes_max=words.spool_bytes_max,
+        life_fd=words.life_fd,
     )
+    try:
+        return run_receiver(settings)
+    except (CommandError, SpoolBusyError, OSError) as error:
+        logging.getLogger("noclobber.receiver").error("%s", error)  # noqa: TRY400  the reason is enough for a person
+        return 1
 
 
 if __name__ == "__main__":

@@ -25,7 +25,10 @@ from noclobber_collector.requests import BODY_MAX
 __all__ = ["serve_grpc"]
 
 THREADS: Final = 16
-DURABLE_TIMEOUT_S: Final = 30.0
+REQUESTS_MAX: Final = 256
+"""Requests under way; the library answers RESOURCE_EXHAUSTED to what is beyond."""
+DURABLE_TIMEOUT_S: Final = 8.0
+"""Exporters give up after 10 s."""
 RETRY_S: Final = 2
 SERVICES: Final = {
     "/opentelemetry.proto.collector.trace.v1.TraceService/Export": "traces",
@@ -42,6 +45,7 @@ def serve_grpc(intake: Intake, host: str, port: int, token: str | None = None) -
     """
     server = grpc.server(
         ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
+        maximum_concurrent_rpcs=REQUESTS_MAX,
         options=[
             ("grpc.max_receive_message_length", BODY_MAX),
             ("grpc.so_reuseport", 0),
@@ -51,7 +55,7 @@ def serve_grpc(intake: Intake, host: str, port: int, token: str | None = None) -
     )
     server.add_generic_rpc_handlers((_Service(intake, token),))
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     except RuntimeError:
         bound = 0
     if not bound:
@@ -62,7 +66,7 @@ def serve_grpc(intake: Intake, host: str, port: int, token: str | None = None) -
     return server, bound
 
 
-class _Service(grpc.GenericRpcHandler):
+class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types here
     def __init__(self, intake: Intake, token: str | None) -> None:
         self._intake, self._token = intake, token
 
@@ -87,9 +91,11 @@ class _Service(grpc.GenericRpcHandler):
             self._intake.take(request).result(DURABLE_TIMEOUT_S)
         except MalformedError as error:
             self._intake.count("malformed")
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except (SpoolFullError, TimeoutError) as error:
+            context.abort_with_status(_status(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
+        except SpoolFullError as error:
             context.abort_with_status(_exhausted(f"{error}; come again"))
+        except TimeoutError:
+            context.abort_with_status(_exhausted("the disk is too slow for what arrives; come again"))
         return b""
 
     def _authorize(self, context: Any) -> None:
@@ -101,11 +107,21 @@ class _Service(grpc.GenericRpcHandler):
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is needed: set NOCLOBBER_TOKEN in the agent")
 
 
-class _exhausted(grpc.Status):  # noqa: N801  a value in grpc's own form
-    def __init__(self, reason: str) -> None:
-        self.code = grpc.StatusCode.RESOURCE_EXHAUSTED
-        self.details = reason
-        retry = Packed()
-        retry.Pack(RetryInfo(retry_delay=Duration(seconds=RETRY_S)))
-        status = Status(code=self.code.value[0], message=reason, details=[retry])
+class _Answer(grpc.Status):  # type: ignore[misc]  # grpc has no types here
+    """A refusal with a protobuf `Status` in its trailer, as the OTLP specification asks."""
+
+    def __init__(self, code: Any, reason: str, details: list[Packed]) -> None:
+        self.code, self.details = code, reason
+        status = Status(code=code.value[0], message=reason, details=details)
         self.trailing_metadata = (("grpc-status-details-bin", status.SerializeToString()),)
+
+
+def _status(code: Any, reason: str) -> _Answer:
+    return _Answer(code, reason, [])
+
+
+def _exhausted(reason: str) -> _Answer:
+    """Come again, and when: without RetryInfo clients may not."""
+    retry = Packed()
+    retry.Pack(RetryInfo(retry_delay=Duration(seconds=RETRY_S)))
+    return _Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, reason, [retry])

@@ -11,6 +11,7 @@ import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import Future
 from typing import Any, Final
 
 from noclobber_collector.errors import MalformedError, SpoolFullError
@@ -27,9 +28,15 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/x-protobuf"
 BODY_TIMEOUT_S: Final = 15.0
-DRAIN_MAX: Final = 8 << 20
-"""Of a body that is too large so many bytes are read before the answer, so that the client sees it."""
+DRAIN_MAX: Final = 256 << 20
+"""Of a body that is too large so many bytes are read, and thrown away, before the answer: a client that is still
+sending would see a broken connection instead of 413, and send the same again for ever."""
+SMALL: Final = 64 << 10
+"""Bodies up to this are read on the event loop; larger ones on a thread, so that others are answered meanwhile."""
+DURABLE_TIMEOUT_S: Final = 8.0
+"""Exporters give up after 10 s."""
 RETRY_AFTER_S: Final = "2"
+CLOSING: Final = frozenset({408, 413})
 GRPC_INVALID, GRPC_UNAVAILABLE, GRPC_UNAUTHENTICATED = 3, 14, 16
 
 
@@ -70,12 +77,9 @@ class HttpReceiver:
                 raise _Refusal(
                     415, GRPC_INVALID, f"content-type {request.kind!r} is not OTLP; use {PROTOBUF} or {JSON}"
                 )
-            body = await asyncio.wait_for(_body(request, receive), BODY_TIMEOUT_S)
-            await self._accept(request, body)
+            await self._accept(request, await _body_in_time(request, receive))
         except _Refusal as refusal:
             await refusal.reply(send, request.kind)
-        except TimeoutError:
-            await _Refusal(408, GRPC_UNAVAILABLE, "the body did not arrive in time").reply(send, request.kind)
         except TooLargeError as error:
             self._intake.count("malformed")
             await _Refusal(413, GRPC_INVALID, str(error)).reply(send, request.kind)
@@ -84,6 +88,9 @@ class HttpReceiver:
             await _Refusal(400, GRPC_INVALID, str(error)).reply(send, request.kind)
         except SpoolFullError as error:
             await _Refusal(503, GRPC_UNAVAILABLE, f"{error}; come again").reply(send, request.kind)
+        except Exception:
+            log.exception("a request could not be taken")  # never 500: clients throw away what gets one
+            await _Refusal(503, GRPC_UNAVAILABLE, "the collector failed; come again").reply(send, request.kind)
         else:
             await _reply(send, 200, b"{}" if request.kind == JSON else b"", request.kind)
 
@@ -99,10 +106,19 @@ class HttpReceiver:
         if request.path != "/v1/traces":
             self._intake.count("logs_dropped" if request.path == "/v1/logs" else "metrics_dropped")
             return
-        data = unpack(body, request.header(b"content-encoding").decode("latin-1"))
-        if request.kind == JSON:
-            data = await asyncio.to_thread(from_json, data) if len(data) > 1 << 16 else from_json(data)
-        await asyncio.wrap_future(self._intake.take(data))
+        encoding = request.header(b"content-encoding").decode("latin-1")
+        if len(body) <= SMALL and not encoding:
+            taken = self._read(body, encoding, request.kind)
+        else:
+            taken = await asyncio.to_thread(self._read, body, encoding, request.kind)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(taken), DURABLE_TIMEOUT_S)
+        except TimeoutError as error:
+            raise SpoolFullError("the disk is too slow for what arrives") from error
+
+    def _read(self, body: bytes, encoding: str, kind: str) -> "Future[None]":
+        data = unpack(body, encoding)
+        return self._intake.take(from_json(data) if kind == JSON else data)
 
 
 _PAGES: Final = frozenset({"/live", "/ready", "/metrics"})
@@ -122,7 +138,14 @@ class _Request:
     @property
     def length(self) -> int:
         text = self.header(b"content-length")
-        return int(text) if text.isdigit() else 0
+        return int(text) if text.isascii() and text.isdigit() else 0
+
+
+async def _body_in_time(request: _Request, receive: Receive) -> bytes:
+    try:
+        return await asyncio.wait_for(_body(request, receive), BODY_TIMEOUT_S)
+    except TimeoutError as error:
+        raise _Refusal(408, GRPC_UNAVAILABLE, "the body did not arrive in time") from error
 
 
 async def _body(request: _Request, receive: Receive) -> bytes:
@@ -131,7 +154,8 @@ async def _body(request: _Request, receive: Receive) -> bytes:
     Raises:
         TooLargeError: it has more than BODY_MAX bytes; enough of it was read that the client will see the answer.
     """
-    parts, size, more = [], 0, True
+    parts: list[bytes] = []
+    size, more = 0, True
     too_large = request.length > BODY_MAX
     while more:
         message = await receive()
@@ -140,9 +164,12 @@ async def _body(request: _Request, receive: Receive) -> bytes:
         part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
         too_large = too_large or size > BODY_MAX
-        if too_large and size > DRAIN_MAX:
-            break
-        parts.append(part)
+        if too_large:
+            parts.clear()
+            if size > DRAIN_MAX:
+                break
+        else:
+            parts.append(part)
     if too_large:
         raise TooLargeError(f"the request has more than {BODY_MAX} bytes")
     return b"".join(parts)
@@ -160,9 +187,9 @@ class _Refusal(Exception):  # noqa: N818  it is an answer, not a failure
         headers: tuple[tuple[bytes, bytes], ...] = ()
         if self.status == 503:
             headers = ((b"retry-after", RETRY_AFTER_S.encode()),)
-        if self.status == 413:
+        if self.status in CLOSING:
             headers = ((b"connection", b"close"),)
-        if kind == JSON or kind != PROTOBUF:
+        if kind != PROTOBUF:
             body = json.dumps({"code": self.code, "message": self.reason}).encode()
             await _reply(send, self.status, body, JSON, headers)
             return

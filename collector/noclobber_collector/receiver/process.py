@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from noclobber_collector.receiver.connection import PatientOnlySoLong
 from noclobber_collector.receiver.grpc import serve_grpc
 from noclobber_collector.receiver.http import HttpReceiver
 from noclobber_collector.receiver.intake import Intake
@@ -72,6 +73,9 @@ def run_receiver(settings: ReceiverSettings) -> int:
             log_level="warning",
             access_log=False,
             lifespan="off",
+            http=PatientOnlySoLong,
+            ws="none",
+            server_header=False,
             limit_concurrency=CONNECTIONS_MAX,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,

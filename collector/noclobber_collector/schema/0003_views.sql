@@ -8,13 +8,20 @@ SELECT
     if(parent_span_id = toFixedString('', 8), '', lower(hex(parent_span_id))) AS ParentSpanId,
     trace_state AS TraceState,
     span_name AS SpanName,
-    transform(span_kind, [0, 1, 2, 3, 4, 5], ['Unspecified', 'Internal', 'Server', 'Client', 'Producer', 'Consumer'], '') AS SpanKind,
+    transform(span_kind, [0, 1, 2, 3, 4, 5],
+        ['Unspecified', 'Internal', 'Server', 'Client', 'Producer', 'Consumer'], '') AS SpanKind,
     service AS ServiceName,
-    mapConcat(CAST(resource_rest, 'Map(String, String)'), map('service.name', toString(service), 'host.name', toString(host), 'process.pid', toString(pid), 'noclobber.process', toString(process))) AS ResourceAttributes,
+    mapConcat(CAST(resource_rest, 'Map(String, String)'),
+        mapFilter((k, v) -> v NOT IN ('', '0'), map({process_as_map}))) AS ResourceAttributes,
     scope AS ScopeName,
     scope_version AS ScopeVersion,
-    mapConcat(rest, mapApply((k, v) -> (k, toString(v)), rest_ints), mapApply((k, v) -> (k, if(v = 1, 'true', 'false')), rest_bools), mapApply((k, v) -> (k, toString(v)), rest_doubles), rest_others,
-        mapFilter((k, v) -> v != '', map('noclobber.op', toString(op), 'noclobber.resource', resource, 'noclobber.system', toString(system), 'noclobber.outcome', toString(outcome), 'noclobber.agent', agent, 'noclobber.strand', strand, 'noclobber.run', run, 'noclobber.step', step, 'noclobber.seq', if(seq = 0, '', toString(seq)), 'noclobber.version.read', version_read, 'noclobber.version.base', version_base, 'noclobber.version.written', version_written, 'noclobber.version.overwritten', version_overwritten, 'noclobber.txn.id', txn_id, 'noclobber.message.id', message_id))) AS SpanAttributes,
+    mapConcat(
+        mapFilter((k, v) -> v != '', map({columns_as_map})),
+        rest,
+        mapApply((k, v) -> (k, toString(v)), rest_ints),
+        mapApply((k, v) -> (k, if(v = 1, 'true', 'false')), rest_bools),
+        mapApply((k, v) -> (k, toString(v)), rest_doubles),
+        rest_others) AS SpanAttributes,
     toUInt64(greatest(toInt64(end_ns) - toInt64(start_ns), 0)) AS Duration,
     transform(status_code, [0, 1, 2], ['Unset', 'Ok', 'Error'], '') AS StatusCode,
     status_message AS StatusMessage,
@@ -22,7 +29,9 @@ SELECT
     arrayMap(e -> e.name, events) AS `Events.Name`,
     arrayMap(e -> e.attributes, events) AS `Events.Attributes`,
     arrayMap(t -> lower(hex(t)), link_trace_ids) AS `Links.TraceId`,
-    arrayMap(t -> lower(hex(t)), link_span_ids) AS `Links.SpanId`
+    arrayMap(t -> lower(hex(t)), link_span_ids) AS `Links.SpanId`,
+    link_states AS `Links.TraceState`,
+    link_attributes AS `Links.Attributes`
 FROM accesses
 WHERE op != 'mark';
 

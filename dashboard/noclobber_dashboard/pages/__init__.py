@@ -1,29 +1,30 @@
-"""The menu, and what all pages share: width, icon, an error boundary.
+"""The menu, and what all pages share: width, icon, what is shown where something fails.
 
 Pages are functions; each reads its own part of the store. The page of one finding has no entry in the menu: it is
 reached by its link, `/finding?id=...`, which is what alerts carry.
 """
 
-import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import streamlit as st
 
-from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.pages import finding, findings, health, issues, overview, resources
+from noclobber_dashboard.pages.boundary import guarded
 
 __all__ = ["run"]
 
-_LOG = logging.getLogger(__name__)
 _ICON: Final = str(Path(__file__).parent.parent / "icon.png")
 SIDEBAR_WIDTH: Final = 208
 _WORDMARK: Final = str(Path(__file__).parent.parent / "wordmark.svg")
 _STYLE: Final = """<style>
 .stMainBlockContainer { padding: 2.1rem 2.4rem 3rem; max-width: 1500px; }
 .stAppHeader { background: transparent; height: 2.4rem; min-height: 2.4rem; }
-@media (max-width: 640px) { .stMainBlockContainer { padding: 2.6rem 0.9rem 2rem; } }
+@media (max-width: 640px) {
+  .stMainBlockContainer { padding: 2.6rem 0.9rem 2rem; }
+  /* tiles two by two: one below the other they would push everything else off a telephone's screen */
+  .stColumn:has([data-testid="stMetric"]) { min-width: calc(50% - 0.5rem); flex: 1 1 calc(50% - 0.5rem); }
+}
 [data-testid="stMetricValue"] { font-size: 1.75rem; font-variant-numeric: tabular-nums; }
 [data-testid="stSidebarNav"] { padding-top: 0.5rem; }
 </style>"""
@@ -37,46 +38,17 @@ def run() -> None:
     page = st.navigation(
         {
             "Watch": [
-                st.Page(_guarded(overview.render), title="Overview", icon=":material/monitoring:", default=True,
+                st.Page(guarded(overview.render), title="Overview", icon=":material/monitoring:", default=True,
                         url_path="overview"),
-                st.Page(_guarded(findings.render), title="Findings", icon=":material/warning:", url_path="findings"),
-                st.Page(_guarded(issues.render), title="Issues", icon=":material/inbox:", url_path="issues"),
-                st.Page(_guarded(resources.render), title="Resources", icon=":material/database:",
+                st.Page(guarded(findings.render), title="Findings", icon=":material/warning:", url_path="findings"),
+                st.Page(guarded(issues.render), title="Issues", icon=":material/inbox:", url_path="issues"),
+                st.Page(guarded(resources.render), title="Resources", icon=":material/database:",
                         url_path="resources"),
-                st.Page(_guarded(finding.render), title="Finding", url_path="finding", visibility="hidden"),
+                st.Page(guarded(finding.render), title="Finding", url_path="finding", visibility="hidden"),
             ],
             "Operate": [
-                st.Page(_guarded(health.render), title="Health", icon=":material/vital_signs:", url_path="health"),
+                st.Page(guarded(health.render), title="Health", icon=":material/vital_signs:", url_path="health"),
             ],
         }
     )  # fmt: skip
     page.run()
-
-
-def _guarded(render: Callable[[], None]) -> Callable[[], None]:
-    """The page, with one sentence instead of a traceback where the store does not answer."""
-
-    def page() -> None:
-        try:
-            render()
-        except Exception as error:
-            if type(error).__module__.startswith("streamlit"):
-                raise  # how Streamlit itself stops or restarts a run
-            _LOG.exception("the page %s could not be shown", render.__module__)
-            prose(
-                [
-                    Node("h1", children=("This page could not be shown",)),
-                    Node("p", "lead", ("The store did not answer as it should. Nothing that was recorded is lost.",)),
-                    Node(
-                        "p",
-                        children=(
-                            "Run ",
-                            Node("code", children=("noclobber doctor",)),
-                            " to see why.",
-                        ),
-                    ),
-                ],
-                key="page-failed",
-            )
-
-    return page

@@ -6,17 +6,20 @@ certain than it is, and who was affected. The witness graph and the raw evidence
 """
 
 import json
+import time
 
 import streamlit as st
 
-from noclobber.contract import Certainty
+from noclobber.contract import Certainty, IssueState
+from noclobber_analyzer.issues import Standing
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.components.spacetime import spacetime
 from noclobber_dashboard.diagram import diagram_data
 from noclobber_dashboard.emptiness import nothing_here
 from noclobber_dashboard.graph import witness_dot
+from noclobber_dashboard.pages.handling import change_buttons
 from noclobber_dashboard.records import FindingBody, FindingHead
-from noclobber_dashboard.retelling import as_text, facts_strip, heading, sentence
+from noclobber_dashboard.retelling import as_text, facts_strip, heading, marked, sentence
 from noclobber_dashboard.serving import served
 from noclobber_dashboard.slices import EVENTS_MAX, Slice, cut_slice
 from noclobber_dashboard.versions import VersionNames, VersionUse, version_uses
@@ -38,13 +41,13 @@ def render() -> None:
     body = FindingBody.from_json(head.body)
     whole = bool(st.session_state.get("whole_slice", False))
     cut = cut_slice(body, served().queries, whole=whole)
-    prose([_top(head, body), sentence(head, body), facts_strip(head, body)], key="finding-head")
+    _head(head, body)
     _evidence(head, body, cut)
     uses = version_uses(cut.events, head.resource)
     if uses:
         prose([_versions(uses, cut, head)], key="finding-versions")
     _advice(body)
-    prose([_certainty(head, body), *_affected(body)], key="finding-rest")
+    prose([*_affected(body), _certainty(head, body)], key="finding-rest")
 
 
 def _unknown(finding_id: str) -> None:
@@ -60,7 +63,23 @@ def _unknown(finding_id: str) -> None:
     )  # fmt: skip
 
 
-def _top(head: FindingHead, body: FindingBody) -> Node:
+def _head(head: FindingHead, body: FindingBody) -> None:
+    """Title with what can be done, sentence, facts: one thin block, so that the diagram is above the fold."""
+    state = _state(head.issue)
+    with st.container(gap="xsmall"):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
+            prose([_title(head, body, state)], key="finding-title")
+            with st.popover("Issue", help="acknowledge, accept, silence or resolve the issue it belongs to"):
+                change_buttons({head.issue: state}, key="finding")
+        prose([sentence(head, body), facts_strip(head, body)], key="finding-head")
+
+
+def _state(issue: str) -> str:
+    standing = served().queries.standings([issue]).get(issue, Standing())
+    return str(standing.state_at(time.time_ns()) or IssueState.NEW)
+
+
+def _title(head: FindingHead, body: FindingBody, state: str) -> Node:
     pretty = json.dumps(body.raw, indent=2, ensure_ascii=False)
     tools = Node(
         "span",
@@ -70,7 +89,8 @@ def _top(head: FindingHead, body: FindingBody) -> Node:
             Node("button", copy=pretty, children=("copy as JSON",)),
         ),
     )
-    return Node("div", children=(Node("div", "head", (*heading(head, body), tools)),))
+    pill = Node("span", "pill plain", (state,), title="state of the issue")
+    return Node("div", "head", (*heading(head, body), pill, tools))
 
 
 def _evidence(head: FindingHead, body: FindingBody, cut: Slice) -> None:
@@ -183,7 +203,8 @@ def _advice(body: FindingBody) -> None:
         left, right = st.columns([2, 3], gap="medium") if code else (st.container(), None)
         with left:
             prose(
-                [Node("h2", children=("How to fix it",)), Node("p", children=(text,))], key=f"finding-advice-{number}"
+                [Node("h2", children=("How to fix it",)), Node("p", children=marked(text))],
+                key=f"finding-advice-{number}",
             )
         if right is not None:
             right.code(code, language="python")
@@ -197,7 +218,7 @@ def _certainty(head: FindingHead, body: FindingBody) -> Node:
     }
     known = head.certainty in set(Certainty)
     words = reasons[Certainty(head.certainty)] if known else f"Certainty: {head.certainty}."
-    items = [Node("li", children=(item,)) for item in body.missing]
+    items = [Node("li", children=marked(item)) for item in body.missing]
     why = [Node("p", "quiet", ("What would make it more certain:",)), Node("ul", children=items)] if items else []
     return Node("div", children=(Node("h2", children=("How sure this is",)), Node("p", children=(words,)), *why))
 
@@ -211,8 +232,8 @@ def _affected(body: FindingBody) -> list[Node]:
                              f" ({item.strength} evidence)" if item.strength else ""))
         for item in body.affected[:AFFECTED_MAX]
     ]  # fmt: skip
-    count = plural(len(body.affected), "access")
-    lead = Node("p", children=(f"{count} later came to know what came of it, by ", Node("b", children=(agents,)), "."))
+    count, verb = plural(len(body.affected), "later access"), "rests" if len(body.affected) == 1 else "rest"
+    lead = Node("p", children=(f"{count} {verb} on what came of it, by ", Node("b", children=(agents,)), "."))
     stopped = [Node("p", "quiet", (f"The search stopped: {body.affected_stopped}",))] if body.affected_stopped else []
     return [
         Node("div", children=(Node("h2", children=("Who was affected",)), lead, Node("ul", children=rows), *stopped))

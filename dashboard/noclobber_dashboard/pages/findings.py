@@ -10,16 +10,16 @@ import streamlit as st
 from noclobber.contract import Certainty, Kind, Severity
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
+from noclobber_dashboard.pages.boundary import guarded
+from noclobber_dashboard.pages.tables import PILL_COLORS, ROW_HEIGHT, finding_link
 from noclobber_dashboard.queries import SNAPSHOT_MAX
 from noclobber_dashboard.records import FindingHead
 from noclobber_dashboard.serving import served
-from noclobber_dashboard.wording import csv_cell, kind_title, plural
+from noclobber_dashboard.wording import age, csv_cell, kind_title, plural
 
 __all__ = ["as_csv", "matching", "render"]
 
 TABLE_HEIGHT_MAX: Final = 640
-ROW_HEIGHT: Final = 35
-_PILL_COLORS: Final = {"critical": "red", "high": "orange", "medium": "yellow", "low": "gray"}
 
 
 def render() -> None:
@@ -84,14 +84,14 @@ def _table(found: Sequence[FindingHead]) -> None:
 
     rows = pd.DataFrame(
         {
-            "open": [f"/finding?id={head.id}" if head.id.isalnum() else "/findings" for head in found],
+            "open": [finding_link(head.id) for head in found],
             "severity": [[head.severity] for head in found],
             "kind": [kind_title(head.kind) for head in found],
             "resource": [head.resource for head in found],
             "agents": [list(head.agents) for head in found],
             "certainty": [head.certainty for head in found],
             "state": [head.status if head.manifest else f"{head.status}, latent" for head in found],
-            "last": pd.to_datetime([head.last_ns // 1_000_000 for head in found], unit="ms", utc=True),
+            "last": [age(head.last_ns) for head in found],
         }
     )
     chosen = st.dataframe(
@@ -104,14 +104,14 @@ def _table(found: Sequence[FindingHead]) -> None:
         column_config={
             "open": st.column_config.LinkColumn("", display_text="open", width=55),
             "severity": st.column_config.MultiselectColumn(
-                "Severity", options=list(_PILL_COLORS), color=list(_PILL_COLORS.values()), width=90
+                "Severity", options=list(PILL_COLORS), color=list(PILL_COLORS.values()), width=90
             ),
-            "kind": st.column_config.TextColumn("Kind"),
-            "resource": st.column_config.TextColumn("Resource", width=290),
-            "agents": st.column_config.ListColumn("Agents", width=190),
-            "certainty": st.column_config.TextColumn("Certainty", width=90),
-            "state": st.column_config.TextColumn("State", width=90),
-            "last": st.column_config.DatetimeColumn("Last seen", format="distance", width=120),
+            "kind": st.column_config.TextColumn("Kind", width=120),
+            "resource": st.column_config.TextColumn("Resource", width=250),
+            "agents": st.column_config.ListColumn("Agents", width=200),
+            "certainty": st.column_config.TextColumn("Certainty", width=75),
+            "state": st.column_config.TextColumn("State", width=70),
+            "last": st.column_config.TextColumn("Last seen", width=90),
         },
         alt="findings",
     )
@@ -123,7 +123,7 @@ def _table(found: Sequence[FindingHead]) -> None:
 def _open(finding_id: str) -> None:
     from noclobber_dashboard.pages import finding
 
-    page = st.Page(finding.render, title="Finding", url_path="finding", visibility="hidden")
+    page = st.Page(guarded(finding.render), title="Finding", url_path="finding", visibility="hidden")
     st.switch_page(page, query_params={"id": finding_id})
 
 

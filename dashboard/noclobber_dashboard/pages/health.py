@@ -9,9 +9,10 @@ import streamlit as st
 from noclobber.contract import FRONTIER_END
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
-from noclobber_dashboard.records import ProcessRecord
+from noclobber_dashboard.pages.boundary import guarded
+from noclobber_dashboard.records import DeliveryRecord, ProcessRecord
 from noclobber_dashboard.serving import served
-from noclobber_dashboard.wording import age, duration, plural
+from noclobber_dashboard.wording import age, duration, plural, window
 
 __all__ = ["render", "state_of"]
 
@@ -19,6 +20,7 @@ REFRESH_S: Final = 5
 SILENT_NS: Final = 10_000_000_000
 """A process that marks its frontier each second and has not for this long is silent."""
 SHOWN_MAX: Final = 200
+DELIVERIES_READ: Final = 40
 
 
 def render() -> None:
@@ -29,23 +31,32 @@ def render() -> None:
 
 @st.fragment(run_every=REFRESH_S)
 def _live() -> None:
+    guarded(_parts)()
+
+
+def _parts() -> None:
     queries = served().queries
     processes, totals = queries.processes(), queries.totals()
     if not processes:
-        nothing_here("No process has reported yet", "Start an agent with its shared state recorded:", RUN_SNIPPET)
+        lately = window(queries.window_min())
+        nothing_here(
+            f"No process has reported in the {lately}", "Start an agent with its shared state recorded:", RUN_SNIPPET
+        )
         return
     now_ns = time.time_ns()
     silent = [record for record in processes if state_of(record, now_ns) == "silent"]
     lost = sum(record.holes for record in processes)
     dropped = sum(record.dropped for record in processes)
-    minute = int(now_ns // 60_000_000_000)
-    recent = sum(row["spans"] for row in queries.rates(minute - 30))
+    recent = sum(queries.rates(30))
     tiles = st.columns(5, gap="small")
-    tiles[0].metric("Accesses stored", f"{totals.get('accesses', 0):,}", border=True, height="stretch")
-    tiles[1].metric("In the last 30 min", f"{recent:,}", border=True, height="stretch")
+    tiles[0].metric(
+        f"Accesses, {window(queries.window_min())}", f"{totals.get('accesses', 0):,}", border=True, height="stretch"
+    )
+    tiles[1].metric("Last 30 min", f"{recent:,}", border=True, height="stretch")
     tiles[2].metric("Holes", f"{lost:,}", border=True, height="stretch", help="sequence numbers that never arrived")
     tiles[3].metric("Dropped by agents", f"{dropped:,}", border=True, height="stretch")
-    tiles[4].metric("Analyzer", _analyzer(now_ns), border=True, height="stretch", help="age of its newest checkpoint")
+    tiles[4].metric("Analyzer's word", _analyzer(now_ns), border=True, height="stretch",
+                    help="age of its newest checkpoint; it writes one when something has arrived")  # fmt: skip
     prose(_verdicts(processes, silent, lost + dropped, totals.get("partial", 0)), key="health-verdicts")
     _table(processes, now_ns)
     _deliveries()
@@ -87,7 +98,8 @@ def _verdicts(
     unmarked = sum(record.frontier_ns == 0 for record in processes)
     if unmarked:
         words = (
-            f"{plural(unmarked, 'process')} never said how far its spans are complete: what is missing is not known."
+            f"{plural(unmarked, 'process')} sent no mark of how far its spans are complete: whether any are missing is "
+            "not known."
         )
         found.append(Node("p", "quiet small", (words,)))
     if not found:
@@ -137,19 +149,36 @@ def _frontier(record: ProcessRecord, now_ns: int) -> str:
 
 
 def _deliveries() -> None:
-    rows = served().queries.deliveries(20)
+    rows = _attempts(served().queries.deliveries(DELIVERIES_READ))
     if not rows:
         return
     prose([Node("h2", children=("Latest webhook attempts",))], key="health-deliveries")
     st.dataframe(
         [
             {
-                "when": age(row.at_ns), "endpoint": row.endpoint, "attempt": row.attempt, "phase": row.phase,
-                "status": row.status, "delivered": row.ok, "took": f"{row.elapsed_ms:.0f} ms",
+                "when": age(row.at_ns),
+                "endpoint": row.endpoint,
+                "attempt": row.attempt,
+                "outcome": _outcome(row),
+                "took": f"{row.elapsed_ms:.0f} ms" if row.phase == "done" else "",
                 "answer": row.answer[:200],
+                "message": row.id,
             }
             for row in rows
         ],
         hide_index=True,
         alt="webhook attempts",
-    )  # fmt: skip
+    )
+
+
+def _attempts(rows: Sequence[DeliveryRecord]) -> list[DeliveryRecord]:
+    """One row for each attempt: its end where it is known, else its beginning."""
+    ended = {(row.id, row.attempt) for row in rows if row.phase == "done"}
+    return [row for row in rows if row.phase == "done" or (row.id, row.attempt) not in ended]
+
+
+def _outcome(row: DeliveryRecord) -> str:
+    if row.phase != "done":
+        return "under way"
+    answered = {0: "no answer", -1: "blocked"}.get(row.status, str(row.status))
+    return f"delivered ({answered})" if row.ok else f"given up ({answered})" if row.final else f"failed ({answered})"

@@ -1,25 +1,45 @@
-"""Which bugs are there? Findings of one kind, resource pattern, roles and code sites are one issue."""
+"""Which bugs are there, who looks after them, and what was done? Findings of one bug are one issue.
 
+The table lists issues that ask for attention, worst first; rows that are chosen can be acknowledged, accepted,
+silenced, resolved. Below stands the log of all that happened to issues, which is also the audit trail.
+"""
+
+from collections.abc import Sequence
 from typing import Final
 
 import streamlit as st
 
 from noclobber.contract import IssueState, Severity
+from noclobber_analyzer.issues import Transition
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
+from noclobber_dashboard.pages.handling import change_buttons
+from noclobber_dashboard.pages.tables import PILL_COLORS, ROW_HEIGHT, finding_link
+from noclobber_dashboard.queries import SNAPSHOT_MAX
 from noclobber_dashboard.records import IssueHead
-from noclobber_dashboard.retelling import certainty_look, severity_look
 from noclobber_dashboard.serving import served
-from noclobber_dashboard.wording import age, kind_title, plural, short_name, shorten
+from noclobber_dashboard.wording import age, clock_time, kind_title, plural, short_name
 
 __all__ = ["render"]
 
-SHOWN_MAX: Final = 100
+TABLE_HEIGHT_MAX: Final = 460
+LOG_SHOWN: Final = 50
 _QUIET: Final = frozenset({IssueState.ACCEPTED, IssueState.SILENCED, IssueState.RESOLVED, IssueState.RETRACTED})
+_DONE: Final = {
+    "issue.opened": "opened",
+    "issue.updated": "told again",
+    "issue.resolved": "resolved",
+    "issue.regressed": "regressed",
+    "issue.retracted": "retracted",
+    "state.acknowledged": "acknowledged",
+    "state.accepted": "accepted as intended",
+    "state.silenced": "silenced",
+    "state.reopened": "reopened",
+}
 
 
 def render() -> None:
-    """Show the issues, those that ask for attention first."""
+    """Show the issues, those that ask for attention first, and the log."""
     prose([Node("h1", children=("Issues",))], key="issues-title")
     every = served().queries.issues()
     if not every:
@@ -30,33 +50,104 @@ def render() -> None:
     chosen = st.pills("State", states, selection_mode="multi", key="state", bind="query-params")
     shown = [head for head in every if (head.state in chosen if chosen else head.state not in _QUIET)]
     shown.sort(key=lambda head: (-_rank(head), -head.last_ns))
+    prose([Node("p", "quiet small", (_note(shown, every),))], key="issues-count")
+    if shown:
+        picked = _table(shown)
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            change_buttons({head.issue: head.state for head in picked}, key="issues")
+            ticked = f"{plural(len(picked), 'issue')} ticked"
+            hint = ticked if picked else "Tick issues to acknowledge, accept, silence or resolve them."
+            prose([Node("p", "quiet small", (hint,))], key="issues-hint")
+    _log(every)
+
+
+def _note(shown: Sequence[IssueHead], every: Sequence[IssueHead]) -> str:
     quiet = len(every) - len(shown)
-    note = plural(len(shown), "issue") + (f"; {quiet} more in other states" if quiet else "")
-    with st.container(border=True):
-        prose([Node("p", "quiet small", (note,)), *map(_row, shown[:SHOWN_MAX])], key="issues-list")
+    note = plural(len(shown), "issue") + (f"; {quiet:,} more in other states" if quiet else "")
+    return note + (f"; only the newest {SNAPSHOT_MAX:,} are shown" if len(every) >= SNAPSHOT_MAX else "")
 
 
-def _row(head: IssueHead) -> Node:
-    resource = head.resources[0] if head.resources else ""
+def _table(shown: Sequence[IssueHead]) -> list[IssueHead]:
+    import pandas as pd
+
+    rows = pd.DataFrame(
+        {
+            "open": [finding_link(head.newest) for head in shown],
+            "severity": [[head.severity] for head in shown],
+            "issue": [_title(head) for head in shown],
+            "state": [_state(head) for head in shown],
+            "agents": [list(head.agents) for head in shown],
+            "certainty": [head.certainty for head in shown],
+            "count": [head.count for head in shown],
+            "last": [age(head.last_ns) for head in shown],
+        }
+    )
+    picked = st.dataframe(
+        rows,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        # another choice of rows is another table: a tick never moves to a different issue
+        key=f"issues-table-{hash(tuple(head.issue for head in shown))}",
+        height=min(TABLE_HEIGHT_MAX, ROW_HEIGHT * (len(shown) + 1) + 3),
+        column_config={
+            "open": st.column_config.LinkColumn("", display_text="open", width=55),
+            "severity": st.column_config.MultiselectColumn(
+                "Severity", options=list(PILL_COLORS), color=list(PILL_COLORS.values()), width=85
+            ),
+            "issue": st.column_config.TextColumn("Issue", width=250),
+            "state": st.column_config.TextColumn("State", width=140),
+            "agents": st.column_config.ListColumn("Agents", width=190),
+            "certainty": st.column_config.TextColumn("Certainty", width=75),
+            "count": st.column_config.NumberColumn("Findings", width=65),
+            "last": st.column_config.TextColumn("Last seen", width=90),
+        },
+        alt="issues",
+    )["selection"]["rows"]
+    return [shown[row] for row in picked if row < len(shown)]
+
+
+def _title(head: IssueHead) -> str:
     more = f" and {len(head.resources) - 1} more" if len(head.resources) > 1 else ""
-    newest = head.newest if head.newest.isalnum() else ""
-    said = f"{head.actor}: {head.reason}" if head.reason and head.actor else head.reason
-    return Node(
-        "div",
-        "row",
-        (
-            Node("span", f"pill {severity_look(head.severity)}", (head.severity,)),
-            Node("span", "what", (
-                Node("a", href=f"/finding?id={newest}",
-                     children=(f"{kind_title(head.kind)} on {shorten(short_name(resource), 60)}{more}",)),
-                Node("p", children=(shorten(", ".join(head.agents), 120),)),
-                *([Node("p", children=(said,))] if said else []),
-            )),
-            Node("span", f"pill {certainty_look(head.certainty)}", (head.certainty,)),
-            Node("span", "pill plain", (head.state,)),
-            Node("span", "when", (f"{plural(head.count, 'finding')}, {age(head.last_ns)}",)),
-        ),
-    )  # fmt: skip
+    return f"{kind_title(head.kind)} on {short_name(head.resources[0]) if head.resources else 'several'}{more}"
+
+
+def _state(head: IssueHead) -> str:
+    """The state, with who gave it, why, and until when."""
+    if head.state in (IssueState.NEW, IssueState.ONGOING, IssueState.REGRESSED, IssueState.RETRACTED):
+        return head.state
+    until = f" until {clock_time(head.until_ns)[:16]}" if head.until_ns else ""
+    who = f" by {head.actor}" if head.actor else ""
+    return f"{head.state}{until}{who}" + (f": {head.reason}" if head.reason else "")
+
+
+def _log(every: Sequence[IssueHead]) -> None:
+    rows = served().queries.transitions(LOG_SHOWN)
+    if not rows:
+        return
+    titles = {head.issue: _title(head) for head in every}
+    prose([Node("h2", children=("What happened to issues",))], key="issues-log-title")
+    st.dataframe(
+        [
+            {
+                "when (UTC)": clock_time(row.at_ns)[:19],
+                "who": row.actor,
+                "what": _DONE.get(row.kind, row.kind),
+                "issue": titles.get(row.issue, row.issue[:12]),
+                "why": _why(row),
+            }
+            for row in rows
+        ],
+        hide_index=True,
+        height=min(TABLE_HEIGHT_MAX, ROW_HEIGHT * (len(rows) + 1) + 3),
+        column_config={"why": st.column_config.TextColumn(width="large")},
+        alt="what happened to issues, newest first",
+    )
+
+
+def _why(row: Transition) -> str:
+    until = row.content.get("until_ns")
+    return f"until {clock_time(until)[:16]} UTC. {row.reason}".strip() if isinstance(until, int) else row.reason
 
 
 def _rank(head: IssueHead) -> int:

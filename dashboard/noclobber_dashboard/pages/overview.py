@@ -1,6 +1,5 @@
 """Is state being lost right now, where, and is the recording itself sound?"""
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -10,6 +9,8 @@ import streamlit as st
 from noclobber.contract import Severity
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
+from noclobber_dashboard.pages.boundary import guarded
+from noclobber_dashboard.pages.tables import DEFENDED_WORDS, finding_link, resource_link
 from noclobber_dashboard.queries import SNAPSHOT_MAX
 from noclobber_dashboard.records import FindingHead
 from noclobber_dashboard.retelling import certainty_look, severity_look
@@ -35,6 +36,10 @@ def render() -> None:
 
 @st.fragment(run_every=REFRESH_S)
 def _live() -> None:
+    guarded(_parts)()
+
+
+def _parts() -> None:
     totals = served().queries.totals()
     found = [head for head in served().queries.recent_findings() if head.status != "retracted"]
     if not totals.get("accesses") and not found:
@@ -45,6 +50,7 @@ def _live() -> None:
         )
         return
     _metrics(found)
+    _defended()
     left, right = st.columns([3, 2], gap="medium")
     with left:
         _newest(found)
@@ -54,8 +60,7 @@ def _live() -> None:
 
 
 def _metrics(found: Sequence[FindingHead]) -> None:
-    now_minute = int(time.time() // 60)
-    spans = sum(row["spans"] for row in served().queries.rates(now_minute - MINUTES_SHOWN))
+    spans = sum(served().queries.rates(MINUTES_SHOWN))
     critical = sum(head.severity == Severity.CRITICAL for head in found)
     delays = sorted(head.found_ns - head.last_ns for head in found if head.found_ns > head.last_ns > 0)
     lost = sum(record.holes + record.dropped for record in served().queries.processes())
@@ -79,7 +84,7 @@ def _newest(found: Sequence[FindingHead]) -> None:
             (
                 Node("span", f"pill {severity_look(head.severity)}", (head.severity,)),
                 Node("span", "what", (
-                    Node("a", href=f"/finding?id={_path(head.id)}",
+                    Node("a", href=finding_link(head.id),
                          children=(f"{kind_title(head.kind)} on {shorten(short_name(head.resource), 48)}",)),
                     Node("p", children=(shorten(", ".join(head.agents), 90),)),
                 )),
@@ -94,9 +99,19 @@ def _newest(found: Sequence[FindingHead]) -> None:
         prose([Node("h2", children=("Worst and newest",)), *(rows or empty)], key="overview-newest")
 
 
-def _path(finding_id: str) -> str:
-    """The id where it is one of ours (hexadecimal); else nothing, and the link leads to an explanation."""
-    return finding_id if finding_id.replace("-", "").isalnum() and finding_id.isascii() else ""
+def _defended() -> None:
+    """One line: what guards, locks and the store itself held."""
+    counts = served().queries.defended()
+    if not counts:
+        return
+    pills = [
+        Node(
+            "span", "held", (Node("b", children=(f"{row.count:,}",)), f" {DEFENDED_WORDS.get(row.reason, row.reason)}")
+        )
+        for row in counts
+    ]
+    label = Node("span", "quiet", ("What guards held, last 24 h",))
+    prose([Node("div", "strip holds", (label, *pills))], key="overview-defended")
 
 
 def _hottest(found: Sequence[FindingHead]) -> None:
@@ -107,7 +122,8 @@ def _hottest(found: Sequence[FindingHead]) -> None:
     rows = [
         Node("div", "row narrow", (
             Node("span", f"pill {severity_look(worst[resource])}", (f"{count:,}",)),
-            Node("span", "what", (Node("code", children=(shorten(resource, 44),), title=resource),)),
+            Node("span", "what", (Node("a", href=resource_link(resource), title=resource,
+                                     children=(Node("code", children=(shorten(resource, 44),)),)),)),
         ))
         for resource, count in counted.most_common(HOTTEST_SHOWN)
     ]  # fmt: skip
@@ -138,15 +154,16 @@ def _per_hour(found: Sequence[FindingHead]) -> None:
         .encode(
             x=alt.X("hour:O", title=None, timeUnit="utcdayhours", axis=axis),
             y=alt.Y("findings:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d", tickCount=3)),
-            color=alt.Color("severity:N", legend=alt.Legend(orient="top", title=None),
+            color=alt.Color("severity:N", legend=None,
                             scale=alt.Scale(domain=list(_COLORS), range=list(_COLORS.values()))),
             order=alt.Order("rank:Q"),
             tooltip=["severity", "findings"],
         )
-        .properties(height=150)
+        .properties(height=140)
     )  # fmt: skip
     with st.container(border=True):
-        prose([Node("h2", children=("Findings per hour (UTC)",))], key="overview-hours")
+        legend = [Node("span", f"pill {severity_look(name)}", (name,)) for name in _COLORS]
+        prose([Node("div", "head", (Node("h2", children=("Findings per hour (UTC)",)), *legend))], key="overview-hours")
         st.altair_chart(chart, width="stretch")
 
 

@@ -8,24 +8,26 @@ import streamlit as st
 
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
+from noclobber_dashboard.pages.tables import ROW_HEIGHT, told
 from noclobber_dashboard.queries import SNAPSHOT_MAX
-from noclobber_dashboard.records import ResourceHead
+from noclobber_dashboard.records import DefendedCount, ResourceHead
 from noclobber_dashboard.serving import served
-from noclobber_dashboard.wording import plural
+from noclobber_dashboard.wording import age, plural, window
 
 __all__ = ["render"]
 
 HISTORY_MAX: Final = 300
 TABLE_HEIGHT_MAX: Final = 420
-ROW_HEIGHT: Final = 35
 
 
 def render() -> None:
     """Show the resources, and the latest accesses of the one that is chosen."""
     prose([Node("h1", children=("Resources",))], key="resources-title")
-    every = served().queries.resources()
+    every, lately = served().queries.resources(), window(served().queries.window_min())
     if not every:
-        nothing_here("No resource was touched yet", "Start an agent with its shared state recorded:", RUN_SNIPPET)
+        nothing_here(
+            f"No resource was touched in the {lately}", "Start an agent with its shared state recorded:", RUN_SNIPPET
+        )
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         text = st.text_input("Search", placeholder="part of a name", key="resource_q", bind="query-params", width=260)
@@ -34,7 +36,7 @@ def render() -> None:
         head for head in every
         if (not text or text.lower() in head.resource.lower()) and (not shared or head.strands > 1)
     ]  # fmt: skip
-    note = plural(len(shown), "resource")
+    note = f"{plural(len(shown), 'resource')}, counted over the {lately}; tick one for its latest accesses"
     note += f"; only {SNAPSHOT_MAX:,} are shown here" if len(every) >= SNAPSHOT_MAX else ""
     prose([*_warnings(every), Node("p", "quiet small", (note,))], key="resources-note")
     chosen = _table(shown)
@@ -55,6 +57,7 @@ def _table(shown: Sequence[ResourceHead]) -> ResourceHead | None:
     import pandas as pd
 
     findings = Counter(head.resource for head in served().queries.recent_findings() if head.status != "retracted")
+    defended = _defended()
     rows = pd.DataFrame(
         {
             "resource": [head.resource for head in shown],
@@ -64,8 +67,8 @@ def _table(shown: Sequence[ResourceHead]) -> ResourceHead | None:
             "writes": [head.writes for head in shown],
             "agents": [list(head.agents) for head in shown],
             "guards": [", ".join(head.guards) or "none" for head in shown],
-            "rejected": [head.rejected for head in shown],
-            "last": pd.to_datetime([head.last_ns // 1_000_000 for head in shown], unit="ms", utc=True),
+            "defended": [sum(row.count for row in defended.get(head.resource, ())) for head in shown],
+            "last": [age(head.last_ns) for head in shown],
         }
     )
     picked = st.dataframe(
@@ -76,20 +79,36 @@ def _table(shown: Sequence[ResourceHead]) -> ResourceHead | None:
         key="resources-table",
         height=min(TABLE_HEIGHT_MAX, ROW_HEIGHT * (len(shown) + 1) + 3),
         column_config={
-            "resource": st.column_config.TextColumn("Resource", width="large"),
-            "agents": st.column_config.ListColumn("Agents", width="medium"),
-            "rejected": st.column_config.NumberColumn("Defended", help="writes that a guard refused"),
-            "last": st.column_config.DatetimeColumn("Last used", format="distance"),
+            "resource": st.column_config.TextColumn("Resource", width=265),
+            "system": st.column_config.TextColumn("System", width=85),
+            "findings": st.column_config.NumberColumn("Findings", width=65),
+            "accesses": st.column_config.NumberColumn("Accesses", width=70),
+            "writes": st.column_config.NumberColumn("Writes", width=60),
+            "agents": st.column_config.ListColumn("Agents", width=170),
+            "guards": st.column_config.TextColumn("Guards", width=75),
+            "defended": st.column_config.NumberColumn(
+                "Defended", width=70, help="accesses that a guard, lock or the store held"
+            ),
+            "last": st.column_config.TextColumn("Last used", width=80),
         },
         alt="resources",
     )["selection"]["rows"]
     return shown[picked[0]] if picked and picked[0] < len(shown) else None
 
 
+def _defended() -> dict[str, list[DefendedCount]]:
+    """What was defended, by resource."""
+    found: dict[str, list[DefendedCount]] = {}
+    for row in served().queries.defended_by_resource() or ():
+        found.setdefault(row.resource, []).append(row)
+    return found
+
+
 def _history(head: ResourceHead) -> None:
     accesses = served().queries.accesses(HISTORY_MAX, resource=head.resource)
     title = Node("h2", children=("Latest accesses of ", Node("code", children=(head.resource,))))
-    prose([title], key="resources-history")
+    held = _defended().get(head.resource, [])
+    prose([title, *([Node("p", "quiet", (f"Defended: {told(held)}.",))] if held else [])], key="resources-history")
     import pandas as pd
 
     st.dataframe(

@@ -7,17 +7,21 @@ print of its token. It has a lease and no fencing token, so nothing here claims 
 import functools
 from collections.abc import Sequence
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from noclobber import recorder, strands
 from noclobber.access import Access, AttributeValue, Call
 from noclobber.contract import Attr, Op, Outcome
 from noclobber.guard import GUARD
+from noclobber.stores.redis_place import place_of
+from noclobber.strands import Strand
 from noclobber.versions import encode, fingerprint
 
 __all__ = ["install", "uninstall"]
 
 LIBRARY: Final = "redis"
 _originals: dict[tuple[type, str], Any] = {}
+_holders: WeakValueDictionary[tuple[str, Any], Strand] = WeakValueDictionary()
 
 
 def install() -> None:
@@ -66,13 +70,21 @@ def _finish(begun: tuple[Call, str, Any], lock: Any, op: Op, taken: Any, error: 
         call.strand.suppressed -= 1
         token = getattr(lock.local, "token", None) or token
         ok = error is None and taken is not False
-        held = tuple(each for each in call.strand.locks if each != name)
-        if ok:
-            call.strand.locks = (*held, name) if op is Op.LOCK else held
+        if ok or op is Op.UNLOCK:  # a refused release says that it was lost before
+            _hold(call.strand, name, token, taken=op is Op.LOCK)
         active = recorder.active()
         if active is not None:
             call.error = error
             active.end(call, _build, (op, name, lock.timeout, token, ok))
+
+
+def _hold(strand: Strand, name: str, token: Any, *, taken: bool) -> None:
+    """Whoever gives a lock back, it is its holder who no longer holds it."""
+    before = _holders.pop((name, token), strand)
+    before.locks = tuple(each for each in before.locks if each != name)
+    if taken:
+        strand.locks = (*(each for each in strand.locks if each != name), name)
+        _holders[name, token] = strand
 
 
 def _build(call: Call) -> Sequence[Access]:
@@ -92,10 +104,7 @@ def _build(call: Call) -> Sequence[Access]:
 
 
 def _resource(lock: Any) -> str:
-    from noclobber.resources import quoted
-    from noclobber.stores.redis import _address, _place
-
-    return _place(_address(lock.redis))[0] + quoted(encode(lock.name).decode("utf-8", "backslashreplace"))
+    return place_of(lock.redis.connection_pool).of(lock.name)
 
 
 def _sync(op: Op) -> Any:

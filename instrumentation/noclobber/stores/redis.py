@@ -1,9 +1,13 @@
-"""redis-py: sync and asyncio clients, pipelines, transactions under WATCH, locks.
+"""redis-py: sync and asyncio clients, pipelines, MULTI under WATCH, locks.
 
 All calls pass `execute_command`, a pipeline's `immediate_execute_command` or its `execute`; these are wrapped on the
 classes, so clients that exist already are seen too. The wrapper notes the words and the reply and nothing else; what
 they mean is worked out in the drain (`redis_commands`). In exact mode a plain SET asks for what it replaces, and the
 caller still gets what a plain SET answers.
+
+MULTI/EXEC is no transaction in the contract's sense: a command of it that fails takes nothing back, no reply comes
+before all is decided, and there is no abort after a write. Its commands are accesses of one call like those of any
+pipeline; WATCH is their version guard, and a WatchError makes them `rejected`. A cluster's clients are not covered.
 """
 
 import asyncio
@@ -16,16 +20,17 @@ from typing import Any, Final
 from noclobber import recorder, strands
 from noclobber.access import Access, Call
 from noclobber.bootstrap.registry import Integration
-from noclobber.contract import Attr, Outcome
+from noclobber.contract import Attr, Op, Outcome
 from noclobber.guard import GUARD
 from noclobber.locks import redis as locks
-from noclobber.resources import authority, host_name, quoted
-from noclobber.stores.redis_commands import Command, count, describe, name_of, split
+from noclobber.stores.redis_commands import ONE, Command, count, describe, name_of, split
+from noclobber.stores.redis_place import Place, place_of
+from noclobber.stores.redis_words import TAKES
+from noclobber.versions import encode
 
 __all__ = ["INTEGRATION"]
 
 LIBRARY: Final = "redis"
-DEFAULT_PORT: Final = 6379
 _originals: dict[tuple[type, str], Any] = {}
 
 
@@ -38,6 +43,9 @@ def install(_library: ModuleType) -> None:
     _wrap(sync.Redis, "execute_command", _sync_call)
     _wrap(sync.Pipeline, "immediate_execute_command", _sync_call)
     _wrap(sync.Pipeline, "execute", _sync_execute)
+    for pipeline in (sync.Pipeline, aio.Pipeline):
+        _wrap(pipeline, "reset", _forgetting)
+        _wrap(pipeline, "raise_first_error", _telling)
     _wrap(aio.Redis, "execute_command", _async_call)
     _wrap(aio.Pipeline, "immediate_execute_command", _async_call)
     _wrap(aio.Pipeline, "execute", _async_execute)
@@ -61,35 +69,71 @@ def _wrap(owner: type, name: str, make: Any) -> None:
 # -- single commands -----------------------------------------------------------------------------------------------
 
 
+# These run at every command, so they guard themselves by hand: a context manager costs as much as all the rest.
+
+
 def _begin(client: Any, args: Sequence[Any]) -> Call | None:
-    with GUARD:
+    try:
         active = recorder.active()
         if active is None or strands.current().suppressed:
             return None
-        if client is not None and name_of(args) in ("WATCH", "UNWATCH"):
-            _watch(client, args)
-        number = count(args)
-        return active.begin(LIBRARY, number) if number else None
+        if args[0] in ONE:
+            return active.begin(LIBRARY)
+        return _begin_rarer(active, client, args)
+    except Exception as error:
+        GUARD.caught(error)
     return None
 
 
+def _begin_rarer(active: recorder.Recorder, client: Any, args: Sequence[Any]) -> Call | None:
+    number = count(args)
+    if not number:
+        if name_of(args) in ("WATCH", "UNWATCH"):
+            _watch(client, args)
+        return None
+    call = active.begin(LIBRARY, number)
+    if name_of(args) in TAKES:
+        call.build, call.facts = _build, (client.connection_pool, args, None, None, None)
+        active.waits(call)
+    return call
+
+
 def _finish(call: Call, client: Any, args: Sequence[Any], reply: Any, replaced: tuple[Any] | None = None) -> None:
-    with GUARD:
+    try:
         active = recorder.active()
         if active is not None:
-            if type(reply) in (list, dict, set):
+            if type(reply) in _CHANGEABLE:
                 reply = reply.copy()  # the caller may change what it got
-            active.end(
-                call, _build, (_address(client), args, reply, replaced, getattr(client, "_noclobber_watch", None))
-            )
+            watch = client.__dict__.get("_noclobber_watch")
+            active.end(call, _build, (client.connection_pool, _kept(args), reply, replaced, watch))
+    except Exception as error:
+        GUARD.caught(error)
 
 
 def _fail(call: Call, client: Any, args: Sequence[Any], error: BaseException) -> None:
     with GUARD:
         active = recorder.active()
         if active is not None:
-            watch = getattr(client, "_noclobber_watch", None)
-            active.fail(call, error, _build, (_address(client), args, None, None, watch))
+            watch = client.__dict__.get("_noclobber_watch")
+            active.fail(call, error, _build, (client.connection_pool, _kept(args), None, None, watch))
+
+
+_CHANGEABLE: Final = frozenset({list, dict, set, bytearray})
+_COPIED: Final = _CHANGEABLE | {memoryview}
+
+
+def _kept(args: Sequence[Any]) -> Sequence[Any]:
+    """`args` as they were at the call, where the caller could change one of them."""
+    for word in args:
+        if type(word) in _COPIED:
+            return [_copied(each) for each in args]
+    return args
+
+
+def _copied(word: Any) -> Any:
+    if type(word) is memoryview:
+        return bytes(word)
+    return word.copy() if type(word) in _CHANGEABLE else word
 
 
 def _sync_call(original: Any) -> Any:
@@ -142,20 +186,24 @@ def _async_call(original: Any) -> Any:
 
 
 def _build(call: Call) -> Sequence[Access]:
-    address, args, reply, replaced, watch = call.facts
-    place, peer = _place(address)
-    command = Command(split(args), reply, _outcome(call.error), place, replaced=replaced)
+    pool, args, reply, replaced, watch = call.facts
+    place = place_of(pool)
+    if not call.end_ns:  # still waiting
+        command = Command(split(args), None, Outcome.UNKNOWN, place.uri)
+    else:
+        words, reply, replaced = place.words(split(args)), place.raw(reply), place.raw(replaced)
+        command = Command(words, reply, _outcome(call.error), place.uri, replaced=replaced)
     accesses = describe(command)
     for access in accesses:
-        _finishing(access, call, peer)
+        _finishing(access, call, place)
     if watch is not None:
         watch.saw(accesses)
     return accesses
 
 
-def _finishing(access: Access, call: Call, peer: str | None) -> None:
-    if peer:
-        access.attributes[Attr.PEER_ADDRESS] = peer
+def _finishing(access: Access, call: Call, place: Place) -> None:
+    if place.peer:
+        access.attributes[Attr.PEER_ADDRESS] = place.peer
     if isinstance(call.error, asyncio.CancelledError):
         access.attributes[Attr.CANCELLED] = True
 
@@ -208,37 +256,37 @@ def _response_error() -> type[Exception]:
 
 def _exactly(client: Any, args: Sequence[Any], options: dict[str, Any]) -> _Exact | None:
     """The exact form of a plain SET or of a DEL of one key, None where there is none or it was not asked for."""
+    active = recorder.active()
+    if active is None or not (active.settings.exact or active.declarations.declared) or len(args) < 2:
+        return None
     with GUARD:
-        active = recorder.active()
-        if active is None or not active.settings.exact or len(args) < 2:
-            return None
         name = name_of(args)
-        callbacks = getattr(client, "response_callbacks", {})
-        if name == "SET" and not options and _plain_set(args) and _is_default(callbacks.get("SET")):
-            if _wanted(active.settings.exact, client, args[1]):
+        if name == "SET":
+            plain = (
+                options.keys() <= {"keys"} and _plain_set(args) and _is_default(client.response_callbacks.get("SET"))
+            )
+            if plain and _wanted(active, client, args[1]):
                 return _Exact((*args, "GET"), {"get": True}, lambda _old: True)
-        elif name in ("DEL", "UNLINK") and len(args) == 2 and not isinstance(args[1], list | tuple):
-            if _wanted(active.settings.exact, client, args[1]):
-                return _Exact(("GETDEL", args[1]), {}, lambda old: 0 if old is None else 1)
+        elif name in ("DEL", "UNLINK") and len(args) == 2 and _wanted(active, client, args[1]):
+            return _Exact(("GETDEL", args[1]), {}, lambda old: 0 if old is None else 1)
     return None
 
 
 def _plain_set(args: Sequence[Any]) -> bool:
-    words = {str(word).upper() for word in args[3:] if isinstance(word, str)}
-    return not words & {"NX", "XX", "GET", "IFEQ"}
+    words = {encode(word).upper() for word in args[3:] if isinstance(word, str | bytes)}
+    return not words & {b"NX", b"XX", b"GET", b"IFEQ", b"IFNE", b"IFDEQ", b"IFDNE"}
 
 
 def _is_default(callback: Any) -> bool:
     return getattr(callback, "__module__", "").startswith("redis.")
 
 
-def _wanted(patterns: Sequence[str], client: Any, key: Any) -> bool:
+def _wanted(active: recorder.Recorder, client: Any, key: Any) -> bool:
+    patterns = active.settings.exact
     if "*" in patterns:
         return True
-    from noclobber.versions import encode
-
-    resource = _place(_address(client))[0] + quoted(encode(key).decode("utf-8", "backslashreplace"))
-    return any(fnmatch.fnmatchcase(resource, pattern) for pattern in patterns)
+    resource = place_of(client.connection_pool).of(key)
+    return any(fnmatch.fnmatchcase(resource, each) for each in patterns) or active.declarations.wants_exact(resource)
 
 
 # -- pipelines and transactions ------------------------------------------------------------------------------------
@@ -247,34 +295,52 @@ def _wanted(patterns: Sequence[str], client: Any, key: Any) -> bool:
 class _Watch:
     """What one connection watches, and what it read since; filled in the drain, which sees calls in their order."""
 
-    __slots__ = ("versions",)
+    __slots__ = ("keys", "versions")
 
     def __init__(self) -> None:
-        self.versions: dict[str, str | None] = {}
+        self.keys: set[str] = set()
+        self.versions: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def saw(self, accesses: Sequence[Access]) -> None:
         """The first read of a watched key after WATCH is what EXEC will insist on."""
         for access in accesses:
-            if access.op == "read" and self.versions.get(access.resource, "") is None:
-                version = access.attributes.get(Attr.VERSION_READ)
-                self.versions[access.resource] = version if isinstance(version, str) else None
+            version = access.attributes.get(Attr.VERSION_READ)
+            if access.op is Op.READ and access.resource in self.keys and isinstance(version, str):
+                self.versions.setdefault((access.resource, access.part), version)
+                for name, each in (access.part_versions or {}).items():
+                    self.versions.setdefault((access.resource, (name,)), each)
 
 
 def _watch(pipeline: Any, args: Sequence[Any]) -> None:
-    active = recorder.active()
-    if active is None:
-        return
     if name_of(args) == "UNWATCH":
         pipeline._noclobber_watch = None
         return
     watch = getattr(pipeline, "_noclobber_watch", None)
     if watch is None:
         watch = pipeline._noclobber_watch = _Watch()
-    place, _ = _place(_address(pipeline))
-    from noclobber.versions import encode
+    place = place_of(pipeline.connection_pool)
+    watch.keys.update(place.of(key) for key in args[1:])
 
-    for key in args[1:]:
-        watch.versions[place + quoted(encode(key).decode("utf-8", "backslashreplace"))] = None
+
+def _forgetting(original: Any) -> Any:
+    """`reset` of a pipeline: its connection watches nothing any more."""
+
+    def reset(self: Any) -> Any:
+        self._noclobber_watch = None
+        return original(self)
+
+    return reset
+
+
+def _telling(original: Any) -> Any:
+    """`raise_first_error` of a pipeline: what the other commands answered would be lost with the error."""
+
+    def raise_first_error(self: Any, commands: Any, response: Any) -> Any:
+        with GUARD:
+            self._noclobber_replies = list(response)
+        return original(self, commands, response)
+
+    return raise_first_error
 
 
 def _begin_pipeline(pipeline: Any) -> tuple[Call, list[Any]] | None:
@@ -282,11 +348,9 @@ def _begin_pipeline(pipeline: Any) -> tuple[Call, list[Any]] | None:
         active = recorder.active()
         if active is None or strands.current().suppressed:
             return None
-        commands = [_words(entry) for entry in pipeline.command_stack]
-        commands = [words for words in commands if words and count(words)]
-        if not commands:
-            return None
-        return active.begin(LIBRARY, sum(count(words) for words in commands)), commands
+        commands = [_kept(_words(entry)) for entry in pipeline.command_stack]
+        number = sum(count(words) for words in commands)
+        return (active.begin(LIBRARY, number), commands) if number else None
     return None
 
 
@@ -302,17 +366,23 @@ def _finish_pipeline(
     with GUARD:
         active = recorder.active()
         call, commands = begun
+        raw = pipeline.__dict__.pop("_noclobber_replies", None)
         if active is None:
             return
-        if isinstance(replies, list):
-            replies = [reply.copy() if type(reply) in (list, dict, set) else reply for reply in replies]
+        if error is not None and raw is not None:
+            replies = [_applied_anyway(reply) for reply in raw]
+        elif isinstance(replies, list):
+            replies = [reply.copy() if type(reply) in _CHANGEABLE else reply for reply in replies]
         call.error = error
-        active.end(call, _build_pipeline, (_address(pipeline), commands, replies, watch, _stack_size(pipeline)))
-        pipeline._noclobber_watch = None
+        active.end(call, _build_pipeline, (pipeline.connection_pool, commands, replies, watch))
 
 
-def _stack_size(pipeline: Any) -> int:
-    return len(getattr(pipeline, "command_stack", ()))
+_APPLIED: Final[Any] = ("applied, with a reply that was not decoded",)
+
+
+def _applied_anyway(reply: Any) -> Any:
+    """A raw reply of a pipeline that raised, as far as it means the same as a decoded one."""
+    return reply if reply is None or isinstance(reply, Exception | int) else _APPLIED
 
 
 def _sync_execute(original: Any) -> Any:
@@ -350,37 +420,29 @@ def _async_execute(original: Any) -> Any:
 
 
 def _build_pipeline(call: Call) -> Sequence[Access]:
-    address, commands, replies, watch, _ = call.facts
-    place, peer = _place(address)
+    pool, commands, replies, watch = call.facts
+    place = place_of(pool)
     guarded = dict(watch.versions) if watch is not None else {}
-    known = isinstance(replies, list) and len(replies) == len(commands)
+    known = replies if isinstance(replies, list) and len(replies) == len(commands) else None
     accesses: list[Access] = []
     for number, words in enumerate(commands):
-        reply = replies[number] if known else None
-        failed = reply if isinstance(reply, Exception) else call.error
-        outcome = _outcome(failed) or (None if known else Outcome.OK if call.error is None else Outcome.UNKNOWN)
-        accesses += describe(Command(split(words), None if failed else reply, outcome, place, guarded))
+        if not count(words):
+            continue
+        reply = known[number] if known is not None else None
+        outcome, reply = _of_pipelined(reply, call.error, known=known is not None)
+        accesses += describe(Command(place.words(split(words)), place.raw(reply), outcome, place.uri, guarded))
     for access in accesses:
-        _finishing(access, call, peer)
+        _finishing(access, call, place)
     return accesses
 
 
-# -- where ---------------------------------------------------------------------------------------------------------
-
-
-def _address(client: Any) -> Any:
-    pool = getattr(client, "connection_pool", None)
-    return getattr(pool, "connection_kwargs", None) or {}
-
-
-def _place(address: Any) -> tuple[str, str | None]:
-    """URI of the database with a slash at its end, and the peer's address where it was configured as one."""
-    database = address.get("db") or 0
-    path = address.get("path")
-    if path:
-        return f"redis://{host_name()}{quoted(str(path))}/{database}/", None
-    host, port = address.get("host", "localhost"), address.get("port", DEFAULT_PORT)
-    return f"redis://{authority(host, int(port), DEFAULT_PORT)}/{database}/", None
+def _of_pipelined(reply: Any, error: BaseException | None, *, known: bool) -> tuple[Outcome | None, Any]:
+    """How one command of a pipeline ended (None: its reply decides), and its reply."""
+    if not known:
+        return _outcome(error) or Outcome.UNKNOWN, None
+    if isinstance(reply, Exception):
+        return _outcome(reply), None
+    return (Outcome.OK, None) if reply is _APPLIED else (None, reply)
 
 
 INTEGRATION = Integration(LIBRARY, install, uninstall)

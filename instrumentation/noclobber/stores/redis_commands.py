@@ -13,12 +13,14 @@ from typing import Any, Final
 
 from noclobber.access import Access, AttributeValue
 from noclobber.contract import ABSENT, Attr, Guard, Op, Outcome, VersionKind, WriteMode
+from noclobber.stores.redis_words import FIRST_KEY_AT, LOOKS, NO_STATE, NOTHING_DONE
 from noclobber.versions import encode, fingerprint, fingerprint_parts, is_numeric, is_weak
 
-__all__ = ["Command", "count", "describe", "name_of", "split"]
+__all__ = ["ONE", "Command", "count", "describe", "name_of", "split"]
 
 SYSTEM: Final = "redis"
 Words = Sequence[Any]
+Guarded = Mapping[tuple[str, tuple[str, ...]], str]
 
 
 @dataclass(slots=True)
@@ -30,7 +32,7 @@ class Command:
         reply: after the client's own decoding; None where it failed.
         outcome: None where the reply decides.
         place: URI of the database, with a slash at its end.
-        guarded: keys under WATCH, with the version that was read after it (None: not read since).
+        guarded: what was read of watched keys since WATCH, by key and parts: the first version of each.
         replaced: what a SET in exact mode replaced, as `(value,)`; None where it was not asked.
     """
 
@@ -38,7 +40,7 @@ class Command:
     reply: Any
     outcome: Outcome | None
     place: str
-    guarded: Mapping[str, str | None] = field(default_factory=dict)
+    guarded: "Guarded" = field(default_factory=dict)
     replaced: tuple[Any] | None = None
 
 
@@ -62,7 +64,9 @@ def name_of(args: Words) -> str:
 def count(args: Words) -> int:
     """How many accesses the command is; 0 where it touches no state."""
     name = name_of(args)
-    if name in _NO_STATE or (name not in _TABLE and len(args) < 2):
+    if name in ONE:
+        return 1
+    if name in NO_STATE or (name not in _TABLE and len(args) < 2):
         return 0
     keys = _MANY.get(name)
     return len(keys(args)) if keys is not None else 1
@@ -75,15 +79,22 @@ def describe(command: Command) -> list[Access]:
     for access in accesses:
         if command.outcome is not None:
             access.outcome = command.outcome
+        elif name in NOTHING_DONE and not command.reply:
+            access.outcome = Outcome.NO_EFFECT
         _guard(access, command)
         access.attributes["db.operation.name"] = name
     return accesses
 
 
 def _guard(access: Access, command: Command) -> None:
-    if access.op not in (Op.WRITE, Op.DELETE, Op.UPDATE) or access.resource not in command.guarded:
+    """EXEC insists on all that is watched; what it compared is what was read after WATCH."""
+    if access.op not in (Op.WRITE, Op.DELETE, Op.UPDATE):
         return
-    expected = command.guarded[access.resource]
+    expected = command.guarded.get((access.resource, access.part))
+    if expected is None and access.part:
+        parts = {name: command.guarded.get((access.resource, (name,))) for name in access.part}
+        known = {name: version for name, version in parts.items() if version is not None}
+        expected = fingerprint_parts(known) if len(known) == len(parts) else command.guarded.get((access.resource, ()))
     if expected is not None:
         access.attributes[Attr.GUARD] = Guard.VERSION
         access.attributes[Attr.VERSION_EXPECTED] = expected
@@ -190,7 +201,7 @@ def _hgetall(command: Command) -> list[Access]:
 
 def _look(command: Command) -> list[Access]:
     """A read of something that is no whole state (a length, a member, a range): no version."""
-    return [Access(Op.READ, _key(command, command.words[1]), SYSTEM, remembered=False)]
+    return [Access(Op.READ, _key(command, _first_key(command.words)), SYSTEM, remembered=False)]
 
 
 def _looks(command: Command) -> list[Access]:
@@ -226,21 +237,35 @@ def _set(command: Command) -> list[Access]:
     options = [encode(word).upper() for word in words[3:]]
     attributes = access.attributes
     _expiry(options, attributes)
-    refused = command.reply is None and command.outcome is None
     if b"NX" in options:
         attributes[Attr.GUARD] = Guard.UNIQUE
         attributes[Attr.WRITE_MODE] = WriteMode.INSERT
-        access.outcome = Outcome.REJECTED if refused and b"GET" not in options else access.outcome
-    elif b"XX" in options and refused and b"GET" not in options:
-        access.outcome = Outcome.NO_EFFECT
     elif b"IFEQ" in options:
         attributes[Attr.GUARD] = Guard.VERSION
-        attributes[Attr.VERSION_EXPECTED] = fingerprint(encode(words[3 + options.index(b"IFEQ") + 1]))
-        access.outcome = Outcome.REJECTED if refused and b"GET" not in options else access.outcome
-    if b"GET" in options and command.outcome is None and b"NX" not in options:
-        command.replaced = (command.reply,)
+        attributes[Attr.VERSION_EXPECTED] = fingerprint(encode(words[4 + options.index(b"IFEQ")]))
+    if command.outcome is None:
+        _conclude(command, access, options)
     _overwritten(command, access)
     return [access]
+
+
+def _conclude(command: Command, access: Access, options: Sequence[bytes]) -> None:
+    """Whether a SET was applied, which with GET has to be told from the old value."""
+    attributes, reply = access.attributes, command.reply
+    if b"GET" not in options:
+        applied = reply is not None and reply is not False
+    elif b"NX" in options:
+        applied = reply is None
+    elif b"IFEQ" in options:
+        applied = reply is not None and fingerprint(encode(reply)) == attributes[Attr.VERSION_EXPECTED]
+    else:
+        applied = b"XX" not in options or reply is not None
+    if applied and b"GET" in options:
+        command.replaced = (reply,)
+    elif not applied:
+        access.outcome = Outcome.NO_EFFECT if b"XX" in options else Outcome.REJECTED
+        if b"GET" in options and reply is not None:
+            attributes[Attr.VERSION_READ] = fingerprint(encode(reply))
 
 
 def _overwritten(command: Command, access: Access) -> None:
@@ -287,6 +312,16 @@ def _mset(command: Command) -> list[Access]:
     return [_write(command, key, value) for key, value in zip(words[::2], words[1::2], strict=True)]
 
 
+def _msetnx(command: Command) -> list[Access]:
+    accesses = _mset(command)
+    for access in accesses:
+        access.attributes[Attr.GUARD] = Guard.UNIQUE
+        access.attributes[Attr.WRITE_MODE] = WriteMode.INSERT
+        if command.outcome is None and not command.reply:
+            access.outcome = Outcome.REJECTED
+    return accesses
+
+
 def _hset(command: Command) -> list[Access]:
     words = _flat(command.words[2:])
     values = {_part(name): value for name, value in zip(words[::2], words[1::2], strict=False)}
@@ -321,8 +356,10 @@ def _delete(command: Command) -> list[Access]:
     keys = _flat(command.words[1:])
     accesses = [_write(command, key, None, Op.DELETE) for key in keys]
     for access in accesses:
-        if command.reply == 0:
+        if command.outcome is None and command.reply == 0:
             access.outcome = Outcome.NO_EFFECT
+        elif command.outcome is None and isinstance(command.reply, int) and command.reply < len(keys):
+            access.attributes[Attr.PARTIAL] = True  # some of them were not there, and it does not say which
         if len(keys) == 1:
             _overwritten(command, access)
     return accesses
@@ -352,7 +389,8 @@ def _flush(command: Command) -> list[Access]:
 def _updates(mode: WriteMode, *, replies_state: bool = False, part_at: int | None = None) -> Describe:
     def describe_update(command: Command) -> list[Access]:
         attributes: dict[str, AttributeValue] = {Attr.WRITE_MODE: mode}
-        if replies_state and command.outcome is None:
+        if replies_state and command.outcome is None and not isinstance(command.reply, float):
+            # a client that makes a float of the reply has lost how the store writes it
             _state(command.reply, attributes, Attr.VERSION_WRITTEN)
         part = (_part(command.words[part_at]),) if part_at is not None and len(command.words) > part_at else ()
         return [Access(Op.UPDATE, _key(command, command.words[1]), SYSTEM, Outcome.OK, part, attributes)]
@@ -376,7 +414,28 @@ def _keys_updated(command: Command) -> list[Access]:
 
 def _unknown(command: Command) -> list[Access]:
     attributes: dict[str, AttributeValue] = {Attr.WRITE_MODE: WriteMode.MERGE, Attr.PARTIAL: True}
-    return [Access(Op.UPDATE, _key(command, command.words[1]), SYSTEM, attributes=attributes)]
+    return [Access(Op.UPDATE, _key(command, _first_key(command.words)), SYSTEM, attributes=attributes)]
+
+
+def _sort(command: Command) -> list[Access]:
+    options = [encode(word).upper() for word in command.words[:-1]]
+    if b"STORE" not in options:
+        return _look(command)
+    attributes: dict[str, AttributeValue] = {Attr.WRITE_MODE: WriteMode.MERGE, Attr.PARTIAL: True}
+    target = command.words[options.index(b"STORE") + 1]
+    return [Access(Op.UPDATE, _key(command, target), SYSTEM, attributes=attributes)]
+
+
+def _first_key(words: Words) -> Any:
+    """The first key that a command names, itself where it names none in its place."""
+    name = words[0]
+    if name in ("XREAD", "XREADGROUP"):
+        upper = [encode(word).upper() for word in words[:-1]]
+        at = upper.index(b"STREAMS") + 1 if b"STREAMS" in upper else 1
+    else:
+        at = FIRST_KEY_AT.get(name, 1)
+    first = words[at] if at < len(words) else words[-1]
+    return first[0] if isinstance(first, list | tuple) and first else first
 
 
 # -- how many ------------------------------------------------------------------------------------------------------
@@ -394,85 +453,13 @@ def _script_keys(words: Words) -> list[Any]:
     return list(words[3 : 3 + int(number)]) if number.isdigit() else []
 
 
+_TWO_KEYS: Final = ("RENAME", "RENAMENX", "COPY", "SMOVE", "LMOVE", "BLMOVE", "RPOPLPUSH", "BRPOPLPUSH")
 _MANY: Final[dict[str, Callable[[Words], list[Any]]]] = {
     **dict.fromkeys(("MGET", "DEL", "UNLINK", "EXISTS"), lambda words: _flat(words[1:])),
     **dict.fromkeys(("MSET", "MSETNX"), lambda words: _flat(words[1:])[::2]),
-    **dict.fromkeys(("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"), _script_keys),
-    **dict.fromkeys(("RENAME", "RENAMENX", "COPY", "SMOVE", "LMOVE", "RPOPLPUSH"), lambda words: list(words[1:3])),
+    **dict.fromkeys(("EVAL", "EVALSHA", "FCALL"), _script_keys),
+    **dict.fromkeys(_TWO_KEYS, lambda words: list(words[1:3])),
 }
-
-_NO_STATE: Final = frozenset(
-    [
-        "PING",
-        "ECHO",
-        "AUTH",
-        "HELLO",
-        "SELECT",
-        "QUIT",
-        "CLIENT",
-        "INFO",
-        "COMMAND",
-        "CONFIG",
-        "DBSIZE",
-        "TIME",
-        "WAIT",
-        "WAITAOF",
-        "MONITOR",
-        "DEBUG",
-        "SCRIPT",
-        "FUNCTION",
-        "SLOWLOG",
-        "LATENCY",
-        "MEMORY",
-        "ACL",
-        "LASTSAVE",
-        "SAVE",
-        "BGSAVE",
-        "BGREWRITEAOF",
-        "ROLE",
-        "REPLICAOF",
-        "SLAVEOF",
-        "SHUTDOWN",
-        "SWAPDB",
-        "CLUSTER",
-        "READONLY",
-        "READWRITE",
-        "ASKING",
-        "MODULE",
-        "LOLWUT",
-        "RESET",
-        "FAILOVER",
-        "WATCH",
-        "UNWATCH",
-        "MULTI",
-        "EXEC",
-        "DISCARD",
-        "SUBSCRIBE",
-        "PSUBSCRIBE",
-        "UNSUBSCRIBE",
-        "PUNSUBSCRIBE",
-        "SSUBSCRIBE",
-        "SUNSUBSCRIBE",
-        "PUBSUB",
-        "PUBLISH",
-        "SPUBLISH",
-        "KEYS",
-        "SCAN",
-        "RANDOMKEY",
-        "OBJECT",
-        "EXPIRE",
-        "PEXPIRE",
-        "EXPIREAT",
-        "PEXPIREAT",
-        "PERSIST",
-        "TTL",
-        "PTTL",
-        "EXPIRETIME",
-        "PEXPIRETIME",
-        "TOUCH",
-        "SENTINEL",
-    ]
-)
 
 _increments = _updates(WriteMode.INCREMENT, replies_state=True)
 _merges = _updates(WriteMode.MERGE)
@@ -482,22 +469,22 @@ _TABLE: Final[dict[str, Describe]] = {
     "GET": _get, "GETEX": _get, "MGET": _mget,
     "HGET": _hget, "HMGET": _hmget, "HGETALL": _hgetall,
     "LRANGE": _collection, "SMEMBERS": _collection,
-    **dict.fromkeys(
-        ["STRLEN", "GETRANGE", "SUBSTR", "GETBIT", "BITCOUNT", "BITPOS", "TYPE", "DUMP", "HEXISTS", "HKEYS", "HVALS", "HLEN", "HSTRLEN", "HRANDFIELD", "HSCAN", "LLEN", "LINDEX", "LPOS", "SISMEMBER", "SMISMEMBER", "SCARD", "SRANDMEMBER", "SSCAN", "ZSCORE", "ZMSCORE", "ZRANGE", "ZREVRANGE", "ZRANGEBYSCORE", "ZREVRANGEBYSCORE", "ZRANGEBYLEX", "ZRANK", "ZREVRANK", "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZSCAN", "XRANGE", "XREVRANGE", "XLEN", "XINFO", "XPENDING", "PFCOUNT", "GEOPOS", "GEODIST", "GEOSEARCH", "GEOHASH", "JSON.GET", "FT.SEARCH"],
-        _look,
-    ),
+    **dict.fromkeys(LOOKS, _look),
     "EXISTS": _looks,
     "SET": _set, "SETEX": _setex, "PSETEX": _setex, "SETNX": _setnx, "GETSET": _getset, "MSET": _mset,
-    "MSETNX": _mset, "HSET": _hset, "HMSET": _hset, "HSETNX": _hset, "HDEL": _hdel,
+    "MSETNX": _msetnx, "HSET": _hset, "HMSET": _hset, "HSETNX": _hset, "HDEL": _hdel,
     "DEL": _delete, "UNLINK": _delete, "GETDEL": _getdel, "FLUSHDB": _flush, "FLUSHALL": _flush,
     "INCR": _increments, "DECR": _increments, "INCRBY": _increments, "DECRBY": _increments, "INCRBYFLOAT": _increments,
     "HINCRBY": _updates(WriteMode.INCREMENT, replies_state=True, part_at=2),
     "HINCRBYFLOAT": _updates(WriteMode.INCREMENT, replies_state=True, part_at=2),
-    **dict.fromkeys(["APPEND", "LPUSH", "RPUSH", "LPUSHX", "RPUSHX", "LINSERT", "XADD"], _appends),
+    **dict.fromkeys("APPEND LPUSH RPUSH LPUSHX RPUSHX LINSERT XADD".split(), _appends),  # noqa: SIM905
     **dict.fromkeys(
-        ["SADD", "SREM", "SPOP", "ZADD", "ZREM", "ZINCRBY", "ZPOPMIN", "ZPOPMAX", "LPOP", "RPOP", "LREM", "LTRIM", "LSET", "SETRANGE", "SETBIT", "BITFIELD", "PFADD", "XTRIM", "XDEL", "GEOADD"],
+        """SADD SREM SPOP ZADD ZREM ZINCRBY ZPOPMIN ZPOPMAX LPOP RPOP LREM LTRIM LSET SETRANGE SETBIT BITFIELD PFADD
+        XTRIM XDEL GEOADD""".split(),  # noqa: SIM905
         _merges,
     ),
-    **dict.fromkeys(("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"), _script),
-    **dict.fromkeys(("RENAME", "RENAMENX", "COPY", "SMOVE", "LMOVE", "RPOPLPUSH"), _keys_updated),
+    **dict.fromkeys(("EVAL", "EVALSHA", "FCALL"), _script), "SORT": _sort,
+    **dict.fromkeys(_TWO_KEYS, _keys_updated),
 }  # fmt: skip
+ONE: Final = _TABLE.keys() - _MANY.keys()
+"""Commands that are one access, which `count` need not look at further."""

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, S311  a program of its own, in no package; its random pauses guard no secret
 """A LangGraph graph whose two parallel nodes work on one key of its store.
 
 Both nodes read the balance, think, and put it back; LangGraph runs them in one superstep, so either may read while
@@ -31,8 +32,9 @@ def think(longest_s: float) -> None:
     time.sleep(random.uniform(0.0, longest_s))
 
 
-def book(state: State, store: BaseStore, amount: int) -> None:
+def book(state: State, store: BaseStore | None, amount: int) -> None:
     """Read, think, put."""
+    assert store is not None, "the graph is compiled with one"
     think(state["longest_s"])
     item = store.get(NAMESPACE, state["account"])
     balance = item.value["balance"] if item else 0

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, S311  a program of its own, in no package; its random pauses guard no secret
 """Two requests for one LangGraph thread at the same time, as when a user clicks twice.
 
 Each invoke continues the newest checkpoint of the thread. Two that run at once continue the same one: the thread
@@ -12,6 +13,7 @@ import threading
 import time
 from typing import Annotated, Any, TypedDict
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
 
@@ -43,7 +45,7 @@ def main() -> None:
     builder.add_node("book", book)
     builder.add_edge(START, "book")
     builder.add_edge("book", END)
-    config = {"configurable": {"thread_id": words.thread}}
+    config: RunnableConfig = {"configurable": {"thread_id": words.thread}}
     turn: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if words.safely == "one-at-a-time":
         turn = threading.Lock()

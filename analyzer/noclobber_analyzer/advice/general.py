@@ -1,0 +1,39 @@
+"""Advice that holds for any store."""
+
+from typing import Final
+
+from noclobber.contract import Kind
+
+__all__ = ["ADVICE", "LAST_RESORT"]
+
+LAST_RESORT: Final = ("Make what must happen together one step that the store checks.", "")
+
+ADVICE: Final[dict[Kind, tuple[str, str]]] = {
+    Kind.LOST_UPDATE: (
+        "Let the store refuse a write whose base is no longer current, then read again, decide again and retry; or "
+        "hold one lock from the read to the write.",
+        "while True:\n    value, version = store.get('{key}')\n    new = decide(value)\n"
+        "    if store.put('{key}', new, if_version=version):\n        break",
+    ),
+    Kind.FORK: (
+        "Let one writer at a time continue '{key}', or let the store refuse a second child of one version.",
+        "",
+    ),
+    Kind.STALE_WRITE: (
+        "Read again after the slow step, or let the write also check the version of what it was decided from.",
+        "",
+    ),
+    Kind.BLIND_OVERWRITE: (
+        "If several agents own '{key}', read it first and make the write conditional; if it is meant to be replaced, "
+        'declare it: policy = "last_writer_wins".',
+        '[[resource]]\npattern = "..."\npolicy = "last_writer_wins"',
+    ),
+    Kind.DIRTY_READ: (
+        "Read only what is committed: raise the reader's isolation level.",
+        "",
+    ),
+    Kind.DOUBLE_CLAIM: (
+        "Claim in one step that the store decides, and stop if it says that there was nothing to claim.",
+        "",
+    ),
+}

@@ -1,0 +1,41 @@
+"""Advice for SQL databases.
+
+Source: PostgreSQL documentation, chapters 13.2 and 13.3; SQLAlchemy's version_id_col.
+"""
+
+from typing import Final
+
+from noclobber.contract import Kind
+
+__all__ = ["ADVICE"]
+
+ADVICE: Final[dict[Kind, tuple[str, str]]] = {
+    Kind.LOST_UPDATE: (
+        "Put the version that was read into the UPDATE's condition: 0 rows is a conflict, read again and retry. Where "
+        "read and write stand in one transaction, SELECT .. FOR UPDATE; for sums let the database add.",
+        "UPDATE accounts SET balance = :new, version = version + 1\n WHERE id = :id AND version = :read_version;  "
+        "-- 0 rows: somebody was faster\n\n-- SQLAlchemy\n__mapper_args__ = {'version_id_col': version}\n\n"
+        "-- or, for sums\nUPDATE accounts SET balance = balance + :amount WHERE id = :id;",
+    ),
+    Kind.STALE_WRITE: (
+        "Read what the decision rests on in the same transaction, FOR SHARE, or run it SERIALIZABLE and retry.",
+        "SELECT .. FROM basis WHERE id = :id FOR SHARE;",
+    ),
+    Kind.DIRTY_READ: (
+        "Read what is committed: drop READ UNCOMMITTED (in SQLite: PRAGMA read_uncommitted and the shared cache).",
+        "engine = create_engine(url, isolation_level='READ COMMITTED')",
+    ),
+    Kind.DOUBLE_CLAIM: (
+        "Select and claim in one statement that skips rows which others hold; stop if no row comes back.",
+        "UPDATE jobs SET status = 'running', worker = :me\n WHERE id = (SELECT id FROM jobs WHERE status = 'new'\n"
+        "             ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)\nRETURNING id;",
+    ),
+    Kind.FORK: (
+        "Make the parent unique, so that the database refuses a second child.",
+        "CREATE UNIQUE INDEX one_child ON .. (parent);",
+    ),
+    Kind.BLIND_OVERWRITE: (
+        "Say in the UPDATE's condition what it may replace; INSERT .. ON CONFLICT DO NOTHING for what must be new.",
+        "",
+    ),
+}

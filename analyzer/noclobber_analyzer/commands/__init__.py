@@ -1,0 +1,1 @@
+"""The analyzer's commands: `check`, `analyze`, `findings`, `analyzer`."""

@@ -1,0 +1,74 @@
+"""`noclobber analyze`: find races in what is stored, and bring the stored findings up to date."""
+
+import argparse
+import gc
+import sys
+from typing import TYPE_CHECKING
+
+from noclobber.cli import Command, CommandError
+from noclobber_analyzer.commands.moments import moment_ns
+from noclobber_analyzer.commands.options import add_report_options, print_report, progress, thresholds
+from noclobber_analyzer.commands.stores import add_store_options, opened
+
+if TYPE_CHECKING:
+    from noclobber_analyzer.replay import Stretch
+
+__all__ = ["COMMAND"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `noclobber analyze`."""
+    parser.add_argument("--since", metavar="T", help="only findings from then on: 2h, 7d, 2026-05-01, 2026-05-01T09:30")
+    parser.add_argument("--until", metavar="T", help="only what was done before then")
+    add_store_options(parser)
+    add_report_options(parser)
+
+
+def run(words: argparse.Namespace) -> int:
+    """Judge what is stored; 0: nothing at the thresholds, 1: findings, 2: unusable arguments or store."""
+    limits = thresholds(words)
+    from noclobber_analyzer.clock import SYSTEM
+    from noclobber_analyzer.errors import AnalyzerError
+    from noclobber_analyzer.evaluate import evaluate
+    from noclobber_analyzer.replay import stored_history, write_judgement
+    from noclobber_analyzer.report import Report
+
+    stretch = _stretch(words, SYSTEM.now_ns())
+    with opened(words) as store:
+        gc.disable()  # one pass over many small objects that all stay: collecting them finds nothing
+        try:
+            history = stored_history(store, stretch, progress("read"))
+        except AnalyzerError as error:
+            raise CommandError(str(error)) from error
+        if sys.stderr.isatty():
+            print(f"\r{len(history.accesses):,} accesses read; judging", file=sys.stderr)
+        judged = evaluate(history, latent=words.latent)
+        judged = write_judgement(store, history, judged, stretch, SYSTEM.now_ns())
+    return print_report(Report.of(history, judged, limits), words.format)
+
+
+def _stretch(words: argparse.Namespace, now_ns: int) -> "Stretch":
+    from noclobber_analyzer.replay import Stretch
+
+    stretch = Stretch(moment_ns(words.since, "--since", now_ns), moment_ns(words.until, "--until", now_ns))
+    if stretch.since_ns is not None and stretch.until_ns is not None and stretch.since_ns >= stretch.until_ns:
+        raise CommandError(f"--since {words.since} is not before --until {words.until}")
+    return stretch
+
+
+COMMAND = Command(
+    name="analyze",
+    summary="find races in what is stored, and bring the stored findings up to date",
+    configure=configure,
+    run=run,
+    epilog=(
+        "Works beside a running `noclobber up`: then it reaches the store through it. Findings that no longer hold\n"
+        "are marked as retracted, with the reason; latent ones are shown and not stored.\n\n"
+        "examples:\n"
+        "  noclobber analyze\n"
+        "  noclobber analyze --since 2h --min-certainty certain\n"
+        "  noclobber analyze --since 2026-05-01 --until 2026-05-02 --format json\n"
+        "  noclobber analyze --store http://default:secret@clickhouse:8123\n\n"
+        "exit code: 0 nothing at the thresholds, 1 findings, 2 unusable arguments or store"
+    ),
+)

@@ -1,0 +1,103 @@
+"""`noclobber analyzer`: live analyzer and alert sender alone, over a ClickHouse server that collectors fill."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from noclobber.cli import Command, CommandError
+
+if TYPE_CHECKING:
+    from noclobber_analyzer.alerts import Route
+    from noclobber_collector.store import Store
+
+__all__ = ["COMMAND"]
+
+STOP_TIMEOUT_S: Final = 25.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `noclobber analyzer`."""
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        default=os.environ.get("NOCLOBBER_STORE"),
+        help="http(s)://user:password@host:8123/db [NOCLOBBER_STORE]",
+    )
+    parser.add_argument("--name", default="live", help="of this analyzer: it goes on where the last one of it was")
+    parser.add_argument("--dashboard-url", default="", metavar="URL", help="where pages are, for links in alerts")
+    parser.add_argument("--webhook", action="append", default=[], metavar="URL", help="send alerts there; repeatable")
+    parser.add_argument("--webhook-secret", action="append", default=[], metavar="whsec_...", help="signs them")
+    parser.add_argument(
+        "--webhook-allow", action="append", default=[], metavar="CIDR", help="private addresses to allow"
+    )
+    parser.add_argument("--config", type=Path, metavar="TOML", help="configuration file, for its [[alert]] tables")
+
+
+def run(words: argparse.Namespace) -> int:
+    """Analyse until SIGTERM or Ctrl-C."""
+    if not words.store:
+        raise CommandError("which store? Name it with --store http://user@host:8123, or set NOCLOBBER_STORE")
+    if words.store.startswith("chdb:"):
+        raise CommandError("the embedded store belongs to `noclobber up`, which analyses it; this needs a server's URL")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    routes = _routes(words)
+    from noclobber_collector.errors import StoreError
+    from noclobber_collector.store import open_store
+
+    try:
+        store = open_store(words.store)
+    except StoreError as error:
+        raise CommandError(f"{error}. The analyzer needs its store once at the start.", exit_code=1) from error
+    try:
+        return _work(store, words, routes)
+    finally:
+        store.close()
+
+
+def _routes(words: argparse.Namespace) -> "tuple[Route, ...]":
+    from noclobber_analyzer.alerts.routes import RouteError, routes_from
+
+    try:
+        tables = tomllib.loads(words.config.read_text()).get("alert", []) if words.config else []
+        return routes_from(tables, os.environ, words.webhook, words.webhook_secret, words.webhook_allow)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CommandError(f"the configuration file {words.config} can't be read: {error}") from error
+    except RouteError as error:
+        raise CommandError(str(error)) from error
+
+
+def _work(store: "Store", words: argparse.Namespace, routes: "tuple[Route, ...]") -> int:
+    from noclobber_analyzer.alerts import Sender
+    from noclobber_analyzer.live import LiveAnalyzer
+
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    sender = Sender(store, routes)
+    analyzer = LiveAnalyzer(store, on_found=sender.wake, dashboard=words.dashboard_url, name=words.name)
+    sender.start()
+    analyzer.start()
+    print(f"analysing {store.name} as '{words.name}', {len(routes)} alert routes", flush=True)
+    ended.wait()
+    in_time = analyzer.stop(STOP_TIMEOUT_S)
+    return 0 if sender.stop(STOP_TIMEOUT_S) and in_time else 1
+
+
+COMMAND = Command(
+    name="analyzer",
+    summary="the live analyzer and the alert sender alone, over a ClickHouse server",
+    configure=configure,
+    run=run,
+    epilog=(
+        "One analyzer a store is enough. Two of one name do no harm: both find the same.\n\n"
+        "examples:\n"
+        "  noclobber analyzer --store http://default:secret@clickhouse:8123\n"
+        "  noclobber analyzer --store http://default@clickhouse:8123 --webhook https://hooks.example/race"
+    ),
+)

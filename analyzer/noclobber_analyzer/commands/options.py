@@ -1,0 +1,71 @@
+"""Options and output that `check` and `analyze` share."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from noclobber.cli import CommandError
+from noclobber.contract import Certainty, Kind, Severity
+from noclobber_analyzer.report import FORMATS, Report, Thresholds
+
+__all__ = ["add_report_options", "print_report", "progress", "thresholds"]
+
+PROGRESS_EVERY = 20_000
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """Add what decides how findings are shown and when a run fails."""
+    parser.add_argument("--format", choices=sorted(FORMATS), default="text", help="text (default), one for machines")
+    parser.add_argument(
+        "--fail-on",
+        choices=[str(severity) for severity in Severity],
+        default=str(Severity.LOW),
+        metavar="SEVERITY",
+        help="least severity that makes the exit code 1: critical, high, medium, low (default)",
+    )
+    parser.add_argument(
+        "--min-certainty",
+        choices=[str(certainty) for certainty in Certainty],
+        default=str(Certainty.LIKELY),
+        metavar="C",
+        help="least certainty that makes the exit code 1: certain, likely (default), possible",
+    )
+    parser.add_argument("--kinds", metavar="KIND,KIND", help="only these kinds, such as lost_update,fork")
+    parser.add_argument("--latent", action="store_true", help="also conflicts that luck alone kept apart")
+
+
+def thresholds(words: argparse.Namespace) -> Thresholds:
+    """The thresholds that were typed.
+
+    Raises:
+        CommandError: a kind that does not exist.
+    """
+    names = [name.strip() for name in (words.kinds or "").split(",") if name.strip()]
+    known = {str(kind) for kind in Kind}
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        raise CommandError(f"there is no kind '{wrong[0]}'. Known: {', '.join(sorted(known))}")
+    kinds = frozenset(Kind(name) for name in names)
+    return Thresholds(Severity(words.fail_on), Certainty(words.min_certainty), kinds, latent=words.latent)
+
+
+def print_report(report: Report, form: str) -> int:
+    """Print a report; returns the exit code."""
+    for line in FORMATS[form](report):
+        print(line)
+    return report.exit_code
+
+
+def progress(what: str) -> Callable[[int], None] | None:
+    """Tells a person at a terminal how far it is; None where nobody watches."""
+    if not sys.stderr.isatty():
+        return None
+    last = 0
+
+    def tell(count: int) -> None:
+        nonlocal last
+        if count - last >= PROGRESS_EVERY:
+            last = count
+            print(f"\r{what} {count:,}", end="", file=sys.stderr, flush=True)
+
+    return tell

@@ -1,0 +1,91 @@
+"""What did no harm, and why: accesses that raced and were defended, each counted once.
+
+Shown so that people see which of their guards earn their keep, and so that "no finding" is told apart from "nothing
+happened". A defended access is an applied or refused access on a resource that others changed too, where a guard, a
+lock, the store's own atomicity or an equal value kept it from losing anybody's work.
+
+Source: contract 3.1 (defended).
+"""
+
+from collections.abc import Iterator
+
+from noclobber.contract import Defence, Guard, Op, Outcome, VersionKind
+from noclobber_analyzer.access import Access
+from noclobber_analyzer.detectors.double_claim import takes
+from noclobber_analyzer.evidence import Evidence
+from noclobber_analyzer.fate import Fate
+from noclobber_analyzer.state import State, is_foreign
+
+__all__ = ["defences"]
+
+
+def defences(
+    evidence: Evidence, resources: frozenset[str] | None, found: set[tuple[str, str]]
+) -> Iterator[tuple[Access, Defence]]:
+    """Defended accesses on these resources (None: all); `found` are accesses that a finding accuses."""
+    told = set(found)
+    for access, reason in _all(evidence, resources):
+        if access.name not in told:
+            told.add(access.name)
+            yield access, reason
+
+
+def _all(evidence: Evidence, resources: frozenset[str] | None) -> Iterator[tuple[Access, Defence]]:
+    for name, accesses in evidence.history.resources.items():
+        if (resources is None or name in resources) and any(a.op is not Op.READ for a in accesses):
+            yield from _of_state(evidence.state(name), evidence)
+    for taken in takes(evidence).values():
+        for take in taken:
+            if take.refused and not take.went_on:
+                refused = take.access.outcome is Outcome.REJECTED
+                yield take.access, Defence.REJECTED if refused else Defence.NO_EFFECT
+    for transaction in evidence.history.transactions.values():
+        for access in transaction:
+            if access.op is Op.COMMIT and access.outcome is Outcome.REJECTED:
+                yield access, Defence.SERIALIZABLE if access.isolation == "serializable" else Defence.REJECTED
+    yield from _deduplicated(evidence)
+
+
+def _of_state(state: State, evidence: Evidence) -> Iterator[tuple[Access, Defence]]:
+    for access in state.accesses:
+        reason = _reason(access, state, evidence)
+        if reason is not None:
+            yield access, reason
+
+
+def _reason(access: Access, state: State, evidence: Evidence) -> Defence | None:
+    if access.op is Op.READ:
+        return None
+    if access.outcome is Outcome.REJECTED:
+        return Defence.UNIQUE if access.guard is Guard.UNIQUE else Defence.REJECTED
+    if access.outcome is Outcome.NO_EFFECT:
+        return Defence.NO_EFFECT
+    if evidence.fates.of(access) is not Fate.APPLIED or not _contended(access, state):
+        return None
+    if access.op is Op.UPDATE and not access.partial:
+        return Defence.ATOMIC
+    if access.guard is Guard.LOCK or state.shares_lock(access):
+        return Defence.LOCK
+    if access.guard is Guard.SERIALIZABLE:
+        return Defence.SERIALIZABLE
+    if access.op is Op.WRITE and access.version_kind is VersionKind.FINGERPRINT and access.written is not None:
+        equal_base = access.base is not None and access.written == access.base
+        blind = access.base is None and access.overwritten == access.written
+        if equal_base or blind:
+            return Defence.EQUAL_VALUE
+    return None
+
+
+def _contended(access: Access, state: State) -> bool:
+    return any(is_foreign(other, access) for other in state.writes)
+
+
+def _deduplicated(evidence: Evidence) -> Iterator[tuple[Access, Defence]]:
+    """Effects that were repeated under one idempotency key: each but the first."""
+    seen: set[tuple[str, str]] = set()
+    for access in evidence.history.accesses:
+        if access.op is Op.EFFECT and access.effect is not None and access.effect.key is not None:
+            name = (access.effect.hash, access.effect.key)
+            if name in seen:
+                yield access, Defence.DEDUPLICATED
+            seen.add(name)

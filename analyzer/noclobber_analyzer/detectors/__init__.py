@@ -1,0 +1,32 @@
+"""The detectors: each kind is one small function named after the literature, over one resource or one history.
+
+A detector proposes candidates with their grade and decides nothing else: precedence, sentence, advice and id come
+after it. To add a kind: write its function, add it here and to `kinds.KINDS`, and give it a sentence and an advice.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from noclobber_analyzer.detectors.blind_overwrite import blind_overwrite
+from noclobber_analyzer.detectors.dirty_read import dirty_read
+from noclobber_analyzer.detectors.double_claim import double_claim
+from noclobber_analyzer.detectors.fork import fork
+from noclobber_analyzer.detectors.lost_update import lost_update
+from noclobber_analyzer.detectors.stale_write import stale_append, stale_basis
+from noclobber_analyzer.evidence import Evidence
+from noclobber_analyzer.state import State
+from noclobber_analyzer.verdict import Candidate
+
+__all__ = ["OF_HISTORY", "OF_STATE"]
+
+OF_STATE: Final[tuple[Callable[[State, Evidence], Iterator[Candidate]], ...]] = (
+    dirty_read,
+    lost_update,
+    fork,
+    stale_append,
+    blind_overwrite,
+)
+"""Detectors that look at one resource."""
+
+OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (double_claim, stale_basis)
+"""Detectors that look at units and tasks across resources."""

@@ -1,0 +1,126 @@
+"""Dirty read: a version was read that its transaction took back, or that was not committed yet.
+
+A foreign read that got what an aborted transaction (or a savepoint that was rolled back) had made; or what was still
+uncommitted although it stayed. A version that its own applied transaction replaced is an intermediate read. Numbers
+of writes that were not applied may be used again, so a number alone does not tell: no other write of it may have come
+before the read.
+
+Source: Adya 1999 (G1a), Berenson et al. 1995 (P1); contract 2.3, detection.md 3.3.
+"""
+
+from collections.abc import Iterator
+
+from noclobber.contract import Certainty, Kind, Outcome, VersionKind
+from noclobber_analyzer.access import Access
+from noclobber_analyzer.clocks import nominally_before
+from noclobber_analyzer.evidence import Evidence
+from noclobber_analyzer.fate import WRITE_OPS, Fate
+from noclobber_analyzer.order import Answer
+from noclobber_analyzer.state import NUMBERS, State, is_foreign
+from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
+
+__all__ = ["dirty_read"]
+
+
+def dirty_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
+    """Dirty reads of one resource; each read is at most one."""
+    made = [w for w in state.accesses if w.op in WRITE_OPS and w.txn_id and w.written is not None]
+    if not made:
+        return
+    by_version: dict[str, list[Access]] = {}
+    for write in made:
+        if write.outcome in (Outcome.OK, Outcome.UNKNOWN):
+            by_version.setdefault(write.written or "", []).append(write)
+    for read in state.reads:
+        found = None
+        for write in by_version.get(read.read or "", ()):
+            if is_foreign(write, read) and write.version_kind is read.version_kind and write.part == read.part:
+                found = found or _judged(state, write, read, evidence)
+        if found is not None:
+            yield found
+
+
+def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Candidate | None:
+    if read.weak or write.weak or evidence.order.before(read, write) is not None:
+        return None
+    end = evidence.fates.taken_back_by(write)
+    if end is not None:
+        grade = _aborted(state, write, read, end, evidence)
+        return None if grade is None else _candidate(write, read, end, grade, "taken back")
+    commit = evidence.fates.end_of(write)
+    if commit is None or evidence.fates.of(write) is not Fate.APPLIED or not _is_last(state, write):
+        return None
+    if evidence.order.before(read, commit) is None or _made_elsewhere(state, write, read):
+        return None
+    synced = evidence.order.path(read, commit) is Answer.YES
+    grade = Grade() if synced else Grade().at_most(Certainty.LIKELY, "an edge that orders read and commit")
+    return _candidate(write, read, commit, grade, "not committed yet")
+
+
+def _aborted(state: State, write: Access, read: Access, end: Access, evidence: Evidence) -> Grade | None:
+    if write.version_kind is VersionKind.CHAIN or evidence.order.path(read, end) is Answer.YES:
+        grade = Grade()
+    else:
+        found = _by_uniqueness(state, write, read, end, evidence)
+        if found is None:
+            return None
+        grade = found
+    if end.outcome is Outcome.UNKNOWN:
+        grade = grade.at_most(Certainty.POSSIBLE, "how the transaction ended")
+    return partial(grade, (write, read))
+
+
+def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evidence: Evidence) -> Grade | None:
+    """Whether nobody else can have made what was read: its content tells, else when it was read.
+
+    A number may be used again once the transaction has ended, also by a write that nobody captured. So the read must
+    lie inside the open transaction, and no other write of that number before it.
+    """
+    likely = Grade().at_most(Certainty.LIKELY, "an edge that orders the read and the abort")
+    if write.content_written is not None and write.content_written == read.content_read:
+        return likely
+    others = [w for w in state.makers.get(write.written or "", ()) if w is not write]
+    if write.version_kind not in NUMBERS and not others:
+        scripts = any(w.op in WRITE_OPS and w.written is None for w in state.writes)
+        return likely.at_most(Certainty.POSSIBLE, "what a script in between made") if scripts else likely
+    if any(evidence.took_effect_before(other, read) is not None for other in others):
+        return None
+    ended_before = evidence.order.before(end, read) is not None
+    if not ended_before and nominally_before(read, end):
+        return likely.resting_on(evidence.absence(state.name, write, read))  # that no other of this number is missing
+    if ended_before and others:
+        return None
+    return likely.at_most(
+        Certainty.POSSIBLE, "which write of this version was read: its number may have been used again"
+    )
+
+
+def _made_elsewhere(state: State, write: Access, read: Access) -> bool:
+    """Whether another applied write made the same version: then nobody knows which one was read."""
+    if write.content_written is not None and write.content_written == read.content_read:
+        return False
+    return any(other is not write for other in state.makers.get(write.written or "", ()))
+
+
+def _is_last(state: State, write: Access) -> bool:
+    """Whether it is its transaction's last write here."""
+    return not any(
+        other.txn_id == write.txn_id and (other.seq > write.seq or other.start_ns > write.end_ns)
+        for other in state.writes
+        if other is not write
+    )
+
+
+def _candidate(write: Access, read: Access, end: Access, grade: Grade, how: str) -> Candidate:
+    return Candidate(
+        kind=Kind.DIRTY_READ,
+        resource=read.resource,
+        anchors=(read,),
+        roles=((write, "dirty_write"), (read, "dirty_read"), (end, "end")),
+        links=(
+            Link(write, read, "reads-from", "the read returned just what this had made"),
+            Link(write, end, "program", f"the transaction's end: what it made was {how}"),
+        ),
+        grade=grade,
+        words={"how": how},
+    )

@@ -1,0 +1,190 @@
+"""Double claim: two workers took one task, and neither had given it back.
+
+A *take* is the first access with which a strand takes up a message or task id: a `receive`, or a write that moves a
+row out of the state by which it was selected (capture marks it with the id). Two takes of one id in one group are a
+double claim if both were `ok`, or if both workers went on with the task: an acknowledgement, effect, send or write
+that carries the id. A take that had no effect, or that a guard refused, is defended if its worker does not carry the
+id again. Who saw the task free again after the first take was over claimed what somebody had given back. An equal
+value never defends a take.
+
+Source: noclobber; contract 3.1 and 2 (`message.*`), detection.md 3.5.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from noclobber.contract import Certainty, Kind, Op, Outcome
+from noclobber_analyzer.access import Access
+from noclobber_analyzer.evidence import Evidence
+from noclobber_analyzer.fate import WRITE_OPS, Fate
+from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
+
+__all__ = ["Take", "double_claim", "takes"]
+
+TAKE_OPS: Final = frozenset({Op.RECEIVE, *WRITE_OPS})
+WORK_OPS: Final = frozenset({Op.ACK, Op.EFFECT, Op.SEND, *WRITE_OPS})
+GROUPLESS: Final = frozenset(
+    {"redis", "postgresql", "mysql", "mariadb", "sqlite", "memory", "file", "aws_sqs", "rabbitmq"}
+)
+"""Systems whose queues have no consumer groups: one group."""
+SELECTION_MAX: Final = 200
+"""How many accesses back a selection is looked for."""
+_REFUSED: Final = frozenset({Outcome.NO_EFFECT, Outcome.REJECTED, Outcome.NOT_FOUND})
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One worker's taking up of one task.
+
+    Attributes:
+        access: the take itself. selected: the scan or read by which its unit saw the task free, where captured.
+        work: what the worker did with the task after it.
+    """
+
+    access: Access
+    selected: Access | None
+    work: tuple[Access, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the store said that there was nothing to take."""
+        return self.access.outcome in _REFUSED
+
+    @property
+    def went_on(self) -> bool:
+        """Whether the worker carried the task's id again."""
+        return bool(self.work)
+
+
+def double_claim(evidence: Evidence) -> Iterator[Candidate]:
+    """Double claims of all tasks: one for each take but the first."""
+    for (_, task), taken in takes(evidence).items():
+        real = [take for take in taken if not take.refused or take.went_on]
+        for take in real[1:]:
+            rival = next((each for each in real if each is not take and _both(each, take, evidence)), None)
+            if rival is not None and _starts(rival) <= _starts(take):
+                yield _candidate(task, rival, take, evidence)
+
+
+def takes(evidence: Evidence) -> dict[tuple[str, str], list[Take]]:
+    """By (group, task id): its takes, one for each strand, in canonical order."""
+    carried: dict[tuple[str, str], dict[str, list[Access]]] = defaultdict(lambda: defaultdict(list))
+    for access in evidence.history.accesses:
+        if access.message is not None and access.op is not Op.COMMIT:
+            carried[_group(access), access.message.id][access.strand].append(access)
+    found: dict[tuple[str, str], list[Take]] = {}
+    for key, by_strand in carried.items():
+        if len(by_strand) < 2:
+            continue
+        taken = [take for own in by_strand.values() if (take := _take(own, evidence)) is not None]
+        if len(taken) > 1:
+            found[key] = sorted(taken, key=_starts)
+    return found
+
+
+def _starts(take: Take) -> tuple[int, str]:
+    return take.access.start_ns, take.access.span_id
+
+
+def _group(access: Access) -> str:
+    assert access.message is not None
+    return access.message.group or ""
+
+
+def _take(own: list[Access], evidence: Evidence) -> Take | None:
+    """How one strand took up a task: none if it only sent it, or its taking was taken back."""
+    own = sorted(own, key=lambda a: a.seq)
+    first = next((a for a in own if a.op in TAKE_OPS), None)
+    if first is None or (first.op is not Op.RECEIVE and any(a.op is Op.SEND and a.seq < first.seq for a in own)):
+        return None  # it made the task
+    if first.outcome not in _REFUSED and evidence.fates.of(first) is Fate.UNAPPLIED:
+        return None
+    later = (a for a in own if a.seq > first.seq and a.op in WORK_OPS)
+    work = tuple(a for a in later if evidence.fates.of(a) is not Fate.UNAPPLIED)
+    return Take(first, _selection(first, evidence), work)
+
+
+def _selection(take: Access, evidence: Evidence) -> Access | None:
+    """The last scan or read by which the strand saw the task before it took it."""
+    if take.op is Op.RECEIVE:
+        return None  # a queue hands out; nobody selects
+    own = evidence.history.strands.get(take.strand, [])
+    upto = bisect_left(own, take.seq, key=lambda a: a.seq)
+    for access in reversed(own[max(0, upto - SELECTION_MAX) : upto]):
+        if access.op is Op.SCAN and access.scan is not None and take.resource in access.scan.resources:
+            return access
+        if access.op is Op.READ and access.resource == take.resource:
+            return access
+    return None
+
+
+def _both(first: Take, second: Take, evidence: Evidence) -> bool:
+    """Whether two takes stand against each other: neither was given back before the other."""
+    if first.access.op is Op.RECEIVE and (_redelivered(second) or _given_back(first, evidence)):
+        return False
+    if second.selected is not None and evidence.took_effect_before(first.access, second.selected) is not None:
+        return False
+    if first.selected is not None and evidence.took_effect_before(second.access, first.selected) is not None:
+        return False
+    ok = not first.refused and not second.refused
+    return ok or (first.went_on and second.went_on)
+
+
+def _redelivered(take: Take) -> bool:
+    message = take.access.message
+    return message is not None and message.delivery is not None and message.delivery > 1
+
+
+def _given_back(take: Take, evidence: Evidence) -> bool:
+    message = take.access.message
+    own = evidence.history.strands.get(take.access.strand, [])
+    return any(
+        a.op is Op.NACK and a.message is not None and message is not None and a.message.id == message.id for a in own
+    )
+
+
+def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Candidate:
+    one, other = first.access, second.access
+    ok = not first.refused and not second.refused
+    certain = ok and first.went_on and second.went_on and _strong(first, evidence) and _strong(second, evidence)
+    if certain:
+        grade = Grade()
+    elif not first.went_on or not second.went_on:
+        grade = Grade().at_most(Certainty.LIKELY, "that both went on with the task: an access that carries its id")
+    else:
+        grade = Grade().at_most(Certainty.LIKELY, "that no lease had ended in between, and no span is lost")
+    if not one.resource or _needs_group(one):
+        grade = grade.at_most(Certainty.POSSIBLE, "the consumer group of both (`noclobber.message.group`)")
+    if Fate.UNDECIDED in (evidence.fates.of(one), evidence.fates.of(other)):
+        grade = grade.at_most(Certainty.POSSIBLE, "whether both takes were applied: an outcome is unknown")
+    grade = grade.resting_on(evidence.absence(other.resource, one, other))
+    grade = partial(grade, (one, other))
+    roles = [(take.selected, "selection") for take in (first, second) if take.selected is not None]
+    roles += [(one, "claim"), (other, "claim")]
+    roles += [(take.work[0], "work") for take in (first, second) if take.work]
+    links = [Link(t.selected, t.access, "base", "it was seen free here") for t in (first, second) if t.selected]
+    links.append(Link(one, other, "unordered", "neither had given the task back when the other took it"))
+    return Candidate(
+        kind=Kind.DOUBLE_CLAIM,
+        resource=other.resource,
+        anchors=(other,),
+        roles=tuple(roles),
+        links=tuple(links),
+        grade=grade,
+        words={"task": task},
+    )
+
+
+def _strong(take: Take, evidence: Evidence) -> bool:
+    """Whether nothing could have given the task back unseen: no lease, no hole in the strand."""
+    if take.access.op is Op.RECEIVE:
+        return False  # a broker's lease may end unseen
+    return not hole_between(evidence.history, take.selected, take.work[-1] if take.work else take.access)
+
+
+def _needs_group(access: Access) -> bool:
+    message = access.message
+    return access.op is Op.RECEIVE and message is not None and message.group is None and access.system not in GROUPLESS

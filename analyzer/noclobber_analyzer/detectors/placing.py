@@ -1,0 +1,185 @@
+"""Which foreign writes lie between a base and the write that was computed from it: by versions, and by time.
+
+By versions: numbers from base to what was replaced, or the chain back from it. By time: a write that took effect after
+the base had been got and before the write was called, told by sync order, one machine's clock, or the rows' locks;
+what may lie there, but need not, is kept apart.
+
+Source: contract 2.2 (what is there needs no completeness) and 3.1, analysis.md 16.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from noclobber.contract import VersionKind
+from noclobber_analyzer.access import Access, Version
+from noclobber_analyzer.clocks import nominally_before
+from noclobber_analyzer.detectors.basis import guarded, is_overwrite
+from noclobber_analyzer.evidence import Evidence
+from noclobber_analyzer.fate import Fate
+from noclobber_analyzer.order import Answer
+from noclobber_analyzer.state import NUMBERS, Side, Sighting, State, conflicting_parts, differ, is_foreign, number
+
+__all__ = ["between_versions", "may_lie_between", "overlapping", "placed", "restored"]
+
+NUMBERS_MAX: Final = 1000
+CHAIN_MAX: Final = 64
+OPEN_MAX: Final = 8
+"""Unplaced writes that are looked at more closely, nearest first: they can make a possibility, never more."""
+
+
+def between_versions(state: State, write: Access, over: Version) -> tuple[list[Access], int]:
+    """Foreign writes that made a version after the base up to `over`, oldest first; and versions without a maker."""
+    victims: list[Access] = []
+    unknown = 0
+    for version in _versions_between(state, write, over):
+        makers = [maker for maker in state.makers.get(version, ()) if maker is not write]
+        foreign = [maker for maker in makers if is_foreign(maker, write)]
+        victims += [maker for maker in foreign if conflicting_parts(maker, write)]
+        own_unapplied = any(
+            a.written == version for a in state.own_between(state.base_of(write), write) if a.written is not None
+        )
+        unknown += not makers and not own_unapplied
+    return victims, unknown
+
+
+def _versions_between(state: State, write: Access, over: Version) -> list[Version]:
+    if write.version_kind in NUMBERS:
+        low, high = number(write.base), number(over)
+        if low is None or high is None:
+            return [over]
+        if write.version_kind is VersionKind.ORDERED:
+            return [str(n) for n in sorted({n for n, _ in state.numbered_between(low, high)} | {high})]
+        return [str(n) for n in range(max(low + 1, high - NUMBERS_MAX), high + 1)]
+    chain = [over]
+    while write.version_kind is VersionKind.CHAIN and len(chain) < CHAIN_MAX:
+        makers = state.makers.get(chain[-1], ())
+        before = (makers[0].overwritten or makers[0].base) if len(makers) == 1 else None
+        if before is None or before == write.base or before in chain:
+            break
+        chain.append(before)
+    return chain[::-1]
+
+
+def placed(state: State, write: Access, base: Access | None, evidence: Evidence) -> tuple[list[Access], list[Access]]:
+    """Foreign writes that certainly lie between base and write, by the end of their calls; and those not placed yet."""
+    between: list[Access] = []
+    open_: list[Access] = []
+    seen_from = evidence.fates.seen_from
+    for other in state.foreign_around(base, write):
+        if other.written is not None and other.written == write.base:
+            continue  # that one it had seen
+        if evidence.writes_before(write, other) is not None:
+            continue
+        if base is not None and evidence.took_effect_before(other, base) is not None:
+            continue
+        applied = evidence.fates.of(other) is Fate.APPLIED
+        earlier = evidence.writes_before(other, write) is not None
+        if base is not None and earlier and _not_seen(state, other, base, write, evidence):
+            (between if applied else open_).append(other)
+        elif (base is None or not nominally_before(seen_from(other), base)) and not nominally_before(write, other):
+            open_.append(other)
+    between.sort(key=lambda w: (w.end_ns, w.span_id))
+    return between, open_
+
+
+def may_lie_between(state: State, write: Access, open_: Sequence[Access], evidence: Evidence) -> Access | None:
+    """Of foreign writes that nothing has placed yet, the nearest that versions and knowledge leave possible."""
+    if not open_:
+        return None
+    known = state.ancestors(write.base or "")
+    nearest = sorted(open_, key=lambda w: (abs(w.start_ns - write.start_ns), w.span_id))[:OPEN_MAX]
+    for other in nearest:
+        if other.written not in known and not _clearly_apart(state, other, write, evidence):
+            return other
+    return None
+
+
+def _not_seen(state: State, other: Access, base: Access, write: Access, evidence: Evidence) -> bool:
+    """Whether a write certainly took effect after the base was got."""
+    if evidence.took_effect_after(other, base) is not None:
+        return True
+    if not evidence.overlap(evidence.fates.seen_from(other), base) or other.written is None or write.base is None:
+        return False
+    # They overlap, but what was read is not what the other made, and whoever made what was read did so before.
+    made = Sighting(other.written, other, Side.REQUEST)
+    makers = state.makers.get(write.base, ())
+    return differ(made, state.base_seen(write)) and all(
+        evidence.took_effect_before(maker, other) is not None for maker in makers
+    )
+
+
+def _clearly_apart(state: State, other: Access, write: Access, evidence: Evidence) -> bool:
+    """Whether versions or know order put the other write before the base, or after this write."""
+    if write.written is not None and other.written is not None and write.written in state.ancestors(other.written):
+        return True
+    if _made_after(state, write.base, other, evidence) or _made_after(state, other.base, write, evidence):
+        return True
+    base = state.base_of(write)
+    return evidence.order.path(write, other, know=True) is Answer.YES or (
+        base is not None and evidence.order.path(other, base, know=True) is Answer.YES
+    )
+
+
+def _made_after(state: State, version: Version | None, other: Access, evidence: Evidence) -> bool:
+    """Whether the one write that made a version came after another write."""
+    if version is None or not state.is_unique(version):
+        return False
+    return any(evidence.writes_before(other, maker) is not None for maker in state.makers.get(version, ()))
+
+
+def restored(state: State, write: Access, victim: Access, evidence: Evidence) -> bool | None:
+    """Whether the content that the write replaced is known to be another than its base: None where it was equal.
+
+    Under `fingerprint` only the version replaced counts. The last write before this one may have put back what the
+    base was; several may have been the last.
+    """
+    later = [
+        other
+        for other in state.timeline.around(victim, write)
+        if other is not write
+        and other is not victim
+        and evidence.took_effect_before(other, victim) is None
+        and evidence.writes_before(other, victim) is None
+        and evidence.writes_before(write, other) is None
+        and conflicting_parts(other, write)
+    ]
+    base = state.base_of(write)
+    unique = base is not None and state.is_unique(write.base or "")
+    equal = [
+        other
+        for other in later
+        if other.written is not None
+        and other.written == write.base
+        and not (
+            unique and base is not None and evidence.took_effect_after(other, base) is None
+        )  # where the base is from
+    ]
+    if not equal:
+        return True
+    last = [
+        other
+        for other in equal
+        if all(evidence.writes_before(each, other) is not None for each in (*later, victim) if each is not other)
+    ]
+    return None if last else False
+
+
+def overlapping(state: State, write: Access, base: Access | None, evidence: Evidence) -> Access | None:
+    """An overlapping foreign overwrite, both bases got before either was called; the later start is named."""
+    if base is None:
+        return None
+    for other in state.foreign_around(base, write):
+        if not is_overwrite(other) or other.base is None or guarded(other) or other.written == write.base:
+            continue
+        theirs = state.base_of(other)
+        if theirs is None or (other.start_ns, other.span_id) > (write.start_ns, write.span_id):
+            continue
+        if (
+            evidence.overlap(write, other)
+            and evidence.order.before(base, other) is not None
+            and evidence.order.before(theirs, write) is not None
+            and evidence.writes_before(other, write) is None
+            and evidence.fates.of(other) is Fate.APPLIED
+        ):
+            return other
+    return None

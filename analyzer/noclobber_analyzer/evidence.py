@@ -1,0 +1,89 @@
+"""All that a detector may ask of one history: order, fates, the state of a resource, what is complete.
+
+Built once for each evaluation; whatever costs time is made when it is first asked for.
+"""
+
+from collections.abc import Iterable
+
+from noclobber.contract import Op
+from noclobber_analyzer.access import Access
+from noclobber_analyzer.clocks import before as clock_before
+from noclobber_analyzer.clocks import local_ns, slack_ns
+from noclobber_analyzer.coverage import Absence
+from noclobber_analyzer.fate import Fates
+from noclobber_analyzer.history import History
+from noclobber_analyzer.order import By, Order
+from noclobber_analyzer.state import State
+
+__all__ = ["Evidence"]
+
+
+class Evidence:
+    """One history, ready to be asked.
+
+    Attributes:
+        history, order, fates: as their names say.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.order = Order(history)
+        self.fates = Fates(history)
+        self._states: dict[str, State] = {}
+        self._received: dict[str, list[Access]] | None = None
+
+    def state(self, resource: str) -> State:
+        """The state of one resource."""
+        state = self._states.get(resource)
+        if state is None:
+            accesses = self.history.resources.get(resource, [])
+            state = self._states[resource] = State(resource, accesses, self.history, self.fates)
+        return state
+
+    def absence(self, resource: str, start: Access, end: Access) -> Absence:
+        """Whether all that was done to a resource between two accesses is known."""
+        return self.history.coverage.absence(resource, start, end)
+
+    def received(self, message: str) -> list[Access]:
+        """Receipts of a message."""
+        if self._received is None:
+            self._received = {}
+            for access in self.history.accesses:
+                if access.op is Op.RECEIVE and access.message is not None:
+                    self._received.setdefault(access.message.id, []).append(access)
+        return self._received.get(message, [])
+
+    def took_effect_before(self, write: Access, other: Access) -> By | None:
+        """What proves that a write was there for all when `other` was called."""
+        seen_from = self.fates.seen_from(write)
+        return self.order.before(seen_from, other) if seen_from is not write else self.order.before(write, other)
+
+    def took_effect_after(self, write: Access, other: Access) -> By | None:
+        """What proves that a write was not there for anybody when `other` returned."""
+        return self.order.before(other, self.fates.seen_from(write))
+
+    def writes_before(self, one: Access, other: Access) -> By | None:
+        """What proves that of two applied writes `one` came first.
+
+        Where rows are locked until the commit, the write whose call returned first came first, even if the other was
+        called before the first one's commit returned.
+        """
+        proof = self.took_effect_before(one, other)
+        if proof is None and one.txn_id and other.txn_id and one.txn_id != other.txn_id:
+            slack = slack_ns(one.process, other.process)
+            if slack is not None and not (one.open or other.open):
+                first, second = local_ns(one.process, one.end_ns), local_ns(other.process, other.end_ns)
+                return By.CLOCK if first + slack < second else None
+        return proof
+
+    def overlap(self, one: Access, other: Access) -> bool:
+        """Whether clocks that compare show that neither call had returned when the other was made."""
+        if slack_ns(one.process, other.process) is None:
+            return False
+        return not clock_before(one, other) and not clock_before(other, one)
+
+    def models_between(self, start: Access | None, end: Access) -> Iterable[Access]:
+        """Model calls of the same strand between two of its accesses: the window."""
+        own = self.history.strands.get(end.strand, [])
+        first = start.seq if start is not None and start.strand == end.strand else 0
+        return (a for a in own if a.op is Op.MODEL and first < a.seq < end.seq)

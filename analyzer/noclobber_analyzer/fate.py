@@ -1,0 +1,123 @@
+"""What became of a write: applied, not applied, or two worlds, and from when on others could see it.
+
+A call's own outcome is not the whole story: inside a transaction its end decides, and an `abort` with a savepoint's
+path takes back just what was written under that path. An outcome `unknown`, a commit that may have gone through, an
+end that nobody captured leave two worlds: the write was applied in one of them. Whoever read its version decides.
+
+Source: contract 2.3, detection.md 2.2.
+"""
+
+from collections import defaultdict
+from enum import Enum
+from typing import Final
+
+from noclobber.contract import Op, Outcome
+from noclobber_analyzer.access import Access
+from noclobber_analyzer.history import History
+
+__all__ = ["WRITE_OPS", "Fate", "Fates"]
+
+WRITE_OPS: Final = frozenset({Op.WRITE, Op.DELETE, Op.UPDATE})
+_FAILED: Final = frozenset({Outcome.REJECTED, Outcome.NO_EFFECT, Outcome.NOT_FOUND, Outcome.ERROR})
+
+
+class Fate(Enum):
+    """Which worlds a write is part of."""
+
+    APPLIED = "applied"
+    UNDECIDED = "undecided"
+    UNAPPLIED = "unapplied"
+
+
+class Fates:
+    """The fates of one history's accesses."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._ends: dict[str, Access | None] = {}
+        self._aborted_paths: dict[str, list[Access]] = defaultdict(list)
+        self._known: dict[tuple[str, str], Fate] = {}
+        for name, accesses in history.transactions.items():
+            self._ends[name] = _end(accesses)
+            self._aborted_paths[name] = [a for a in accesses if a.op is Op.ABORT and a.savepoint]
+        self._read_versions = _read_by_others(history)
+
+    def of(self, access: Access) -> Fate:
+        """The fate of one access."""
+        known = self._known.get(access.name)
+        if known is None:
+            known = self._known[access.name] = self._judge(access)
+        return known
+
+    def end_of(self, access: Access) -> Access | None:
+        """The commit or abort of the access's transaction, None if it has none or none was captured."""
+        return self._ends.get(access.txn_id) if access.txn_id else None
+
+    def seen_from(self, access: Access) -> Access:
+        """The access at whose call, at the earliest, others can see this one: its commit, else itself."""
+        end = self.end_of(access)
+        return end if end is not None and end.op is Op.COMMIT else access
+
+    def taken_back_by(self, access: Access) -> Access | None:
+        """The abort, or the failed commit, that took a write back; None if none did."""
+        for abort in self._aborted_paths.get(access.txn_id or "", ()):
+            if _comes_after(abort, access) and _is_under(access.savepoint, abort.savepoint):
+                return abort
+        end = self.end_of(access)
+        if end is not None and (end.op is Op.ABORT or end.outcome in (Outcome.REJECTED, Outcome.ERROR)):
+            return end
+        return None
+
+    def serializable_rejected(self, access: Access) -> bool:
+        """Whether the store refused to commit the access's serializable transaction: then it is part of no finding."""
+        end = self.end_of(access)
+        return end is not None and end.outcome is Outcome.REJECTED and access.isolation == "serializable"
+
+    def _judge(self, access: Access) -> Fate:
+        if access.outcome in _FAILED:
+            lied = access.outcome is Outcome.ERROR and self._was_read(access)
+            return Fate.UNDECIDED if lied else Fate.UNAPPLIED
+        if access.txn_id:
+            if self.taken_back_by(access) is not None:
+                return Fate.UNAPPLIED
+            end = self.end_of(access)
+            if end is None or end.outcome is Outcome.UNKNOWN:
+                dirty = (access.isolation or "") == "read_uncommitted"
+                return Fate.APPLIED if self._was_read(access) and not dirty else Fate.UNDECIDED
+        if access.outcome is Outcome.UNKNOWN:
+            return Fate.APPLIED if self._was_read(access) else Fate.UNDECIDED
+        return Fate.APPLIED
+
+    def _was_read(self, access: Access) -> bool:
+        if access.op not in WRITE_OPS or access.written is None or access.weak:
+            return False
+        readers = self._read_versions.get((access.resource, access.written), ())
+        return any(strand != access.strand for strand in readers)
+
+
+def _end(accesses: list[Access]) -> Access | None:
+    """The last commit or whole abort; a commit that was told twice counts once, the later one."""
+    ends = [a for a in accesses if a.op is Op.COMMIT or (a.op is Op.ABORT and not a.savepoint)]
+    return max(ends, key=lambda a: (a.seq, a.end_ns)) if ends else None
+
+
+def _comes_after(abort: Access, access: Access) -> bool:
+    return abort.seq > access.seq if abort.strand == access.strand else abort.start_ns > access.start_ns
+
+
+def _is_under(path: str | None, above: str | None) -> bool:
+    return path is not None and above is not None and (path == above or path.startswith(f"{above}/"))
+
+
+def _read_by_others(history: History) -> dict[tuple[str, str], set[str]]:
+    """For each version of a resource that exactly one write made: the strands that read it."""
+    makers: dict[tuple[str, str], int] = defaultdict(int)
+    for access in history.accesses:
+        if access.op in WRITE_OPS and access.written is not None:
+            makers[access.resource, access.written] += 1
+    readers: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for resource, accesses in history.resources.items():
+        for access in accesses:
+            if access.op is Op.READ and access.read is not None and makers.get((resource, access.read)) == 1:
+                readers[resource, access.read].add(access.strand)
+    return readers

@@ -1,0 +1,69 @@
+"""The kinds in one table: what each is called elsewhere, its source, how its findings are named, how bad it is.
+
+Everything that is a fact about a kind and not about a history stands here once; detectors, precedence, severity,
+documentation and the dashboard read it. Order is precedence.
+
+Source: contract 3 and 3.1, analysis.md 5.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from noclobber.contract import Kind
+
+__all__ = ["KINDS", "KindFacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class KindFacts:
+    """What is known of a kind.
+
+    Attributes:
+        title: what a person calls it. definition: one sentence.
+        source: where the definition comes from.
+        shown_from_store: whether a real store has produced it in a test; else it is experimental.
+    """
+
+    title: str
+    definition: str
+    source: str
+    shown_from_store: bool = False
+
+
+KINDS: Final[dict[Kind, KindFacts]] = {
+    Kind.DIRTY_READ: KindFacts(
+        "dirty read",
+        "A version was read that its transaction took back, or had not committed yet.",
+        "Adya 1999 (G1a); Berenson et al. 1995 (P1)",
+        shown_from_store=True,
+    ),
+    Kind.DOUBLE_CLAIM: KindFacts(
+        "double claim",
+        "Two workers took one task, and neither had given it back.",
+        "noclobber",
+        shown_from_store=True,
+    ),
+    Kind.LOST_UPDATE: KindFacts(
+        "lost update",
+        "A write computed from one version replaced another one that its author had never seen.",
+        "Berenson et al. 1995 (P4); Elle (arXiv 2003.10554)",
+        shown_from_store=True,
+    ),
+    Kind.FORK: KindFacts(
+        "fork",
+        "Two writes continued one version, and only one of them will be continued.",
+        "noclobber",
+        shown_from_store=True,
+    ),
+    Kind.STALE_WRITE: KindFacts(
+        "stale write",
+        "What was written was decided from a superseded version, though nothing of another's was replaced.",
+        "noclobber",
+    ),
+    Kind.BLIND_OVERWRITE: KindFacts(
+        "blind overwrite",
+        "A write without a base replaced what another had made, unread.",
+        "noclobber",
+    ),
+}
+"""The kinds that this version detects, in order of precedence."""

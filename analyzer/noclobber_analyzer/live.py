@@ -1,0 +1,184 @@
+"""The live analyzer: a thread that keeps a `Stream` going, survives the store, and tells who has to know.
+
+It steps as long as there is something to do, then waits to be woken by the loader, or for a moment: processes fall
+silent without a row telling so. Between two steps it rests as long as the last one took, so that it never takes more
+than half of a core from those who share it. Errors of the store are said once and tried again, later each time; what
+was read stays, and what could not be written stays dirty. After each step issues are brought up to date, and who sends
+alerts is woken if that wrote anything.
+
+Source: analysis.md 9, house.md (complete, then judged).
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Final
+
+from noclobber_analyzer.clock import SECOND_NS, SYSTEM, Clock
+from noclobber_analyzer.cursor import Store
+from noclobber_analyzer.evaluate import evaluate
+from noclobber_analyzer.issue_log import IssueKeeper
+from noclobber_analyzer.issues import Head
+from noclobber_analyzer.stream import Judge, Limits, Stream
+
+__all__ = ["LiveAnalyzer"]
+
+POLL_S: Final = 0.5
+"""How long it waits without being woken: others load too, and processes fall silent."""
+REST_MAX_S: Final = 0.5
+PAUSE_MAX_S: Final = 10.0
+ISSUES_EVERY_NS: Final = SECOND_NS
+REPORT_EVERY_NS: Final = 60 * SECOND_NS
+NO_LIMITS: Final = Limits()
+
+log = logging.getLogger("noclobber.analyzer")
+
+
+class LiveAnalyzer:
+    """Analyses what arrives in a store, on a thread of its own.
+
+    Args:
+        store: holds everything.
+        on_found: called after something was written to the log of issues, in the analyzer's thread.
+        dashboard: where pages are, for links; "": no links.
+        judge: the evaluator.
+        clock: wall time.
+        name: of this analyzer; its checkpoint goes by it.
+        limits: what bounds memory and passes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        on_found: Callable[[], None] = lambda: None,
+        dashboard: str = "",
+        judge: Judge = evaluate,
+        clock: Clock = SYSTEM,
+        name: str = "live",
+        limits: Limits = NO_LIMITS,
+    ) -> None:
+        self._stream = Stream(store, judge, clock, name, limits)
+        self._keeper = IssueKeeper(store, clock, base_url=dashboard)
+        self._on_found = on_found
+        self._clock = clock
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="noclobber-analyzer", daemon=True)
+        self._opened = False
+        self._last_error = ""
+        self._pause_s = 0.0
+        self._issues_at_ns = 0
+        self._reported_at_ns = 0
+        self._step_s = 0.0
+
+    def start(self) -> None:
+        """Go on where the last analyzer was."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something was loaded: look now."""
+        self._wake.set()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Read and judge what is there, write the checkpoint, end; returns whether that was done in time."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def stats(self) -> dict[str, object]:
+        """What an operator asks; for people and metrics."""
+        stream = self._stream
+        return {
+            "behind_seconds": stream.behind_ns / SECOND_NS,
+            "kept_accesses": len(stream.window),
+            "evicted_accesses": stream.window.evicted,
+            "dirty_resources": stream.dirty,
+            "waiting_resources": len(stream.waiting),
+            "silent_processes": sorted(stream.silent),
+            "step_seconds": round(self._step_s, 4),
+            "last_error": self._last_error,
+            **asdict(stream.totals),
+        }
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            begun = time.monotonic()
+            busy = self._guarded(self._turn)
+            self._step_s = time.monotonic() - begun
+            if self._pause_s:
+                self._stopping.wait(self._pause_s)
+                continue
+            self._stopping.wait(min(self._step_s, REST_MAX_S))
+            if not busy:
+                self._wake.wait(POLL_S)
+        self._guarded(self._finish)
+
+    def _turn(self) -> bool:
+        if not self._opened:
+            self._stream.open()
+            self._opened = True
+        busy, written = self._stream.step()
+        self._tell(written)
+        self._report()
+        return busy
+
+    def _finish(self) -> bool:
+        """One last look; what is left is taken up by the next analyzer."""
+        if self._opened:
+            _, written = self._stream.step()
+            self._stream.checkpoint(now=True)
+            self._issues_at_ns = 0
+            self._tell(written)
+        return False
+
+    def _guarded(self, work: Callable[[], bool]) -> bool:
+        """Do `work`, whatever the store does: say an error once, and try again later each time."""
+        try:
+            busy = work()
+        except Exception as error:
+            text = str(error) or type(error).__name__
+            self._pause_s = min(max(0.5, self._pause_s * 2), PAUSE_MAX_S)
+            if text != self._last_error:
+                log.exception("live analysis waits and tries again")
+            self._last_error = text
+            return False
+        if self._last_error:
+            log.info("live analysis goes on")
+            self._stream.deaf()
+        self._pause_s, self._last_error = 0.0, ""
+        return busy
+
+    def _tell(self, written: Sequence[Head]) -> None:
+        """Bring the issues up to date."""
+        if written:
+            self._keeper.noticed(written)
+        now_ns = self._clock.now_ns()
+        if not written and now_ns - self._issues_at_ns < ISSUES_EVERY_NS:
+            return
+        self._issues_at_ns = now_ns
+        quiet_proves_nothing = bool(self._stream.behind_ns or self._stream.dirty or self._stream.silent)
+        if self._keeper.turn(hold_resolved=quiet_proves_nothing):
+            self._on_found()
+
+    def _report(self) -> None:
+        now_ns = self._clock.now_ns()
+        if now_ns - self._reported_at_ns < REPORT_EVERY_NS:
+            return
+        totals = self._stream.totals
+        if totals.rows and self._reported_at_ns:
+            log.info(
+                "%d accesses taken, %d kept, %d judgements, %d revisions written, %d resources wait, %.1f s behind",
+                totals.accesses,
+                len(self._stream.window),
+                totals.judgements,
+                totals.written,
+                len(self._stream.waiting),
+                self._stream.behind_ns / SECOND_NS,
+            )
+        self._reported_at_ns = now_ns

@@ -1,0 +1,57 @@
+"""One set of accesses, one finding: the earliest kind that fits names it, later ones go to its `also`.
+
+Source: contract 3 (order), detection.md 3.1.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+
+from noclobber.contract import PRECEDENCE, Kind
+from noclobber_analyzer.verdict import Candidate, Name
+
+__all__ = ["settle"]
+
+
+def settle(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Of candidates with common anchors the one of the earliest kind, naming the others.
+
+    A candidate whose anchors all are anchors of one of an earlier kind that is at least as sure makes no finding of
+    its own. A surer one of a later kind is not swallowed by a mere possibility: what is known outranks a guess.
+    """
+    kept: list[Candidate] = []
+    covering: dict[Name, list[int]] = defaultdict(list)
+    for candidate in sorted(candidates, key=_rank):
+        holder = _holder(candidate, kept, covering)
+        if holder is None:
+            for anchor in candidate.anchors:
+                covering[anchor.name].append(len(kept))
+            kept.append(candidate)
+        else:
+            kept[holder] = replace(kept[holder], also=_joined(kept[holder], candidate.kind, *candidate.also))
+    return kept
+
+
+def _rank(candidate: Candidate) -> tuple[int, int, tuple[str, ...]]:
+    return PRECEDENCE[candidate.kind], -candidate.grade.certainty.rank, candidate.anchor_names
+
+
+def _holder(candidate: Candidate, kept: list[Candidate], covering: dict[Name, list[int]]) -> int | None:
+    if not candidate.anchors:
+        return None
+    common: set[int] | None = None
+    for anchor in candidate.anchors:
+        of = set(covering.get(anchor.name, ()))
+        common = of if common is None else common & of
+    for index in sorted(common or ()):
+        one = kept[index]
+        sure = one.grade.certainty.rank >= candidate.grade.certainty.rank
+        if (PRECEDENCE[one.kind] < PRECEDENCE[candidate.kind] and sure) or one.anchor_names == candidate.anchor_names:
+            return index
+    return None
+
+
+def _joined(candidate: Candidate, *kinds: Kind) -> tuple[Kind, ...]:
+    also = dict.fromkeys((*candidate.also, *kinds))
+    also.pop(candidate.kind, None)
+    return tuple(sorted(also, key=lambda kind: PRECEDENCE[kind]))

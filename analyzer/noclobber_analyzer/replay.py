@@ -1,0 +1,126 @@
+"""What is stored, judged again as a whole: the history of a stretch of time, and what its judgement changes.
+
+The same evaluator as live, over rows that the same decoder reads; what was done shortly before the stretch is read too,
+so that bases and makers are known, but gives no findings of its own. What is found is written as live analysis writes
+it: a finding that stands keeps its id and kind, one that no longer holds is taken back. Latent findings are shown and
+never written: live analysis does not look for them.
+
+Source: analysis.md 9 (replay).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from noclobber.contract import Op
+from noclobber_analyzer.clock import SECOND_NS
+from noclobber_analyzer.cursor import BATCH_ROWS_MAX, Store
+from noclobber_analyzer.errors import AnalyzerError
+from noclobber_analyzer.evaluate import Evaluation
+from noclobber_analyzer.finding import Finding
+from noclobber_analyzer.history import History, HistoryBuilder
+from noclobber_analyzer.ledger import Ledger
+from noclobber_analyzer.reconcile import reconcile
+from noclobber_analyzer.rows import add_row
+from noclobber_analyzer.standing import Defences
+from noclobber_analyzer.tables import open_findings
+
+__all__ = ["ACCESSES_MAX", "Stretch", "TooMuchError", "stored_history", "write_judgement"]
+
+WARM_UP_NS: Final = 3_600 * SECOND_NS
+ACCESSES_MAX: Final = 2_000_000
+"""Accesses judged in one run; each takes 1 to 2 kB."""
+END_OF_TIME_NS: Final = 2**63 - 1
+REASON: Final = "`noclobber analyze` judged it anew over what is stored, and it does not hold"
+
+
+class TooMuchError(AnalyzerError):
+    """More accesses than one run judges; says how many."""
+
+
+class Stretch(NamedTuple):
+    """A stretch of time, by when accesses were called; None: open on that side."""
+
+    since_ns: int | None = None
+    until_ns: int | None = None
+
+    def has(self, finding: Finding) -> bool:
+        """Whether a finding came true within."""
+        return (self.since_ns or 0) <= finding.last_ns < (self.until_ns or END_OF_TIME_NS)
+
+
+def stored_history(store: Store, stretch: Stretch, progress: Callable[[int], None] | None = None) -> History:
+    """The history of a stretch, with what came shortly before.
+
+    Args:
+        store: holds the accesses.
+        stretch: of time.
+        progress: told how many rows have been read.
+
+    Raises:
+        TooMuchError: it has more accesses than one run judges.
+    """
+    from_ns = max(0, (stretch.since_ns or 0) - WARM_UP_NS)
+    until_ns = stretch.until_ns or END_OF_TIME_NS
+    within = {"from": from_ns, "until": until_ns, "mark": str(Op.MARK)}
+    where = "op != '' AND start_ns >= {from:UInt64} AND (start_ns < {until:UInt64} OR op = {mark:String})"
+    minutes = store.rows(f"SELECT minute, count() FROM accesses WHERE {where} GROUP BY minute ORDER BY minute", within)  # noqa: S608  constants only
+    total = sum(count for _, count in minutes)
+    if total > ACCESSES_MAX:
+        raise TooMuchError(
+            f"the stretch has {total:,} accesses, and one run judges {ACCESSES_MAX:,}: narrow it (--since, --until)"
+        )
+    builder = HistoryBuilder()
+    sql = f"SELECT * FROM accesses WHERE minute >= {{first:UInt32}} AND minute <= {{last:UInt32}} AND {where}"  # noqa: S608  constants only
+    for first, last in _portions([(int(minute), int(count)) for minute, count in minutes]):
+        for row in store.dicts(sql, {**within, "first": first, "last": last}):
+            add_row(builder, row)
+        if progress is not None:
+            progress(builder.spans)
+    return builder.finish(ended=True, whole=stretch == Stretch())
+
+
+def _portions(minutes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """First and last minutes of portions of so many rows, at least one minute each."""
+    portions: list[tuple[int, int]] = []
+    rows = 0
+    for minute, count in minutes:
+        if portions and rows + count <= BATCH_ROWS_MAX:
+            portions[-1] = (portions[-1][0], minute)
+            rows += count
+        else:
+            portions.append((minute, minute))
+            rows = count
+    return portions
+
+
+def write_judgement(
+    store: Store, history: History, evaluation: Evaluation, stretch: Stretch, now_ns: int
+) -> Evaluation:
+    """Write what a judgement changes; returns it as the store now has it, with kinds and revisions.
+
+    Args:
+        store: holds the findings.
+        history: that was judged.
+        evaluation: what was made of it.
+        stretch: findings outside are left as they are.
+        now_ns: wall time.
+    """
+    within = [finding for finding in evaluation.findings if stretch.has(finding)]
+    manifest = [finding for finding in within if finding.manifest]
+    ledger = Ledger(store)
+    ids = list(open_findings(store, max(0, (stretch.since_ns or 0) - WARM_UP_NS)))
+    standing = {name: finding for name, finding in ledger.of(ids).items() if stretch.has(finding)}
+    changes = reconcile(
+        replace(evaluation, findings=manifest),
+        standing,
+        holds=lambda names: all(name in history.by_name for name in names),
+        because=lambda _: REASON,
+    )
+    ledger.write(changes.found, changes.gone, now_ns)
+    defences = Defences(store)
+    defences.read(0)
+    defences.write(evaluation.defended, (), now_ns)
+    covered = {finding.id for finding in changes.found} | {f.id for f in manifest if f.id in standing}
+    shown = [*ledger.of(sorted(covered)).values(), *(finding for finding in within if not finding.manifest)]
+    return replace(evaluation, findings=sorted(shown, key=lambda f: (f.first_ns, f.id)))

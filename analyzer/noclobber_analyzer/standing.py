@@ -1,0 +1,122 @@
+"""What the store holds of the resources that are being judged: open findings and defended accesses.
+
+Findings are looked up by resource, so an index of the open ones stands in memory; it is read at the start and again
+whenever the number of rows in the store is not the one that is known, because `noclobber analyze` writes there too.
+Only findings that were first found within the kept history matter: older ones have accesses that fell out of it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from noclobber_analyzer.evaluate import Defended
+from noclobber_analyzer.finding import Finding
+from noclobber_analyzer.issues import Head
+from noclobber_analyzer.ledger import Ledger
+from noclobber_analyzer.tables import Store, append_defended, open_findings, read_defended
+
+__all__ = ["Defences", "Standing"]
+
+Name = tuple[str, str]
+"""Trace and span id of an access."""
+
+
+class Standing:
+    """Open findings by resource.
+
+    Args:
+        store: holds the table `findings`.
+        ledger: reads and writes them.
+    """
+
+    def __init__(self, store: Store, ledger: Ledger) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._ids: dict[str, set[str]] = defaultdict(set)
+        self._rows = -1
+
+    def refresh(self, since_ns: int) -> None:
+        """Read what others have written.
+
+        Args:
+            since_ns: when the kept history begins.
+        """
+        rows = int(self._store.rows("SELECT count() FROM findings")[0][0])
+        if rows == self._rows:
+            return
+        self._ledger.forget()
+        self._ids.clear()
+        for name, resource in open_findings(self._store, since_ns).items():
+            self._ids[resource].add(name)
+        self._rows = rows
+
+    def of(self, resources: Iterable[str] | None) -> dict[str, Finding]:
+        """Open findings on some resources, or on all (None), by id."""
+        names = self._ids.keys() if resources is None else [name for name in resources if name in self._ids]
+        ids = sorted(name for resource in names for name in self._ids[resource])
+        return {name: finding for name, finding in self._ledger.of(ids).items() if finding.status == "open"}
+
+    def wrote(self, heads: Sequence[Head]) -> None:
+        """Revisions that were written a moment ago."""
+        self._rows += len(heads)
+        for head in heads:
+            if head.status == "open":
+                self._ids[head.resource].add(head.id)
+            else:
+                self._ids[head.resource].discard(head.id)
+
+    def forget(self, resources: Iterable[str]) -> None:
+        """Drop resources of which nothing is kept any more."""
+        for resource in resources:
+            self._ids.pop(resource, None)
+
+
+class Defences:
+    """Defended accesses of the kept history; each is written once.
+
+    Args:
+        store: holds the table `defended`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, dict[Name, Defended]] = defaultdict(dict)
+
+    def read(self, since_ns: int) -> None:
+        """Read what was written since the kept history began."""
+        self._known.clear()
+        for each in read_defended(self._store, since_ns):
+            self._keep(each)
+
+    def write(self, defended: Sequence[Defended], resources: Iterable[str], now_ns: int) -> None:
+        """Write what is new, and take back what no longer is defended.
+
+        Args:
+            defended: as judged now.
+            resources: those that were judged, and of which nothing fell out of the kept history.
+            now_ns: wall time.
+        """
+        now = {(each.trace_id, each.span_id) for each in defended}
+        fresh = [each for each in defended if self._is_new(each)]
+        judged = [self._known[resource] for resource in resources if resource in self._known]
+        lost = [each for known in judged for name, each in known.items() if name not in now]
+        append_defended(self._store, fresh, lost, now_ns)
+        for each in lost:
+            del self._known[each.resource][each.trace_id, each.span_id]
+        for each in fresh:
+            self._keep(each)
+
+    def forget(self, names: Iterable[Name], resources: Iterable[str]) -> None:
+        """Drop accesses that are no longer kept."""
+        for resource in resources:
+            self._known.pop(resource, None)
+        gone = set(names)
+        for known in self._known.values() if gone else ():
+            for name in known.keys() & gone:
+                del known[name]
+
+    def _is_new(self, each: Defended) -> bool:
+        known = self._known.get(each.resource, {}).get((each.trace_id, each.span_id))
+        return known is None or known.reason != each.reason
+
+    def _keep(self, each: Defended) -> None:
+        self._known[each.resource][each.trace_id, each.span_id] = each

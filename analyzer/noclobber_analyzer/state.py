@@ -1,0 +1,223 @@
+"""One resource, laid out so that a detector can ask it: who made this version, what lies between a base and a write.
+
+Versions compare only inside one life, within one kind, over the same parts and, for prints, on comparable sides: what
+a store was sent and what it returned may differ where it is not verbatim. `differ` and `same` answer with three values
+in one place, so that no detector compares versions by hand.
+
+Source: detection.md 2.1 to 2.4 (notation, lives, sides), contract 2 (`version.*`).
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from functools import cached_property
+from typing import Final, NamedTuple
+
+from noclobber.contract import Op, Outcome, VersionKind
+from noclobber_analyzer.access import Access, Version
+from noclobber_analyzer.fate import WRITE_OPS, Fate, Fates
+from noclobber_analyzer.history import History
+from noclobber_analyzer.timeline import Timeline
+
+__all__ = ["NUMBERS", "Side", "Sighting", "State", "conflicting_parts", "differ", "is_foreign", "number"]
+
+NUMBERS: Final = frozenset({VersionKind.COUNTER, VersionKind.ORDERED})
+
+
+class Side(Enum):
+    """Where a version was seen: in what the store was sent, or in what it returned."""
+
+    REQUEST = "request"
+    REPLY = "reply"
+
+
+class Sighting(NamedTuple):
+    """A version, the access that tells of it, and the side on which it was seen."""
+
+    version: Version | None
+    by: Access
+    side: Side
+
+
+def is_foreign(one: Access, other: Access) -> bool:
+    """Whether an access is of another strand, or of another transaction."""
+    if one.strand != other.strand:
+        return True
+    return bool(one.txn_id and other.txn_id and one.txn_id != other.txn_id)
+
+
+def conflicting_parts(one: Access, other: Access) -> bool:
+    """Whether two accesses touch common parts; no part is the whole."""
+    return not one.part or not other.part or not set(one.part).isdisjoint(other.part)
+
+
+def number(version: Version | None) -> int | None:
+    """A version as a number, None where it is none."""
+    return int(version) if version is not None and version.isdecimal() else None
+
+
+class State:
+    """The state of one resource.
+
+    Attributes:
+        name: the resource.
+        accesses: all that touched it, in canonical order.
+        writes: those that may have changed it (applied or undecided).
+        reads: those that got it.
+        makers: for each version, the writes that (may have) made it.
+        readers: for each version, the reads that got it.
+        may_expire: whether it may vanish by itself, or was deleted: then numbers and `absent` may come again.
+    """
+
+    def __init__(self, name: str, accesses: Sequence[Access], history: History, fates: Fates) -> None:
+        self.name = name
+        self.accesses = accesses
+        self._history, self._fates = history, fates
+        self.writes = [a for a in accesses if a.op in WRITE_OPS and fates.of(a) is not Fate.UNAPPLIED]
+        self.reads = [a for a in accesses if a.op is Op.READ and a.outcome in (Outcome.OK, Outcome.NOT_FOUND)]
+        self.makers: dict[Version, list[Access]] = defaultdict(list)
+        self.readers: dict[Version, list[Access]] = defaultdict(list)
+        self._of_strand: dict[str, list[Access]] = defaultdict(list)
+        for access in self.writes:
+            if access.written is not None:
+                self.makers[access.written].append(access)
+        for access in self.reads:
+            if access.read is not None:
+                self.readers[access.read].append(access)
+        for access in accesses:
+            self._of_strand[access.strand].append(access)
+        for own in self._of_strand.values():
+            own.sort(key=lambda a: a.seq)
+        self.may_expire = any(a.ttl_ms is not None or (a.op is Op.DELETE and a in self.writes) for a in accesses)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several strands or transactions touched it and one of them wrote."""
+        first = self.accesses[0] if self.accesses else None
+        return bool(self.writes) and any(first is not None and is_foreign(first, a) for a in self.accesses)
+
+    def is_unique(self, version: Version) -> bool:
+        """Whether at most one captured write made this version and nothing says that it is too common."""
+        makers, readers = self.makers.get(version, ()), self.readers.get(version, ())
+        return len(makers) <= 1 and not any(a.weak for a in (*makers, *readers))
+
+    def base_of(self, write: Access) -> Access | None:
+        """The access that a write's base came from, if it was captured: only its time and its place are asked.
+
+        Where no versions are recorded at all it is the last read of the same unit: time is all that there is.
+        """
+        at = self._history.at(write.base_strand, write.base_seq)
+        if at is not None and self._touches(at):
+            return at
+        strand = write.base_strand or write.strand
+        own = self._of_strand.get(strand, ())
+        upto = bisect_left(own, write.seq, key=lambda a: a.seq) if strand == write.strand else len(own)
+        for access in reversed(own[:upto]):
+            if write.base is None and write.version_kind is None:
+                if access.op is Op.READ and access.unit == write.unit and access.outcome is Outcome.OK:
+                    return access
+            elif write.base in (access.read if access.op is Op.READ else None, access.written):
+                return access
+        return None
+
+    def _touches(self, access: Access) -> bool:
+        members = access.scan.resources if access.scan else ()
+        return access.resource == self.name or self.name in members
+
+    def own_between(self, base: Access | None, write: Access) -> list[Access]:
+        """What the write's own strand did to the resource after it got the base."""
+        own = self._of_strand.get(write.strand, ())
+        upto = bisect_left(own, write.seq, key=lambda a: a.seq)
+        after = base.seq if base is not None and base.strand == write.strand else (write.base_seq or 0)
+        return [a for a in own[:upto] if a.seq > after and a.op in WRITE_OPS]
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        """The writes by time."""
+        return Timeline(self.writes, self._fates)
+
+    @cached_property
+    def by_base(self) -> dict[Version, list[Access]]:
+        """Writes by the version that they were computed from."""
+        found: dict[Version, list[Access]] = defaultdict(list)
+        for write in self.writes:
+            if write.base is not None:
+                found[write.base].append(write)
+        return found
+
+    @cached_property
+    def _numbered(self) -> list[tuple[int, str, Access]]:
+        made = ((number(write.written), write) for write in self.writes)
+        return sorted((n, write.span_id, write) for n, write in made if n is not None)
+
+    def numbered_between(self, low: int, high: int) -> list[tuple[int, Access]]:
+        """Writes that made a number above `low`, up to `high`, ascending."""
+        first = bisect_left(self._numbered, (low + 1,))
+        last = bisect_left(self._numbered, (high + 1,))
+        return [(n, write) for n, _, write in self._numbered[first:last]]
+
+    @cached_property
+    def _lockers(self) -> dict[str, set[str]]:
+        """Strands that wrote under each lock, its token set aside."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for write in self.writes:
+            for lock in write.locks:
+                found[lock.partition("#")[0]].add(write.strand)
+        return found
+
+    def shares_lock(self, write: Access) -> bool:
+        """Whether another strand wrote here under a lock that this write held."""
+        return any(self._lockers[lock.partition("#")[0]] - {write.strand} for lock in write.locks)
+
+    def foreign_writes(self, write: Access) -> Iterable[Access]:
+        """Writes of others that conflict with a write."""
+        return (w for w in self.writes if w is not write and is_foreign(w, write) and conflicting_parts(w, write))
+
+    def foreign_around(self, base: Access | None, write: Access) -> Iterable[Access]:
+        """Those of them that may lie between a base and the write."""
+        near = self.timeline.around(base, write)
+        return (w for w in near if w is not write and is_foreign(w, write) and conflicting_parts(w, write))
+
+    def base_seen(self, write: Access) -> "Sighting":
+        """A write's base as it was seen: it has the side of the access that it came from; unknown: a request."""
+        came_from = self.base_of(write)
+        side = Side.REPLY if came_from is not None and came_from.op is Op.READ else Side.REQUEST
+        return Sighting(write.base, came_from or write, side)
+
+    def same_content(self, one: Access, other: Access) -> bool:
+        """Whether two writes made equal content, as far as their prints or numbers tell."""
+        if one.content_written is not None and one.content_written == other.content_written:
+            return True
+        kinds = {one.version_kind, other.version_kind}
+        return kinds == {VersionKind.FINGERPRINT} and one.written is not None and one.written == other.written
+
+    def ancestors(self, version: Version, limit: int = 64) -> set[Version]:
+        """Versions that this one was computed from, step by step, as far as unique makers tell."""
+        seen: set[Version] = set()
+        while len(seen) < limit:
+            makers = self.makers.get(version, ())
+            if len(makers) != 1 or makers[0].base is None or makers[0].base in seen:
+                break
+            version = makers[0].base
+            seen.add(version)
+        return seen
+
+
+def differ(one: Sighting, other: Sighting) -> bool:
+    """Whether two versions prove two states; False also where nobody knows.
+
+    Prints compare under one key, over the same parts, and between a request and anything only where the store returns
+    just what it is sent.
+    """
+    if one.version is None or other.version is None or one.version == other.version:
+        return False
+    kind = one.by.version_kind
+    if kind is None or kind is not other.by.version_kind:
+        return False
+    if kind is not VersionKind.FINGERPRINT:
+        return True
+    if one.by.process.key_id != other.by.process.key_id or one.by.part != other.by.part:
+        return False
+    both_replies = one.side is Side.REPLY and other.side is Side.REPLY
+    return both_replies or (one.by.verbatim and other.by.verbatim)

@@ -1,0 +1,389 @@
+"""One live analysis: takes what arrived, judges what it changes, writes what follows. Steps, without a thread.
+
+Each step reads one portion of rows or judges one portion of dirty resources, so that none is long. Dirty is what a
+new access touches; what waits for a process whose frontier moved, or that fell silent; and what a process touched that
+speaks again, or of which a loss came to light. Dirty resources are judged by the one evaluator over a view of the kept
+history, findings and defended accesses are written, and only then the checkpoint. After a start the kept history is
+read again and all of it is dirty: work that was interrupted is repeated, and repeating it changes nothing.
+
+Source: analysis.md 4 and 9. What the kept history is stands in `window`, how complete it is in `live_coverage`.
+"""
+
+import copy
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from noclobber.contract import Op
+from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from noclobber_analyzer.clock import SECOND_NS, Clock
+from noclobber_analyzer.cursor import (
+    BATCH_ROWS_MAX,
+    Batch,
+    Cursor,
+    Feed,
+    Store,
+    batch_of,
+    notes_between,
+    opened_ns,
+    portions,
+)
+from noclobber_analyzer.decode import Unreadable, decode_span
+from noclobber_analyzer.evaluate import Evaluation
+from noclobber_analyzer.finding import Finding
+from noclobber_analyzer.frontiers import Frontiers
+from noclobber_analyzer.history import History
+from noclobber_analyzer.issues import Head
+from noclobber_analyzer.ledger import Ledger
+from noclobber_analyzer.live_coverage import LiveCoverage
+from noclobber_analyzer.reconcile import reconcile
+from noclobber_analyzer.rows import Row, span_of
+from noclobber_analyzer.standing import Defences, Standing
+from noclobber_analyzer.window import View, Window, touched
+
+__all__ = ["KEPT_NS", "Judge", "Limits", "Stream", "Totals"]
+
+KEPT_NS: Final = 3_600 * SECOND_NS
+"""How long before the newest segment the kept history begins."""
+ACCESSES_MAX: Final = 200_000
+"""Accesses kept at most; each takes 1 to 2 kB."""
+RESOURCES_MAX: Final = 2_000
+"""Dirty resources judged in one step."""
+PROCESSES_MAX: Final = 10_000
+"""Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""
+CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
+REACH_ROUNDS: Final = 4
+"""How often a view is widened to follow what a finding affected."""
+WRITES: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE})
+
+log = logging.getLogger("noclobber.analyzer")
+
+
+class Judge(Protocol):
+    """`evaluate.evaluate`, or what a test puts in its place."""
+
+    def __call__(self, history: History, *, resources: frozenset[str] | None = None) -> Evaluation:
+        """Judge a history."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a live analysis.
+
+    Attributes:
+        kept_ns, accesses_max: the kept history, by age of segments and by number.
+        batch_rows_max: rows read in one step. resources_max: resources judged in one step.
+        whole_max: kept accesses up to which every judgement sees all of them.
+    """
+
+    kept_ns: int = KEPT_NS
+    accesses_max: int = ACCESSES_MAX
+    batch_rows_max: int = BATCH_ROWS_MAX
+    resources_max: int = RESOURCES_MAX
+    whole_max: int = 4_000
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counted since the start.
+
+    Attributes:
+        rows: read. accesses: taken, each once. unreadable: rows that lack what every access must have.
+        late: accesses that came behind their process's frontier; late_unchecked: those of them that are older than
+            the kept history, so that what they raced with may be gone.
+        judgements: evaluations made. written: revisions of findings; retracted: those of them that take one back.
+        contradicted: certain findings that were not found again: bugs.
+        failed: resources whose judgement raised an error.
+    """
+
+    rows: int = 0
+    accesses: int = 0
+    unreadable: int = 0
+    late: int = 0
+    late_unchecked: int = 0
+    judgements: int = 0
+    written: int = 0
+    retracted: int = 0
+    contradicted: int = 0
+    failed: int = 0
+
+
+class Stream:
+    """One live analysis over a store; used by one thread.
+
+    Args:
+        store: holds everything.
+        judge: the evaluator.
+        clock: wall time.
+        name: of this analyzer, for its checkpoint.
+        limits: bounds.
+    """
+
+    def __init__(self, store: Store, judge: Judge, clock: Clock, name: str, limits: Limits) -> None:
+        self.totals = Totals()
+        self.window = Window(limits.accesses_max, limits.whole_max)
+        self.frontiers = Frontiers()
+        self.waiting: dict[str, frozenset[str]] = {}
+        self.silent: frozenset[str] = frozenset()
+        self.behind_ns = 0
+        self._store, self._judge, self._clock, self._name, self._limits = store, judge, clock, name, limits
+        self._feed = Feed(store, Cursor(), limits.batch_rows_max)
+        self._ledger = Ledger(store)
+        self._standing = Standing(store, self._ledger)
+        self._defences = Defences(store)
+        self._dirty: dict[str, None] = {}
+        self._late: set[str] = set()
+        self._newest_ns = 0
+        self._checkpoint_at_ns = 0
+        self._unwritten = False
+
+    @property
+    def dirty(self) -> int:
+        """Resources that are to be judged."""
+        return len(self._dirty)
+
+    @property
+    def cursor(self) -> Cursor:
+        """How far it has read."""
+        return self._feed.cursor
+
+    def open(self) -> None:
+        """Go on where the last analyzer of this name was: read its kept history again."""
+        checkpoint = read_checkpoint(self._store, self._name)
+        now_ns = self._clock.now_ns()
+        self.frontiers.deaf_until(now_ns)
+        if checkpoint is not None:
+            self._feed = Feed(self._store, checkpoint.cursor, self._limits.batch_rows_max)
+            self.window.begin_cut(checkpoint.cut)
+            notes = notes_between(self._store, checkpoint.kept_from_ns, checkpoint.cursor)
+            for portion in portions(notes, self._limits.batch_rows_max):
+                self._take(batch_of(self._store, portion, more=True), now_ns)
+            self._settle(now_ns)
+            self._evict()
+        self._dirty = dict.fromkeys(self.window.resources)
+        self._defences.read(self.window.horizon_ns)
+        log.info("live analysis begins with %d accesses in the kept history", len(self.window))
+
+    def deaf(self) -> None:
+        """The store could not be read for a while: nobody was silent meanwhile."""
+        self.frontiers.deaf_until(self._clock.now_ns())
+
+    def step(self) -> tuple[bool, list[Head]]:
+        """Judge a portion of what is dirty, else read on; returns whether there is more to do, and what was written."""
+        left_over = bool(self._dirty)
+        if not left_over:
+            self._pull()
+        written = self._judge_some() if self._dirty else []
+        if not self._dirty:
+            self._evict()
+            self.checkpoint()
+        return left_over or bool(self._dirty) or self.behind_ns > 0, written
+
+    def checkpoint(self, *, now: bool = False) -> None:
+        """Write how far all is done, every few seconds, or `now`."""
+        now_ns = self._clock.now_ns()
+        if not self._unwritten or self._dirty or not (now or now_ns - self._checkpoint_at_ns >= CHECKPOINT_EVERY_NS):
+            return
+        checkpoint = Checkpoint(self._feed.cursor, self.window.horizon_ns, self.window.cut())
+        write_checkpoint(self._store, self._name, checkpoint, now_ns)
+        self._checkpoint_at_ns, self._unwritten = now_ns, False
+
+    # -- what arrived ------------------------------------------------------------------------------------------------
+
+    def _pull(self) -> None:
+        batch = self._feed.pull()
+        now_ns = self._clock.now_ns()
+        self.behind_ns = 0
+        if batch is not None:
+            self._unwritten = True
+            self._take(batch, now_ns)
+            if batch.more:
+                self.frontiers.deaf_until(now_ns)
+                self.behind_ns = max(1, now_ns - max(batch.noted_ns.values()))
+        self._settle(now_ns)
+
+    def _take(self, batch: Batch, now_ns: int) -> None:
+        """Take accesses and marks; marks say nothing of segments that are not read, so these are noted first."""
+        frontiers = self.frontiers.frontiers()
+        for segment in batch.segments:
+            self.frontiers.loaded(segment)
+            self._newest_ns = max(self._newest_ns, opened_ns(segment[1]))
+        for row in batch.rows:
+            self.totals.rows += 1
+            segment = (str(row["collector"]), int(row["segment"]))
+            item = self._decoded(row)
+            if isinstance(item, Mark):
+                self.frontiers.saw(item, segment, now_ns)
+            elif item is not None and self._add(item, opened_ns(segment[1]), batch.noted_ns[segment], now_ns):
+                self._count_late(item, frontiers.get(item.process.id, 0))
+        self._soil(self.window.measure())
+        for process in self._late:
+            self._soil(self.window.of_process(process))
+        self._late.clear()
+
+    def _decoded(self, row: Row) -> Access | Mark | None:
+        try:
+            process, span = span_of(row)
+            return decode_span(
+                span.attributes,
+                process,
+                trace_id=span.trace_id,
+                span_id=span.span_id,
+                parent_span_id=span.parent_span_id,
+                start_ns=span.start_ns,
+                end_ns=span.end_ns,
+                links=span.links,
+            )
+        except (Unreadable, TypeError, ValueError):
+            self.totals.unreadable += 1
+            return None
+
+    def _add(self, access: Access, opened_at_ns: int, noted_ns: int, now_ns: int) -> bool:
+        """Take an access; whether it says anything new."""
+        concerned = self.window.add(access, opened_at_ns, noted_ns)
+        if concerned:
+            self.totals.accesses += 1
+            self.frontiers.heard(access.process.id, now_ns)
+        self._soil(concerned)
+        return bool(concerned)
+
+    def _count_late(self, access: Access, frontier_ns: int) -> None:
+        """What comes behind the frontier may close a gap that a mark told of: everything its process did is dirty."""
+        if access.end_ns >= frontier_ns:
+            return
+        self.totals.late += 1
+        self._late.add(access.process.id)
+        if self.window.evicted and access.end_ns < self.window.horizon_ns:
+            self.totals.late_unchecked += 1
+
+    def _settle(self, now_ns: int) -> None:
+        """Let marks count, notice who fell silent, and find what that makes ready."""
+        settled = self.frontiers.settle(now_ns)
+        for mark in settled.marks:
+            if self.window.mark(mark):
+                self._soil(self.window.of_process(mark.process.id))
+        silent = self.frontiers.silent(now_ns)
+        for process in self.silent - silent:
+            self._soil(self.window.of_process(process))
+        moved = settled.moved | (silent - self.silent)
+        self._soil(name for name, processes in self.waiting.items() if processes & moved)
+        self.silent = silent
+
+    def _soil(self, resources: Iterable[str]) -> None:
+        self._dirty.update(dict.fromkeys(resources))
+
+    # -- what follows ------------------------------------------------------------------------------------------------
+
+    def _judge_some(self) -> list[Head]:
+        """Judge a portion of what is dirty and write what follows; what failed to be written stays dirty."""
+        names = frozenset(list(self._dirty)[: self._limits.resources_max])
+        now_ns = self._clock.now_ns()
+        self._standing.refresh(self.window.horizon_ns)
+        coverage = LiveCoverage(self.window, self.frontiers, now_ns)
+        judged, evaluation = self._evaluated(names, coverage)
+        written = self._write(judged, evaluation, now_ns)
+        self._remember(judged, evaluation)
+        return written
+
+    def _evaluated(self, names: frozenset[str], coverage: LiveCoverage) -> tuple[frozenset[str] | None, Evaluation]:
+        """What is made of some resources; the resources that were judged, None: all.
+
+        A finding names what came of it, which may lie outside the view: then the view is widened and judged again.
+        """
+        asked = names | {access.resource for f in self._standing.of(names).values() for access in f.affected.accesses}
+        for _ in range(REACH_ROUNDS):
+            view = self.window.view(asked)
+            judged = None if view.resources is None else names
+            evaluation = self._safely(view, judged, names, coverage)
+            reached = {access.resource for f in evaluation.findings for access in f.affected.accesses} - asked
+            if judged is None or not reached:
+                break
+            asked |= reached
+        return judged, evaluation
+
+    def _safely(
+        self, view: View, judged: frozenset[str] | None, names: frozenset[str], coverage: LiveCoverage
+    ) -> Evaluation:
+        """Judge together; if that raises, one by one, so that one resource costs only itself its verdicts."""
+        self.totals.judgements += 1
+        history = self._history(view, coverage)
+        try:
+            return self._judge(history, resources=judged)
+        except Exception:
+            log.exception("judging %d resources failed; judging each by itself", len(names))
+        together = Evaluation()
+        for name in sorted(judged or {name for access in view.accesses for name in touched(access)}):
+            try:
+                one = self._judge(history, resources=frozenset({name}))
+            except Exception:
+                self.totals.failed += 1
+                together.waiting[name] = frozenset()
+                log.exception("judging %s failed: it has no verdict until something new touches it", name)
+                continue
+            together.findings.extend(one.findings)
+            together.defended.extend(one.defended)
+            together.waiting.update(one.waiting)
+        return together
+
+    def _history(self, view: View, coverage: LiveCoverage) -> History:
+        """A history of its own: laying it out may complete a write from its commit, which is not for the window."""
+        accesses = [
+            copy.copy(access) if access.txn_id and access.written is None and access.op in WRITES else access
+            for access in sorted(view.accesses, key=lambda a: (a.start_ns, a.span_id, a.trace_id))
+        ]
+        processes: dict[str, Process] = {access.process.id: access.process for access in accesses}
+        return History(accesses, processes, coverage)
+
+    def _write(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> list[Head]:
+        standing = self._standing.of(judged)
+        changes = reconcile(evaluation, standing, holds=self.window.holds, because=self._because)
+        for name in changes.contradicted:
+            self.totals.contradicted += 1
+            log.error(
+                "a bug: the certain finding %s on %s was not found again; it stays", name, standing[name].resource
+            )
+        heads = self._ledger.write(changes.found, changes.gone, now_ns)
+        self._standing.wrote(heads)
+        whole = self.window.resources if judged is None else judged
+        self._defences.write(evaluation.defended, [n for n in whole if n not in self.window.trimmed], now_ns)
+        self.totals.written += len(heads)
+        self.totals.retracted += sum(head.status == "retracted" for head in heads)
+        return heads
+
+    def _because(self, finding: Finding) -> str:
+        """What has arrived since a finding was written."""
+        own = {(access.trace_id, access.span_id) for access in finding.accesses}
+        known_ns = max((self.window.loaded_ns(name) for name in own), default=0)
+        later = [
+            access
+            for access in self.window.accesses_of(finding.resource)
+            if access.name not in own and self.window.loaded_ns(access.name) > known_ns
+        ]
+        if not later:
+            return "judged anew with a more complete record, it does not hold"
+        latest = max(later, key=lambda a: (self.window.loaded_ns(a.name), a.start_ns, a.span_id))
+        others = f" and {len(later) - 1} more" if len(later) > 1 else ""
+        return f"judged anew with a {latest.op} by {latest.agent} that arrived later (span {latest.span_id}){others}"
+
+    def _remember(self, judged: frozenset[str] | None, evaluation: Evaluation) -> None:
+        if judged is None:
+            self.waiting.clear()
+            self._dirty.clear()
+        for name in judged or ():
+            self.waiting.pop(name, None)
+            self._dirty.pop(name, None)
+        self.waiting.update({name: of for name, of in evaluation.waiting.items() if of})
+
+    def _evict(self) -> None:
+        gone = self.window.evict(self._newest_ns - self._limits.kept_ns)
+        if not gone.names and len(self.window.processes) < PROCESSES_MAX:
+            return
+        self._unwritten = True
+        self._standing.forget(gone.resources)
+        self._defences.forget(gone.names, gone.resources)
+        for name in gone.resources:
+            self.waiting.pop(name, None)
+        self.frontiers.forget(self.window.forget_ended(self.frontiers.ended() | self.silent))

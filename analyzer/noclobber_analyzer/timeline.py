@@ -1,0 +1,91 @@
+"""The writes of one resource by time, so that a search looks only where a foreign write can lie.
+
+Writes are kept by clock, each clock's by their call. What was there for all before a base was got, and what was called
+after a write had returned, cannot lie between the two; a running maximum of ends finds the border by bisection, so a
+resource that was touched a million times costs no comparison of all pairs. Clocks that do not compare tell nothing:
+of theirs all are given, up to a limit, nearest first by what was recorded.
+
+Source: analysis.md 6 (kind functions are linear in a history).
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from noclobber.contract import Outcome
+from noclobber_analyzer.access import Access, Process
+from noclobber_analyzer.clocks import HOST_BOUND_NS, local_ns
+from noclobber_analyzer.fate import Fates
+
+__all__ = ["ELSEWHERE_MAX", "Timeline"]
+
+ELSEWHERE_MAX: Final = 256
+"""Writes of each clock that does not compare which one search looks at."""
+
+
+LAST_MAX: Final = 32
+"""Writes of each clock among which the last one before a write is looked for."""
+
+
+class Timeline:
+    """The writes of one resource, by clock and call.
+
+    Attributes:
+        cut: whether a search left writes out at its limit.
+    """
+
+    def __init__(self, writes: Iterable[Access], fates: Fates) -> None:
+        self._writes: dict[str, list[Access]] = defaultdict(list)
+        self._endless: list[Access] = []
+        self.cut = False
+        for write in writes:
+            endless = write.outcome is Outcome.UNKNOWN or write.open
+            (self._endless if endless else self._writes[_clock_of(write.process)]).append(write)
+        self._starts: dict[str, list[int]] = {}
+        self._ends: dict[str, list[int]] = {}
+        for clock, own in self._writes.items():
+            own.sort(key=lambda a: (local_ns(a.process, a.start_ns), a.span_id))
+            self._starts[clock] = [local_ns(a.process, a.start_ns) for a in own]
+            self._ends[clock] = _running_maximum(_last_seen(a, fates) for a in own)
+
+    def around(self, base: Access | None, write: Access) -> Iterator[Access]:
+        """Writes that may lie between the return of a base and the return of a write, by call within each clock."""
+        here = _clock_of(write.process)
+        for clock, own in self._writes.items():
+            if clock == here:
+                upto = bisect_right(self._starts[clock], local_ns(write.process, write.end_ns) + HOST_BOUND_NS)
+                low = 0
+                if base is not None and _clock_of(base.process) == here:
+                    low = bisect_left(self._ends[clock], local_ns(base.process, base.start_ns) - HOST_BOUND_NS)
+                yield from own[low:upto]
+            elif len(own) <= ELSEWHERE_MAX:
+                yield from own
+            else:
+                self.cut = True
+                middle = bisect_left(self._starts[clock], write.start_ns - own[0].process.clock_offset_ns)
+                low = max(0, min(middle - ELSEWHERE_MAX // 2, len(own) - ELSEWHERE_MAX))
+                yield from own[low : low + ELSEWHERE_MAX]
+        yield from self._endless[:ELSEWHERE_MAX]
+
+    def before(self, write: Access) -> Iterator[Access]:
+        """The few writes of each clock that were called last before a write returned: the last one is among them."""
+        for clock, own in self._writes.items():
+            upto = bisect_left(self._starts[clock], local_ns(write.process, write.end_ns))
+            yield from own[max(0, upto - LAST_MAX) : upto]
+
+
+def _clock_of(process: Process) -> str:
+    return process.clock or (f"host {process.host}" if process.host else f"process {process.id}")
+
+
+def _last_seen(write: Access, fates: Fates) -> int:
+    """When a write was there for all at the latest, on its process's clock."""
+    return local_ns(write.process, max(write.end_ns, fates.seen_from(write).end_ns))
+
+
+def _running_maximum(numbers: Iterable[int]) -> list[int]:
+    highest: list[int] = []
+    for number in numbers:
+        highest.append(max(number, highest[-1]) if highest else number)
+    return highest

@@ -1,0 +1,106 @@
+"""What a person may do to an issue, each as one row in the log of transitions.
+
+The rules (what makes sense when, what needs a reason) are `noclobber_analyzer.issues`; here the issue's log and
+findings are read, the row is made and appended. The log is the audit trail: who, when, what, why. Two people who act
+at once both write their row, and replay gives one order to both.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from noclobber_analyzer.issue_log import DATA_BYTES_MAX
+from noclobber_analyzer.issue_view import fitted, issue_view, newest_of
+from noclobber_analyzer.issues import (
+    IssueError,
+    Standing,
+    Transition,
+    accept,
+    acknowledge,
+    reopen,
+    replay,
+    resolve,
+    silence,
+)
+from noclobber_analyzer.tables import append_transitions, findings_of, read_heads, read_transitions
+from noclobber_dashboard.pooled import Store
+
+__all__ = ["Change", "apply", "possible"]
+
+FINDINGS_MAX: Final = 10_000
+"""Most findings of one issue that its message is put together from."""
+TEXT_MAX: Final = 500
+"""Characters kept of a name or a reason."""
+_IDS: Final = "SELECT DISTINCT id FROM findings WHERE issue = {issue:String} ORDER BY id LIMIT {limit:UInt32}"
+
+
+class Change(StrEnum):
+    """What is done."""
+
+    ACKNOWLEDGE = "acknowledge"
+    ACCEPT = "accept"
+    SILENCE = "silence"
+    RESOLVE = "resolve"
+    REOPEN = "reopen"
+
+
+_POSSIBLE: Final = {
+    "acknowledged": (Change.RESOLVE, Change.ACCEPT, Change.SILENCE, Change.REOPEN),
+    "accepted": (Change.REOPEN,),
+    "silenced": (Change.REOPEN, Change.RESOLVE, Change.ACCEPT),
+    "resolved": (Change.REOPEN,),
+    "retracted": (),
+}
+_OPEN: Final = (Change.ACKNOWLEDGE, Change.RESOLVE, Change.ACCEPT, Change.SILENCE)
+
+
+def possible(state: str) -> tuple[Change, ...]:
+    """What makes sense for an issue in a state, the likeliest first."""
+    return _POSSIBLE.get(state, _OPEN)
+
+
+def apply(
+    store: Store, issue: str, change: Change, *, actor: str, reason: str = "", now_ns: int, until_ns: int = 0
+) -> Transition:
+    """Do one thing to one issue; returns the row that was written.
+
+    Args:
+        store: holds findings and log.
+        issue: fingerprint.
+        change: what to do.
+        actor: who does it.
+        reason: why; `accept` needs one.
+        now_ns: wall time.
+        until_ns: end of a silence.
+
+    Raises:
+        IssueError: it makes no sense; the message says why.
+    """
+    standing = replay(read_transitions(store, issues=[issue]))
+    if standing.state is None:
+        raise IssueError("the analyzer has not opened this issue yet; it does so within seconds of the finding")
+    who, why = actor.strip()[:TEXT_MAX] or "dashboard", reason.strip()[:TEXT_MAX]
+    if change is Change.ACKNOWLEDGE:
+        row = acknowledge(issue, standing, actor=who, now_ns=now_ns, reason=why)
+    elif change is Change.ACCEPT:
+        row = accept(issue, standing, actor=who, now_ns=now_ns, reason=why)
+    elif change is Change.SILENCE:
+        row = silence(issue, standing, actor=who, now_ns=now_ns, until_ns=until_ns, reason=why)
+    elif change is Change.RESOLVE:
+        data = _told(store, issue, standing, now_ns)
+        row = resolve(issue, standing, actor=who, now_ns=now_ns, data=data, reason=why)
+    else:
+        row = reopen(issue, standing, actor=who, now_ns=now_ns, reason=why)
+    append_transitions(store, [row])
+    return row
+
+
+def _told(store: Store, issue: str, standing: Standing, now_ns: int) -> dict[str, object]:
+    """The issue as its message shows it: a resolution is sent to whom the routes name."""
+    ids = [str(row[0]) for row in store.rows(_IDS, {"issue": issue, "limit": FINDINGS_MAX})]
+    heads = [head for head in read_heads(store, ids) if head.issue == issue]
+    if not heads:
+        raise IssueError("this issue has no findings any more")
+    shown = newest_of(heads).id
+    found = findings_of(store, [shown])
+    newest = found[shown][0] if shown in found else None
+    return fitted(issue_view(issue, standing, heads, newest, now_ns=now_ns, base_url=""), DATA_BYTES_MAX)

@@ -1,0 +1,40 @@
+"""What the tables of several pages have in common."""
+
+from typing import Final
+from urllib.parse import quote
+
+from noclobber_dashboard.records import DefendedCount
+
+__all__ = ["DEFENDED_WORDS", "PILL_COLORS", "ROW_HEIGHT", "finding_link", "resource_link", "told"]
+
+ROW_HEIGHT: Final = 35
+PILL_COLORS: Final = {"critical": "red", "high": "orange", "medium": "yellow", "low": "gray"}
+
+DEFENDED_WORDS: Final = {
+    "rejected": "rejected by a guard",
+    "serializable": "held by serializable transactions",
+    "lock": "held apart by a lock",
+    "atomic": "done at once by the store",
+    "deduplicated": "deduplicated",
+    "equal_value": "wrote the value that was there",
+    "unique": "stopped by a unique key",
+    "no_effect": "changed nothing",
+    "declared": "declared harmless",
+}
+"""The contract's reasons (section 3.1) as they follow a count."""
+
+
+def finding_link(finding_id: str) -> str:
+    """Where a finding is shown; the list where the id is none of ours (hexadecimal)."""
+    ours = finding_id.isascii() and finding_id.isalnum()
+    return f"/finding?id={finding_id}" if ours else "/findings"
+
+
+def resource_link(resource: str) -> str:
+    """Where a resource is shown."""
+    return f"/resources?resource_q={quote(resource, safe='').replace('~', '%7E')}"
+
+
+def told(counts: list[DefendedCount]) -> str:
+    """`12 rejected by a guard, 3 held apart by a lock`."""
+    return ", ".join(f"{row.count:,} {DEFENDED_WORDS.get(row.reason, row.reason)}" for row in counts)

@@ -1,0 +1,81 @@
+"""Where a Redis client's keys live: one name for one database of one server, and how its texts become bytes."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+from weakref import WeakKeyDictionary
+
+from noclobber.resources import authority, host_name, quoted
+from noclobber.versions import encode
+
+__all__ = ["Place", "place_of"]
+
+DEFAULT_PORT: Final = 6379
+
+
+@dataclass(slots=True)
+class Place:
+    """One database of one server, as a client's pool is configured for it.
+
+    Attributes:
+        uri: with a slash at its end. encoding: of texts, None for UTF-8.
+        peer: address of the connected server, None until there was a connection.
+    """
+
+    uri: str
+    encoding: str | None
+    peer: str | None = None
+
+    def of(self, key: Any) -> str:
+        """The resource that `key` is."""
+        return self.uri + quoted(encode(self.raw(key)).decode("utf-8", "backslashreplace"))
+
+    def words(self, words: Sequence[Any]) -> Sequence[Any]:
+        """A command's words: its name, and the rest as `raw`."""
+        return words if self.encoding is None else (words[0], *map(self.raw, words[1:]))
+
+    def raw(self, value: Any) -> Any:
+        """`value` with texts as the bytes that the server has, where they are not UTF-8."""
+        if self.encoding is None:
+            return value
+        if isinstance(value, str):
+            return value.encode(self.encoding, "replace")
+        if isinstance(value, list | tuple | set):
+            return type(value)(self.raw(each) for each in value)
+        return {self.raw(k): self.raw(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+_places: WeakKeyDictionary[Any, Place] = WeakKeyDictionary()
+
+
+def place_of(pool: Any) -> Place:
+    """Where the connections of `pool` lead."""
+    place = _places.get(pool)
+    if place is None:
+        place = _places[pool] = _place(pool.connection_kwargs)
+    if place.peer is None:
+        place.peer = _peer(pool)
+    return place
+
+
+def _place(address: Any) -> Place:
+    encoding = str(address.get("encoding") or "utf-8").lower().replace("_", "-")
+    encoding_known = None if encoding in ("utf-8", "utf8", "ascii") else encoding
+    database, path = address.get("db") or 0, address.get("path")
+    if path:
+        return Place(f"redis://{host_name()}{quote(str(path))}/{database}/", encoding_known, peer="")
+    host, port = address.get("host", "localhost"), address.get("port", DEFAULT_PORT)
+    return Place(f"redis://{authority(host, int(port), DEFAULT_PORT)}/{database}/", encoding_known)
+
+
+def _peer(pool: Any) -> str | None:
+    """Address of the server that a connection of `pool` is connected to, None where none is open just now."""
+    for connection in (*getattr(pool, "_available_connections", ()), *getattr(pool, "_in_use_connections", ())):
+        with contextlib.suppress(OSError):
+            socket, writer = getattr(connection, "_sock", None), getattr(connection, "_writer", None)
+            name = socket.getpeername() if socket else writer.get_extra_info("peername") if writer else None
+            if isinstance(name, tuple):
+                return str(name[0])
+    return None

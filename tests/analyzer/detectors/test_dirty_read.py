@@ -1,0 +1,33 @@
+"""Dirty reads: what was taken back, or not committed yet, was read."""
+
+import pytest
+
+from noclobber.contract import VersionKind
+from story import told
+
+CHAIN, COUNTER, PRINT = VersionKind.CHAIN, VersionKind.COUNTER, VersionKind.FINGERPRINT
+
+
+@pytest.mark.parametrize(
+    ("story", "kind", "expected"),
+    [
+        pytest.param("A[ Awx2 Brx2 A}", PRINT, ["dirty_read likely x B"], id="rolled back after it was read"),
+        pytest.param("A[ Awx2 Brx2 A}", CHAIN, ["dirty_read certain x B"], id="a version that names one state"),
+        pytest.param("A[ Awx2 Brx2 A}", COUNTER, ["dirty_read likely x B"], id="a number, read inside the transaction"),
+        pytest.param("A[ Awx2 A] Brx2", PRINT, [], id="committed before it was read"),
+        pytest.param("A[ Awx2 Arx2 A}", PRINT, [], id="its own read"),
+        pytest.param("A[ Awx2 Brx1 A}", PRINT, [], id="another version was read"),
+        pytest.param("A[ Awx2 A} C[ Cwx2 C] Brx2", COUNTER, [], id="the number was used again, and that was read"),
+        pytest.param("A[ Awx2 A} Brx2", COUNTER, ["dirty_read possible x B"], id="its number may have been used again"),
+        pytest.param("A[ Awx2 Brx2 A]", PRINT, ["dirty_read likely x B"], id="read before its commit"),
+        pytest.param("A[ Awx2 Brx2 Awx3 A]", PRINT, [], id="replaced in its transaction: an intermediate read"),
+        pytest.param("A[ Awx2 Brx2 A]!unknown", PRINT, ["dirty_read likely x B"], id="dirty however the commit ended"),
+        pytest.param("A[ A/ Awx2 Brx2 A\\ A]", PRINT, ["dirty_read likely x B"], id="a savepoint was rolled back"),
+        pytest.param("A[ A/ A\\ A/ Awx2 A] Brx2", PRINT, [], id="another savepoint was rolled back"),
+        pytest.param("A[ Awx2% Brx2% A}", PRINT, [], id="a print that means nothing"),
+        pytest.param("A[ Awx2 Brx2 Bs1 Ag1 A}", PRINT, ["dirty_read certain x B"], id="a message orders both"),
+    ],
+)  # fmt: skip
+def test_dirty_read(story: str, kind: VersionKind, expected: list[str]) -> None:
+    """Each read of it is one finding."""
+    assert [line for line in told(story, kind=kind) if not line.startswith("blind")] == expected

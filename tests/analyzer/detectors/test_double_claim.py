@@ -1,0 +1,45 @@
+"""Double claims: two workers, one task."""
+
+import pytest
+
+from story import judge, told
+
+
+@pytest.mark.parametrize(
+    ("story", "expected"),
+    [
+        pytest.param("Arx1 Brx1 Atx7 Btx7", "likely", id="both took the row"),
+        pytest.param("Arx1 Brx1 Atx7 Btx7 Ae7 Be7", "certain", id="both took the row, and both went on"),
+        pytest.param("Arx1 Atx7 Brx1 Btx7", None, id="it was seen free again after the first had taken it"),
+        pytest.param("Arx1 Brx1 Atx7 Btx7!no_effect", None, id="the second got nothing, and stopped"),
+        pytest.param("Arx1 Brx1 Atx7 Btx7!no_effect Ae7 Be7", "likely", id="the second got nothing, and went on"),
+        pytest.param("Arx1 Brx1 Atx7 Btx7!rejected", None, id="a guard refused the second"),
+        pytest.param("A[ Arx1 Brx1 Atx7 A} Btx7", None, id="the first was rolled back"),
+        pytest.param("As7 Bg7 Cg7", "likely", id="both received it"),
+        pytest.param("As7 Bg7 Bk7 Cg7 Ck7", "likely", id="both received and acknowledged it"),
+        pytest.param("As7 Bg7 As8 Cg8", None, id="two messages"),
+        pytest.param("As7 Bg7", None, id="one receiver"),
+    ],
+)
+def test_double_claim(story: str, expected: str | None) -> None:
+    """A second take is one finding unless the task was given back, or the take was refused."""
+    found = [line.split()[1] for line in told(story) if line.startswith("double_claim")]
+    assert found == ([expected] if expected else [])
+
+
+def test_refused_take_is_defended() -> None:
+    """A take that had no effect, by a worker who stops, is counted as defended."""
+    assert [str(each.reason) for each in judge("Arx1 Brx1 Atx7 Btx7!no_effect").defended] == ["no_effect"]
+
+
+def test_names_one_finding() -> None:
+    """The lost update on the row that the second take is goes to `also`."""
+    findings = judge("Arx1 Brx1 Atx7<1^1 Btx7<1^takenA Ae7 Be7").findings
+    assert [str(finding.kind) for finding in findings] == ["double_claim"]
+    assert "lost_update" in findings[0].also
+
+
+def test_lost_span_lowers() -> None:
+    """With a hole in a strand nobody knows whether the task was given back."""
+    assert "double_claim certain x A>B" in told("Arx1 Brx1 Atx7 Btx7 Ae7 Aux5 Be7")
+    assert "double_claim certain x A>B" not in told("Arx1 Am Brx1 Atx7 Btx7 Ae7 Be7", lost=(1,))

@@ -1,0 +1,97 @@
+"""Every page in a real browser: it stands, it fits, it is quiet, and nothing leaves the machine."""
+
+from collections.abc import Callable
+
+import pytest
+from driving import Dashboard, Visit
+
+pytestmark = pytest.mark.browser
+
+PAGES = {
+    "/": "Overview",
+    "/findings": "Findings",
+    "/issues": "Issues",
+    "/resources": "Resources",
+    "/health": "Health",
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_stands_and_is_quiet(visit: Callable[..., Visit], bank: Dashboard, width: int, scheme: str) -> None:
+    """No console error, page error, dialog or request to another host; no page is wider than its window."""
+    tab = visit(bank, width, 844 if width < 600 else 800, scheme)
+    for path, title in PAGES.items():
+        tab.open(path)
+        assert tab.page.locator(".prose h1").first.inner_text() == title
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+    tab.open(f"/finding?id={bank.ids['bank']}", diagram=True)
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+    background = tab.page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    assert tab.complaints == []
+
+
+def test_the_witness_graph_draws_quietly(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """Graphviz draws the witness in the page, without asking anybody."""
+    tab = visit(bank)
+    tab.open(f"/finding?id={bank.ids['bank']}", diagram=True)
+    tab.page.get_by_role("tab", name="Witness graph").click()
+    tab.page.wait_for_selector(".stGraphVizChart svg text", timeout=20_000)
+    words = tab.page.locator(".stGraphVizChart svg").text_content()
+    assert "withdraw-agent" in words
+    assert "unordered" in words
+    tab.page.get_by_role("tab", name="Evidence").click()
+    tab.page.wait_for_selector('[role="tabpanel"] [data-testid="stDataFrame"]', timeout=20_000)
+    assert tab.complaints == []
+
+
+def test_from_the_list_to_the_finding(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """A tick on the first row of the table opens that finding, under an address that can be sent on."""
+    tab = visit(bank)
+    tab.open("/findings")
+    canvas = tab.page.locator(".dvn-scroller").first
+    canvas.wait_for()
+    canvas.click(position={"x": 16, "y": 53})
+    tab.page.wait_for_url("**/finding?id=*", timeout=20_000)
+    tab.ready(diagram=True)
+    assert tab.page.url == f"{bank.url}/finding?id={bank.ids['bank']}"
+    assert tab.page.locator(".prose h1").first.inner_text().startswith("Lost update on")
+    assert tab.complaints == []
+
+
+def test_filters_stand_in_the_address(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """A filtered list can be sent as a link."""
+    tab = visit(bank)
+    tab.open("/findings?severity=critical&kind=Fork")
+    tab.page.get_by_text("1 finding of 15").wait_for()
+    assert tab.complaints == []
+
+
+def test_an_unknown_finding_is_said(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """A stale link explains itself and leads on."""
+    tab = visit(bank)
+    tab.open("/finding?id=nothing")
+    assert tab.page.locator(".prose h1").first.inner_text() == "There is no finding with this id"
+    tab.page.get_by_role("link", name="All findings").click()
+    tab.page.wait_for_url("**/findings")
+    assert tab.complaints == []
+
+
+def test_overview_shows_what_guards_held(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """Each defended access counts once, by the last word on it."""
+    tab = visit(bank)
+    tab.open("/")
+    held = tab.page.locator(".holds")
+    held.wait_for()
+    assert [" ".join(text.split()) for text in held.locator(".held").all_inner_texts()] == [
+        "40 done at once by the store", "12 rejected by a guard", "3 held apart by a lock", "1 changed nothing",
+    ]  # fmt: skip
+
+
+def test_the_overview_path_leads_home(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """The first page's own name in an address is no modal `Page not found`."""
+    tab = visit(bank)
+    tab.open("/overview")
+    assert tab.page.url == f"{bank.url}/"
+    assert tab.complaints == []

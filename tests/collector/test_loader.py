@@ -1,0 +1,264 @@
+"""From the spool into the store: each span once, whatever fails in between."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made import accesses, request
+from processes import wait_until
+
+from noclobber_collector.errors import StoreError, StoreUnreachableError
+from noclobber_collector.loader import Loader
+from noclobber_collector.requests import count_spans
+from noclobber_collector.segments import Segment, closed_segments, frame, newest_number
+from noclobber_collector.spool import Spool
+from noclobber_collector.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # ClickHouse leaves its cache of schemas in the working folder
+    monkeypatch.setattr("noclobber_collector.loader.PAUSE_FIRST_S", 0.02)
+    monkeypatch.setattr("noclobber_collector.loader.PAUSE_MAX_S", 0.05)
+
+
+def spool_of(folder: Path, *sizes: int) -> list[Segment]:
+    """A spool with one closed segment for each size."""
+    for size in sizes:
+        spool = Spool(folder)
+        spool.put(accesses(size).SerializeToString(), size).result(10)
+        spool.close()
+    return closed_segments(folder)
+
+
+def run(store: Any, folder: Path, **options: Any) -> Loader:
+    """Load all there is."""
+    loader = Loader(store, folder, **options)
+    loader.start()
+    wait_until(lambda: not closed_segments(folder), what="the load")
+    loader.stop(10)
+    return loader
+
+
+def stored(store: Store) -> dict[int, int]:
+    """Rows by segment."""
+    return dict(store.rows("SELECT segment, count() FROM accesses GROUP BY segment"))
+
+
+class Failing:
+    """A store some of whose loads fail, before or after they were done."""
+
+    def __init__(self, inner: Store, fail: Callable[[int], Exception | None], *, after: bool = False) -> None:
+        self.inner, self.fail, self.after = inner, fail, after
+        self.loads = 0
+
+    def load(self, table: str, data: bytes, fmt: str, settings: Mapping[str, Any]) -> None:
+        self.loads += 1
+        error = self.fail(self.loads)
+        if self.after or error is None:
+            self.inner.load(table, data, fmt, settings)
+        if error is not None:
+            raise error
+
+    def rows(self, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        return self.inner.rows(sql, parameters)
+
+    def command(self, sql: str, parameters: Mapping[str, object]) -> None:
+        self.inner.command(sql, parameters)
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        self.inner.insert(table, columns, rows)
+
+
+def test_every_segment_is_counted_noted_and_kept_for_a_while(store: Store, tmp_path: Path) -> None:
+    """In order, one part in all, and the analyzer is told after the count."""
+    segments = spool_of(tmp_path / "spool", 3, 5, 7)
+    told: list[dict[int, int]] = []
+    run(store, tmp_path / "spool", on_loaded=lambda: told.append(stored(store)))
+    assert told[-1] == {segment.number: segment.spans for segment in segments}
+    assert store.rows("SELECT segment, spooled, stored, attempt FROM ingest ORDER BY segment") == [
+        (segment.number, segment.spans, segment.spans, 1) for segment in segments
+    ]
+    assert [segment.loaded for segment in closed_segments(tmp_path / "spool", loaded=True)] == [True] * 3
+    rows = store.rows("SELECT segment, row FROM accesses ORDER BY segment, row")
+    assert len(rows) == len(set(rows)) == 15
+
+
+def test_a_file_goes_only_after_its_grace_and_the_newest_stays(store: Store, tmp_path: Path) -> None:
+    """The grace runs from the load, not from when the segment was written; the newest number is kept."""
+    folder = tmp_path / "spool"
+    segments = spool_of(folder, 1, 1, 1)
+    for segment in segments:
+        os.utime(segment.path, (1, 1))  # it waited long for the store
+    loader = Loader(store, folder, keep_loaded_s=1.0)
+    begun = time.monotonic()
+    loader.start()
+    wait_until(lambda: not closed_segments(folder), what="the load")
+    assert len(closed_segments(folder, loaded=True)) == 3
+    wait_until(lambda: len(closed_segments(folder, loaded=True)) == 1, what="the removal")
+    assert time.monotonic() - begun >= 1.0
+    assert newest_number(folder) == segments[-1].number
+    loader.stop(5)
+
+
+def test_what_the_store_lost_is_loaded_again_at_the_next_start(store: Store, tmp_path: Path) -> None:
+    """All of it, or the part that is missing: each segment is whole and single afterwards."""
+    folder = tmp_path / "spool"
+    first, second, third = spool_of(folder, 4, 4, 4)
+    run(store, folder)
+    store.command("DELETE FROM accesses WHERE segment = {n:UInt64}", {"n": first.number})
+    store.command("DELETE FROM accesses WHERE segment = {n:UInt64} AND row % 2 = 0", {"n": second.number})
+    loader = Loader(store, folder)
+    loader.start()
+    wait_until(lambda: loader.loaded == 8, what="the reload")
+    loader.stop(10)
+    assert stored(store) == {first.number: 4, second.number: 4, third.number: 4}
+    assert loader.reloaded == 8
+    attempts = dict(store.rows("SELECT segment, max(attempt) FROM ingest GROUP BY segment"))
+    assert attempts == {first.number: 2, second.number: 2, third.number: 1}
+
+
+def test_a_store_that_takes_a_load_and_says_it_failed(store: Store, tmp_path: Path) -> None:
+    """It is counted before anything is sent again."""
+    failing = Failing(store, lambda n: StoreError("lost answer") if n == 1 else None, after=True)
+    (segment,) = spool_of(tmp_path / "spool", 5)
+    run(failing, tmp_path / "spool")
+    assert (failing.loads, stored(store)) == (1, {segment.number: 5})
+
+
+@pytest.mark.parametrize("error", [StoreUnreachableError("no route"), StoreError("memory limit", 241)])
+def test_a_store_that_refuses_for_long_is_waited_for(store: Store, tmp_path: Path, error: StoreError) -> None:
+    """No segment is set aside because the store is down or full; the reason is said meanwhile."""
+    failing = Failing(store, lambda n: error if n <= 20 else None)
+    segments = spool_of(tmp_path / "spool", 2, 2)
+    loader = Loader(failing, tmp_path / "spool")  # type: ignore[arg-type]
+    loader.start()
+    wait_until(lambda: failing.loads > 10, what="some tries")
+    assert loader.health()["last_error"] == str(error)
+    assert loader.health()["waiting_spans"] == 4
+    wait_until(lambda: not closed_segments(tmp_path / "spool"), what="the load")
+    loader.stop(10)
+    assert stored(store) == {segment.number: 2 for segment in segments}
+    assert loader.refused == 0
+
+
+def test_70_percent_of_inserts_refused(store: Store, tmp_path: Path) -> None:
+    """Sent equals stored, exactly once, soon after the load."""
+    folder, done = tmp_path / "spool", threading.Event()
+    failing = Failing(store, lambda n: StoreError("busy", 202) if n % 10 < 7 else None)
+    loader = Loader(failing, folder)  # type: ignore[arg-type]
+    loader.start()
+    spool = Spool(folder, close_after_s=0.02)
+    sent = 0
+    while not done.is_set() and sent < 600:
+        spool.put(accesses(10).SerializeToString(), 10).result(10)
+        sent += 10
+    spool.close()
+    wait_until(lambda: not closed_segments(folder), what="the load")
+    loader.stop(10)
+    assert store.rows("SELECT count(), uniqExact(trace_id, span_id) FROM accesses") == [(sent, sent)]
+
+
+def test_a_segment_that_the_store_cannot_read_is_set_aside_alone(store: Store, tmp_path: Path) -> None:
+    """Those before and after it are loaded, it lies there for a person, and it is counted."""
+    folder = tmp_path / "spool"
+    good, bad, last = spool_of(folder, 3, 3, 3)
+    broken = b"\x0a\x05\xff\xff\xff\xff\xff"  # no resource spans, under a checksum that fits
+    bad.path.write_bytes(frame(broken, bad.number, 1, b"local"))
+    loader = run(store, folder)
+    assert stored(store) == {good.number: 3, last.number: 3}
+    assert loader.refused == 3
+    assert [path.name for path in folder.glob("*.refused")] == [f"{bad.number:020d}.3.refused"]
+
+
+def test_damage_on_disk_costs_only_what_was_damaged(store: Store, tmp_path: Path) -> None:
+    """The checksum is looked at before the load; the rest of the segment is loaded."""
+    folder = tmp_path / "spool"
+    spool = Spool(folder, close_after_s=60)
+    for _ in range(3):
+        spool.put(accesses(2).SerializeToString(), 2).result(10)
+    spool.close()
+    (segment,) = closed_segments(folder)
+    data = bytearray(segment.path.read_bytes())
+    data[len(data) // 2] ^= 1
+    segment.path.write_bytes(bytes(data))
+    loader = run(store, folder)
+    assert (stored(store), loader.damaged) == ({segment.number: 4}, 2)
+
+
+def test_a_segment_that_somebody_deleted_stops_nothing(store: Store, tmp_path: Path) -> None:
+    """What is gone is gone; the rest is loaded."""
+    first, second = spool_of(tmp_path / "spool", 2, 2)
+    first.path.unlink()
+    run(store, tmp_path / "spool")
+    assert stored(store) == {second.number: 2}
+
+
+def test_a_start_without_a_store_counts_once_it_is_there(store: Store, tmp_path: Path) -> None:
+    """The count at the start is not given up because the store was not there yet."""
+    folder = tmp_path / "spool"
+    (segment,) = spool_of(folder, 2)
+    run(store, folder)
+    store.command("TRUNCATE TABLE accesses")
+    down = [True]
+
+    class Down(Failing):
+        def rows(self, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
+            if down:
+                raise StoreUnreachableError("no route")
+            return super().rows(sql, parameters)
+
+    loader = Loader(Down(store, lambda _: None), folder)  # type: ignore[arg-type]
+    loader.start()
+    wait_until(lambda: loader.health()["last_error"], what="the failure")
+    down.clear()
+    wait_until(lambda: stored(store) == {segment.number: 2}, what="the reload")
+    loader.stop(5)
+
+
+def test_batches_are_of_one_day_and_bounded(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An insert never spans two partitions, so that it stays one part."""
+    monkeypatch.setattr("noclobber_collector.loader.SPANS_MAX", 5)
+    folder = tmp_path / "spool"
+    day = 86_400_000
+    now = int(time.time() * 1000) // day * day
+    folder.mkdir()
+    for at in (now - 2, now - 1, now, now + 1, now + 2):
+        data = frame(accesses(2).SerializeToString(), at << 16, 1, b"local")
+        (folder / f"{at << 16:020d}.2.seg").write_bytes(data)
+    counting = Failing(store, lambda _: None)
+    run(counting, folder)
+    assert counting.loads == 3
+    assert sum(stored(store).values()) == 10
+
+
+def test_foreign_spans_keep_everything(load: Callable[..., Store]) -> None:
+    """Nothing of another instrumentation's span is dropped in silence: types, nesting, events, links."""
+    odd: dict[str, object] = {
+        "db.system.name": "redis", "n": -5, "yes": True, "no": False, "x": 0.25, "raw": b"\x00\xff",
+        "list": ["a", 1, True, 0.5], "map": {"k": 1}, "": "empty key", "noclobber.op": "write",
+    }  # fmt: skip
+    made = request([odd], scope="opentelemetry.instrumentation.redis")
+    store = load(made.SerializeToString())
+    (row,) = store.dicts("SELECT * FROM accesses")
+    assert row["op"] == ""
+    assert row["rest"] == {"db.system.name": "redis", "": "empty key"}
+    assert row["rest_ints"] == {"n": -5}
+    assert row["rest_bools"] == {"yes": 1, "no": 0}
+    assert row["rest_doubles"] == {"x": 0.25}
+    assert row["rest_others"]["list"] == '["a",1,true,0.5]'
+    assert row["rest_others"]["raw"] == "AP8="
+    assert row["rest_others"].keys() == {"list", "raw", "map"}
+    assert row["resource_rest"] == {"service.instance.id": "bank-1"}
+
+
+def test_a_load_is_one_part(load: Callable[..., Store]) -> None:
+    """So that it is atomic, and merges have little to do."""
+    data = [accesses(n).SerializeToString() for n in (1, 2, 3)]
+    store = load(*data)
+    assert store.rows("SELECT count() FROM accesses") == [(sum(map(count_spans, data)),)]
+    assert store.rows("SELECT uniqExact(_part) FROM accesses") == [(1,)]

@@ -1,0 +1,209 @@
+"""Reading what clients send: compression, protobuf, OTLP/JSON, and everything that is none of these."""
+
+import contextlib
+import gzip
+import json
+import random
+import zlib
+from typing import Any
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made import ACCESS, accesses, as_json, request
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from noclobber_collector.errors import MalformedError
+from noclobber_collector.requests import BODY_MAX, TooLargeError, check, from_json, unpack
+
+DATA = accesses(20).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("", DATA),
+        ("identity", DATA),
+        ("gzip", gzip.compress(DATA)),
+        ("GZIP ", gzip.compress(DATA)),
+        ("gzip", gzip.compress(DATA[:100]) + gzip.compress(DATA[100:])),
+        ("deflate", zlib.compress(DATA)),
+        ("zstd", zstandard.compress(DATA)),
+        ("zstd", zstandard.ZstdCompressor(write_content_size=False).compress(DATA)),
+    ],
+)
+def test_compressed_bodies_come_out_whole(encoding: str, packed: bytes) -> None:
+    """Also a gzip file of several members, which is one body."""
+    assert unpack(packed, encoding) == DATA
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed", "reason"),
+    [
+        ("br", DATA, "not known"),
+        ("gzip, gzip", gzip.compress(gzip.compress(DATA)), "not known"),
+        ("gzip", DATA, "not what its content-encoding says"),
+        ("gzip", gzip.compress(DATA)[:-9], "cut off"),
+        ("gzip", gzip.compress(DATA) + b"junk", "not what its content-encoding says"),
+        ("zstd", DATA, "not what its content-encoding says"),
+        ("zstd", zstandard.compress(DATA)[:-9], "cut off"),
+        ("zstd", b"", "cut off"),
+        ("deflate", DATA, "not what its content-encoding says"),
+    ],
+)
+def test_bodies_that_are_not_what_they_say(encoding: str, packed: bytes, reason: str) -> None:
+    """Each is refused with a reason; half a body is never taken for a whole one."""
+    with pytest.raises(MalformedError, match=reason):
+        unpack(packed, encoding)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, zstandard.compress], ids=["gzip", "deflate", "zstd"])
+def test_a_bomb_stops_at_the_limit(pack: Any) -> None:
+    """A small body that becomes a large one is unpacked to the limit and no further."""
+    encoding = {"compress": "zstd"}.get(pack.__name__, "zstd") if pack is zstandard.compress else "gzip"
+    bomb = pack(bytes(BODY_MAX + 4096))
+    assert len(bomb) < BODY_MAX // 100
+    with pytest.raises(TooLargeError):
+        unpack(bomb, "deflate" if pack is zlib.compress else encoding)
+
+
+def test_protobuf_is_counted() -> None:
+    """Spans are counted over all resources and scopes."""
+    two = accesses(3)
+    two.MergeFrom(accesses(4))
+    assert check(two.SerializeToString()) == 7
+    assert check(b"") == 0
+
+
+def test_json_becomes_the_same_protobuf() -> None:
+    """Ids in hex, integers as text or number, every kind of value, events, links, status."""
+    made = request(
+        [{**ACCESS, "b": True, "f": 1.5, "raw": b"\x00\xff", "list": ["a", 1, [2]], "map": {"k": {"n": -1}}}]
+    )
+    span = made.resource_spans[0].scope_spans[0].spans[0]
+    span.parent_span_id, span.trace_state, span.flags = bytes(range(8)), "a=b", 257
+    span.status.code, span.status.message = 2, "bad"
+    event = span.events.add()
+    event.time_unix_nano, event.name = 7, "retry"
+    link = span.links.add()
+    link.trace_id, link.span_id = bytes(range(16)), bytes(range(8))
+    assert ExportTraceServiceRequest.FromString(from_json(as_json(made))) == made
+
+
+def test_json_takes_null_for_nothing_and_enums_by_name() -> None:
+    """As protobuf's JSON mapping does."""
+    document = {
+        "resourceSpans": [
+            {
+                "resource": None,
+                "scopeSpans": [
+                    {"scope": None, "spans": [
+                        {"traceId": "0" * 31 + "1", "spanId": "f" * 16, "kind": "SPAN_KIND_CLIENT", "events": None,
+                         "startTimeUnixNano": "5", "endTimeUnixNano": 6, "status": {"code": "STATUS_CODE_ERROR"},
+                         "attributes": [{"key": "a", "value": {"stringValue": None}}, {"key": "b", "value": None}]},
+                    ]},
+                ],
+            }
+        ]
+    }  # fmt: skip
+    span = ExportTraceServiceRequest.FromString(from_json(json.dumps(document).encode())).resource_spans[0]
+    made = span.scope_spans[0].spans[0]
+    assert (made.kind, made.start_time_unix_nano, made.end_time_unix_nano, made.status.code) == (3, 5, 6, 2)
+    assert [pair.value.WhichOneof("value") for pair in made.attributes] == [None, None]
+
+
+def _nested(depth: int) -> str:
+    return '{"arrayValue":{"values":[' * depth + '{"intValue":1}' + "]}}" * depth
+
+
+def _with(**span: object) -> bytes:
+    whole = {"traceId": "0" * 31 + "1", "spanId": "f" * 16, "name": "x", **span}
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [whole]}]}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "no JSON"),
+        (b"{", "no JSON"),
+        (b"\xff\xfe", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
+        (b"[]", "no OTLP"),
+        (b'"text"', "no OTLP"),
+        (b'{"resourceSpans": {}}', "must be a list"),
+        (b'{"resourceSpans": [3]}', "no OTLP"),
+        (_with(traceId="AAAA"), "traceId must be 32 hex digits"),
+        (_with(spanId="zz" * 8), "no OTLP"),
+        (_with(traceId=5), "no OTLP"),
+        (_with(startTimeUnixNano="soon"), "no OTLP"),
+        (_with(startTimeUnixNano=2**64), "no OTLP"),
+        (_with(kind="SPAN_KIND_ODD"), "no OTLP"),
+        (_with(attributes=[{"value": {"intValue": 1}}]), "no OTLP"),
+        (_with(attributes=[{"key": "a", "value": {"intValue": "1e3"}}]), "no OTLP"),
+        (_with(attributes=[{"key": "a", "value": {"stringValue": 1}}]), "no OTLP"),
+        (_with(attributes=[{"key": "a", "value": {"intValue": 1.5}}]), "no whole number"),
+        (_with(attributes=[{"key": "a", "value": {"intValue": True}}]), "no whole number"),
+        (_with(attributes={"a": 1}), "must be a list"),
+        (_with().replace(b'"x"', b'"\\ud800"'), "no JSON"),
+        (_with(attributes=[{"key": "a", "value": json.loads(_nested(150))}]), "nested"),
+    ],
+)
+def test_json_that_is_no_request_is_refused_with_a_reason(body: bytes, reason: str) -> None:
+    """Whatever is wrong, it is a MalformedError and nothing else."""
+    with pytest.raises(MalformedError, match=reason):
+        from_json(body)
+
+
+NAMES = ["resourceSpans", "scopeSpans", "spans", "attributes", "key", "value", "traceId", "arrayValue", "values",
+         "intValue", "events", "status", "code"]  # fmt: skip
+LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+
+
+@given(
+    st.recursive(
+        LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_any_json_is_read_or_refused(document: Any) -> None:
+    """No shape of JSON makes anything else than bytes or a MalformedError."""
+    with contextlib.suppress(MalformedError):
+        assert isinstance(check(from_json(json.dumps(document).encode())), int)
+
+
+def test_damaged_protobuf_is_read_or_refused() -> None:
+    """20,000 mutations of a request give a count or a MalformedError."""
+    rng = random.Random(7)
+    outcomes = set()
+    for _ in range(20_000):
+        data = bytearray(DATA[: rng.randrange(1, 600)])
+        for _ in range(rng.randrange(4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        try:
+            outcomes.add(type(check(bytes(data))))
+        except MalformedError as error:
+            outcomes.add(str(error).partition(":")[0])
+    assert outcomes == {int, "this is no OTLP trace request"}
+
+
+def test_a_value_nested_300_deep_is_refused() -> None:
+    """The parser's own limit holds, as a MalformedError."""
+    inner = b""
+    for _ in range(300):
+        body = b"\x2a" + _length(b"\x0a" + _length(inner))
+        inner = body
+    attribute = b"\x0a\x01a\x12" + _length(inner)
+    span = b"\x4a" + _length(attribute)
+    scope = b"\x12" + _length(span)
+    resource = b"\x12" + _length(scope)
+    with pytest.raises(MalformedError):
+        check(b"\x0a" + _length(resource))
+
+
+def _length(data: bytes) -> bytes:
+    size, out = len(data), b""
+    while size > 0x7F:
+        out += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return out + bytes([size]) + data
