@@ -79,7 +79,8 @@ class Call:
     Attributes:
         start_ns, end_ns: `CLOCK_MONOTONIC` nanoseconds; `end_ns` is 0 while the call is under way.
         strand: who calls. seq: the first of its `count` sequence numbers; `more` holds further ones.
-        scope: agent, run and step at the call. context: OpenTelemetry's context at the call, the span's parent.
+        scope: agent, run and step at the call, known from its drain on.
+        context: OpenTelemetry's context at the call, the span's parent.
         site: code object and line of the first frame outside libraries, None where not looked for.
         locks: locks that the strand held at the call.
         error: what the call raised, else None.

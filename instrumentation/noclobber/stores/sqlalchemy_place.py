@@ -93,18 +93,16 @@ def learn_tables(database: Database, compiled: Any) -> None:
     """Tell the database's catalogue of the tables in a compiled statement."""
     from sqlalchemy.sql import visitors
 
-    found = {}
+    found: dict[str, Any] = {}
     for column in getattr(compiled, "_result_columns", None) or ():
         for each in column[2] or ():
-            table = getattr(each, "table", None)
+            table: Any = getattr(each, "table", None)
             if getattr(table, "__visit_name__", "") == "table":
                 found[table.fullname] = table
-    for element in visitors.iterate(compiled.statement):
+    elements: Any = visitors.iterate(compiled.statement)
+    for element in elements:
         if getattr(element, "__visit_name__", "") == "table":
             found[element.fullname] = element
-    target = getattr(compiled.statement, "table", None)
-    if target is not None and hasattr(target, "fullname"):
-        found[target.fullname] = target
     for table in found.values():
         _learn(database, table)
 

@@ -2,16 +2,14 @@
 
 import random
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from intake import Intake, Request, generated, one_by_one, written
+from streams import a_stream, run_dry
 
-from noclobber_analyzer.clock import SYSTEM
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.otlp_files import read_otlp
-from noclobber_analyzer.stream import Limits, Stream
 
 ALL = ("lost_update", "fork", "dirty_read", "double_claim", "lock_violation", "stale_read")
 INJECTED = [word for kind in ALL for word in ("--inject", f"{kind}=2")]
@@ -19,19 +17,6 @@ INJECTED = [word for kind in ALL for word in ("--inject", f"{kind}=2")]
 
 def offline(folder: Path, requests: list[Request]) -> Evaluation:
     return evaluate(read_otlp([written(folder, requests)]))
-
-
-def a_stream(store: Any, **limits: int) -> Stream:
-    stream = Stream(store, evaluate, SYSTEM, "live", Limits(**limits))
-    stream.open()
-    return stream
-
-
-def run_dry(stream: Stream) -> None:
-    """Step until nothing is left to do."""
-    while stream.step()[0]:
-        pass
-    stream.checkpoint(now=True)
 
 
 def plain(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, str]]]:
@@ -86,4 +71,24 @@ def test_lost_spans(intake: Intake, tmp_path: Path) -> None:
     requests = generated(tmp_path, "--ops", "500", "--seed", "3", "--loss", "0.05", *INJECTED)
     intake.take(requests)
     run_dry(a_stream(intake.store))
+    assert stored(intake) == plain(offline(tmp_path, requests))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("versions", ["counter", "chain", "fingerprint", "none"])
+@pytest.mark.parametrize("mode", ["single", "txn"])
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_many(intake: Intake, tmp_path: Path, versions: str, mode: str, seed: int) -> None:
+    """All kinds of versions and units, with losses, hosts and locks, in any order, seen in parts."""
+    rng = random.Random(f"{versions}{mode}{seed}")
+    chosen = ("--seed", str(seed), "--versions", versions, "--mode", mode, "--hosts", "2", "--skew", "3")
+    losses = ("--loss", "0.02", "--locked", "0.2", "--guarded", "0.2", "--duplicate", "0.1")
+    requests = generated(tmp_path, "--ops", "500", *chosen, *losses, *INJECTED)
+    spans = one_by_one(requests)
+    rng.shuffle(spans)
+    stream = a_stream(intake.store, whole_max=rng.choice([0, 300, 4000]), resources_max=rng.choice([5, 2000]))
+    for at in range(0, len(spans), 301):
+        intake.take(spans[at : at + 301])
+        run_dry(stream)
     assert stored(intake) == plain(offline(tmp_path, requests))
