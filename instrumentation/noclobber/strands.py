@@ -32,15 +32,18 @@ KNOWN_MAX: Final = 64
 """Joins that a strand remembers, the last ones; a join that is forgotten is at worst sent twice."""
 
 
+LOSSES_MAX: Final = 64
+"""Losses that a strand remembers by number; with a full ring they come in thousands."""
+
+
 class Strand:
     """One sequential line of execution.
 
     Attributes:
         id: unique in the deployment: process id, a dash, a number.
         seq: how many accesses it has begun.
-        parent_id, parent_seq: the strand that started it, and that strand's last number then. Only its name is
-            kept:
-            a chain of tasks that start one another must not hold all of them in memory.
+        parent_id, parent_seq: the strand that started it, and that strand's last number then. Only its name is kept: a
+            chain of tasks that start one another must not hold all of them in memory.
         locks: locks that it holds, as the contract writes them.
         name: the thread's or task's name.
         announced: number of the access that carried parent_id and parent_seq first, 0 before.
@@ -77,7 +80,8 @@ class Strand:
     def lose(self, seq: int) -> None:
         """Note that the call up to number `seq` will never be seen."""
         self.lost_seq = max(self.lost_seq, seq)
-        self.losses |= {next(_losses)}
+        known = self.losses if len(self.losses) < LOSSES_MAX else frozenset()  # fewer known: others forget more
+        self.losses = known | {next(_losses)}
 
     def knows(self, other: "Strand") -> bool:
         """Whether the join with `other` at its present number was noted lately (results are asked for twice)."""
