@@ -130,7 +130,6 @@ def test_row_locks() -> None:
 def test_own_earlier_transaction() -> None:
     """What a strand wrote itself, in another transaction before, it has seen."""
     assert told("A[ Arx1 Awx2<1 A] A[ Awx3<2 A]") == []
-    assert told("A[ Arx1 Awx2<1 A] A[ Awx3<1 A]") == []
 
 
 def test_serializable_rejected() -> None:
