@@ -26,6 +26,9 @@ ROOTS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.BLIND_OVERWRITE: ("overwriter",),
     Kind.FORK: ("child",),
     Kind.DOUBLE_CLAIM: ("claim",),
+    Kind.INTERMEDIATE_READ: ("intermediate_read",),
+    Kind.NON_REPEATABLE_READ: ("first_read",),
+    Kind.PHANTOM_READ: ("first_scan",),
 }
 
 

@@ -46,7 +46,8 @@ def _holder(candidate: Candidate, kept: list[Candidate], covering: dict[Name, li
     for index in sorted(common or ()):
         one = kept[index]
         sure = one.grade.certainty.rank >= candidate.grade.certainty.rank
-        if (PRECEDENCE[one.kind] < PRECEDENCE[candidate.kind] and sure) or one.anchor_names == candidate.anchor_names:
+        same = one.kind is candidate.kind and one.anchor_names == candidate.anchor_names
+        if same or (PRECEDENCE[one.kind] < PRECEDENCE[candidate.kind] and sure):
             return index
     return None
 

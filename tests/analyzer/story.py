@@ -10,7 +10,7 @@ A story is a line of words, one access each, in the order in which they happen: 
     A/ A\        begins and takes back a savepoint             As9 Bg9   A sends message 9, B gets (receives) it
     Ak9 Ae9     A acknowledges 9, has an effect for it        Atx9      A takes row x as task 9
     A*B         A starts strand B    A+B  A has waited for B  Al7 An7   A locks, unlocks lock l with token 7
-    Am          A calls a model
+    Am          A calls a model                                   Aqx1y2    A scans: found x at 1, y at 2 (Aq: nothing)
 
 Suffixes: `!ok !rejected !unknown !no_effect !error` the outcome; `?` the capture is partial; `=` the value is a number;
 `%` the print is weak. Words in `(..)` overlap: all are called before any returns. `|` lets ten seconds pass.
@@ -32,7 +32,7 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import Access, Lock, Mark, Message, Process
+from noclobber_analyzer.access import Access, Lock, Mark, Message, Process, Scan
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import History, HistoryBuilder
 
@@ -184,6 +184,12 @@ class Story:
         elif op in "ln":
             access.op = Op.LOCK if op == "l" else Op.UNLOCK
             access.resource, access.lock = "redis://lock", Lock(access.strand, rest or None)
+        elif op == "q":
+            found = re.findall(r"([a-z])(\d*)", rest)
+            members = tuple(f"mem://{name}" for name, _ in found)
+            versions = tuple(version for _, version in found) if all(version for _, version in found) else ()
+            access.op, access.resource, access.version_kind = Op.SCAN, "mem://", self.kind
+            access.scan = Scan("predicate", resources=members, versions=versions, count=len(found))
         elif op == "m":
             access.op, access.resource = Op.MODEL, "model://fake/thinker"
         elif op in "/\\":
@@ -251,7 +257,7 @@ def told(text: str, **told_with: object) -> list[str]:
     for finding in judge(text, **told_with).findings:
         races = [edge for edge in finding.edges if edge.type == "unordered"]
         by_span = {access.span_id: access.strand for access in finding.accesses}
-        named = [access.strand for access in finding.accesses if access.role == "dirty_read"]
+        named = [access.strand for access in finding.accesses if access.role in ("dirty_read", "intermediate_read")]
         pair = [by_span[races[-1].source], by_span[races[-1].target]] if races else named
         pair = pair or [finding.accesses[-1].strand]
         lines.append(f"{finding.kind} {finding.certainty} {finding.resource[6:]} {'>'.join(pair)}")

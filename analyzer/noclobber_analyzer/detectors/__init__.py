@@ -11,7 +11,10 @@ from noclobber_analyzer.detectors.blind_overwrite import blind_overwrite
 from noclobber_analyzer.detectors.dirty_read import dirty_read
 from noclobber_analyzer.detectors.double_claim import double_claim
 from noclobber_analyzer.detectors.fork import fork
+from noclobber_analyzer.detectors.intermediate_read import intermediate_read
 from noclobber_analyzer.detectors.lost_update import lost_update
+from noclobber_analyzer.detectors.non_repeatable_read import non_repeatable_read
+from noclobber_analyzer.detectors.phantom_read import phantom_read
 from noclobber_analyzer.detectors.stale_write import stale_append, stale_basis
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.state import State
@@ -21,12 +24,14 @@ __all__ = ["OF_HISTORY", "OF_STATE"]
 
 OF_STATE: Final[tuple[Callable[[State, Evidence], Iterator[Candidate]], ...]] = (
     dirty_read,
+    intermediate_read,
     lost_update,
     fork,
     stale_append,
+    non_repeatable_read,
     blind_overwrite,
 )
 """Detectors that look at one resource."""
 
-OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (double_claim, stale_basis)
+OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (double_claim, stale_basis, phantom_read)
 """Detectors that look at units and tasks across resources."""
