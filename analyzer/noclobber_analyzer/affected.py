@@ -26,6 +26,7 @@ ROOTS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.BLIND_OVERWRITE: ("overwriter",),
     Kind.FORK: ("child",),
     Kind.DOUBLE_CLAIM: ("claim",),
+    Kind.DUPLICATE_DELIVERY: ("applied",),
 }
 
 

@@ -43,6 +43,16 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "noclobber",
         shown_from_store=True,
     ),
+    Kind.DUPLICATE_DELIVERY: KindFacts(
+        "duplicate delivery",
+        "A message was handed out twice, and both handlers applied it.",
+        "Jepsen's Kafka checker (duplicate)",
+    ),
+    Kind.DUPLICATE_EFFECT: KindFacts(
+        "duplicate effect",
+        "Something that can't be taken back was done twice, and nothing told the other side that it was one call.",
+        "noclobber",
+    ),
     Kind.LOST_UPDATE: KindFacts(
         "lost update",
         "A write computed from one version replaced another one that its author had never seen.",

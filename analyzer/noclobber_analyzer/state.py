@@ -132,6 +132,11 @@ class State:
         after = base.seq if base is not None and base.strand == write.strand else (write.base_seq or 0)
         return [a for a in own[:upto] if a.seq > after and a.op in WRITE_OPS]
 
+    def own_after(self, write: Access) -> list[Access]:
+        """What a write's own strand then did to the resource."""
+        own = self._of_strand.get(write.strand, ())
+        return [a for a in own[bisect_left(own, write.seq + 1, key=lambda a: a.seq) :] if a.op in WRITE_OPS]
+
     @cached_property
     def timeline(self) -> Timeline:
         """The writes by time."""

@@ -36,4 +36,15 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "Claim in one step that the store decides, and stop if it says that there was nothing to claim.",
         "",
     ),
+    Kind.DUPLICATE_DELIVERY: (
+        "A queue hands out again what was not acknowledged in time: keep the ids of handled messages with what they "
+        "changed, in one transaction, and drop what is known; or acknowledge only after the change.",
+        "with db.begin():\n    if not db.insert_if_new('handled', message.id):\n        return  # handled before\n"
+        "    apply(message)",
+    ),
+    Kind.DUPLICATE_EFFECT: (
+        "Send an idempotency key made of run and step, the same at each attempt. A tool call's id is none: the model "
+        "makes a new one each turn.",
+        "tool.call(arguments, idempotency_key=f'{run_id}:{step}')",
+    ),
 }

@@ -10,6 +10,7 @@ from typing import Final
 from noclobber_analyzer.detectors.blind_overwrite import blind_overwrite
 from noclobber_analyzer.detectors.dirty_read import dirty_read
 from noclobber_analyzer.detectors.double_claim import double_claim
+from noclobber_analyzer.detectors.duplicates import duplicate_delivery, duplicate_effect
 from noclobber_analyzer.detectors.fork import fork
 from noclobber_analyzer.detectors.lost_update import lost_update
 from noclobber_analyzer.detectors.stale_write import stale_append, stale_basis
@@ -28,5 +29,10 @@ OF_STATE: Final[tuple[Callable[[State, Evidence], Iterator[Candidate]], ...]] = 
 )
 """Detectors that look at one resource."""
 
-OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (double_claim, stale_basis)
+OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (
+    double_claim,
+    duplicate_delivery,
+    duplicate_effect,
+    stale_basis,
+)
 """Detectors that look at units and tasks across resources."""

@@ -3,6 +3,8 @@
 One function for each kind renders a candidate's evidence in one or two sentences; nothing is decided here, and no
 value is ever told. How sure it is stands beside it, with what would make it surer (`missing`).
 
+One module a family; those for writes and claims stand here.
+
 Source: detection.md 7; the models are Elle's proofs in sentences and ThreadSanitizer's two stacks.
 """
 
@@ -12,6 +14,7 @@ from typing import Final
 from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
+from noclobber_analyzer.explain import queues
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
 
@@ -157,4 +160,5 @@ _SENTENCES: Final[dict[Kind, Callable[[Candidate], str]]] = {
     Kind.BLIND_OVERWRITE: _blind_overwrite,
     Kind.DIRTY_READ: _dirty_read,
     Kind.DOUBLE_CLAIM: _double_claim,
+    **queues.SENTENCES,
 }
