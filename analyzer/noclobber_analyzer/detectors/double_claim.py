@@ -20,6 +20,7 @@ from noclobber.contract import Certainty, Kind, Op, Outcome
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
+from noclobber_analyzer.order import Answer
 from noclobber_analyzer.queues import group_of, needs_group
 from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
 
@@ -117,6 +118,8 @@ def _both(first: Take, second: Take, evidence: Evidence) -> bool:
     """Whether two takes stand against each other: neither was given back before the other."""
     if first.access.op is Op.RECEIVE and (_redelivered(second) or _given_back(first, evidence)):
         return False
+    if second.access.op is not Op.RECEIVE and evidence.order.path(first.access, second.access) is Answer.YES:
+        return False  # it was handed on: whoever took it had another strand work on it
     if second.selected is not None and evidence.took_effect_before(first.access, second.selected) is not None:
         return False
     if first.selected is not None and evidence.took_effect_before(second.access, first.selected) is not None:
@@ -150,6 +153,8 @@ def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Cand
         grade = Grade().at_most(Certainty.LIKELY, "that no lease had ended in between, and no span is lost")
     if not one.resource or needs_group(one):
         grade = grade.at_most(Certainty.POSSIBLE, "the consumer group of both (`noclobber.message.group`)")
+    if len(evidence.queues.sends.get(task, ())) > 1:
+        grade = grade.at_most(Certainty.POSSIBLE, "ids of their own for messages: one was sent more than once")
     if Fate.UNDECIDED in (evidence.fates.of(one), evidence.fates.of(other)):
         grade = grade.at_most(Certainty.POSSIBLE, "whether both takes were applied: an outcome is unknown")
     grade = grade.resting_on(evidence.absence(other.resource, one, other))
