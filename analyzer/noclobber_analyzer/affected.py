@@ -27,6 +27,7 @@ ROOTS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.FORK: ("child",),
     Kind.DOUBLE_CLAIM: ("claim",),
     Kind.DUPLICATE_DELIVERY: ("applied",),
+    Kind.OUT_OF_ORDER: ("applied",),
 }
 
 

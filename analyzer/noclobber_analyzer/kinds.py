@@ -70,6 +70,16 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "What was written was decided from a superseded version, though nothing of another's was replaced.",
         "noclobber",
     ),
+    Kind.LOST_MESSAGE: KindFacts(
+        "lost message",
+        "A message was sent, and its consumer passed it or acknowledged it without its ever having been applied.",
+        "Jepsen's Kafka checker (lost-write, poll-skip)",
+    ),
+    Kind.OUT_OF_ORDER: KindFacts(
+        "out of order",
+        "A message was applied after one that had been sent later.",
+        "Jepsen's Kafka checker (nonmonotonic-poll)",
+    ),
     Kind.BLIND_OVERWRITE: KindFacts(
         "blind overwrite",
         "A write without a base replaced what another had made, unread.",

@@ -20,7 +20,7 @@ from noclobber_analyzer.access import Access
 from noclobber_analyzer.fate import WRITE_OPS, Fate, Fates
 from noclobber_analyzer.history import History
 
-__all__ = ["Handling", "Place", "Queues", "group_of", "needs_group"]
+__all__ = ["Handling", "Queues", "group_of", "needs_group"]
 
 GROUPLESS: Final = frozenset(
     {"redis", "valkey", "postgresql", "mysql", "mariadb", "sqlite", "memory", "file", "aws_sqs", "rabbitmq"}
@@ -28,9 +28,6 @@ GROUPLESS: Final = frozenset(
 """Systems whose queues have no consumer groups: one group."""
 _DONE: Final = frozenset({*WRITE_OPS, Op.EFFECT, Op.SEND})
 _REFUSED: Final = frozenset({Outcome.REJECTED, Outcome.NO_EFFECT})
-
-Place = tuple[str, str, str]
-"""Where order counts: the queue, the group, the session."""
 
 
 @dataclass(slots=True)
@@ -40,12 +37,14 @@ class Handling:
     Attributes:
         receipt: the `receive`.
         applied: writes, effects and sends that took effect, or may have. refused: those that did not.
+        failed: writes and effects that ended in an error.
         ack, nack: how it ended; None: not captured.
     """
 
     receipt: Access
     applied: list[Access] = field(default_factory=list)
     refused: list[Access] = field(default_factory=list)
+    failed: list[Access] = field(default_factory=list)
     ack: Access | None = None
     nack: Access | None = None
 
@@ -113,6 +112,8 @@ class Queues:
                 handling.applied.append(access)
             elif access.outcome in _REFUSED:
                 handling.refused.append(access)
+            elif access.outcome is Outcome.ERROR and not access.cancelled:
+                handling.failed.append(access)
 
     def handed_out(self, handling: Handling) -> bool:
         """Whether the receipt stands: its transaction, if it has one, was not taken back."""

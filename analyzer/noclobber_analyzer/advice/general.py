@@ -47,4 +47,14 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "makes a new one each turn.",
         "tool.call(arguments, idempotency_key=f'{run_id}:{step}')",
     ),
+    Kind.LOST_MESSAGE: (
+        "Move the position (commit the offset, acknowledge) only after the message was applied, in one transaction "
+        "with what it changed where the store can; after an abort seek back to where the transaction began.",
+        "message = consumer.poll()\napply(message)\nconsumer.commit(message)  # never before",
+    ),
+    Kind.OUT_OF_ORDER: (
+        "Keep the highest number that was applied for each key, and drop lower ones; let one handler at a time work on "
+        "one key.",
+        "if message.position <= applied[key]:\n    return  # a newer one was applied already",
+    ),
 }

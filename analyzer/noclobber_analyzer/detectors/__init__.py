@@ -13,6 +13,7 @@ from noclobber_analyzer.detectors.double_claim import double_claim
 from noclobber_analyzer.detectors.duplicates import duplicate_delivery, duplicate_effect
 from noclobber_analyzer.detectors.fork import fork
 from noclobber_analyzer.detectors.lost_update import lost_update
+from noclobber_analyzer.detectors.passing import lost_message, out_of_order, position_fork
 from noclobber_analyzer.detectors.stale_write import stale_append, stale_basis
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.state import State
@@ -33,6 +34,9 @@ OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (
     double_claim,
     duplicate_delivery,
     duplicate_effect,
+    position_fork,
+    lost_message,
+    out_of_order,
     stale_basis,
 )
 """Detectors that look at units and tasks across resources."""

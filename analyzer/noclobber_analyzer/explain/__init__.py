@@ -92,6 +92,12 @@ def _window(candidate: Candidate) -> str:
 
 def _fork(candidate: Candidate) -> str:
     first, child = candidate.all("child")
+    if "position" in candidate.words:
+        return (
+            f"`{phrases.key(child.resource)}` gave position {candidate.words['position']} to a message of "
+            f"{phrases.agent(first)} and to one of {phrases.others(first, child)}, and told both that it had been "
+            "sent. Only one of them will be received."
+        )
     parent = candidate.words["parent"]
     return (
         f"{phrases.agent(first)} and {phrases.others(first, child)} both continued version {phrases.version(parent)} "

@@ -49,7 +49,45 @@ def _duplicate_effect(candidate: Candidate) -> str:
     )
 
 
+def _lost_message(candidate: Candidate) -> str:
+    message = f"message `{phrases.short(candidate.words['message'])}` of `{phrases.key(candidate.resource)}`"
+    if candidate.words["how"] == "failed":
+        receipt, failed = candidate.one("receipt"), candidate.one("failed")
+        assert receipt is not None
+        assert failed is not None
+        return (
+            f"{phrases.agent(receipt)} acknowledged {message} although its {failed.op} of "
+            f"`{phrases.key(failed.resource)}` had failed. Nobody will be handed it again."
+        )
+    send, passed = candidate.one("sent"), candidate.one("passed")
+    assert send is not None
+    assert passed is not None
+    return (
+        f"{phrases.agent(passed)} went on past {message}, which {phrases.others(passed, send)} had sent"
+        f"{_position(send)}, to a later one{_position(passed)}. Nobody of the group received it, and nobody will."
+    )
+
+
+def _position(access: Access) -> str:
+    message = access.message
+    return f" at position {message.seq}" if message is not None and message.seq is not None else ""
+
+
+def _out_of_order(candidate: Candidate) -> str:
+    newer, late = candidate.one("newer"), candidate.one("late")
+    assert newer is not None
+    assert late is not None
+    return (
+        f"{phrases.agent(late)} handled message `{phrases.short(candidate.words['late'])}` of "
+        f"`{phrases.key(candidate.resource)}`{_position(late)} after "
+        f"`{phrases.short(candidate.words['newer'])}`{_position(newer)}, which had been sent later. "
+        "Where the two change one thing, the older one won."
+    )
+
+
 SENTENCES: Final[dict[Kind, Callable[[Candidate], str]]] = {
     Kind.DUPLICATE_DELIVERY: _duplicate_delivery,
     Kind.DUPLICATE_EFFECT: _duplicate_effect,
+    Kind.LOST_MESSAGE: _lost_message,
+    Kind.OUT_OF_ORDER: _out_of_order,
 }
