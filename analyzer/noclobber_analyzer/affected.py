@@ -29,6 +29,8 @@ ROOTS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.INTERMEDIATE_READ: ("intermediate_read",),
     Kind.NON_REPEATABLE_READ: ("first_read",),
     Kind.PHANTOM_READ: ("first_scan",),
+    Kind.DUPLICATE_DELIVERY: ("applied",),
+    Kind.OUT_OF_ORDER: ("applied",),
 }
 
 

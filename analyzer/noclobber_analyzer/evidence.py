@@ -4,6 +4,7 @@ Built once for each evaluation; whatever costs time is made when it is first ask
 """
 
 from collections.abc import Iterable
+from functools import cached_property
 
 from noclobber.contract import Op
 from noclobber_analyzer.access import Access
@@ -13,6 +14,7 @@ from noclobber_analyzer.coverage import Absence
 from noclobber_analyzer.fate import Fates
 from noclobber_analyzer.history import History
 from noclobber_analyzer.order import By, Order
+from noclobber_analyzer.queues import Queues
 from noclobber_analyzer.state import State
 
 __all__ = ["Evidence"]
@@ -43,6 +45,11 @@ class Evidence:
     def absence(self, resource: str, start: Access, end: Access) -> Absence:
         """Whether all that was done to a resource between two accesses is known."""
         return self.history.coverage.absence(resource, start, end)
+
+    @cached_property
+    def queues(self) -> Queues:
+        """Messages as they were sent, handed out and worked on."""
+        return Queues(self.history, self.fates)
 
     def received(self, message: str) -> list[Access]:
         """Receipts of a message."""

@@ -63,6 +63,16 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "noclobber",
         shown_from_store=True,
     ),
+    Kind.DUPLICATE_DELIVERY: KindFacts(
+        "duplicate delivery",
+        "A message was handed out twice, and both handlers applied it.",
+        "Jepsen's Kafka checker (duplicate)",
+    ),
+    Kind.DUPLICATE_EFFECT: KindFacts(
+        "duplicate effect",
+        "Something that can't be taken back was done twice, and nothing told the other side that it was one call.",
+        "noclobber",
+    ),
     Kind.LOST_UPDATE: KindFacts(
         "lost update",
         "A write computed from one version replaced another one that its author had never seen.",
@@ -89,6 +99,16 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "phantom read",
         "One unit asked the same predicate twice and got other members, neither of it its own doing.",
         "Berenson et al. 1995 (P3)",
+    ),
+    Kind.LOST_MESSAGE: KindFacts(
+        "lost message",
+        "A message was sent, and its consumer passed it or acknowledged it without its ever having been applied.",
+        "Jepsen's Kafka checker (lost-write, poll-skip)",
+    ),
+    Kind.OUT_OF_ORDER: KindFacts(
+        "out of order",
+        "A message was applied after one that had been sent later.",
+        "Jepsen's Kafka checker (nonmonotonic-poll)",
     ),
     Kind.BLIND_OVERWRITE: KindFacts(
         "blind overwrite",

@@ -80,6 +80,8 @@ class Candidate:
         links: edges that only the detector knows (base, unordered, reads-from).
         grade: how sure it is.
         also: kinds that it always implies.
+        consequences: accesses that do harm only because of this: candidates of later kinds that are named by them
+            make no findings of their own.
         crosses: whether it spans resources.
         ordered: whether the harmed access is before the harming one in sync order: no race was needed.
         words: facts for the sentence, by name.
@@ -94,6 +96,7 @@ class Candidate:
     links: tuple[Link, ...] = ()
     grade: Grade
     also: tuple[Kind, ...] = ()
+    consequences: frozenset[Name] = frozenset()
     crosses: bool = False
     ordered: bool = False
     words: dict[str, str] = field(default_factory=dict)

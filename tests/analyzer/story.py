@@ -11,6 +11,9 @@ A story is a line of words, one access each, in the order in which they happen: 
     Ak9 Ae9     A acknowledges 9, has an effect for it        Atx9      A takes row x as task 9
     A*B         A starts strand B    A+B  A has waited for B  Al7 An7   A locks, unlocks lock l with token 7
     Am          A calls a model                                   Aqx1y2    A scans: found x at 1, y at 2 (Aq: nothing)
+    Am          A calls a model        Bj9                    B gives message 9 back (nack)
+    Bg9<4^2     B receives 9 at position 4, as its second delivery; `As9<4` sends it there
+    Afh<k       A has effect h, under the idempotency key k; `Afh` without a key
 
 Suffixes: `!ok !rejected !unknown !no_effect !error` the outcome; `?` the capture is partial; `=` the value is a number;
 `%` the print is weak. Words in `(..)` overlap: all are called before any returns. `|` lets ten seconds pass.
@@ -32,7 +35,7 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import Access, Lock, Mark, Message, Process, Scan
+from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import History, HistoryBuilder
 
@@ -60,6 +63,8 @@ class Story:
         marked: whether processes say that they are complete.
         lost: words (numbers from 0) that nobody captured.
         agents: names by strand; the strand's letter else.
+        system: of everything. session: whether receipts name their session (one a strand).
+        key, group: ordering key of all messages, consumer group of all receipts.
         verbatim: whether the store returns just what it is sent.
     """
 
@@ -75,6 +80,9 @@ class Story:
     step: bool = True
     ttl_ms: int | None = None
     system: str = "redis"
+    session: bool = True
+    key: str | None = None
+    group: str | None = None
     _now: int = START_NS
     _seq: dict[str, int] = field(default_factory=dict)
     _txn: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -170,9 +178,11 @@ class Story:
             self._read(access, rest)
         elif op in "waibdut":
             self._write(access, op, match)
-        elif op in "sgke":
-            access.op = {"s": Op.SEND, "g": Op.RECEIVE, "k": Op.ACK, "e": Op.EFFECT}[op]
-            access.resource, access.message = "redis://queue", Message(rest)
+        elif op in "sgkej":
+            self._message(access, op, match)
+        elif op == "f":
+            access.op, access.resource = Op.EFFECT, "effect://mail/send"
+            access.effect = Effect(rest, match["base"])
         elif op in "*+":
             access.op = Op.SPAWN if op == "*" else Op.JOIN
             access.strand_other = rest
@@ -197,6 +207,18 @@ class Story:
         else:
             access.op = {"[": Op.BEGIN, "]": Op.COMMIT, "}": Op.ABORT}[op]
             access.resource = "postgresql://db"
+
+    def _message(self, access: Access, op: str, match: re.Match[str]) -> None:
+        access.op = {"s": Op.SEND, "g": Op.RECEIVE, "k": Op.ACK, "e": Op.EFFECT, "j": Op.NACK}[op]
+        access.resource = "redis://queue"
+        access.message = Message(
+            match["rest"],
+            group=self.group if op == "g" else None,
+            key=self.key,
+            seq=int(match["base"]) if match["base"] else None,
+            session=access.strand if op == "g" and self.session else None,
+            delivery=int(match["over"]) if match["over"] else None,
+        )
 
     def _savepoint(self, access: Access, op: str) -> None:
         path = self._path[access.strand]

@@ -51,4 +51,25 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "be true of the set.",
         "",
     ),
+    Kind.DUPLICATE_DELIVERY: (
+        "A queue hands out again what was not acknowledged in time: keep the ids of handled messages with what they "
+        "changed, in one transaction, and drop what is known; or acknowledge only after the change.",
+        "with db.begin():\n    if not db.insert_if_new('handled', message.id):\n        return  # handled before\n"
+        "    apply(message)",
+    ),
+    Kind.DUPLICATE_EFFECT: (
+        "Send an idempotency key made of run and step, the same at each attempt. A tool call's id is none: the model "
+        "makes a new one each turn.",
+        "tool.call(arguments, idempotency_key=f'{run_id}:{step}')",
+    ),
+    Kind.LOST_MESSAGE: (
+        "Move the position (commit the offset, acknowledge) only after the message was applied, in one transaction "
+        "with what it changed where the store can; after an abort seek back to where the transaction began.",
+        "message = consumer.poll()\napply(message)\nconsumer.commit(message)  # never before",
+    ),
+    Kind.OUT_OF_ORDER: (
+        "Keep the highest number that was applied for each key, and drop lower ones; let one handler at a time work on "
+        "one key.",
+        "if message.position <= applied[key]:\n    return  # a newer one was applied already",
+    ),
 }

@@ -10,10 +10,12 @@ from typing import Final
 from noclobber_analyzer.detectors.blind_overwrite import blind_overwrite
 from noclobber_analyzer.detectors.dirty_read import dirty_read
 from noclobber_analyzer.detectors.double_claim import double_claim
+from noclobber_analyzer.detectors.duplicates import duplicate_delivery, duplicate_effect
 from noclobber_analyzer.detectors.fork import fork
 from noclobber_analyzer.detectors.intermediate_read import intermediate_read
 from noclobber_analyzer.detectors.lost_update import lost_update
 from noclobber_analyzer.detectors.non_repeatable_read import non_repeatable_read
+from noclobber_analyzer.detectors.passing import lost_message, out_of_order, position_fork
 from noclobber_analyzer.detectors.phantom_read import phantom_read
 from noclobber_analyzer.detectors.stale_write import stale_append, stale_basis
 from noclobber_analyzer.evidence import Evidence
@@ -33,5 +35,14 @@ OF_STATE: Final[tuple[Callable[[State, Evidence], Iterator[Candidate]], ...]] = 
 )
 """Detectors that look at one resource."""
 
-OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (double_claim, stale_basis, phantom_read)
+OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (
+    double_claim,
+    duplicate_delivery,
+    duplicate_effect,
+    position_fork,
+    lost_message,
+    out_of_order,
+    stale_basis,
+    phantom_read,
+)
 """Detectors that look at units and tasks across resources."""

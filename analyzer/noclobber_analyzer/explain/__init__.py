@@ -14,7 +14,7 @@ from typing import Final
 from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.explain import reads
+from noclobber_analyzer.explain import queues, reads
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
 
@@ -92,6 +92,12 @@ def _window(candidate: Candidate) -> str:
 
 def _fork(candidate: Candidate) -> str:
     first, child = candidate.all("child")
+    if "position" in candidate.words:
+        return (
+            f"`{phrases.key(child.resource)}` gave position {candidate.words['position']} to a message of "
+            f"{phrases.agent(first)} and to one of {phrases.others(first, child)}, and told both that it had been "
+            "sent. Only one of them will be received."
+        )
     parent = candidate.words["parent"]
     return (
         f"{phrases.agent(first)} and {phrases.others(first, child)} both continued version {phrases.version(parent)} "
@@ -161,4 +167,5 @@ _SENTENCES: Final[dict[Kind, Callable[[Candidate], str]]] = {
     Kind.DIRTY_READ: _dirty_read,
     Kind.DOUBLE_CLAIM: _double_claim,
     **reads.SENTENCES,
+    **queues.SENTENCES,
 }
