@@ -31,7 +31,7 @@ from noclobber.otlp import Span
 from noclobber.settings import Settings
 from noclobber.strands import Strand
 
-__all__ = ["Recorder", "Sink", "active", "start", "stop", "swap"]
+__all__ = ["Recorder", "Sink", "active", "begin", "end", "start", "stop", "swap"]
 
 OPEN_AFTER_NS: Final = 5_000_000_000
 """A call that still waits after so long is sent open."""
@@ -39,6 +39,8 @@ MARK_IDLE_NS: Final = 1_000_000_000
 SPANS_MAX: Final = 2000
 """Spans in one export."""
 SITE_DEPTH_MAX: Final = 40
+SITES_MAX: Final = 50_000
+"""Functions of which it is remembered whether they are a library's."""
 now_ns = clock.now_ns
 
 _active: "Recorder | None" = None
@@ -72,6 +74,23 @@ def swap(recorder: "Recorder | None") -> "Recorder | None":
     global _active
     before, _active = _active, recorder
     return before
+
+
+def begin(library: str) -> Call | None:
+    """Note that a call begins, for those who stand in the program's own code: never raises; None where it is off."""
+    try:
+        return None if _active is None else _active.begin(library)
+    except Exception as error:
+        GUARD.caught(error)
+        return None
+
+
+def end(call: Call, build: Build, facts: object, error: BaseException | None = None) -> None:
+    """Note that `call` returned, or raised `error`; never raises."""
+    with GUARD:
+        if _active is not None:
+            call.error = error
+            _active.end(call, build, facts)
 
 
 def stop(timeout_s: float | None = None) -> None:
@@ -222,7 +241,9 @@ class Recorder:
             code = frame.f_code
             own = sites.get(code)
             if own is None:
-                own = sites[code] = not _in_library(code.co_filename)
+                own = not _in_library(code.co_filename)
+                if len(sites) < SITES_MAX:  # a program may make code without end
+                    sites[code] = own
             if own:
                 return code, frame.f_lineno
             frame = frame.f_back

@@ -16,8 +16,11 @@ import pytest
 from made import ACCESS, accesses, request
 from processes import Receiver, Up, wait_until
 
+from noclobber_collector.loader import Loader
 from noclobber_collector.requests import check
 from noclobber_collector.segments import closed_segments
+from noclobber_collector.spool import Spool
+from noclobber_collector.store import open_store
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
 
@@ -120,6 +123,28 @@ def test_the_whole_pipeline(tmp_path: Path, record_property: Callable[[str, obje
     print(f"\nwhole pipeline: {per_s:,.0f} spans/s per core, analysis of what was loaded so far included")
     print(f"receiver {receiver_us:.1f} us a span, engine {engine_us:.1f} us; the parser alone {base:.2f} us")
     record_property("us_per_span", receiver_us + engine_us)
+
+
+def test_load_and_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    """CPU of reading segments into the store and counting them, without analysis, in segments as under load."""
+    monkeypatch.chdir(tmp_path)
+    data = request([FULL] * 500).SerializeToString()
+    spool = Spool(tmp_path / "spool")
+    for _ in range(200):
+        spool.put(data, 500).result(10)
+    spool.close()
+    store = open_store(f"chdb://{tmp_path / 'store'}")
+    loader = Loader(store, tmp_path / "spool")
+    begun = time.process_time()
+    loader.start()
+    assert loader.stop(120)
+    spent_s = time.process_time() - begun
+    assert store.rows("SELECT count() FROM accesses") == [(100_000,)]
+    store.close()
+    print(f"\nload and count: {100_000 / spent_s:,.0f} spans/s per core, {spent_s * 10:.1f} us a span")
+    record_property("us_per_span", spent_s * 10)
 
 
 def waiting(up: Up) -> bool:

@@ -97,7 +97,8 @@ def status(board: Dashboard, path: str, headers: dict[str, str]) -> int:
 @pytest.mark.parametrize(
     ("path", "title"),
     [("/", "Nothing has arrived yet"), ("/findings", "No findings"), ("/issues", "No issues"),
-     ("/resources", "No resource was touched in the last 24 h"), ("/health", "No process has reported in the last 24 h")],
+     ("/resources", "No resource was touched in the last 24 h"),
+     ("/health", "No process has reported in the last 24 h")],
 )  # fmt: skip
 def test_an_empty_page_says_what_to_do(inside: Visit, path: str, title: str) -> None:
     """Where nothing is, the command that changes it stands ready to be copied."""

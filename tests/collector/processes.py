@@ -166,7 +166,7 @@ class Up(Process):
         self.wait_for(f"{self.http}/ready")
         self.wait_for(f"{self.pages}/api/v1/health")
 
-    def child(self, module: str, timeout_s: float = 20.0) -> int:
+    def child(self, module: str, timeout_s: float = 40.0) -> int:
         """The number of the child that runs a module, as soon as it runs."""
         found: list[int] = []
 

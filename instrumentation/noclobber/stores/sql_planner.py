@@ -29,6 +29,7 @@ TEXT_MAX: Final = 65_536
 _PARSED: Final = re.compile(
     r"[\s(]*(SELECT|INSERT|REPLACE|UPDATE|DELETE|WITH|MERGE|CREATE\s.*TABLE|TRUNCATE)\b", re.IGNORECASE
 )
+_REPLACE: Final = re.compile(r"^\s*REPLACE\b", re.IGNORECASE)
 _FIRST_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|TABLE)\s+(?:ONLY\s+)?([\w.\"`]+)", re.IGNORECASE)
 _DIALECTS: Final = {"postgresql": "postgres", "mariadb": "mysql"}
 _CATALOGUES: Final = ("pg_catalog", "information_schema")
@@ -70,6 +71,8 @@ class Planner:
         if not _PARSED.match(text):
             return NOTHING
         numbered, keys = number_placeholders(text, self._style)
+        if self._dialect == "sqlite":
+            numbered = _REPLACE.sub("INSERT OR REPLACE", numbered)  # its short form, which the parser does not know
         tree = None if len(text) > TEXT_MAX else _parsed(numbered, _DIALECTS.get(self._dialect, self._dialect))
         if tree is None:
             return self._fallback(text)
@@ -229,25 +232,36 @@ class _Reader(Expressions):
 
     # -- writes that pick their rows by a query -------------------------------------------------------------------
 
-    def _claim(self, node: Any, table: Table) -> "tuple[Claim | None, bool]":
-        """The sub-select among the conditions that picks keys of `table`, and whether there is another one."""
+    def _claim(self, tree: Any, table: Table) -> "tuple[Claim | None, bool]":
+        """The query among the conditions that picks keys of `table`, and whether anything else is read there.
+
+        A sub-select (`id = (SELECT ..)`, `id IN (SELECT ..)`), or one that stands in WITH and is joined by its key.
+        """
         from sqlglot import exp
 
+        named = {cte.alias.lower(): cte.this for cte in (tree.args.get("with_") or exp.With()).expressions}
+        where = tree.args.get("where")
         claim, others = None, False
-        for part in conjunctions(node.this) if node is not None else ():
-            query = part.args.get("query") or part.args.get("expression")
-            inner = query.this if isinstance(query, exp.Subquery) else query
-            if (
-                isinstance(part, exp.EQ | exp.In)
-                and isinstance(inner, exp.Select)
-                and isinstance(part.this, exp.Column)
-            ):
-                picked = self._select(inner)
-                if picked.table.name == table.name and part.this.name.lower() in table.key:
-                    claim = Claim(picked.conditions, picked.locks)
-                    continue
-            others |= bool(part.find(*queries()))
-        return claim, others
+        for part in conjunctions(where.this) if where is not None else ():
+            picked = self._picked(part, named) if isinstance(part, exp.EQ | exp.In) else None
+            if picked is not None and picked.table.name == table.name and part.this.name.lower() in table.key:
+                claim = Claim(picked.conditions, picked.locks)
+            else:
+                others |= bool(part.find(*queries()))
+        joined = tree.args.get("from_") or tree.args.get("from") or tree.args.get("using") or named
+        return claim, others or bool(joined and (claim is None or len(named) > 1))
+
+    def _picked(self, part: Any, named: dict[str, Any]) -> Plan | None:
+        """The plan of the query that a condition compares a column with."""
+        from sqlglot import exp
+
+        other = part.args.get("query") or part.args.get("expression")
+        inner = other.this if isinstance(other, exp.Subquery) else other
+        if isinstance(inner, exp.Column) and inner.table.lower() in named:
+            inner = named[inner.table.lower()]
+        elif isinstance(inner, exp.Select) and len(tables := _from(inner)) == 1:
+            inner = named.get(tables[0].name.lower(), inner)
+        return self._select(inner) if isinstance(inner, exp.Select) and isinstance(part.this, exp.Column) else None
 
     # -- writes ----------------------------------------------------------------------------------------------------
 
@@ -260,13 +274,12 @@ class _Reader(Expressions):
         names = self.names([tree.this])
         sets, complete = self._sets(tree.expressions, names)
         where = self.where(tree.args.get("where"), names)
-        claim, others = self._claim(tree.args.get("where"), table)
-        joined = bool(tree.args.get("from_") or tree.args.get("from") or tree.args.get("with_"))
+        claim, others = self._claim(tree, table)
         self._learn_version(table, sets, where)
         return Plan(
             Verb.UPDATE, self.planner.catalogue[table.name], keys=where.keys, spread=where.spread,
             conditions=where.conditions, narrowed=where.narrowed, predicate=where.parts, sets=sets,
-            returning=self._returning(tree, names), claim=claim, known=complete and not others and not joined,
+            returning=self._returning(tree, names), claim=claim, known=complete and not others,
         )  # fmt: skip
 
     def _learn_version(self, table: Table, sets: Sequence[Set], where: "Where") -> None:
@@ -333,12 +346,11 @@ class _Reader(Expressions):
             return NOTHING
         names = self.names([tree.this])
         where = self.where(tree.args.get("where"), names)
-        claim, others = self._claim(tree.args.get("where"), table)
-        joined = bool(tree.args.get("using") or tree.args.get("with_"))
+        claim, others = self._claim(tree, table)
         return Plan(
             Verb.DELETE, table, keys=where.keys, spread=where.spread, conditions=where.conditions,
             narrowed=where.narrowed, predicate=where.parts, returning=self._returning(tree, names), claim=claim,
-            known=not others and not joined,
+            known=not others,
         )  # fmt: skip
 
     def _insert(self, tree: Any) -> Plan:

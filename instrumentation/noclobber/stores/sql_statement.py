@@ -29,6 +29,8 @@ RESULTS_MAX: Final = 64
 """Results in one scan's span."""
 ROWS_MAX: Final = 4096
 """Rows of one reply that are looked at; a scan of more is partial."""
+KEYS_MAX: Final = 1024
+"""Rows that one `IN` names one by one; a longer one is told as a condition on the table."""
 COMPUTED: Final = frozenset({SetKind.INCREMENT, SetKind.APPEND, SetKind.EXPRESSION})
 GIVEN: Final = frozenset({SetKind.VALUE, SetKind.EXCLUDED})
 
@@ -46,8 +48,7 @@ class Statement:
         inserted: keys that the database gave to inserted rows, in order.
         replaced: exact mode: what stood in the rows before, by key as text; None where it was not asked.
         outcome: how it failed, None where it did not. unique: whether a unique key refused it.
-        peer: address of the server. verbatim: columns that come back as they were sent.
-        catalogue: where tables are known. attributes: put on each access as they are.
+        peer: address of the server. catalogue: where tables are known. attributes: put on each access as they are.
     """
 
     plan: Plan
@@ -65,7 +66,6 @@ class Statement:
     outcome: Outcome | None = None
     unique: bool = False
     peer: str | None = None
-    verbatim: frozenset[str] = frozenset()
     catalogue: Catalogue | None = None
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
 
@@ -138,7 +138,7 @@ def keys_of(statement: Statement) -> list[tuple[Any, ...]] | None:
     found: list[tuple[Any, ...]] = []
     for parameters in statement.parameters:
         keys = statement.plan.keys_of(parameters)
-        if keys is None:
+        if keys is None or len(keys) > KEYS_MAX:
             return None
         found += [key for key in keys if None not in key]
     return found
@@ -150,12 +150,12 @@ def targets(statement: Statement) -> list[Target]:
     found: list[Target] = []
     for parameters in statement.parameters:
         keys = plan.keys_of(parameters)
-        if keys is not None:
+        if keys is not None and len(keys) <= KEYS_MAX:
             replies = _replies(statement) if len(statement.parameters) == 1 else {}
             found += [
                 Target(key, parameters, replies.get(key_name(plan.table, key))) for key in keys if None not in key
             ]
-    if found or plan.keys is not None or plan.spread is not None:
+    if found or keys_of(statement) is not None:
         return found
     replies = _replies(statement)
     if replies:

@@ -73,7 +73,7 @@ def put_updated(
     if found.weak:
         attributes[Attr.VERSION_WEAK] = True
     access.part_versions = found.parts
-    _put_facts(attributes, found, request=not answered and not statement.verbatim.issuperset(content))
+    _put_facts(attributes, found, request=not answered)
 
 
 def number_of(table: Table, values: dict[str, Any]) -> tuple[VersionKind, str] | None:

@@ -235,9 +235,10 @@ class _Run:
                 statement.rows = self.rows
             if statement.complete and statement.plan.returning is not None and statement.plan.verb is not Verb.INSERT:
                 statement.rowcount = len(self.rows)  # SQLite counts only once all rows were fetched
-            more = count(statement) - self._call.count
-            if more > 0:
-                self._active.more(self._call, more)
+            if statement.plan.keys is None or len(statement.plan.keys) > 1:  # one row is one row
+                more = count(statement) - self._call.count
+                if more > 0:
+                    self._active.more(self._call, more)
             self._active.end(self._call, _build, statement)
             return
         self._lose()

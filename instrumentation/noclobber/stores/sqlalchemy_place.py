@@ -5,6 +5,7 @@ All of it is read from objects that are there already: the engine's URL, the dia
 read_uncommitted`, once a connection: it is answered inside the process, without touching the file.
 """
 
+import ipaddress
 import itertools
 import os
 import sys
@@ -50,8 +51,16 @@ def database_of(engine: Any) -> Database:
         style = dialect.paramstyle
         schema = getattr(dialect, "default_schema_name", None)
         planner = Planner(name, style, Catalogue(), schema if name == "postgresql" else None)
-        known = dialect._noclobber_database = Database(_uri(engine, name), name, planner)
+        known = dialect._noclobber_database = Database(_uri(engine, name), name, planner, _address(engine.url.host))
     return known
+
+
+def _address(host: str | None) -> str | None:
+    """`host` where it was configured as an address."""
+    try:
+        return None if host is None else str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return None
 
 
 def _uri(engine: Any, name: str) -> str:

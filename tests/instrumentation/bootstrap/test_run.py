@@ -151,7 +151,7 @@ def test_another_sitecustomize_is_chained(tmp_path: Path, out: Path) -> None:
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
-def test_redis_in_a_program_without_a_line_about_it(tmp_path: Path, out: Path, valkey: str) -> None:
+def test_redis_in_a_program_without_a_line_about_it(tmp_path: Path, out: Path, valkey: str, client: object) -> None:
     """A program that imports redis is captured, under the library's scope."""
     text = f"import redis\nc = redis.Redis.from_url({valkey!r})\nprint(c.set('k', 'v'), c.get('k'))"
     done = noclobber(

@@ -15,8 +15,8 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Send
-from tests.instrumentation.frameworks.recorded import of
 from reachability import check, touch
+from tests.instrumentation.frameworks.recorded import of
 
 import noclobber
 from noclobber.testing import Captured

@@ -123,6 +123,7 @@ def test_insert_in_order() -> None:
         ("INSERT INTO t (id, a) VALUES (1, 2) ON CONFLICT (id) DO UPDATE SET a = excluded.a", True, False),
         ("INSERT INTO t (id, a) VALUES (1, 2) ON CONFLICT DO NOTHING", False, True),
         ("INSERT OR REPLACE INTO t (id, a) VALUES (1, 2)", True, False),
+        ("REPLACE INTO t (id, a) VALUES (1, 2)", True, False),
         ("INSERT OR IGNORE INTO t (id, a) VALUES (1, 2)", False, True),
         ("INSERT INTO t (id, a) VALUES (1, 2)", False, False),
     ],
@@ -155,6 +156,24 @@ def test_claim() -> None:
     unlocked = planned("DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE status = 'new' LIMIT 1)")
     assert unlocked.claim is not None
     assert not unlocked.claim.locks
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "UPDATE jobs SET status = 'x' FROM n WHERE jobs.id = n.id RETURNING jobs.id",
+        "UPDATE jobs SET status = 'x' WHERE id IN (SELECT id FROM n) RETURNING id",
+        "DELETE FROM jobs USING n WHERE jobs.id = n.id RETURNING jobs.id",
+    ],
+)
+def test_claim_by_with(text: str) -> None:
+    """The query that picks may stand in WITH."""
+    picks = "WITH n AS (SELECT id FROM jobs WHERE status = 'new' LIMIT 1 FOR UPDATE SKIP LOCKED) "
+    plan = planned(picks + text)
+    assert plan.claim is not None
+    assert plan.claim.conditions == (("status", Constant("new")),)
+    assert plan.claim.locks
+    assert plan.known
 
 
 def test_locks() -> None:

@@ -194,6 +194,8 @@ def test_servers_have_one_name(url: str, uri: str) -> None:
     from noclobber.stores.sqlalchemy_place import database_of
 
     assert database_of(create_engine(url)).uri == uri
+    assert database_of(create_engine(url)).peer is None
+    assert database_of(create_engine("postgresql+psycopg://u@10.0.0.7/shop")).peer == "10.0.0.7"
 
 
 def test_guessed_key(engine: Engine) -> None:
@@ -223,6 +225,19 @@ def test_guessed_key_beside_another_one(engine: Engine) -> None:
         connection.execute(text("SELECT a FROM undescribed WHERE tenant_id = 1 AND id = 1")).all()
         assert accesses(captured)[0]["partial"] is True
     fresh.dispose()
+
+
+def test_too_many_keys(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An `IN` beyond the limit is a condition on the table; below it, rows one by one."""
+    monkeypatch.setattr("noclobber.stores.sql_statement.KEYS_MAX", 1)
+    with capture() as captured, engine.begin() as connection:
+        connection.execute(select(ACCOUNTS).where(ACCOUNTS.c.id.in_([1, 2]))).all()
+        connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.id.in_([1, 2])).values(bal=1))
+        connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.id.in_([1])).values(bal=1))
+        scan, many, one = accesses(captured)
+        assert (scan["op"], len(scan["result.resources"])) == ("scan", 2)
+        assert (many["resource"], many["partial"], many["result.count"]) == ("accounts/", True, 2)
+        assert one["resource"] == "accounts/id=1"
 
 
 def test_too_many_parameters(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
