@@ -15,6 +15,7 @@ from noclobber_analyzer.advice import advise
 from noclobber_analyzer.affected import affected, reaches_outside
 from noclobber_analyzer.defences import defences
 from noclobber_analyzer.detectors import OF_HISTORY, OF_STATE
+from noclobber_analyzer.detectors.cycles import cycles
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.explain import explain
 from noclobber_analyzer.finding import Finding, access_ref, finding_id, issue_fingerprint, severity
@@ -90,11 +91,16 @@ def evaluate(history: History, *, resources: frozenset[str] | None = None, laten
         findings=sorted(found, key=lambda f: (f.first_ns, f.id)),
         defended=sorted(defended, key=lambda d: (d.start_ns, d.span_id, d.trace_id)),
         waiting=waiting,
-        unknown=list(history.coverage.unknown),
+        unknown=[*history.coverage.unknown, *evidence.unknown],
     )
 
 
-def _candidates(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[Candidate]:
+def _candidates(evidence: Evidence, resources: frozenset[str] | None) -> list[Candidate]:
+    found = list(_of_kinds(evidence, resources))
+    return found + [c for c in cycles(evidence, found) if resources is None or c.resource in resources]
+
+
+def _of_kinds(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[Candidate]:
     for name in sorted(evidence.history.resources):
         if resources is None or name in resources:
             state = evidence.state(name)
