@@ -86,7 +86,7 @@ def _reason(access: Access, state: State, evidence: Evidence) -> Defence | None:
 
 
 def _is_serializable(access: Access) -> bool:
-    return access.guard is Guard.SERIALIZABLE and access.outcome in (Outcome.OK, Outcome.NOT_FOUND)
+    return access.isolation == "serializable" and access.outcome in (Outcome.OK, Outcome.NOT_FOUND)
 
 
 def _passed_by(read: Access, pending: Sequence[Access], evidence: Evidence) -> bool:

@@ -122,7 +122,7 @@ class ThreadAct:
     name: str = "langgraph thread"
     kind: Kind = Kind.FORK
     story: str = "two requests invoke a LangGraph graph on one checkpointed thread at once"
-    cure: str = "a lock on Redis for each thread"
+    cure: str = "a lock on Redis for each thread, which turns the second away until the first is done"
 
     @contextlib.contextmanager
     def open(self, folder: Path) -> Iterator[OpenAct]:
@@ -170,7 +170,7 @@ class DraftAct:
     name: str = "sql dirty read"
     kind: Kind = Kind.DIRTY_READ
     story: str = "on SQLite with read_uncommitted, a reviewer reads a text that the drafter then takes back"
-    cure: str = "SQLite's default isolation"
+    cure: str = "SQLite's own isolation, from BEGIN to the end"
 
     @contextlib.contextmanager
     def open(self, folder: Path) -> Iterator[OpenAct]:
@@ -178,7 +178,7 @@ class DraftAct:
         observer = DraftObserver(folder / "documents.db")
 
         def programs(number: int, safely: bool) -> list[Program]:
-            way = ("--safely", "committed") if safely else ()
+            way = ("--safely", "serializable") if safely else ()
             where = ("--database", str(observer.database), "--document", observer.key(number))
             return [Program(None, "editors.py", (*where, *way))]
 

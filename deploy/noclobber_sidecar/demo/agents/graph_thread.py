@@ -1,8 +1,8 @@
 """Two requests for one LangGraph thread at the same time, as when a user clicks twice.
 
 Each invoke continues the newest checkpoint of the thread. Two that run at once continue the same one: the thread
-forks, and only one branch is ever resumed. `--safely lock` turns a request away while
-another one holds the lock of its thread, kept on Redis; it comes again a moment later.
+forks, and only one branch is ever resumed. `--safely lock` turns a request away while another one holds the lock of
+its thread, kept on Redis; it comes again a moment later.
 """
 
 import argparse
