@@ -6,6 +6,8 @@ Reads the files, judges them, prints the findings; the exit code tells a build w
 import argparse
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from noclobber.cli import Command, CommandError
 from noclobber_analyzer.commands.options import add_report_options, print_report, progress, thresholds
@@ -29,14 +31,25 @@ def run(words: argparse.Namespace) -> int:
     from noclobber_analyzer.otlp_files import read_otlp
     from noclobber_analyzer.report import Report
 
-    gc.disable()  # one pass over many small objects that all stay: collecting them finds nothing
     try:
-        history = read_otlp(words.paths, progress("read"))
+        with _uncollected():
+            history = read_otlp(words.paths, progress("read"))
+            if sys.stderr.isatty():
+                print(f"\r{len(history.accesses):,} accesses read; judging", file=sys.stderr)
+            evaluation = evaluate(history, latent=words.latent)
     except InputError as error:
         raise CommandError(str(error)) from error
-    if sys.stderr.isatty():
-        print(f"\r{len(history.accesses):,} accesses read; judging", file=sys.stderr)
-    return print_report(Report.of(history, evaluate(history, latent=words.latent), limits), words.format)
+    return print_report(Report.of(history, evaluation, limits), words.format)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: one pass over many small objects that all stay, so it would find nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 COMMAND = Command(
