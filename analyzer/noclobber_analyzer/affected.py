@@ -28,6 +28,7 @@ ROOTS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.DOUBLE_CLAIM: ("claim",),
     Kind.DUPLICATE_DELIVERY: ("applied",),
     Kind.OUT_OF_ORDER: ("applied",),
+    Kind.LOCK_VIOLATION: ("violation",),
 }
 
 

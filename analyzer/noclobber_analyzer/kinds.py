@@ -53,6 +53,16 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "Something that can't be taken back was done twice, and nothing told the other side that it was one call.",
         "noclobber",
     ),
+    Kind.LOCK_VIOLATION: KindFacts(
+        "lock violation",
+        "Something was done that a lock was to prevent: without it, after it was lost, or by undoing another's.",
+        "Savage et al. 1997 (Eraser); Kleppmann 2016 (fencing tokens)",
+    ),
+    Kind.DEADLOCK: KindFacts(
+        "deadlock",
+        "Each of several agents waited for the next, and the last for the first.",
+        "Holt 1972 (wait-for graphs)",
+    ),
     Kind.LOST_UPDATE: KindFacts(
         "lost update",
         "A write computed from one version replaced another one that its author had never seen.",

@@ -57,4 +57,14 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "one key.",
         "if message.position <= applied[key]:\n    return  # a newer one was applied already",
     ),
+    Kind.LOCK_VIOLATION: (
+        "Hand the lock's token to the store and let it refuse lower ones; renew the lease while a slow call runs; "
+        "unlock only what is held still. Whoever changes '{key}' has to hold the lock.",
+        "token = lock.acquire()\nstore.write('{key}', value, fence=token)  # the store refuses lower ones",
+    ),
+    Kind.DEADLOCK: (
+        "Take what is needed in one order everywhere, or all at once; wait with a limit, give back what is held, and "
+        "try again after a random pause.",
+        "for name in sorted(needed):\n    if not locks[name].acquire(timeout=5):\n        release_all(); retry_later()",
+    ),
 }

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from noclobber_analyzer.detectors.blind_overwrite import blind_overwrite
+from noclobber_analyzer.detectors.deadlock import deadlock
 from noclobber_analyzer.detectors.dirty_read import dirty_read
 from noclobber_analyzer.detectors.double_claim import double_claim
 from noclobber_analyzer.detectors.duplicates import duplicate_delivery, duplicate_effect
 from noclobber_analyzer.detectors.fork import fork
+from noclobber_analyzer.detectors.lock_violation import foreign_unlock, lock_overlap, stale_token, unguarded
 from noclobber_analyzer.detectors.lost_update import lost_update
 from noclobber_analyzer.detectors.passing import lost_message, out_of_order, position_fork
 from noclobber_analyzer.detectors.stale_write import stale_append, stale_basis
@@ -23,6 +25,8 @@ __all__ = ["OF_HISTORY", "OF_STATE"]
 
 OF_STATE: Final[tuple[Callable[[State, Evidence], Iterator[Candidate]], ...]] = (
     dirty_read,
+    stale_token,
+    unguarded,
     lost_update,
     fork,
     stale_append,
@@ -34,6 +38,9 @@ OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (
     double_claim,
     duplicate_delivery,
     duplicate_effect,
+    lock_overlap,
+    foreign_unlock,
+    deadlock,
     position_fork,
     lost_message,
     out_of_order,
