@@ -29,6 +29,7 @@ ROOTS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.DUPLICATE_DELIVERY: ("applied",),
     Kind.OUT_OF_ORDER: ("applied",),
     Kind.LOCK_VIOLATION: ("violation",),
+    Kind.CHECK_THEN_ACT: ("act",),
 }
 
 

@@ -80,6 +80,16 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "What was written was decided from a superseded version, though nothing of another's was replaced.",
         "noclobber",
     ),
+    Kind.INTERLEAVED_WRITES: KindFacts(
+        "interleaved writes",
+        "The appends of two units alternate in one ordered resource, where each meant one piece.",
+        "noclobber",
+    ),
+    Kind.CHECK_THEN_ACT: KindFacts(
+        "check then act",
+        "What was done rested on a check that another had overtaken before it was done.",
+        "Bishop and Dilger 1996 (TOCTOU)",
+    ),
     Kind.LOST_MESSAGE: KindFacts(
         "lost message",
         "A message was sent, and its consumer passed it or acknowledged it without its ever having been applied.",

@@ -67,4 +67,14 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "try again after a random pause.",
         "for name in sorted(needed):\n    if not locks[name].acquire(timeout=5):\n        release_all(); retry_later()",
     ),
+    Kind.CHECK_THEN_ACT: (
+        "Let one step of the store check and act: a unique key made of what must be once, a conditional write, or one "
+        "lock from the check to the act; read again after a slow call.",
+        "key = hash(content)  # the store refuses a second one\nstore.insert_if_absent(key, content)",
+    ),
+    Kind.INTERLEAVED_WRITES: (
+        "Append what belongs together in one call or one transaction, or hold one lock for each '{key}' from the first "
+        'append to the last. Where any order is right, declare it: policy = "append_only".',
+        "store.append('{key}', [question, answer])  # one call, one piece",
+    ),
 }

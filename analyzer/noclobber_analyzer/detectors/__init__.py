@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from noclobber_analyzer.detectors.blind_overwrite import blind_overwrite
+from noclobber_analyzer.detectors.check_then_act import check_then_act
 from noclobber_analyzer.detectors.deadlock import deadlock
 from noclobber_analyzer.detectors.dirty_read import dirty_read
 from noclobber_analyzer.detectors.double_claim import double_claim
 from noclobber_analyzer.detectors.duplicates import duplicate_delivery, duplicate_effect
 from noclobber_analyzer.detectors.fork import fork
+from noclobber_analyzer.detectors.interleaved_writes import interleaved_writes
 from noclobber_analyzer.detectors.lock_violation import foreign_unlock, lock_overlap, stale_token, unguarded
 from noclobber_analyzer.detectors.lost_update import lost_update
 from noclobber_analyzer.detectors.passing import lost_message, out_of_order, position_fork
@@ -30,6 +32,7 @@ OF_STATE: Final[tuple[Callable[[State, Evidence], Iterator[Candidate]], ...]] = 
     lost_update,
     fork,
     stale_append,
+    interleaved_writes,
     blind_overwrite,
 )
 """Detectors that look at one resource."""
@@ -45,5 +48,6 @@ OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (
     lost_message,
     out_of_order,
     stale_basis,
+    check_then_act,
 )
 """Detectors that look at units and tasks across resources."""

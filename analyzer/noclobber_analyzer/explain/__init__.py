@@ -14,7 +14,7 @@ from typing import Final
 from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.explain import locks, queues
+from noclobber_analyzer.explain import acts, locks, queues
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
 
@@ -168,4 +168,5 @@ _SENTENCES: Final[dict[Kind, Callable[[Candidate], str]]] = {
     Kind.DOUBLE_CLAIM: _double_claim,
     **queues.SENTENCES,
     **locks.SENTENCES,
+    **acts.SENTENCES,
 }
