@@ -19,6 +19,7 @@ from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.explain import explain
 from noclobber_analyzer.finding import Finding, access_ref, finding_id, issue_fingerprint, severity
 from noclobber_analyzer.history import History
+from noclobber_analyzer.kinds import permits
 from noclobber_analyzer.precedence import settle
 from noclobber_analyzer.verdict import Candidate
 from noclobber_analyzer.witness import witness
@@ -111,7 +112,7 @@ def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
     actors = [access for access, role in candidate.roles if role not in CONTEXT_ROLES]
     told = [access for access, _ in candidate.roles]
     anchor = candidate.anchors[0] if candidate.anchors else actors[-1]
-    allowed = candidate.kind.value == "dirty_read" and (anchor.isolation or "") == "read_uncommitted"
+    allowed = anchor.txn_id is not None and permits(anchor.isolation, candidate.kind)
     return Finding(
         id=finding_id(candidate.kind, "" if candidate.crosses else candidate.resource, candidate.anchor_names),
         issue=issue_fingerprint(candidate.kind, candidate.resource, _racing(candidate)),

@@ -81,7 +81,9 @@ class Fates:
             if self.taken_back_by(access) is not None:
                 return Fate.UNAPPLIED
             end = self.end_of(access)
-            if end is None or end.outcome is Outcome.UNKNOWN:
+            if end is None:
+                return Fate.UNDECIDED  # its abort may still come: what was read of it may have been dirty
+            if end.outcome is Outcome.UNKNOWN:
                 dirty = (access.isolation or "") == "read_uncommitted"
                 return Fate.APPLIED if self._was_read(access) and not dirty else Fate.UNDECIDED
         if access.outcome is Outcome.UNKNOWN:

@@ -11,7 +11,22 @@ from typing import Final
 
 from noclobber.contract import Kind
 
-__all__ = ["KINDS", "KindFacts"]
+__all__ = ["KINDS", "KindFacts", "permits"]
+
+_WEAKEST: Final = frozenset({"read_uncommitted"})
+_WEAK: Final = _WEAKEST | {"", "read_committed"}
+_PERMITTED: Final[dict[Kind, frozenset[str]]] = {
+    Kind.DIRTY_READ: _WEAKEST,
+    Kind.INTERMEDIATE_READ: _WEAKEST,
+    Kind.NON_REPEATABLE_READ: _WEAK,
+    Kind.PHANTOM_READ: _WEAK | {"repeatable_read"},
+}
+"""Isolation levels that allow a kind; "" is what most databases begin with where nobody says."""
+
+
+def permits(isolation: str | None, kind: Kind) -> bool:
+    """Whether a transaction of this level was never promised that the kind would not happen to it."""
+    return (isolation or "") in _PERMITTED.get(kind, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +51,11 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "A version was read that its transaction took back, or had not committed yet.",
         "Adya 1999 (G1a); Berenson et al. 1995 (P1)",
         shown_from_store=True,
+    ),
+    Kind.INTERMEDIATE_READ: KindFacts(
+        "intermediate read",
+        "A version was read that its own transaction replaced later: half of a change.",
+        "Adya 1999 (G1b)",
     ),
     Kind.DOUBLE_CLAIM: KindFacts(
         "double claim",
@@ -84,6 +104,16 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "interleaved writes",
         "The appends of two units alternate in one ordered resource, where each meant one piece.",
         "noclobber",
+    ),
+    Kind.NON_REPEATABLE_READ: KindFacts(
+        "non-repeatable read",
+        "One unit read one resource twice and got two versions, neither of them its own doing.",
+        "Berenson et al. 1995 (P2)",
+    ),
+    Kind.PHANTOM_READ: KindFacts(
+        "phantom read",
+        "One unit asked the same predicate twice and got other members, neither of it its own doing.",
+        "Berenson et al. 1995 (P3)",
     ),
     Kind.CHECK_THEN_ACT: KindFacts(
         "check then act",

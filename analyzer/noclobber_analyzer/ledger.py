@@ -22,8 +22,8 @@ __all__ = ["Ledger", "access_names", "kept_kinds"]
 
 CACHED_MAX = 20_000
 """Findings whose newest revision is kept in memory; others are read when they come up again."""
-IDS_MAX = 1_000
-"""Findings asked for in one statement."""
+IDS_MAX = 500
+"""Findings asked for in one statement: their ids stand in a URL, where the store is a server."""
 
 
 class Ledger:

@@ -7,7 +7,7 @@ in one place, so that no detector compares versions by hand.
 Source: detection.md 2.1 to 2.4 (notation, lives, sides), contract 2 (`version.*`).
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from enum import Enum
@@ -132,10 +132,22 @@ class State:
         after = base.seq if base is not None and base.strand == write.strand else (write.base_seq or 0)
         return [a for a in own[:upto] if a.seq > after and a.op in WRITE_OPS]
 
-    def own_after(self, write: Access) -> list[Access]:
-        """What a write's own strand then did to the resource."""
-        own = self._of_strand.get(write.strand, ())
-        return [a for a in own[bisect_left(own, write.seq + 1, key=lambda a: a.seq) :] if a.op in WRITE_OPS]
+    def is_own_version(self, read: Access) -> bool:
+        """Whether a read in a transaction got what that transaction itself had made: others need not be able to."""
+        own = self._of_strand.get(read.strand, ()) if read.txn_id else ()
+        upto = bisect_left(own, read.seq, key=lambda a: a.seq)
+        for access in reversed(own[:upto]):
+            if access.txn_id != read.txn_id:
+                return False
+            if access.op in WRITE_OPS and access.written == read.read:
+                return True
+        return False
+
+    def own_after(self, access: Access) -> list[Access]:
+        """What the access's own strand may have changed of the resource later."""
+        own = self._of_strand.get(access.strand, ())
+        first = bisect_right(own, access.seq, key=lambda a: a.seq)
+        return [a for a in own[first:] if a.op in WRITE_OPS]
 
     @cached_property
     def timeline(self) -> Timeline:

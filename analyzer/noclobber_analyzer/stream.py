@@ -41,7 +41,7 @@ from noclobber_analyzer.live_coverage import LiveCoverage
 from noclobber_analyzer.reconcile import reconcile
 from noclobber_analyzer.rows import Row, span_of
 from noclobber_analyzer.standing import Defences, Standing
-from noclobber_analyzer.window import View, Window
+from noclobber_analyzer.window import View, Window, touched
 
 __all__ = ["KEPT_NS", "Judge", "Limits", "Stream", "Totals"]
 
@@ -51,6 +51,8 @@ ACCESSES_MAX: Final = 200_000
 """Accesses kept at most; each takes 1 to 2 kB."""
 RESOURCES_MAX: Final = 2_000
 """Dirty resources judged in one step."""
+PROCESSES_MAX: Final = 10_000
+"""Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""
 CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
 REACH_ROUNDS: Final = 4
 """How often a view is widened to follow what a finding affected."""
@@ -133,6 +135,7 @@ class Stream:
         self._standing = Standing(store, self._ledger)
         self._defences = Defences(store)
         self._dirty: dict[str, None] = {}
+        self._late: set[str] = set()
         self._newest_ns = 0
         self._checkpoint_at_ns = 0
         self._unwritten = False
@@ -170,13 +173,14 @@ class Stream:
 
     def step(self) -> tuple[bool, list[Head]]:
         """Judge a portion of what is dirty, else read on; returns whether there is more to do, and what was written."""
-        if not self._dirty:
+        left_over = bool(self._dirty)
+        if not left_over:
             self._pull()
         written = self._judge_some() if self._dirty else []
         if not self._dirty:
             self._evict()
             self.checkpoint()
-        return bool(self._dirty) or self.behind_ns > 0, written
+        return left_over or bool(self._dirty) or self.behind_ns > 0, written
 
     def checkpoint(self, *, now: bool = False) -> None:
         """Write how far all is done, every few seconds, or `now`."""
@@ -213,9 +217,12 @@ class Stream:
             item = self._decoded(row)
             if isinstance(item, Mark):
                 self.frontiers.saw(item, segment, now_ns)
-            elif item is not None:
-                self._add(item, opened_ns(segment[1]), batch.noted_ns[segment], now_ns)
+            elif item is not None and self._add(item, opened_ns(segment[1]), batch.noted_ns[segment], now_ns):
                 self._count_late(item, frontiers.get(item.process.id, 0))
+        self._soil(self.window.measure())
+        for process in self._late:
+            self._soil(self.window.of_process(process))
+        self._late.clear()
 
     def _decoded(self, row: Row) -> Access | Mark | None:
         try:
@@ -234,21 +241,21 @@ class Stream:
             self.totals.unreadable += 1
             return None
 
-    def _add(self, access: Access, opened_at_ns: int, noted_ns: int, now_ns: int) -> None:
-        concerned, holes_changed = self.window.add(access, opened_at_ns, noted_ns)
+    def _add(self, access: Access, opened_at_ns: int, noted_ns: int, now_ns: int) -> bool:
+        """Take an access; whether it says anything new."""
+        concerned = self.window.add(access, opened_at_ns, noted_ns)
         if concerned:
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)
         self._soil(concerned)
-        if holes_changed:
-            self._soil(self.window.of_strand(access.strand))
+        return bool(concerned)
 
     def _count_late(self, access: Access, frontier_ns: int) -> None:
         """What comes behind the frontier may close a gap that a mark told of: everything its process did is dirty."""
         if access.end_ns >= frontier_ns:
             return
         self.totals.late += 1
-        self._soil(self.window.of_process(access.process.id))
+        self._late.add(access.process.id)
         if self.window.evicted and access.end_ns < self.window.horizon_ns:
             self.totals.late_unchecked += 1
 
@@ -308,7 +315,7 @@ class Stream:
         except Exception:
             log.exception("judging %d resources failed; judging each by itself", len(names))
         together = Evaluation()
-        for name in sorted(names if judged is not None else history.resources):
+        for name in sorted(judged or {name for access in view.accesses for name in touched(access)}):
             try:
                 one = self._judge(history, resources=frozenset({name}))
             except Exception:
@@ -372,7 +379,7 @@ class Stream:
 
     def _evict(self) -> None:
         gone = self.window.evict(self._newest_ns - self._limits.kept_ns)
-        if not gone.names:
+        if not gone.names and len(self.window.processes) < PROCESSES_MAX:
             return
         self._unwritten = True
         self._standing.forget(gone.resources)

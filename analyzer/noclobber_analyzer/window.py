@@ -6,7 +6,8 @@ by strand, resource, unit and transaction. A `view` is the history around some r
 accesses of the units and transactions that touch them, the accesses to what those touch, and every synchronising
 access, since happens-before may run through any strand. While little is kept the view is everything.
 
-Holes in the numbers of a strand are found as accesses come, so that no pass looks at all of them again.
+Holes in the numbers of a strand are measured once for each portion of rows, and only where an access did not just
+follow the last one.
 
 Source: analysis.md 4, 6 and 9. Nothing is judged here.
 """
@@ -46,15 +47,12 @@ class StrandLine:
     cut: bool = False
 
     def add(self, access: Access) -> bool:
-        """Take an access; returns whether the holes changed."""
-        if not self.accesses or self.accesses[-1].seq < access.seq:
-            last = self.accesses[-1:]
+        """Take an access; returns whether the holes have to be measured anew."""
+        if self.accesses and self.accesses[-1].seq + 1 == access.seq:
             self.accesses.append(access)
-            fresh = holes(access.strand, [*last, access], whole=False) if last else self._before(access)
-            self.gaps += fresh
-            return bool(fresh)
+            return False
         insort(self.accesses, access, key=_by_seq)
-        return self.measure()
+        return True
 
     def drop(self, access: Access) -> None:
         """Let an access go."""
@@ -67,9 +65,6 @@ class StrandLine:
         before = self.gaps
         self.gaps = holes(self.accesses[0].strand, self.accesses, whole=not self.cut) if self.accesses else []
         return before != self.gaps
-
-    def _before(self, first: Access) -> list[Gap]:
-        return holes(first.strand, [first], whole=not self.cut)
 
 
 @dataclass(slots=True)
@@ -133,6 +128,7 @@ class Window:
         self._sync: dict[Name, Access] = {}
         self._containers: set[str] = set()
         self._cut: set[str] = set()
+        self._loose: set[str] = set()
         self.trimmed: set[str] = set()
 
     @property
@@ -160,7 +156,7 @@ class Window:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def add(self, access: Access, opened_ns: int, loaded_ns: int) -> tuple[set[str], bool]:
+    def add(self, access: Access, opened_ns: int, loaded_ns: int) -> set[str]:
         """Take an access.
 
         Args:
@@ -169,13 +165,12 @@ class Window:
             loaded_ns: when its segment was noted.
 
         Returns:
-            The resources whose verdicts it may change, empty if it changes nothing, and whether it changed the holes
-            of its process.
+            The resources whose verdicts it may change; empty if it changes nothing. Holes count after `measure`.
         """
         known = self._kept.get(access.name)
         if known is not None:
             if that_counts(known, access) is known:
-                return set(), False
+                return set()
             self._remove(known)
         else:
             self._order.append((opened_ns, access.name))
@@ -196,8 +191,15 @@ class Window:
         strand = self.strands.get(access.strand)
         if strand is None:
             strand = self.strands[access.strand] = StrandLine(cut=line.cut)
-        changed = strand.add(access)
-        return self._concerned(access), changed
+        if strand.add(access):
+            self._loose.add(access.strand)
+        return self._concerned(access)
+
+    def measure(self) -> set[str]:
+        """Find the holes of strands whose accesses came out of order; returns the resources where holes changed."""
+        loose, self._loose = self._loose, set()
+        changed = [name for name in loose if (line := self.strands.get(name)) is not None and line.measure()]
+        return {resource for name in changed for resource in self.of_strand(name)}
 
     def _process(self, process: Process) -> ProcessLine:
         line = self.processes.get(process.id)

@@ -42,6 +42,9 @@ class FolderLock:
         address: of the holder's API.
         wait_s: how long to wait for a holder that is ending.
 
+    Attributes:
+        left_behind: the holder before was killed: it did not let go in order.
+
     Raises:
         StoreBusyError: another process holds it; says which.
     """
@@ -55,6 +58,7 @@ class FolderLock:
                 os.close(self._file)
                 raise StoreBusyError(f"the data folder {data} is in use by {_told(holder(data, name))}")
             time.sleep(0.02)
+        self.left_behind = os.fstat(self._file).st_size > 0
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, json.dumps(asdict(Holder(os.getpid(), address))).encode(), 0)
 

@@ -142,13 +142,13 @@ def _server(url: str, token: str | None) -> tuple[Callable[[str | None], Any], s
 
         more: dict[str, Any] = {"proxy_path": path} if path else {}
         if token:
-            more["headers"] = {"authorization": f"Bearer {token}"}
+            more["access_token"] = token
+        else:
+            more |= {"username": unquote(parts.username or "default"), "password": unquote(parts.password or "")}
         try:
             return clickhouse_connect.get_client(
                 host=parts.hostname,
                 port=port or (8443 if parts.scheme == "https" else 8123),
-                username=unquote(parts.username or "default"),
-                password=unquote(parts.password or ""),
                 secure=parts.scheme == "https",
                 database=database or "__default__",
                 connect_timeout=CONNECT_TIMEOUT_S,
@@ -228,10 +228,11 @@ class Store:
         """Run a statement that returns nothing."""
         self._with(lambda client: client.command(sql, parameters=dict(parameters)), sql)
 
-    def raw(
-        self, sql: str, parameters: Mapping[str, object], settings: Mapping[str, Any], fmt: str
-    ) -> tuple[str, bytes]:
-        """A statement's answer in ClickHouse's format `fmt` (or what its FORMAT clause says), for `store_route`."""
+    def raw(self, sql: str, parameters: Mapping[str, str], settings: Mapping[str, Any], fmt: str) -> tuple[str, bytes]:
+        """A statement's answer in ClickHouse's format `fmt` (or what its FORMAT clause says).
+
+        Parameters are in ClickHouse's own text form, as they come over its HTTP interface.
+        """
         named = _FORMAT.search(sql)
         kind, text = (named[1], sql[: named.start()]) if named else (fmt, sql)
         bound = {name: _Bound(value) for name, value in parameters.items()}

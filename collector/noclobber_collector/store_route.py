@@ -31,9 +31,6 @@ NOT_SETTINGS: Final = frozenset(
 )  # fmt: skip
 """Parameters of the URL that are no settings of ClickHouse."""
 _INSERT: Final = re.compile(rb"^\s*INSERT\s.*?\sFORMAT\s+(\w+)[ \t]*\r?\n?", re.IGNORECASE | re.DOTALL)
-_ITEM: Final = re.compile(r"\s*(?:'((?:[^'\\]|\\.)*)'|(-?\d+))\s*(?:,|$)", re.DOTALL)
-_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
-_CONTROL: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v", "0": "\0"}
 BODY_MAX: Final = 256 << 20
 """Bytes of a request, as they come and unpacked."""
 UNKNOWN_EXCEPTION: Final = 1002
@@ -131,38 +128,4 @@ def _run(store: Store, asked: _Asked) -> tuple[str, bytes]:
     if found:
         store.insert_raw(found[0].decode(), found[1].decode(), asked.query[found.end() :], dict(asked.settings))
         return found[1].decode(), b""
-    query = asked.query.decode()
-    return store.raw(query, _bound(query, asked.parameters), asked.settings, asked.fmt)
-
-
-def _bound(query: str, parameters: Mapping[str, str]) -> dict[str, object]:
-    """Parameters as values, which the store's own client will bind again: lists are literals, text is escaped."""
-    found: dict[str, object] = {}
-    for name, text in parameters.items():
-        if re.search(r"\{\s*" + re.escape(name) + r"\s*:\s*Array", query):
-            found[name] = _list(text)
-        else:
-            found[name] = _plain(text)
-    return found
-
-
-def _list(text: str) -> list[object]:
-    """A literal list of texts or numbers.
-
-    Raises:
-        ValueError: it is none.
-    """
-    found: list[object] = []
-    inner = text.strip().removeprefix("[").removesuffix("]")
-    at = 0
-    while at < len(inner):
-        item = _ITEM.match(inner, at)
-        if item is None:
-            raise ValueError(f"this list can't be read: {text[:200]}")
-        found.append(_plain(item[1]) if item[1] is not None else int(item[2]))
-        at = item.end()
-    return found
-
-
-def _plain(text: str) -> str:
-    return _ESCAPED.sub(lambda match: _CONTROL.get(match[1], match[1]), text)
+    return store.raw(asked.query.decode(), asked.parameters, asked.settings, asked.fmt)

@@ -24,7 +24,7 @@ from starlette.routing import BaseRoute, Route
 from noclobber.contract import FRONTIER_END, Certainty, IssueState, Kind, Op, Severity
 from noclobber_analyzer.finding import resource_pattern
 from noclobber_collector.errors import StoreError
-from noclobber_dashboard.queries import PAGE_MAX, WINDOW_MIN, FindingFilter, Queries
+from noclobber_dashboard.queries import DAY_MIN, PAGE_MAX, FindingFilter, Queries
 from noclobber_dashboard.records import FindingBody, IssueHead
 from noclobber_dashboard.slices import cut_slice
 
@@ -191,7 +191,7 @@ def _defended(queries: Queries, _request: Request) -> Mapping[str, Any]:
         resources.setdefault(row.resource, {})[row.reason] = row.count
     return {
         "recorded": by_reason is not None,
-        "window_min": WINDOW_MIN,
+        "window_min": DAY_MIN,
         "total": sum(row.count for row in by_reason or ()),
         "reasons": {row.reason: row.count for row in by_reason or ()},
         "resources": [{"resource": resource, "reasons": reasons} for resource, reasons in resources.items()],
@@ -236,7 +236,7 @@ def _health(queries: Queries, _request: Request) -> Mapping[str, Any]:
     return {
         "totals": dict(queries.totals()),
         "findings": sum(head.status != "retracted" for head in queries.recent_findings()),
-        "window_min": WINDOW_MIN,
+        "window_min": queries.window_min(),
         "processes": [asdict(record) | {"ended": record.frontier_ns == FRONTIER_END} for record in processes],
         "lost": sum(record.holes + record.dropped for record in processes),
         "key_ids": sorted({key for record in processes for key in record.keys if key}),
@@ -308,7 +308,7 @@ def _cursor(request: Request) -> tuple[int, str] | None:
         return None
     try:
         sort_ns, row_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        if not isinstance(sort_ns, int) or not isinstance(row_id, str) or not 0 <= sort_ns <= TIME_MAX_NS:
+        if type(sort_ns) is not int or not isinstance(row_id, str) or not 0 <= sort_ns <= TIME_MAX_NS:
             raise BadRequest("cursor is none of ours; it is `next` of the page before")
     except (ValueError, TypeError, binascii.Error) as error:
         raise BadRequest("cursor is none of ours; it is `next` of the page before") from error

@@ -65,7 +65,7 @@ def build_app(
         try:
             yield
         finally:
-            await _run_all([pooled.close, *on_shutdown])
+            await _run_all([*on_shutdown, pooled.close])
 
     return st.App(
         SCRIPT,

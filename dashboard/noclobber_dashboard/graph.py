@@ -6,6 +6,8 @@ label nor begin an attribute; identifiers are numbers of our own.
 Source: graphviz, The DOT Language (quoted strings, escString).
 """
 
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from noclobber_dashboard.records import FindingBody, WitnessAccess
@@ -18,6 +20,8 @@ __all__ = ["NODES_MAX", "witness_dot"]
 NODES_MAX: Final = 100
 """Graphviz in a browser draws this many well, and a thousand not at all."""
 _RACE: Final = "#d3213d"
+_ASIDE: Final = " " * 42
+"""Graphviz centres a label on a line that bears no weight in the layout: the blanks push the word beside it."""
 _FILL: Final = {"read": "#e3f0fb", "scan": "#e3f0fb", "write": "#fdebdc", "delete": "#fdebdc", "update": "#fdebdc"}
 _LINE: Final = {"read": "#2f7cc0", "scan": "#2f7cc0", "write": "#c2570c", "delete": "#c2570c", "update": "#c2570c"}
 
@@ -41,12 +45,24 @@ def witness_dot(body: FindingBody, names: VersionNames) -> str:
         if edge.type not in RACE_TYPES and edge.source in number and edge.target in number:
             label, tip = quoted(edge.type.replace("_", " ")), quoted(edge.why)
             lines.append(f"n{number[edge.source]} -> n{number[edge.target]} [label={label}, tooltip={tip}];")
+    drawn = {(edge.source, edge.target) for edge in body.edges}
+    for one, two in _next_in_strand(accesses):
+        if (one.key, two.key) not in drawn:
+            lines.append(f'n{number[one.key]} -> n{number[two.key]} [style=dotted, label="then"];')
     if race and race[0] in number and race[1] in number:
         lines.append(
             f'n{number[race[0]]} -> n{number[race[1]]} [dir=both, style=dashed, color="{_RACE}", fontcolor="{_RACE}", '
-            f'penwidth=1.8, constraint=false, label="unordered", tooltip={quoted(why)}];'
+            f'penwidth=1.8, constraint=false, label="{_ASIDE}unordered", tooltip={quoted(why)}];'
         )
     return "\n".join([*lines, "}"])
+
+
+def _next_in_strand(accesses: Sequence[WitnessAccess]) -> Iterable[tuple[WitnessAccess, WitnessAccess]]:
+    """Neighbours of one strand: program order, which a witness need not name."""
+    lanes: dict[str, list[WitnessAccess]] = {}
+    for access in sorted(accesses, key=lambda access: access.start_ns):
+        lanes.setdefault(access.strand, []).append(access)
+    return (pair for lane in lanes.values() for pair in pairwise(lane))
 
 
 def _node(number: int, access: WitnessAccess, names: VersionNames, race: tuple[str, str] | None) -> str:

@@ -1,8 +1,8 @@
 """The store behind a few threads: however many visitors there are, only so many statements run at once.
 
-Streamlit runs each visitor's script in a thread of its own and throws it away; the store keeps a client for every
-thread that ever asked. Here the asking is done by `THREADS` lasting threads, which bounds clients and statements,
-and with them what a crowd of visitors can take from the engine.
+Streamlit runs each visitor's script in a thread of its own, and the API has forty more. Here the asking is done by
+`THREADS` lasting threads, which bounds the statements at work and the clients they need, and with them what a crowd
+of visitors can take from the engine.
 """
 
 from collections.abc import Callable, Mapping, Sequence

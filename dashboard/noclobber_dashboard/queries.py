@@ -1,9 +1,10 @@
 """What pages and API ask of the store, typed and bounded.
 
 Every read has a maximum of rows and of seconds, so that a page can slow the engine but not stop it; what counts
-accesses looks back over `WINDOW_MIN` minutes. Reads for pages go through one cache that all visitors share
-(`cached.py`): ten open tabs ask the store as often as one. The API reads through, since its callers page and filter.
-The SQL itself stands in `statements`; what an issue's log means is said by `noclobber_analyzer.issues`.
+accesses looks back over a window that is the shorter the more there are. Reads for pages go through one cache that
+all visitors share (`cached.py`): ten open tabs ask the store as often as one. The API reads through, since its
+callers page and filter. The SQL itself stands in `statements`; what an issue's log means is said by
+`noclobber_analyzer.issues`.
 """
 
 import time
@@ -26,6 +27,7 @@ from noclobber_dashboard.records import (
 from noclobber_dashboard.statements import (
     ACCESSES,
     BODIES,
+    COUNT,
     CURRENT_FILTERED,
     CURSORS,
     DEFENDED_BY_REASON,
@@ -44,7 +46,7 @@ from noclobber_dashboard.statements import (
     TRANSITIONS,
 )  # fmt: skip
 
-__all__ = ["PAGE_MAX", "SNAPSHOT_MAX", "FindingFilter", "Queries", "Reader"]
+__all__ = ["DAY_MIN", "PAGE_MAX", "SNAPSHOT_MAX", "WINDOWS_MIN", "FindingFilter", "Queries", "Reader"]
 
 MINUTE_NS: Final = 60_000_000_000
 PAGE_MAX: Final = 500
@@ -52,8 +54,10 @@ PAGE_MAX: Final = 500
 SNAPSHOT_MAX: Final = 2_000
 """Most findings, resources or issues that a page holds; it says so where there are more."""
 SNAPSHOT_TTL_S: Final = 2.0
-WINDOW_MIN: Final = 24 * 60
-"""How far back accesses are counted, minutes."""
+WINDOWS_MIN: Final = (24 * 60, 60, 10)
+"""How far back accesses are counted, minutes: the longest of these with at most `WINDOW_ROWS_MAX` rows."""
+WINDOW_ROWS_MAX: Final = 3_000_000
+DAY_MIN: Final = WINDOWS_MIN[0]
 FINDINGS_READ_MAX: Final = 200_000
 """Most findings that issues are put together from, the newest ones."""
 LOG_MAX: Final = 200
@@ -155,7 +159,7 @@ class Queries:
         return self._cached.get(("cursors",), lambda: self._ask(CURSORS))
 
     def defended(self) -> Sequence[DefendedCount] | None:
-        """How many accesses were defended in the window, by reason, most first; None: this store cannot say."""
+        """How many accesses of the last day were defended, by reason, most first; None: this store cannot say."""
         return self._cached.get(("defended",), lambda: self._defended(DEFENDED_BY_REASON))
 
     def defended_by_resource(self) -> Sequence[DefendedCount] | None:
@@ -163,6 +167,18 @@ class Queries:
         return self._cached.get(
             ("defended", "resource"), lambda: self._defended(DEFENDED_BY_RESOURCE, limit=SNAPSHOT_MAX)
         )
+
+    def window_min(self) -> int:
+        """How many minutes back accesses are counted."""
+
+        def compute() -> int:
+            now = self._now_ns() // MINUTE_NS
+            for minutes in WINDOWS_MIN[:-1]:
+                if _numbers(self._ask(COUNT, minute_from=now - minutes))["rows"] <= WINDOW_ROWS_MAX:
+                    return minutes
+            return WINDOWS_MIN[-1]
+
+        return self._cached.get(("window",), compute)
 
     def ping(self) -> None:
         """Ask the store for nothing.
@@ -254,11 +270,11 @@ class Queries:
         there = self._ask(HAS_DEFENDED)
         if not there or not int(next(iter(there[0].values()))):
             return None
-        since = self._minute_from() * MINUTE_NS
+        since = self._now_ns() - DAY_MIN * MINUTE_NS
         return [DefendedCount.from_row(row) for row in self._ask(sql, since=since, **parameters)]
 
     def _minute_from(self) -> int:
-        return self._now_ns() // MINUTE_NS - WINDOW_MIN
+        return self._now_ns() // MINUTE_NS - self.window_min()
 
     def _processes(self) -> list[ProcessRecord]:
         window = {"limit": SNAPSHOT_MAX, "minute_from": self._minute_from()}

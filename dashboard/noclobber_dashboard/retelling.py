@@ -9,7 +9,7 @@ from noclobber_dashboard.records import FindingBody, FindingHead
 from noclobber_dashboard.slices import race_of
 from noclobber_dashboard.wording import age, clock_time, duration, kind_title, short_name
 
-__all__ = ["as_text", "certainty_look", "facts_strip", "heading", "sentence", "severity_look"]
+__all__ = ["as_text", "certainty_look", "facts_strip", "heading", "marked", "sentence", "severity_look"]
 
 AGENTS_SHOWN: Final = 4
 
@@ -49,13 +49,24 @@ def sentence(head: FindingHead, body: FindingBody) -> Node:
 
 
 def _with_names(text: str, head: FindingHead) -> Sequence[Node | str]:
+    """Agents bold, resource as code, with the backticks around them gone; then what else stands in backticks."""
     short = short_name(head.resource)
     tags = {name: "b" for name in head.agents if name} | {name: "code" for name in (head.resource, short) if name}
-    pattern = "|".join(re.escape(name) for name in sorted(tags, key=len, reverse=True))
-    if not pattern:
-        return (text,)
-    parts = re.split(f"(?<!\\w)({pattern})(?!\\w)", text)
-    return [Node(tags[part], children=(part,)) if part in tags else part for part in parts if part]
+    names = "|".join(re.escape(name) for name in sorted(tags, key=len, reverse=True))
+    if not names:
+        return marked(text)
+    parts: list[Node | str] = []
+    for number, part in enumerate(re.split(f"`({names})`|(?<![\\w`])({names})(?![\\w`])", text)):
+        if part is None:
+            continue
+        parts += marked(part) if number % 3 == 0 else [Node(tags[part], children=(part,))]
+    return parts
+
+
+def marked(text: str) -> list[Node | str]:
+    """A sentence of the analyzer: what it put in backticks is code, everything else is as it stands."""
+    parts = re.split(r"`([^`]+)`", text)
+    return [Node("code", children=(part,)) if number % 2 else part for number, part in enumerate(parts) if part]
 
 
 def facts_strip(head: FindingHead, body: FindingBody) -> Node:
@@ -76,7 +87,7 @@ def facts_strip(head: FindingHead, body: FindingBody) -> Node:
     if head.found_ns > head.last_ns > 0:
         facts.append(_fact("found after", duration(head.found_ns - head.last_ns)))
     if body.missing:
-        facts.append(_fact("not more certain because", body.missing[0]))
+        facts.append(_fact("to be certain, it lacks", Node("span", children=marked(body.missing[0]))))
     return Node("div", "strip", facts)
 
 

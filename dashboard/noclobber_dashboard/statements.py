@@ -14,6 +14,7 @@ from typing import Final
 __all__ = [
     "ACCESSES",
     "BODIES",
+    "COUNT",
     "CURRENT_FILTERED",
     "CURSORS",
     "DEFENDED_BY_REASON",
@@ -88,10 +89,11 @@ TRANSITIONS: Final = (
     " ORDER BY at_ns DESC, id DESC LIMIT 1 BY id) LIMIT {limit:UInt32}" + _LIMITS
 )
 HAS_DEFENDED: Final = "EXISTS TABLE defended"
+# the newest word on an access counts; an empty reason takes it back
 _DEFENDED: Final = (
     "(SELECT argMax(toString(d.reason), d.at_ns) AS reason, argMax(d.resource, d.at_ns) AS resource,"
     " argMax(d.agent, d.at_ns) AS agent, max(d.start_ns) AS start_ns"
-    " FROM defended AS d WHERE d.start_ns >= {since:UInt64} GROUP BY d.trace_id, d.span_id)"
+    " FROM defended AS d WHERE d.start_ns >= {since:UInt64} GROUP BY d.trace_id, d.span_id HAVING reason != '')"
 )
 DEFENDED_BY_REASON: Final = (
     "SELECT reason, count() AS count, uniqExact(resource) AS resources, max(start_ns) AS last_ns FROM " + _DEFENDED
@@ -162,6 +164,7 @@ RATES: Final = (
     "SELECT minute, count() AS spans FROM accesses"
     " WHERE op NOT IN ('', 'mark') AND minute >= {minute_from:UInt32} GROUP BY minute ORDER BY minute" + _LIMITS
 )
+COUNT: Final = "SELECT count() AS rows FROM accesses WHERE minute >= {minute_from:UInt32}" + _LIMITS
 TOTALS: Final = (
     "SELECT countIf(op NOT IN ('', 'mark')) AS accesses, countIf(op = '') AS foreign_spans,"
     " countIf(op = 'mark') AS marks, countIf(partial) AS partial, max(start_ns) AS last_ns"

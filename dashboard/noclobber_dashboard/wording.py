@@ -8,7 +8,18 @@ import time
 from typing import Final
 from urllib.parse import unquote
 
-__all__ = ["age", "clock_time", "csv_cell", "duration", "inline_code", "kind_title", "plural", "short_name", "shorten"]
+__all__ = [
+    "age",
+    "clock_time",
+    "csv_cell",
+    "duration",
+    "inline_code",
+    "kind_title",
+    "plural",
+    "short_name",
+    "shorten",
+    "window",
+]
 
 _SPECIAL: Final = {
     "lost_update": "Lost update",
@@ -70,6 +81,11 @@ def age(then_ns: int, now_ns: int | None = None) -> str:
         if seconds < limit:
             return "just now" if seconds < 5 else f"{round(seconds / size)} {unit} ago"
     return f"{seconds // 86_400} days ago"
+
+
+def window(minutes: int) -> str:
+    """A window of counting: `last 24 h`, `last 10 min`."""
+    return f"last {minutes // 60} h" if minutes >= 60 else f"last {minutes} min"
 
 
 def clock_time(time_ns: int) -> str:

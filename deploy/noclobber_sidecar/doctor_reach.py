@@ -76,7 +76,7 @@ def instrumented(settings: Settings) -> Iterator[Line]:
             yield note(area, f"{name} {known}: switched off", "see NOCLOBBER_WITHOUT and NOCLOBBER_INTEGRATIONS")
         elif reasons[name]:
             yield problem(area, f"{name} {known}: not hooked: {reasons[name]}",
-                          "does noclobber support this version, and is it installed for the agent's Python?")  # fmt: skip
+                          "is this version supported, and noclobber installed for the agent's Python?")  # fmt: skip
         else:
             yield fine(area, f"{name} {known}: hooked under `noclobber run`")
 

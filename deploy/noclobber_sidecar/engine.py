@@ -27,12 +27,15 @@ __all__ = ["main"]
 
 STOP_TIMEOUT_S: Final = 25.0
 GRACE_S: Final = 3
+EXIT_ORPHANED: Final = 70
 log = logging.getLogger("noclobber.engine")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the engine until SIGTERM; returns the exit code."""
     words = _parser().parse_args(argv)
+    if words.life_fd is not None:  # before anything slow: it holds a socket that the next supervisor needs
+        threading.Thread(target=_end_with, args=(words.life_fd,), name="life line", daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     from noclobber_analyzer.alerts.routes import RouteError
@@ -72,13 +75,10 @@ def _run(words: argparse.Namespace) -> int:
         StoreUnusableError: the store can't be opened, and never will.
     """
     from noclobber_collector.lock import EngineLock
-    from noclobber_collector.receiver.process import end_with
 
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    if words.life_fd is not None:
-        end_with(words.life_fd, ending.set)
     pages = socket.socket(fileno=words.dashboard_fd)
     address = f"http://{in_url(words.host)}:{words.dashboard_port}"
     with EngineLock(words.data, address):
@@ -91,6 +91,15 @@ def _run(words: argparse.Namespace) -> int:
             return _serve(store, words, _Workers(store, words, address), pages, ending)
         finally:
             store.close()
+
+
+def _end_with(life_fd: int) -> None:
+    """End at once when the supervisor is killed: whoever starts the next one must not wait for us.
+
+    What an orderly end would still do the next start does as well: nothing that was acknowledged depends on it.
+    """
+    os.read(life_fd, 1)
+    os._exit(EXIT_ORPHANED)
 
 
 def _opened(url: str, pages: socket.socket, ending: threading.Event) -> Any:

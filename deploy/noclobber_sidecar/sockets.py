@@ -7,6 +7,7 @@ can take the port in between.
 
 import errno
 import socket
+import time
 
 from noclobber.cli import CommandError
 
@@ -16,13 +17,14 @@ BACKLOG = 1024
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def bind(host: str, port: int, purpose: str) -> socket.socket:
+def bind(host: str, port: int, purpose: str, wait_s: float = 0.0) -> socket.socket:
     """A listening TCP socket that children inherit.
 
     Args:
         host: address to listen on.
         port: port; 0 takes any free one.
         purpose: what it serves, for the message when it is taken.
+        wait_s: how long to wait where it is taken, by a process that is ending.
 
     Raises:
         CommandError: the address is taken or can't be used; says which option changes it.
@@ -31,7 +33,7 @@ def bind(host: str, port: int, purpose: str) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        _bind(listener, (host, port), time.monotonic() + wait_s)
         listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
@@ -42,6 +44,18 @@ def bind(host: str, port: int, purpose: str) -> socket.socket:
         raise CommandError(f"can't listen on {host}:{port} for {purpose}: {reason}. {advice}") from error
     listener.set_inheritable(True)
     return listener
+
+
+def _bind(listener: socket.socket, address: tuple[str, int], deadline: float) -> None:
+    while True:
+        try:
+            listener.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def in_url(host: str) -> str:

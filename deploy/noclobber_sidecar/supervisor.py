@@ -24,7 +24,7 @@ EXIT_HOPELESS = 78
 """Exit code (EX_CONFIG of sysexits.h) of a child that must not be started again."""
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 30.0
-STEADY_S = 10.0
+STEADY_S = 5.0
 """A child that lived this long starts again without a pause."""
 TICK_S = 0.05
 
@@ -40,6 +40,7 @@ class Child:
         stop_timeout_s: how long it may take to end after SIGTERM before it is killed.
         reason_file: where it writes one sentence before it exits with EXIT_HOPELESS.
         environment: variables on top of the supervisor's own.
+        pause_max_s: longest pause before it is started again.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Child:
     stop_timeout_s: float = 30.0
     reason_file: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    pause_max_s: float = BACKOFF_MAX_S
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     pause_s: float = BACKOFF_FIRST_S
@@ -130,7 +132,7 @@ class Supervisor:
         child.restarts += 1
         child.start_after = now + child.pause_s
         self._say(f"noclobber: the {child.name} ended ({_ending(code)}); starting it again in {child.pause_s:.1f} s")
-        child.pause_s = min(child.pause_s * 2, BACKOFF_MAX_S)
+        child.pause_s = min(child.pause_s * 2, child.pause_max_s)
 
     def _start(self, child: Child, now: float) -> None:
         words = [word.replace("{life}", str(self._life_read)) for word in child.argv]

@@ -52,9 +52,9 @@ def run(words: argparse.Namespace) -> int:
     _check_alerts(words)
     data = data_folder(words.data)
     try:
-        with SupervisorLock(data, f"http://{in_url(words.host)}:{words.dashboard_port}"):
+        with SupervisorLock(data, f"http://{in_url(words.host)}:{words.dashboard_port}") as lock:
             _wait_for_orphan(data)
-            return _supervise(words, data)
+            return _supervise(words, data, wait_s=ORPHAN_WAIT_S if lock.left_behind else 0.0)
     except StoreBusyError as error:
         raise CommandError(f"a sidecar already runs: {error}") from error
     except OSError as error:
@@ -92,10 +92,17 @@ def _wait_for_orphan(data: Path) -> None:
     EngineLock(data, wait_s=ORPHAN_WAIT_S).release()
 
 
-def _supervise(words: argparse.Namespace, data: Path) -> int:
-    otlp = bind(words.host, words.otlp_http_port, "otlp http")
-    pages = bind(words.host, words.dashboard_port, "dashboard")
-    _probe_grpc(words.host, words.otlp_grpc_port)
+def _supervise(words: argparse.Namespace, data: Path, wait_s: float) -> int:
+    """Bind everything, then run the children.
+
+    Args:
+        words: as typed.
+        data: the data folder.
+        wait_s: how long addresses may still be held by children of a supervisor that was killed.
+    """
+    otlp = bind(words.host, words.otlp_http_port, "otlp http", wait_s)
+    pages = bind(words.host, words.dashboard_port, "dashboard", wait_s)
+    bind(words.host, words.otlp_grpc_port, "otlp grpc", wait_s).close()  # gRPC binds its own: is it free?
     supervisor = Supervisor(
         [_receiver(words, data, otlp), _engine(words, data, pages)],
         on_hopeless=lambda child: _explain(pages, child) if child.name == "engine" else None,
@@ -106,11 +113,6 @@ def _supervise(words: argparse.Namespace, data: Path) -> int:
 
 def _explain(pages: socket.socket, engine: Child) -> None:
     serve_reason(pages, lambda: f"noclobber goes on receiving, but its engine can't run: {engine.hopeless}")
-
-
-def _probe_grpc(host: str, port: int) -> None:
-    """Find out now whether the address is free: gRPC binds its own, in the receiver."""
-    bind(host, port, "otlp grpc").close()
 
 
 def _secrets(words: argparse.Namespace) -> dict[str, str]:
@@ -126,6 +128,7 @@ def _receiver(words: argparse.Namespace, data: Path, otlp: socket.socket) -> Chi
          "--otlp-grpc-port", str(words.otlp_grpc_port), "--http-fd", str(otlp.fileno()), "--life-fd", "{life}"],
         sockets=[otlp.fileno()],
         stop_timeout_s=15.0,
+        pause_max_s=1.0,  # it starts in half a second, and clients wait for it
         environment=_secrets(words),
     )  # fmt: skip
 

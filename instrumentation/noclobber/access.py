@@ -14,11 +14,11 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from noclobber.contract import Op, Outcome
+from noclobber.scope import Scope, current
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-    from noclobber.scope import Scope
     from noclobber.strands import Strand
 
 __all__ = ["Access", "AttributeValue", "Build", "Call", "Member"]
@@ -79,7 +79,8 @@ class Call:
     Attributes:
         start_ns, end_ns: `CLOCK_MONOTONIC` nanoseconds; `end_ns` is 0 while the call is under way.
         strand: who calls. seq: the first of its `count` sequence numbers; `more` holds further ones.
-        scope: agent, run and step at the call. context: OpenTelemetry's context at the call, the span's parent.
+        scope: agent, run and step at the call: read out of `context` when first asked for, mostly in the drain.
+        context: OpenTelemetry's context at the call, the span's parent.
         site: code object and line of the first frame outside libraries, None where not looked for.
         locks: locks that the strand held at the call.
         error: what the call raised, else None.
@@ -90,8 +91,8 @@ class Call:
     """
 
     __slots__ = (
-        "build", "context", "count", "end_ns", "error", "facts", "library", "locks", "more",
-        "scope", "seq", "site", "span_id", "start_ns", "strand",
+        "_scope", "build", "context", "count", "end_ns", "error", "facts", "library", "locks", "more",
+        "seq", "site", "span_id", "start_ns", "strand",
     )  # fmt: skip
 
     start_ns: int
@@ -100,7 +101,7 @@ class Call:
     seq: int
     count: int
     more: tuple[int, ...]
-    scope: "Scope | None"
+    _scope: Scope | None
     context: "Context | None"
     site: tuple[CodeType, int] | None
     locks: tuple[str, ...]
@@ -109,6 +110,19 @@ class Call:
     build: "Build | None"
     library: str
     span_id: int
+
+    @property
+    def scope(self) -> Scope | None:
+        """Who acts; None where nobody said."""
+        try:
+            return self._scope
+        except AttributeError:
+            self._scope = current(self.context)
+            return self._scope
+
+    @scope.setter
+    def scope(self, scope: Scope | None) -> None:
+        self._scope = scope
 
     @property
     def seqs(self) -> tuple[int, ...]:

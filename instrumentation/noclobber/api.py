@@ -194,18 +194,17 @@ def access(
     told = ManualAccess(resource, Op(op), system, attributes)
     told.access.part = tuple(sorted(part))
     told.access.finds_base = told.access.op in (Op.WRITE, Op.DELETE)
-    active = recorder.active()
-    if active is None:
+    call = recorder.begin("manual")
+    if call is None:
         yield told
         return
-    call = active.begin("manual")
     try:
         yield told
     except BaseException as error:
         _interrupted(told.access, error)
-        active.fail(call, error, _told, told)
+        recorder.end(call, _told, told, error)
         raise
-    active.end(call, _told, told)
+    recorder.end(call, _told, told)
 
 
 def _interrupted(told: Access, error: BaseException) -> None:

@@ -232,8 +232,8 @@ class Bases:
         self._note_end(access, txn)
         if access.outcome is Outcome.REJECTED:
             self._begin_anew(txn, scope, call.strand)
-        if not access.remembered:
-            return
+        if not access.remembered or call.seqs[0] < call.strand.lost_seq:
+            return  # what is older than a loss, and came out of the ring only after it
         if access.op is Op.DELETE and access.resource.endswith("/") and access.outcome is Outcome.OK:
             for resource in [each for each in known.resources if each.startswith(access.resource)]:
                 known.put(resource, None)
@@ -266,7 +266,8 @@ class Bases:
 
         def entered(key: tuple[str, ...], version: str, parts: Mapping[str, str] | None = None) -> Memory:
             previous = self._valid(state.get(key))
-            new = replace(memory, version=version, parts=parts)
+            kept = version == memory.version and parts is memory.parts
+            new = memory if kept else replace(memory, version=version, parts=parts)
             if previous is None:
                 return new
             if not made and previous.made_in is not None and previous.version == version:
@@ -279,7 +280,8 @@ class Bases:
                 return new
             if self._source(previous, strand, memory.txn, scope) is not BaseSource.OBSERVED:
                 return new
-            return replace(new, candidates=_candidates(previous, version))
+            candidates = _candidates(previous, version)
+            return replace(new, candidates=candidates) if candidates else new
 
         if not part:
             return {(): entered((), memory.version, memory.parts)}
@@ -356,6 +358,8 @@ def _settled(previous: Memory, new: Memory) -> Memory:
 
 def _candidates(previous: Memory, version: str) -> tuple[str, ...]:
     """Older versions that this unit read."""
+    if previous.version == version and not previous.candidates:
+        return ()
     seen = (*previous.candidates, previous.version)
     return tuple(dict.fromkeys(each for each in seen if each != version))[-CANDIDATES_MAX:]
 

@@ -168,10 +168,10 @@ class Declarations:
         if known is not None:
             return known
         name, found = resource, self.of(resource)
-        if found is not None and found.alias_of is not None:
-            name = found.alias_of + name[len(_literal(found.pattern)) :]
-            there = self.of(name)
-            found = found if there is None else _over(found, there)
+        for each in reversed(self.declared):
+            if each.alias_of is not None and each.fits(resource):
+                name = each.alias_of + resource[len(_literal(each.pattern)) :]
+                break
         hashed = found is not None and found.hash_ids and not name.endswith("/")
         known = (_hashed(name) if hashed else name, hashed)
         if len(self._names) < RESOURCES_MAX:
@@ -185,7 +185,7 @@ _in_code: list[Declaration] = []
 def declare(pattern: str, **known: Any) -> Declaration:
     """Declare what is known of the resources that fit `pattern`: `noclobber.declare("redis://*/hits:*", ignore=True)`.
 
-    It holds for accesses from now on; call it before or after `noclobber.instrument`.
+    It holds for what is sent from now on; call it before the first access, before or after `noclobber.instrument`.
 
     Args:
         pattern: URI with `*` and `?`.

@@ -43,6 +43,12 @@ class Guard:
         self.note(error, trace)
         return True
 
+    def caught(self, error: Exception) -> None:
+        """`error` of ours, caught where even a context manager would cost too much; raised again under our tests."""
+        if self.reraises:
+            raise error
+        self.note(error)
+
     def note(self, error: BaseException, trace: TracebackType | None = None) -> None:
         """Count `error`; log it if its cause is new."""
         trace = trace or error.__traceback__

@@ -93,10 +93,37 @@ def _key(name: str) -> bytes:
     return encoded
 
 
+_texts: dict[tuple[str, str], bytes] = {}
+TEXTS_MAX: Final = 16_384
+"""Attributes whose bytes are kept: most texts of a process (names, strands, keys) come again and again."""
+
+
 def _attributes(number: int, attributes: Mapping[str, AttributeValue]) -> bytes:
-    return b"".join(
-        _field(number, _key(name) + _field(2, _value(value))) for name, value in attributes.items() if value is not None
-    )
+    out = bytearray()
+    tag = number << 3 | 2
+    for name, value in attributes.items():
+        if isinstance(value, str):
+            known = _texts.get((name, value))
+            if known is None:
+                known = _text_attribute(name, value)
+        elif value is None:
+            continue
+        else:
+            encoded = _value(value)
+            known = _key(name) + b"\x12" + _varint(len(encoded)) + encoded
+        out.append(tag)
+        out += _varint(len(known))
+        out += known
+    return bytes(out)
+
+
+def _text_attribute(name: str, value: str) -> bytes:
+    known = _key(name) + _field(2, _value(value))
+    if len(known) <= 256:
+        if len(_texts) >= TEXTS_MAX:
+            _texts.clear()
+        _texts[name, str(value)] = known
+    return known
 
 
 def _value(value: AttributeValue) -> bytes:
@@ -118,13 +145,18 @@ def _utf8(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
+FLAGS: Final = 0x100
+"""The parent is known not to be remote."""
+_TAIL: Final = b"\x7a\x00" + b"\x85\x01" + struct.pack("<I", FLAGS)  # an unset status, and the flags
+
+
 def _span(span: Span) -> bytes:
     parent = _field(4, span.parent_id.to_bytes(8)) if span.parent_id else b""
     return b"".join(
         (
             b"\x0a\x10", span.trace_id.to_bytes(16), b"\x12\x08", span.span_id.to_bytes(8), parent,
             _field(5, _utf8(span.name)), b"\x30\x01", struct.pack("<BQBQ", 0x39, span.start_ns, 0x41, span.end_ns),
-            _attributes(9, span.attributes),
+            _attributes(9, span.attributes), _TAIL,
         )
     )  # fmt: skip
 
@@ -140,6 +172,8 @@ def _json_span(span: Span) -> dict[str, object]:
         "startTimeUnixNano": str(span.start_ns),
         "endTimeUnixNano": str(span.end_ns),
         "attributes": _json_attributes(span.attributes),
+        "status": {},
+        "flags": FLAGS,
     }
 
 

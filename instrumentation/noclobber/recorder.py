@@ -17,21 +17,21 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from types import CodeType, FrameType
-from typing import Any, Final
-from weakref import WeakKeyDictionary
+from typing import Final
 
 from opentelemetry import context as otel
 
-from noclobber import clock, declarations, scope, strands, versions
+from noclobber import clock, declarations, strands, versions
 from noclobber.access import Access, AttributeValue, Build, Call
 from noclobber.bases import Bases
-from noclobber.contract import CONTRACT_VERSION, FRONTIER_END, Attr, Op, Outcome, UnitKind
+from noclobber.contract import FRONTIER_END, Attr, Op
+from noclobber.describing import Describing
 from noclobber.guard import GUARD
 from noclobber.otlp import Span
 from noclobber.settings import Settings
 from noclobber.strands import Strand
 
-__all__ = ["Recorder", "Sink", "active", "start", "stop", "swap"]
+__all__ = ["Recorder", "Sink", "active", "begin", "end", "start", "stop", "swap"]
 
 OPEN_AFTER_NS: Final = 5_000_000_000
 """A call that still waits after so long is sent open."""
@@ -39,6 +39,8 @@ MARK_IDLE_NS: Final = 1_000_000_000
 SPANS_MAX: Final = 2000
 """Spans in one export."""
 SITE_DEPTH_MAX: Final = 40
+SITES_MAX: Final = 50_000
+"""Functions of which it is remembered whether they are a library's."""
 now_ns = clock.now_ns
 
 _active: "Recorder | None" = None
@@ -72,6 +74,23 @@ def swap(recorder: "Recorder | None") -> "Recorder | None":
     global _active
     before, _active = _active, recorder
     return before
+
+
+def begin(library: str) -> Call | None:
+    """Note that a call begins, for those who stand in the program's own code: never raises; None where it is off."""
+    try:
+        return None if _active is None else _active.begin(library)
+    except Exception as error:
+        GUARD.caught(error)
+        return None
+
+
+def end(call: Call, build: Build, facts: object, error: BaseException | None = None) -> None:
+    """Note that `call` returned, or raised `error`; never raises."""
+    with GUARD:
+        if _active is not None:
+            call.error = error
+            _active.end(call, build, facts)
 
 
 def stop(timeout_s: float | None = None) -> None:
@@ -139,10 +158,8 @@ class Recorder:
         self._held_back = False
         self._refused = 0
         self._waiting: set[Call] = set()
-        self._traces: WeakKeyDictionary[Strand, int] = WeakKeyDictionary()
-        self._resource: dict[str, AttributeValue] | None = None
         self._sink = self._given_sink
-        self._random = self._given_ids or random.Random(int.from_bytes(os.urandom(16)))  # noqa: S311  ids, no secrets
+        self._describing = Describing(self.settings, self._given_ids)
         self._thread: threading.Thread | None = None
         self._dropping = threading.Lock()  # only ever taken where something is dropped
         self.dropped = 0
@@ -159,13 +176,11 @@ class Recorder:
         call.seq = strand.seq + 1
         strand.seq += count
         call.more = ()
-        context = call.context = otel.get_current()
-        call.scope = scope.current(context)
+        call.context = otel.get_current()
         call.site = self._site(sys._getframe(1))
         call.locks = strand.locks
         call.error = call.facts = call.build = None
-        call.span_id = 0
-        call.end_ns = 0
+        call.span_id = call.end_ns = 0
         call.start_ns = now_ns()
         return call
 
@@ -202,11 +217,11 @@ class Recorder:
     def note_spawn(self, parent: Strand, child: Strand) -> None:
         """Tell the drain, in ring order, that `child` starts with what `parent` knows now; no access, no span."""
         if len(self._ring) >= 2 * self._ring_max:
-            child.lose()
+            child.lose(0)
             return
         call = Call()
         call.strand, call.library, call.count, call.seq, call.more = child, "", 0, 0, ()
-        call.context = call.scope = call.site = call.error = call.build = None
+        call.context = call.site = call.error = call.build = None
         call.locks, call.span_id, call.facts = (), 0, parent
         call.start_ns = call.end_ns = now_ns()
         self._ring.append(call)
@@ -214,7 +229,7 @@ class Recorder:
     def _drop(self, call: Call) -> None:
         """A call is lost: it is counted, and what its strand knew before it is trusted no more."""
         self._waiting.discard(call)
-        call.strand.lose()
+        call.strand.lose(call.seqs[-1])
         with self._dropping:
             self.dropped += len(call.seqs)
 
@@ -226,7 +241,9 @@ class Recorder:
             code = frame.f_code
             own = sites.get(code)
             if own is None:
-                own = sites[code] = not _in_library(code.co_filename)
+                own = not _in_library(code.co_filename)
+                if len(sites) < SITES_MAX:  # a program may make code without end
+                    sites[code] = own
             if own:
                 return code, frame.f_lineno
             frame = frame.f_back
@@ -307,7 +324,8 @@ class Recorder:
         self._count_refused()
         waiting = self._open_spans(now)
         if ending or spans or waiting or self._is_due(now):
-            mark = self._mark(FRONTIER_END if ending else self._frontier + clock.OFFSET_NS, len(spans))
+            frontier = FRONTIER_END if ending else self._frontier + clock.OFFSET_NS
+            mark = self._describing.mark(now_ns(), frontier, self.accesses + len(spans), self.dropped)
             self._send(spans, (*waiting, mark))
             self._last_mark = now
 
@@ -353,88 +371,18 @@ class Recorder:
         if accesses[0].op is Op.JOIN:
             self._bases.joined(call.strand, call.facts[0])
         self._bases.resolve(call, accesses)
-        return [
-            self._span(call, seq, access, first=seq == call.seq)
-            for seq, access in zip(call.seqs, accesses, strict=True)
-        ]
+        return [self._describing.span(call, seq, access) for seq, access in zip(call.seqs, accesses, strict=True)]
 
     def _described(self, call: Call) -> list[Access]:
         assert call.build is not None
         accesses = call.build(call)
         if len(accesses) != len(call.seqs):
             raise ValueError(f"{call.library}: {len(accesses)} accesses for {len(call.seqs)} numbers")
+        if call.locks:
+            locks = tuple(map(self.declarations.named, call.locks))
+            for access in accesses:
+                access.attributes.setdefault(Attr.LOCKS, locks)
         return [self.declarations.applied(access) for access in accesses]
-
-    def _span(self, call: Call, seq: int, access: Access, *, first: bool) -> Span:
-        strand = call.strand
-        trace_id, parent_id = self._trace(call)
-        attributes: dict[str, AttributeValue] = {
-            Attr.OP: access.op,
-            Attr.RESOURCE: access.resource,
-            Attr.SYSTEM: access.system,
-            Attr.OUTCOME: access.outcome,
-            Attr.AGENT: self._agent(call),
-            Attr.STRAND: strand.id,
-            Attr.SEQ: seq,
-        }
-        self._identity(call, seq, access, attributes)
-        if access.part:
-            attributes[Attr.PART] = access.part[0] if len(access.part) == 1 else access.part
-        if call.locks and Attr.LOCKS not in access.attributes:
-            attributes[Attr.LOCKS] = tuple(map(self.declarations.named, call.locks))
-        if call.site is not None:
-            code, line = call.site
-            attributes[Attr.CODE_FUNCTION] = code.co_qualname
-            attributes[Attr.CODE_FILE] = code.co_filename
-            attributes[Attr.CODE_LINE] = line
-        attributes.update(access.attributes)
-        if not call.span_id or not first:
-            span_id = self._random.getrandbits(64) or 1
-            call.span_id = span_id if first else call.span_id
-        else:
-            span_id = call.span_id
-        end_ns = call.end_ns or now_ns()
-        return Span(
-            call.library, f"{access.op} {access.system}", trace_id, span_id, parent_id,
-            call.start_ns + clock.OFFSET_NS, end_ns + clock.OFFSET_NS, attributes,
-        )  # fmt: skip
-
-    def _identity(self, call: Call, seq: int, access: Access, attributes: dict[str, AttributeValue]) -> None:
-        found, strand = call.scope, call.strand
-        attributes[Attr.RUN] = (found.run if found else None) or f"run-{strands.process_id()}"
-        if found is not None and found.step is not None:
-            attributes[Attr.STEP] = found.step
-            if Attr.TXN_ID not in access.attributes:
-                attributes[Attr.UNIT] = found.unit or f"{attributes[Attr.RUN]}/{found.step}"
-                attributes[Attr.UNIT_KIND] = UnitKind.STEP
-        # The first that is sent carries it, also where the first is lost, and number 1 too where it ends after others.
-        strand.announced = strand.announced or seq
-        if strand.parent_id is not None and seq in (1, strand.announced):
-            attributes[Attr.STRAND_PARENT] = strand.parent_id
-            attributes[Attr.STRAND_PARENT_SEQ] = strand.parent_seq
-
-    def _agent(self, call: Call) -> str:
-        found = call.scope
-        if found is not None and found.agent:
-            return found.agent
-        span: Any = otel.get_value("current-span", call.context)
-        named = getattr(span, "attributes", None)
-        if named and (agent := named.get("gen_ai.agent.name")):
-            return str(agent)
-        if self.settings.agent:
-            return self.settings.agent
-        return scope.deliberate_name(call.strand.name) or self.settings.service
-
-    def _trace(self, call: Call) -> tuple[int, int]:
-        from opentelemetry import trace
-
-        parent = trace.get_current_span(call.context).get_span_context()
-        if parent.is_valid:
-            return parent.trace_id, parent.span_id
-        known = self._traces.get(call.strand)
-        if known is None:
-            known = self._traces[call.strand] = self._random.getrandbits(128) or 1
-        return known, 0
 
     def _open_spans(self, now: int) -> list[Span]:
         """Calls that still wait, once they have waited long: sent now, and again under the same id at their end."""
@@ -445,53 +393,17 @@ class Recorder:
             with GUARD:
                 access = self._described(call)[0]
                 access.attributes[Attr.OPEN] = True
-                spans.append(self._span(call, call.seq, access, first=True))
+                spans.append(self._describing.span(call, call.seq, access, until_ns=now))
         return spans
-
-    def _mark(self, frontier_ns: int, carried: int) -> Span:
-        now = now_ns() + clock.OFFSET_NS
-        attributes: dict[str, AttributeValue] = {
-            Attr.OP: Op.MARK,
-            Attr.RESOURCE: f"process://{strands.process_id()}",
-            Attr.SYSTEM: "noclobber",
-            Attr.OUTCOME: Outcome.OK,
-            Attr.FRONTIER_NS: frontier_ns,
-            Attr.ACCESSES: self.accesses + carried,
-            Attr.DROPPED: self.dropped,
-        }
-        trace_id, span_id = self._random.getrandbits(128) or 1, self._random.getrandbits(64) or 1
-        return Span("recorder", "mark noclobber", trace_id, span_id, 0, now, now, attributes)
 
     def _send(self, spans: Sequence[Span], more: Sequence[Span] = ()) -> None:
         """Hand over one export: finished accesses, and what is not counted as such (calls still open, the mark)."""
         with GUARD:
-            if self._sink is not None and self._sink.send(self._process(), [*spans, *more], len(spans)):
+            if self._sink is not None and self._sink.send(self._describing.process, [*spans, *more], len(spans)):
                 self.accesses += len(spans)
                 return
         with self._dropping:
             self.dropped += len(spans)
-
-    def _process(self) -> dict[str, AttributeValue]:
-        """The resource attributes of this process."""
-        if self._resource is None:
-            from noclobber.resources import host_name
-
-            found: dict[str, AttributeValue] = {
-                Attr.SERVICE_NAME: self.settings.service,
-                Attr.SERVICE_INSTANCE_ID: strands.process_id(),
-                Attr.HOST_NAME: host_name(),
-                Attr.PROCESS_PID: os.getpid(),
-                **self.settings.resource_attributes,
-                Attr.PROCESS: strands.process_id(),
-                Attr.CONTRACT: CONTRACT_VERSION,
-                Attr.KEY_ID: versions.key_identity(),
-            }
-            identity = clock.clock_id()
-            if identity is not None:
-                found[Attr.CLOCK] = identity
-                found[Attr.CLOCK_OFFSET_NS] = clock.OFFSET_NS
-            self._resource = found
-        return self._resource
 
 
 def _in_library(filename: str) -> bool:

@@ -32,26 +32,30 @@ KNOWN_MAX: Final = 64
 """Joins that a strand remembers, the last ones; a join that is forgotten is at worst sent twice."""
 
 
+LOSSES_MAX: Final = 64
+"""Losses that a strand remembers by number; with a full ring they come in thousands."""
+
+
 class Strand:
     """One sequential line of execution.
 
     Attributes:
         id: unique in the deployment: process id, a dash, a number.
         seq: how many accesses it has begun.
-        parent_id, parent_seq: the strand that started it, and that strand's last number then. Only its name is
-            kept:
-            a chain of tasks that start one another must not hold all of them in memory.
+        parent_id, parent_seq: the strand that started it, and that strand's last number then. Only its name is kept: a
+            chain of tasks that start one another must not hold all of them in memory.
         locks: locks that it holds, as the contract writes them.
         name: the thread's or task's name.
         announced: number of the access that carried parent_id and parent_seq first, 0 before.
+        lost_seq: the last number of a lost call of its own, 0 before.
         losses: numbers of the lost calls that it comes after, its own and others'; it trusts nothing older.
         joined: whether it has waited for another strand, so that waiting for it tells something.
         suppressed: above 0 while calls are not to be recorded (they are part of a call that is).
     """
 
     __slots__ = (
-        "__weakref__", "_known", "announced", "id", "joined", "locks", "losses", "name", "parent_id", "parent_seq",
-        "seq", "suppressed",
+        "__weakref__", "_known", "announced", "id", "joined", "locks", "losses", "lost_seq", "name", "parent_id",
+        "parent_seq", "seq", "suppressed",
     )  # fmt: skip
 
     def __init__(self, parent: "Strand | None" = None, name: str = "") -> None:
@@ -61,6 +65,7 @@ class Strand:
         self.locks: tuple[str, ...] = ()
         self.name = name
         self.announced = 0
+        self.lost_seq = 0
         self.losses: frozenset[int] = frozenset()
         self.joined = False
         self.suppressed = 0
@@ -72,9 +77,11 @@ class Strand:
         self.seq += count
         return first
 
-    def lose(self) -> None:
-        """Note that a call of it will never be seen."""
-        self.losses |= {next(_losses)}
+    def lose(self, seq: int) -> None:
+        """Note that the call up to number `seq` will never be seen."""
+        self.lost_seq = max(self.lost_seq, seq)
+        known = self.losses if len(self.losses) < LOSSES_MAX else frozenset()  # fewer known: others forget more
+        self.losses = known | {next(_losses)}
 
     def knows(self, other: "Strand") -> bool:
         """Whether the join with `other` at its present number was noted lately (results are asked for twice)."""

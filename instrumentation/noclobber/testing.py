@@ -19,7 +19,7 @@ time that it is read, ids are counted from 1, the process is called `test`; `fix
 import contextlib
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -118,11 +118,14 @@ class _Counting(random.Random):
 
 
 @contextlib.contextmanager
-def capture(*, fixed: bool = True, background: bool = False, **settings: Any) -> Iterator[Captured]:
+def capture(
+    *, fixed: bool = True, now_ns: Callable[[], int] | None = None, background: bool = False, **settings: Any
+) -> Iterator[Captured]:
     """Instrument this process, and keep what it would send.
 
     Args:
         fixed: the same ids and times in every run.
+        now_ns: the clock, where it should go on in another way.
         background: drain on a thread, as in life; else in the caller's, whenever something is asked for.
         settings: attributes of `noclobber.settings.Settings`, such as `agent`, `exact`, `tables`.
     """
@@ -133,7 +136,7 @@ def capture(*, fixed: bool = True, background: bool = False, **settings: Any) ->
         stack.callback(lambda: declarations.reset(declared))
         stack.enter_context(_reraising())
         if fixed:
-            stack.enter_context(_fixed())
+            stack.enter_context(_fixed(now_ns or _Clock()))
         mine = recorder.Recorder(chosen, sink, ids=_Counting() if fixed else None)
         before = recorder.swap(mine)
         stack.callback(lambda: recorder.swap(before))
@@ -158,10 +161,10 @@ def _reraising() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _fixed() -> Iterator[None]:
+def _fixed(now_ns: Callable[[], int]) -> Iterator[None]:
     process, key, now, offset = strands.begin_process("test"), versions.use_key(KEY), recorder.now_ns, clock.OFFSET_NS
     scope.count_units_from(1)
-    recorder.now_ns, clock.OFFSET_NS = _Clock(), 0
+    recorder.now_ns, clock.OFFSET_NS = now_ns, 0
     try:
         yield
     finally:

@@ -71,8 +71,7 @@ class TrackedDict(MutableMapping[K, V]):
 
     def _recorded(self, operation: Any, key: Any, *values: Any) -> Any:
         """Do `operation` under the lock, and record what it says that it was."""
-        active = recorder.active()
-        call = active.begin("tracked") if active is not None else None
+        call = recorder.begin("tracked")
         answer, fact, error = None, None, None
         try:
             with self._lock:
@@ -81,9 +80,8 @@ class TrackedDict(MutableMapping[K, V]):
             error = raised  # the object's own, such as of a key that can't be hashed
             raise
         finally:
-            if active is not None and call is not None:
-                call.error = error
-                active.end(call, self._build, (key, *(fact or (Op.READ, None, None, Outcome.ERROR))))
+            if call is not None:
+                recorder.end(call, self._build, (key, *(fact or (Op.READ, None, None, Outcome.ERROR))), error)
         if error is not None:
             raise error
         return answer

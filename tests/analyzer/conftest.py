@@ -1,23 +1,10 @@
-"""One embedded store for the analyzer's tests (chdb opens one folder in a process), emptied before each."""
+"""The store without a row in what the analyzer writes."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 WRITTEN = ("findings", "transitions", "deliveries", "cursors")
-
-
-@pytest.fixture(scope="session")
-def embedded_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The real store on the real engine."""
-    from noclobber_collector.store import open_store
-
-    folder: Path = tmp_path_factory.mktemp("store")
-    store = open_store(f"chdb://{folder}")
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ A story is a line of words, one access each, in the order in which they happen: 
     A*B         A starts strand B    A+B  A has waited for B  Al7 An7   A locks, unlocks lock l with token 7
     Al7>B       A waits for lock l, which B has, and so on: `A+B`; what A does between lock and unlock names the lock
     Alx7        A locks lock x with token 7               Alx       ... without a token
-    Am          A calls a model        Bj9                    B gives message 9 back (nack)
+    Am          A calls a model                                   Aqx1y2    A scans: found x at 1, y at 2 (Aq: nothing)
+    Bj9         B gives message 9 back (nack)
     Bg9<4^2     B receives 9 at position 4, as its second delivery; `As9<4` sends it there
     Afh<k       A has effect h, under the idempotency key k; `Afh` without a key
 
@@ -36,7 +37,7 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process
+from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import History, HistoryBuilder
 
@@ -65,6 +66,7 @@ class Story:
         lost: words (numbers from 0) that nobody captured.
         agents: names by strand; the strand's letter else.
         system: of everything. session: whether receipts name their session (one a strand).
+        predicates: that all inserts fall under; every scan asks for `predicate`.
         lease_ms: of all locks. owned: whether locks name their owners.
         key, group: ordering key of all messages, consumer group of all receipts.
         verbatim: whether the store returns just what it is sent.
@@ -82,6 +84,7 @@ class Story:
     step: bool = True
     ttl_ms: int | None = None
     system: str = "redis"
+    predicates: tuple[str, ...] = ()
     lease_ms: int | None = None
     owned: bool = True
     session: bool = True
@@ -200,6 +203,12 @@ class Story:
                 access.strand_other_seq = self._seq.get(rest, 0)
         elif op in "ln":
             self._lock(access, op, rest)
+        elif op == "q":
+            found = re.findall(r"([a-z])(\d*)", rest)
+            members = tuple(f"mem://{name}" for name, _ in found)
+            versions = tuple(version for _, version in found) if all(version for _, version in found) else ()
+            access.op, access.resource, access.version_kind = Op.SCAN, "mem://", self.kind
+            access.scan = Scan("predicate", resources=members, versions=versions, count=len(found))
         elif op == "m":
             access.op, access.resource = Op.MODEL, "model://fake/thinker"
         elif op in "/\\":
@@ -262,6 +271,8 @@ class Story:
             access.guard = self.guard
         access.locks = self.locks or tuple(self._held.get(access.strand, ()))
         made = rest[1:]
+        if op == "i":
+            access.predicates = self.predicates
         if op == "t":
             access.message, made = Message(rest[1:]), f"taken{access.strand}"
         if self.kind is None:
@@ -291,7 +302,7 @@ def told(text: str, **told_with: object) -> list[str]:
     for finding in judge(text, **told_with).findings:
         races = [edge for edge in finding.edges if edge.type == "unordered"]
         by_span = {access.span_id: access.strand for access in finding.accesses}
-        named = [access.strand for access in finding.accesses if access.role == "dirty_read"]
+        named = [access.strand for access in finding.accesses if access.role in ("dirty_read", "intermediate_read")]
         pair = [by_span[races[-1].source], by_span[races[-1].target]] if races else named
         pair = pair or [finding.accesses[-1].strand]
         lines.append(f"{finding.kind} {finding.certainty} {finding.resource[6:]} {'>'.join(pair)}")

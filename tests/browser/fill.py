@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "dashboard"))
 import sample
 from hostile import HOSTILE
 
+from noclobber_analyzer.tables import append_findings
 from noclobber_collector.store import open_store
 
 
@@ -27,6 +28,11 @@ def main(folder: str, *words: str) -> None:
             "hostile": [f"{1_001 + n:032x}" for n in range(len(HOSTILE))],
             "names": HOSTILE,
         }
+    if "pair" in words:
+        finding, rows = sample.bank()
+        sample.insert_accesses(store, rows[:-1])
+        append_findings(store, [(finding, finding.last_ns)])
+        ids = {"bank": finding.id}
     store.close()
     print(json.dumps(ids))
 

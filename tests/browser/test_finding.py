@@ -64,6 +64,20 @@ def test_no_two_labels_overlap(tab: Visit) -> None:
     assert all(scroll["y"] <= box["y"] and box["y"] + box["height"] <= scroll["y"] + scroll["height"] for box in words)
 
 
+def test_a_race_of_two_lanes_alone(visit: Callable[..., Visit], start: Callable[..., Dashboard]) -> None:
+    """Where no third lane gives room below, the words under the last lane are whole, on a telephone too."""
+    board = start("pair")
+    for width in (1280, 390):
+        tab = visit(board, width, 844)
+        tab.open(f"/finding?id={board.ids['bank']}", diagram=True)
+        words, scroll = boxes(tab, ".spacetime svg text"), boxes(tab, ".spacetime .scroll")[0]
+        assert [pair for pair in combinations(words, 2) if meet(*pair)] == []
+        assert all(
+            scroll["y"] <= box["y"] and box["y"] + box["height"] <= scroll["y"] + scroll["height"] for box in words
+        )
+        assert tab.complaints == []
+
+
 def test_no_label_overlaps_a_box(tab: Visit) -> None:
     """The names of arrows stand beside the boxes, never on them."""
     labels, bodies = boxes(tab, ".spacetime .edge-label"), boxes(tab, ".spacetime .box .body")

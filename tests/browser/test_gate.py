@@ -1,6 +1,8 @@
 """Who may look: the token, the way to sign in, and what a person sees before anything has arrived."""
 
+import socket
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 from driving import Dashboard, Visit
@@ -60,10 +62,43 @@ def test_without_a_token_the_socket_stays_closed(visit: Callable[..., Visit], cl
     assert outcome == "refused"
 
 
+def test_the_real_server_refuses_strangers(closed: Dashboard, bank: Dashboard) -> None:
+    """Over a bare socket: a forged Host, a foreign Origin, no token, on pages, files, API and the WebSocket."""
+    stream = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-version": "13",
+              "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA=="}  # fmt: skip
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    for path in ("/", "/findings", "/static/js/none.js", "/api/v1/findings", "/_stcore/health", "/_stcore/stream"):
+        more = stream if path.endswith("stream") else {}
+        assert status(closed, path, more) in (401, 403)
+        assert status(closed, path, {**more, "authorization": "Bearer x"}) in (401, 403)
+        assert status(bank, path, {**more, "host": "evil.example"}) in (400, 403)
+        assert status(bank, path, {**more, "origin": "https://evil.example"}) == 403
+    assert status(closed, "/_stcore/stream", {**stream, **bearer}) == 101
+    assert status(bank, "/_stcore/stream", stream) == 101
+    for path in ("/../../../../etc/passwd", "/static/..%2f..%2f..%2f..%2fetc/passwd", "/media/..%2f..%2fetc/passwd"):
+        assert status(bank, path, {}) in (200, 400, 403, 404)
+        assert b"root:" not in answer(bank, path, {})
+
+
+def answer(board: Dashboard, path: str, headers: dict[str, str]) -> bytes:
+    """The beginning of an answer, asked for without a library that would tidy the request."""
+    where = urlsplit(board.url)
+    named = {"host": where.netloc, "connection": "close", **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+    with socket.create_connection((where.hostname, where.port), timeout=10) as line:
+        line.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
+        return line.recv(4_096)
+
+
+def status(board: Dashboard, path: str, headers: dict[str, str]) -> int:
+    return int(answer(board, path, headers).split()[1])
+
+
 @pytest.mark.parametrize(
     ("path", "title"),
     [("/", "Nothing has arrived yet"), ("/findings", "No findings"), ("/issues", "No issues"),
-     ("/resources", "No resource was touched yet"), ("/health", "No process has reported yet")],
+     ("/resources", "No resource was touched in the last 24 h"),
+     ("/health", "No process has reported in the last 24 h")],
 )  # fmt: skip
 def test_an_empty_page_says_what_to_do(inside: Visit, path: str, title: str) -> None:
     """Where nothing is, the command that changes it stands ready to be copied."""

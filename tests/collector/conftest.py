@@ -1,6 +1,6 @@
-"""One embedded store for a module's tests (chdb opens one folder in a process), emptied before each."""
+"""The store without a row, and a way into it: spool and loader."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,17 +9,9 @@ from noclobber_collector.loader import Loader
 from noclobber_collector.requests import count_spans
 from noclobber_collector.segments import closed_segments
 from noclobber_collector.spool import Spool
-from noclobber_collector.store import Store, open_store
+from noclobber_collector.store import Store
 
 TABLES = ("accesses", "ingest", "minute_stats", "findings", "transitions", "deliveries", "cursors")
-
-
-@pytest.fixture(scope="module")
-def embedded_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """The real store on the real engine."""
-    store = open_store(f"chdb://{tmp_path_factory.mktemp('store')}")
-    yield store
-    store.close()
 
 
 @pytest.fixture

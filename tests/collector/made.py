@@ -31,6 +31,8 @@ ACCESS: Mapping[str, object] = {
     "noclobber.strand": "s1",
     "noclobber.seq": 1,
 }
+NASTY = ["o'k", 'q"', "b\\s", "tab\tnew\nline", "{x:String}", "'; DROP TABLE accesses; --", "ünïcode", "", "\\N", "%s"]
+"""Text that must come back as it went."""
 _ids = itertools.count(1)
 
 

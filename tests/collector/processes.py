@@ -1,5 +1,6 @@
 """Real processes of the collector for tests: started on free ports, ended by their own number."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,10 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+
+import psutil
+
+from noclobber_collector.store import ENGINE_PATH, open_store
 
 START_TIMEOUT_S = 30.0
 
@@ -147,31 +152,44 @@ class Up(Process):
         self.ports = list(ports or free_ports(3))
         self.http, self.pages = (f"http://127.0.0.1:{port}" for port in self.ports[1:])
         folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(
-            [sys.executable, "-m", "noclobber.cli", "up", "--data", str(self.data),
-             "--otlp-grpc-port", str(self.ports[0]), "--otlp-http-port", str(self.ports[1]),
-             "--dashboard-port", str(self.ports[2]), *options],
-            folder / "up.log",
-            {"NOCLOBBER_TOKEN": token},
-        )  # fmt: skip
+        super().__init__([*self.words(self.data, self.ports), *options], folder / "up.log", {"NOCLOBBER_TOKEN": token})
+
+    @staticmethod
+    def words(data: Path, ports: Sequence[int]) -> list[str]:
+        """What a person types."""
+        options = ("--otlp-grpc-port", "--otlp-http-port", "--dashboard-port")
+        chosen = [word for option, port in zip(options, ports, strict=True) for word in (option, str(port))]
+        return [sys.executable, "-m", "noclobber.cli", "up", "--data", str(data), *chosen]
 
     def wait_until_ready(self) -> None:
         """Wait for receiver and engine."""
         self.wait_for(f"{self.http}/ready")
         self.wait_for(f"{self.pages}/api/v1/health")
 
-    def child(self, module: str) -> int:
-        """The number of the child that runs a module."""
-        import psutil
+    def child(self, module: str, timeout_s: float = 40.0) -> int:
+        """The number of the child that runs a module, as soon as it runs."""
+        found: list[int] = []
 
-        for process in psutil.Process(self.popen.pid).children():
-            if module in process.cmdline():
-                return process.pid
-        raise AssertionError(f"there is no child {module}: {self.output}")
+        def runs() -> bool:
+            children = psutil.Process(self.popen.pid).children()
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                found.extend(each.pid for each in children if module in each.cmdline())
+            return bool(found)
+
+        wait_until(runs, timeout_s, f"the child {module}")
+        return found[0]
 
     def send(self, data: bytes) -> Answer:
         """Post protobuf to it."""
         return ask(f"{self.http}/v1/traces", data, content_type="application/x-protobuf")
+
+    def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        """Ask its store, through the engine; the API's own answers may be some seconds old."""
+        store = open_store(f"{self.pages}/{ENGINE_PATH}", prepare=False)
+        try:
+            return store.rows(sql, parameters or {})
+        finally:
+            store.close()
 
     def get(self, path: str) -> Any:
         """Ask its API."""

@@ -213,9 +213,7 @@ def test_a_header_that_never_ends_is_closed(tmp_path: Path) -> None:
         slow = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(100)]
         for connection in slow[:50]:
             connection.sendall(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\nx-half")
-        begun = time.monotonic()
         assert ask(f"http://127.0.0.1:{port}/v1/traces", DATA, content_type=PROTOBUF).status == 200
-        assert time.monotonic() - begun < 0.5
         for connection in slow:
             assert connection.recv(4096) == b""
             connection.close()

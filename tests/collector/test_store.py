@@ -6,12 +6,11 @@ from typing import Any
 
 import clickhouse_connect
 import pytest
+from made import NASTY
 
 from noclobber_collector.errors import StoreError, StoreUnreachableError, StoreUnusableError
 from noclobber_collector.migrate import migrate, migrations
 from noclobber_collector.store import Store, open_store, wait_for_store
-
-NASTY = ["o'k", 'q"', "b\\s", "tab\tnew\nline", "{x:String}", "'; DROP TABLE accesses; --", "ünïcode", "", "\\N", "%s"]
 
 
 def test_rows_dicts_and_columns(store: Store) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from made import NASTY
 from processes import ask
 from starlette.applications import Starlette
-from test_store import NASTY
 
 from noclobber_collector.errors import StoreBusyError, StoreError
 from noclobber_collector.lock import EngineLock, holder

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 import sample
+from assembled import TOKEN, Away, application
 from starlette.testclient import TestClient
 
-from noclobber_dashboard.app import build_app
 from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.serving import serve
 from noclobber_dashboard.settings import DashboardSettings
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real embedded store with the bank's race, a dozen other findings and names out of an attacker's corpus."""
     module = pytest.importorskip("noclobber_collector.store", reason="the collector's store is not installed")
     path: Path = tmp_path_factory.mktemp("dashboard") / "store"
     store = module.open_store(f"chdb://{path}")
-    sample.fill(store)
+    sample.fill(store, hostile=True)
     yield store
     store.close()
 
@@ -34,7 +34,18 @@ def queries(filled: Any) -> Queries:
 
 
 @pytest.fixture
-def client(filled: Any) -> Iterator[TestClient]:
-    """The whole application without a token, asked as a browser on this machine would."""
-    with TestClient(build_app(filled, DashboardSettings()), base_url="http://127.0.0.1:8501") as made:
-        yield made
+def client(filled: Any) -> TestClient:
+    """The API without a token, asked as a browser on this machine would."""
+    return TestClient(application(filled, DashboardSettings()), base_url="http://127.0.0.1:8501")
+
+
+@pytest.fixture
+def closed(filled: Any) -> TestClient:
+    """The same behind a token."""
+    return TestClient(application(filled, DashboardSettings(token=TOKEN)), base_url="http://127.0.0.1:8501")
+
+
+@pytest.fixture
+def away() -> TestClient:
+    """The API over a store that does not answer."""
+    return TestClient(application(Away(), DashboardSettings()), base_url="http://127.0.0.1:8501")

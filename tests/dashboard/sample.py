@@ -15,11 +15,6 @@ from noclobber_analyzer.issue_log import IssueKeeper
 from noclobber_analyzer.tables import Delivery, append_deliveries, append_findings, read_transitions
 
 DEFENDED_COLUMNS = ("trace_id", "span_id", "reason", "resource", "agent", "start_ns", "at_ns")
-DEFENDED_TABLE = (
-    "CREATE TABLE defended (trace_id String, span_id String, reason LowCardinality(String), resource String,"
-    " agent String, start_ns UInt64, at_ns UInt64) ENGINE = MergeTree ORDER BY (trace_id, span_id)"
-)
-"""The shape that the analyzer's migration gives it; made here while a store lacks it."""
 ACCOUNT = "redis://bank:6379/0/acct:42"
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -266,9 +261,7 @@ def hostile_findings(start_ns: int) -> list[tuple[Finding, list[dict[str, object
 
 
 def defend(store: Any, finding: Finding) -> None:
-    """What guards held: as the analyzer writes it, one access twice, with a later word on another."""
-    if not next(iter(store.rows("EXISTS TABLE defended")))[0]:
-        store.command(DEFENDED_TABLE)
+    """What guards held: one access is written twice, another has a later word, a third is taken back."""
     reasons = ["rejected"] * 12 + ["lock"] * 3 + ["atomic"] * 40 + ["equal_value"]
     rows = [
         (f"{0xD0000 + n:032x}", f"{0xD0000 + n:016x}", reason,
@@ -277,7 +270,9 @@ def defend(store: Any, finding: Finding) -> None:
     ]  # fmt: skip
     store.insert("defended", DEFENDED_COLUMNS, rows)
     again = (*rows[-1][:2], "no_effect", *rows[-1][3:6], finding.last_ns + SECOND)
-    store.insert("defended", DEFENDED_COLUMNS, [rows[0], again])
+    accused = (f"{0xDFFFF:032x}", f"{0xDFFFF:016x}")
+    taken_back = [(*accused, reason, *rows[0][3:6], finding.last_ns + n) for n, reason in enumerate(("lock", ""))]
+    store.insert("defended", DEFENDED_COLUMNS, [rows[0], again, *taken_back])
 
 
 def replace_finding(finding: Finding, **changes: Any) -> Finding:

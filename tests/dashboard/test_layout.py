@@ -1,11 +1,12 @@
 """Where boxes stand: no arrow points left, whatever the clocks say."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from noclobber_dashboard.layout import ORDER_MAX, Layout, lay_out
 from noclobber_dashboard.records import AccessRecord
-from noclobber_dashboard.slices import program_pairs
+from noclobber_dashboard.slices import EVENTS_MAX, program_pairs
 
 
 def access(name: str, strand: str, seq: int, start_ns: int, end_ns: int, *, op: str = "read") -> AccessRecord:
@@ -53,7 +54,7 @@ def test_a_cycle_is_broken_and_named() -> None:
     """Edges that close a cycle are given back, and every access still has a place."""
     events = [access("x", "a", 1, 0, 1), access("y", "b", 1, 0, 1)]
     layout = lay_out(events, [("t:x", "t:y"), ("t:y", "t:x")])
-    assert (len(layout.places), layout.closing) == (2, {("t:y", "t:x")})
+    assert (len(layout.places), layout.closing) == (2, frozenset({("t:y", "t:x")}))
 
 
 def test_a_model_call_reaches_to_what_came_of_it() -> None:
@@ -79,6 +80,41 @@ def test_among_many_lanes_the_race_is_on_top() -> None:
 @given(st.data())
 def test_no_arrow_points_left(data: st.DataObject) -> None:
     """For any accesses, clocks and edges: an effect begins right of where its cause does, cycles excepted."""
+    events = drawn(data)
+    keys = st.sampled_from([event.key for event in events])
+    edges = data.draw(st.lists(st.tuples(keys, keys), max_size=20))
+    layout = lay_out(events, edges)
+    assert set(layout.places) == {event.key for event in events}
+    assert layout.by_time == (len(events) > ORDER_MAX)
+    for source, target in {*edges, *program_pairs(events)} - layout.closing:
+        if source != target:
+            assert layout.places[source].x < layout.places[target].x
+
+
+@given(st.data())
+def test_boxes_of_one_lane_never_overlap(data: st.DataObject) -> None:
+    """Whatever is drawn: in a lane a box ends before the next begins, and none lies outside the drawing."""
+    events = drawn(data)
+    layout = lay_out(events, [])
+    for one, two in program_pairs(events):
+        left, right = layout.places[one], layout.places[two]
+        assert left.x + left.width <= right.x + 1e-9
+    assert all(place.x >= 0 and place.x + place.width <= layout.columns + 1e-9 for place in layout.places.values())
+
+
+@pytest.mark.parametrize("count", [1, 2, ORDER_MAX, ORDER_MAX + 1, 100, EVENTS_MAX])
+def test_any_size_is_laid_out(count: int) -> None:
+    """From one access to the most that a picture holds, edges between neighbours point right."""
+    events = [access(f"{n}", f"s{n % 9}", n // 9 + 1, n * 1_000, n * 1_000 + 5_000) for n in range(count)]
+    edges = [(events[n].key, events[n + 1].key) for n in range(count - 1)]
+    layout = lay_out(events, edges)
+    assert len(layout.places) == count
+    assert layout.closing == frozenset()
+    assert all(layout.places[source].x < layout.places[target].x for source, target in edges)
+
+
+def drawn(data: st.DataObject) -> list[AccessRecord]:
+    """Some accesses in a few strands, with times that may contradict their order."""
     count = data.draw(st.integers(2, ORDER_MAX + 10))
     events = []
     for number in range(count):
@@ -88,11 +124,4 @@ def test_no_arrow_points_left(data: st.DataObject) -> None:
         events.append(
             access(f"{number}", strand, number + 1, start, start + data.draw(st.integers(0, 5_000_000)), op=op)
         )
-    keys = st.sampled_from([event.key for event in events])
-    edges = data.draw(st.lists(st.tuples(keys, keys), max_size=20))
-    layout = lay_out(events, edges)
-    assert set(layout.places) == {event.key for event in events}
-    for source, target in {*edges, *program_pairs(events)} - layout.closing:
-        if source != target:
-            assert layout.places[source].x < layout.places[target].x
-            assert layout.by_time == (count > ORDER_MAX)
+    return events

@@ -6,10 +6,12 @@ from typing import Any
 
 import sample
 
+from noclobber_dashboard.components.prose import Node, text_of
 from noclobber_dashboard.diagram import diagram_data
 from noclobber_dashboard.graph import quoted, witness_dot
 from noclobber_dashboard.queries import Queries
-from noclobber_dashboard.records import AccessRecord, FindingBody
+from noclobber_dashboard.records import AccessRecord, FindingBody, FindingHead
+from noclobber_dashboard.retelling import sentence
 from noclobber_dashboard.slices import CONTEXT_MAX, EVENTS_MAX, Slice, cut_slice, race_of
 from noclobber_dashboard.versions import VersionNames, version_uses
 
@@ -141,6 +143,7 @@ def test_the_graph_quotes_every_name() -> None:
     body, cut = bank()
     dot = witness_dot(body, VersionNames(cut.events))
     assert dot.count("dir=both") == 1
+    assert dot.count('label="then"') == 1
     assert "deposit-agent" in dot
 
 
@@ -152,3 +155,19 @@ def test_a_body_from_another_version_is_read_as_far_as_it_goes() -> None:
     body = FindingBody.from_json(strange)
     assert (body.advice, body.missing, len(body.accesses)) == ((("do it", ""),), ("x",), 1)
     assert FindingBody.from_json("[").accesses == ()
+
+
+def test_a_sentence_is_typeset_without_its_backticks() -> None:
+    """Agents bold, the resource and what else stands in backticks as code; a name with a backtick breaks nothing."""
+    finding, _ = sample.bank(START)
+    said = "`deposit-agent` wrote `acct:42`, made by withdraw-agent: see `noclobber run --exact`."
+    head = FindingHead(
+        "i", 1, "i", "lost_update", "likely", "high", True, "open", sample.ACCOUNT, finding.agents, 1, 2, 3
+    )
+    node = sentence(head, FindingBody.from_json(json.dumps({"explanation": said})))
+    assert text_of(node) == said.replace("`", "")
+    assert [(child.tag, text_of(child)) for child in node.children if isinstance(child, Node)] == [
+        ("b", "deposit-agent"), ("code", "acct:42"), ("b", "withdraw-agent"), ("code", "noclobber run --exact"),
+    ]  # fmt: skip
+    odd = FindingHead("i", 1, "i", "fork", "likely", "high", True, "open", "a`b", ("`", "x`y"), 1, 2, 3)
+    assert "x`y" in text_of(sentence(odd, FindingBody.from_json('{"explanation": "x`y wrote a`b after `"}')))

@@ -1,7 +1,14 @@
 """How numbers and names are put."""
 
-import pytest
+import csv
+import io
 
+import pytest
+import sample
+from hostile import HOSTILE
+
+from noclobber_dashboard.pages.findings import as_csv
+from noclobber_dashboard.records import FindingHead
 from noclobber_dashboard.wording import age, csv_cell, duration, inline_code, kind_title, plural, short_name, shorten
 
 SECOND = 1_000_000_000
@@ -55,3 +62,17 @@ def test_small_words() -> None:
         "1,200 findings",
     )
     assert (shorten("abcdef", 6), shorten("abcdefgh", 5)) == ("abcdef", "ab…gh")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_cell_of_the_export_is_a_formula(name: str) -> None:
+    """Whatever a resource or agent is called, a spreadsheet reads the export's cells as text, one row a finding."""
+    finding, _ = sample.race(1, name, (name, "x"), SECOND)
+    head = FindingHead(
+        finding.id, 1, finding.issue, str(finding.kind), str(finding.certainty), str(finding.severity), True, "open",
+        finding.resource, finding.agents, 1, 2, 3,
+    )  # fmt: skip
+    rows = list(csv.reader(io.StringIO(as_csv([head]), newline="")))
+    assert len(rows) == 2
+    assert not [cell for cell in rows[1] if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert name in rows[1][5]

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from tests.instrumentation.order import check, touch
+from reachability import check, touch
 
 from noclobber.testing import capture
 

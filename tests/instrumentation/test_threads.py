@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.instrumentation.order import check, touch
+from reachability import check, touch
 
 import noclobber
 from noclobber.testing import capture

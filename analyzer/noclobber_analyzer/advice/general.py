@@ -36,6 +36,21 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "Claim in one step that the store decides, and stop if it says that there was nothing to claim.",
         "",
     ),
+    Kind.INTERMEDIATE_READ: (
+        "Let nobody see '{key}' half changed: write the result once, or in one transaction whose readers see only "
+        "what is committed.",
+        "",
+    ),
+    Kind.NON_REPEATABLE_READ: (
+        "Read '{key}' once and keep what was read; or take one snapshot for the whole unit and let the store refuse "
+        "writes that rest on an older one.",
+        "",
+    ),
+    Kind.PHANTOM_READ: (
+        "Ask once and keep the result; or take one snapshot for the whole unit, and let a constraint hold what must "
+        "be true of the set.",
+        "",
+    ),
     Kind.DUPLICATE_DELIVERY: (
         "A queue hands out again what was not acknowledged in time: keep the ids of handled messages with what they "
         "changed, in one transaction, and drop what is known; or acknowledge only after the change.",

@@ -38,4 +38,17 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "Say in the UPDATE's condition what it may replace; INSERT .. ON CONFLICT DO NOTHING for what must be new.",
         "",
     ),
+    Kind.INTERMEDIATE_READ: (
+        "Read what is committed: drop READ UNCOMMITTED, or write the row once, with its result.",
+        "engine = create_engine(url, isolation_level='READ COMMITTED')",
+    ),
+    Kind.NON_REPEATABLE_READ: (
+        "Run the transaction REPEATABLE READ and retry it where the database refuses; or lock what is read at first.",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ;\n\n-- or\nSELECT .. WHERE id = :id FOR SHARE;",
+    ),
+    Kind.PHANTOM_READ: (
+        "Run the transaction SERIALIZABLE and retry it where the database refuses; or let a constraint hold what must "
+        "be true of the set.",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE;  -- retry on SQLSTATE 40001",
+    ),
 }

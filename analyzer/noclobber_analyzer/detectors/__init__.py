@@ -15,9 +15,12 @@ from noclobber_analyzer.detectors.double_claim import double_claim
 from noclobber_analyzer.detectors.duplicates import duplicate_delivery, duplicate_effect
 from noclobber_analyzer.detectors.fork import fork
 from noclobber_analyzer.detectors.interleaved_writes import interleaved_writes
+from noclobber_analyzer.detectors.intermediate_read import intermediate_read
 from noclobber_analyzer.detectors.lock_violation import foreign_unlock, lock_overlap, stale_token, unguarded
 from noclobber_analyzer.detectors.lost_update import lost_update
+from noclobber_analyzer.detectors.non_repeatable_read import non_repeatable_read
 from noclobber_analyzer.detectors.passing import lost_message, out_of_order, position_fork
+from noclobber_analyzer.detectors.phantom_read import phantom_read
 from noclobber_analyzer.detectors.stale_write import stale_append, stale_basis
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.state import State
@@ -33,6 +36,8 @@ OF_STATE: Final[tuple[Callable[[State, Evidence], Iterator[Candidate]], ...]] = 
     fork,
     stale_append,
     interleaved_writes,
+    intermediate_read,
+    non_repeatable_read,
     blind_overwrite,
 )
 """Detectors that look at one resource."""
@@ -49,5 +54,6 @@ OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (
     out_of_order,
     stale_basis,
     check_then_act,
+    phantom_read,
 )
 """Detectors that look at units and tasks across resources."""

@@ -11,9 +11,10 @@ from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.order import Answer
 from noclobber_analyzer.verdict import Grade
 
-__all__ = ["EXACT", "guarded", "is_overwrite", "made_to_wait", "source_grade", "unseen_before"]
+__all__ = ["EXACT", "guarded", "is_overwrite", "made_to_wait", "source_grade", "unseen_before", "what_would_tell"]
 
 EXACT: Final = "what the write replaced: let noclobber ask the store for it (`noclobber run --exact`)"
+UNCOMPARED: Final = "a base that was read from the store: what was sent need not be what the store then holds"
 
 
 def is_overwrite(write: Access) -> bool:
@@ -35,7 +36,7 @@ def source_grade(write: Access, *, recorded: bool) -> Grade:
     if write.base_source in (BaseSource.EXPLICIT, BaseSource.OBSERVED):
         return Grade()
     if write.base_source is BaseSource.RECALLED:
-        return Grade() if recorded else Grade().at_most(Certainty.LIKELY, EXACT)
+        return Grade() if recorded else Grade().at_most(Certainty.LIKELY, what_would_tell(write))
     missing = "the read that the value was computed from, within the step or the run of the write"
     return Grade().at_most(Certainty.POSSIBLE, missing)
 
@@ -46,6 +47,11 @@ def unseen_before(other: Access, write: Access, evidence: Evidence) -> bool:
     if base is not None and evidence.took_effect_before(other, base) is not None:
         return False
     return evidence.writes_before(write, other) is None
+
+
+def what_would_tell(write: Access) -> str:
+    """What would lift a verdict on this write from time to versions."""
+    return UNCOMPARED if write.overwritten is not None else EXACT
 
 
 def made_to_wait(victim: Access | None, write: Access, evidence: Evidence) -> bool:

@@ -70,8 +70,9 @@ def _grade(state: State, write: Access, replaced: Access, evidence: Evidence, *,
     grade = Grade(Certainty.LIKELY)
     if read or not other_agent or not (modified or write.resource.endswith("/")):
         grade = grade.at_most(Certainty.POSSIBLE, "whether the write was meant to reset the state, whatever it was")
-    else:
-        grade = grade.resting_on(evidence.absence(state.name, replaced, write))
+    grade = grade.resting_on(
+        evidence.absence(state.name, replaced, write)
+    )  # that nobody, the writer first, had read it
     return partial(grade, (write, replaced))
 
 

@@ -89,9 +89,7 @@ def _pairs(ordered: Sequence[Access], grade: Grade, state: State, evidence: Evid
         if one.unit == other.unit or units in told or one.strand == other.strand:
             continue
         told.add(units)
-        found = _alternation(places[one.unit], places[other.unit]) or _alternation(
-            places[other.unit], places[one.unit]
-        )
+        found = _alternation(places[one.unit], places[other.unit]) or _alternation(places[other.unit], places[one.unit])
         if found is None:
             continue
         story = [ordered[place] for place in found]

@@ -66,8 +66,8 @@ def placed(state: State, write: Access, base: Access | None, evidence: Evidence)
     open_: list[Access] = []
     seen_from = evidence.fates.seen_from
     for other in state.foreign_around(base, write):
-        if other.written is not None and other.written == write.base:
-            continue  # that one it had seen
+        if other.strand == write.strand or (other.written is not None and other.written == write.base):
+            continue  # its own, or what it had seen
         if evidence.writes_before(write, other) is not None:
             continue
         if base is not None and evidence.took_effect_before(other, base) is not None:

@@ -9,7 +9,14 @@ from typing import Final
 
 from noclobber.contract import ABSENT, BaseSource, Certainty, Op, Outcome, VersionKind
 from noclobber_analyzer.access import Access, Version
-from noclobber_analyzer.detectors.basis import EXACT, guarded, is_overwrite, made_to_wait, source_grade, unseen_before
+from noclobber_analyzer.detectors.basis import (
+    guarded,
+    is_overwrite,
+    made_to_wait,
+    source_grade,
+    unseen_before,
+    what_would_tell,
+)
 from noclobber_analyzer.detectors.placing import between_versions, may_lie_between, overlapping, placed, restored
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
@@ -134,7 +141,7 @@ def _by_one_base(state: State, write: Access, evidence: Evidence) -> Replaced | 
     victim = max(earlier, key=lambda w: (w.start_ns, w.span_id))
     grade = source_grade(write, recorded=write.version_kind is VersionKind.CHAIN)
     if write.version_kind is VersionKind.FINGERPRINT:
-        grade = grade.at_most(Certainty.LIKELY, EXACT)
+        grade = grade.at_most(Certainty.LIKELY, what_would_tell(write))
     return Replaced(victim, grade, "both were computed from one version", either=True)
 
 
@@ -147,14 +154,14 @@ def _by_time(state: State, write: Access, evidence: Evidence) -> Replaced | None
         put_back = restored(state, write, victim, evidence)
         if put_back is None:
             return None
-        grade = source_grade(write, recorded=False).at_most(Certainty.LIKELY, EXACT)
+        grade = source_grade(write, recorded=False).at_most(Certainty.LIKELY, what_would_tell(write))
         if not put_back:
             grade = grade.at_most(Certainty.POSSIBLE, "whether somebody put the old content back in between")
         ordered = made_to_wait(victim, write, evidence)
         return Replaced(victim, grade, "it came after the read and before the write", ordered=ordered)
     rival = overlapping(state, write, base, evidence)
     if rival is not None:
-        grade = source_grade(write, recorded=False).at_most(Certainty.LIKELY, EXACT)
+        grade = source_grade(write, recorded=False).at_most(Certainty.LIKELY, what_would_tell(write))
         return Replaced(rival, grade, "the two writes overlap, and both were decided before either", either=True)
     if write.version_kind is VersionKind.FINGERPRINT and write.base is not None and state.is_unique(write.base):
         found = _by_one_base(state, write, evidence)
@@ -170,7 +177,7 @@ def _by_time(state: State, write: Access, evidence: Evidence) -> Replaced | None
 def _what_would_place(other: Access, write: Access) -> str:
     if other.process.clock != write.process.clock or other.process.clock is None:
         return "a common clock, or a version, that places the two writes"
-    return EXACT
+    return what_would_tell(write)
 
 
 def _older_candidate(state: State, write: Access, over: Version) -> Replaced | None:

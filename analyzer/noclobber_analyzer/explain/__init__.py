@@ -14,7 +14,7 @@ from typing import Final
 from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.explain import acts, locks, queues
+from noclobber_analyzer.explain import acts, locks, queues, reads
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
 
@@ -166,6 +166,7 @@ _SENTENCES: Final[dict[Kind, Callable[[Candidate], str]]] = {
     Kind.BLIND_OVERWRITE: _blind_overwrite,
     Kind.DIRTY_READ: _dirty_read,
     Kind.DOUBLE_CLAIM: _double_claim,
+    **reads.SENTENCES,
     **queues.SENTENCES,
     **locks.SENTENCES,
     **acts.SENTENCES,

@@ -19,7 +19,7 @@ from noclobber_dashboard.emptiness import nothing_here
 from noclobber_dashboard.graph import witness_dot
 from noclobber_dashboard.pages.handling import change_buttons
 from noclobber_dashboard.records import FindingBody, FindingHead
-from noclobber_dashboard.retelling import as_text, facts_strip, heading, sentence
+from noclobber_dashboard.retelling import as_text, facts_strip, heading, marked, sentence
 from noclobber_dashboard.serving import served
 from noclobber_dashboard.slices import EVENTS_MAX, Slice, cut_slice
 from noclobber_dashboard.versions import VersionNames, VersionUse, version_uses
@@ -203,7 +203,8 @@ def _advice(body: FindingBody) -> None:
         left, right = st.columns([2, 3], gap="medium") if code else (st.container(), None)
         with left:
             prose(
-                [Node("h2", children=("How to fix it",)), Node("p", children=(text,))], key=f"finding-advice-{number}"
+                [Node("h2", children=("How to fix it",)), Node("p", children=marked(text))],
+                key=f"finding-advice-{number}",
             )
         if right is not None:
             right.code(code, language="python")
@@ -217,7 +218,7 @@ def _certainty(head: FindingHead, body: FindingBody) -> Node:
     }
     known = head.certainty in set(Certainty)
     words = reasons[Certainty(head.certainty)] if known else f"Certainty: {head.certainty}."
-    items = [Node("li", children=(item,)) for item in body.missing]
+    items = [Node("li", children=marked(item)) for item in body.missing]
     why = [Node("p", "quiet", ("What would make it more certain:",)), Node("ul", children=items)] if items else []
     return Node("div", children=(Node("h2", children=("How sure this is",)), Node("p", children=(words,)), *why))
 

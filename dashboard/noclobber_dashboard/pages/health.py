@@ -12,7 +12,7 @@ from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
 from noclobber_dashboard.pages.boundary import guarded
 from noclobber_dashboard.records import DeliveryRecord, ProcessRecord
 from noclobber_dashboard.serving import served
-from noclobber_dashboard.wording import age, duration, plural
+from noclobber_dashboard.wording import age, duration, plural, window
 
 __all__ = ["render", "state_of"]
 
@@ -38,7 +38,10 @@ def _parts() -> None:
     queries = served().queries
     processes, totals = queries.processes(), queries.totals()
     if not processes:
-        nothing_here("No process has reported yet", "Start an agent with its shared state recorded:", RUN_SNIPPET)
+        lately = window(queries.window_min())
+        nothing_here(
+            f"No process has reported in the {lately}", "Start an agent with its shared state recorded:", RUN_SNIPPET
+        )
         return
     now_ns = time.time_ns()
     silent = [record for record in processes if state_of(record, now_ns) == "silent"]
@@ -46,11 +49,14 @@ def _parts() -> None:
     dropped = sum(record.dropped for record in processes)
     recent = sum(queries.rates(30))
     tiles = st.columns(5, gap="small")
-    tiles[0].metric("Accesses, last 24 h", f"{totals.get('accesses', 0):,}", border=True, height="stretch")
+    tiles[0].metric(
+        f"Accesses, {window(queries.window_min())}", f"{totals.get('accesses', 0):,}", border=True, height="stretch"
+    )
     tiles[1].metric("Last 30 min", f"{recent:,}", border=True, height="stretch")
     tiles[2].metric("Holes", f"{lost:,}", border=True, height="stretch", help="sequence numbers that never arrived")
     tiles[3].metric("Dropped by agents", f"{dropped:,}", border=True, height="stretch")
-    tiles[4].metric("Analyzer", _analyzer(now_ns), border=True, height="stretch", help="age of its newest checkpoint")
+    tiles[4].metric("Analyzer's word", _analyzer(now_ns), border=True, height="stretch",
+                    help="age of its newest checkpoint; it writes one when something has arrived")  # fmt: skip
     prose(_verdicts(processes, silent, lost + dropped, totals.get("partial", 0)), key="health-verdicts")
     _table(processes, now_ns)
     _deliveries()

@@ -12,7 +12,7 @@ from noclobber_dashboard.pages.tables import ROW_HEIGHT, told
 from noclobber_dashboard.queries import SNAPSHOT_MAX
 from noclobber_dashboard.records import DefendedCount, ResourceHead
 from noclobber_dashboard.serving import served
-from noclobber_dashboard.wording import age, plural
+from noclobber_dashboard.wording import age, plural, window
 
 __all__ = ["render"]
 
@@ -23,9 +23,11 @@ TABLE_HEIGHT_MAX: Final = 420
 def render() -> None:
     """Show the resources, and the latest accesses of the one that is chosen."""
     prose([Node("h1", children=("Resources",))], key="resources-title")
-    every = served().queries.resources()
+    every, lately = served().queries.resources(), window(served().queries.window_min())
     if not every:
-        nothing_here("No resource was touched yet", "Start an agent with its shared state recorded:", RUN_SNIPPET)
+        nothing_here(
+            f"No resource was touched in the {lately}", "Start an agent with its shared state recorded:", RUN_SNIPPET
+        )
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         text = st.text_input("Search", placeholder="part of a name", key="resource_q", bind="query-params", width=260)
@@ -34,7 +36,7 @@ def render() -> None:
         head for head in every
         if (not text or text.lower() in head.resource.lower()) and (not shared or head.strands > 1)
     ]  # fmt: skip
-    note = f"{plural(len(shown), 'resource')}, counted over the last 24 h; tick one for its latest accesses"
+    note = f"{plural(len(shown), 'resource')}, counted over the {lately}; tick one for its latest accesses"
     note += f"; only {SNAPSHOT_MAX:,} are shown here" if len(every) >= SNAPSHOT_MAX else ""
     prose([*_warnings(every), Node("p", "quiet small", (note,))], key="resources-note")
     chosen = _table(shown)

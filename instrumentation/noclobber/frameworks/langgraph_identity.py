@@ -3,9 +3,9 @@
 LangGraph says it itself. Each node run is a task with a namespace of its own: that is the step; the node's name is the
 agent; the thread is the run. Parallel nodes of a superstep run as jobs of the invoke's executor, or as tasks of its
 loop, and the Pregel loop waits for all of them before it starts the next ones: the strands of `noclobber.threads` and
-`noclobber.tasks` see both. What they cannot see is told here: an async invoke ends when all its tasks have ended, also
-those that nobody awaits (checkpoints are saved in the background); a `@task` is awaited through a future chained to
-it; and from 3.12 on an eager task runs before anybody could give it a strand.
+`noclobber.tasks` see both. What they cannot see is told here: a node that is alone in its superstep is run by the loop
+itself; a `@task` is awaited through a future chained to it; from 3.12 on an eager task runs before anybody could give
+it a strand, and may have ended when its executor looks for tasks to wait for.
 
 Source: LangGraph's pregel/_runner.py, _executor.py, _retry.py (1.0 to 1.2); capture.md 5 and 6.
 """

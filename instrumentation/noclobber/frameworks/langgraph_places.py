@@ -5,8 +5,10 @@ named after the process and the object: two programs that both keep thread `1` i
 file is named by its path on this host. Of other stores nothing is known here: one namespace is one resource.
 """
 
+import contextlib
 import hashlib
 import itertools
+import sys
 import threading
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +20,8 @@ from noclobber.resources import host_name
 
 __all__ = ["place_of", "remember"]
 
-MEMORY: Final = ":memory:"
+IN_MEMORY: Final = ("langgraph.store.memory", "langgraph.checkpoint.memory")
+"""Modules whose classes keep everything in the process."""
 _numbers = itertools.count(1)
 _known: "WeakKeyDictionary[Any, str | int | None]" = WeakKeyDictionary()
 _lock = threading.Lock()
@@ -37,23 +40,22 @@ def place_of(holder: Any) -> str | None:
 
 
 def remember(holder: Any) -> str | int | None:
-    """Find out where `holder` writes: the name of a file, or the number of an object in memory."""
+    """Find out where `holder` writes: the name of a file, or the number of an object in memory; asked once."""
     with _lock:
         if holder not in _known:
-            _known[holder] = _place(holder)
+            _known[holder] = None
+            with GUARD:
+                _known[holder] = _place(holder)
         return _known[holder]
 
 
 def _place(holder: Any) -> str | int | None:
-    if any(
-        each.__module__.startswith(("langgraph.store.memory", "langgraph.checkpoint.memory"))
-        for each in type(holder).__mro__
-    ):
+    if any(each.__module__.startswith(IN_MEMORY) for each in type(holder).__mro__):
         return next(_numbers)
     path = _sqlite_path(getattr(holder, "conn", None))
     if path is None:
         return None
-    if path in ("", MEMORY) or "mode=memory" in path:
+    if not path or ":memory:" in path or "mode=memory" in path:
         return next(_numbers)
     full = str(Path(path.removeprefix("file:").partition("?")[0]).resolve())
     digest = hashlib.blake2b(f"{host_name()}:{full}".encode(), digest_size=4).hexdigest()
@@ -61,18 +63,20 @@ def _place(holder: Any) -> str | int | None:
 
 
 def _sqlite_path(connection: Any) -> str | None:
-    """The path of a SQLite connection, None where it is none."""
-    module = type(connection).__module__
-    if module == "sqlite3":
-        return next((row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"), "")
-    if module.startswith("aiosqlite"):  # its connection lives in a thread of its own: ask what it was opened with
+    """The path of a SQLite connection, empty where it is in memory, None where it is none."""
+    sqlite3 = sys.modules.get("sqlite3")
+    if sqlite3 is not None and isinstance(connection, sqlite3.Connection):
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.row_factory = None
+            found = {_text(name): _text(file) for _, name, file in cursor.execute("PRAGMA database_list")}
+        return found.get("main", "")
+    if type(connection).__module__.startswith("aiosqlite"):  # it lives in a thread of its own: what was it opened with?
         connector = getattr(connection, "_connector", None)
-        code = getattr(connector, "__code__", None)
-        cells = getattr(connector, "__closure__", None) or ()
+        code, cells = getattr(connector, "__code__", None), getattr(connector, "__closure__", None) or ()
         opened = dict(zip(code.co_freevars if code else (), cells, strict=False)).get("database")
         return None if opened is None else _text(opened.cell_contents)
     return None
 
 
-def _text(database: object) -> str:
-    return database.decode() if isinstance(database, bytes) else str(database)
+def _text(name: object) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name or "")

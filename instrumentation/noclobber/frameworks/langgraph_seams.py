@@ -27,6 +27,7 @@ __all__ = [
     "Start",
     "arecorded",
     "begin",
+    "enclosing",
     "is_hidden",
     "recorded",
     "restore",
@@ -58,6 +59,7 @@ def wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     original = vars(owner).get(name)
     if (
         not callable(original)
+        or isinstance(original, staticmethod | classmethod)
         or getattr(original, "_noclobber", False)
         or getattr(original, "__isabstractmethod__", False)
     ):

@@ -70,7 +70,7 @@ def _finish(begun: tuple[Call, str, Any], lock: Any, op: Op, taken: Any, error: 
         call.strand.suppressed -= 1
         token = getattr(lock.local, "token", None) or token
         ok = error is None and taken is not False
-        if ok:
+        if ok or op is Op.UNLOCK:  # a refused release says that it was lost before
             _hold(call.strand, name, token, taken=op is Op.LOCK)
         active = recorder.active()
         if active is not None:

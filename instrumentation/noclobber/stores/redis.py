@@ -23,7 +23,7 @@ from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Attr, Op, Outcome
 from noclobber.guard import GUARD
 from noclobber.locks import redis as locks
-from noclobber.stores.redis_commands import Command, count, describe, name_of, split
+from noclobber.stores.redis_commands import ONE, Command, count, describe, name_of, split
 from noclobber.stores.redis_place import Place, place_of
 from noclobber.stores.redis_words import TAKES
 from noclobber.versions import encode
@@ -69,52 +69,71 @@ def _wrap(owner: type, name: str, make: Any) -> None:
 # -- single commands -----------------------------------------------------------------------------------------------
 
 
+# These run at every command, so they guard themselves by hand: a context manager costs as much as all the rest.
+
+
 def _begin(client: Any, args: Sequence[Any]) -> Call | None:
-    with GUARD:
+    try:
         active = recorder.active()
         if active is None or strands.current().suppressed:
             return None
-        number = count(args)
-        if not number:
-            if name_of(args) in ("WATCH", "UNWATCH"):
-                _watch(client, args)
-            return None
-        call = active.begin(LIBRARY, number)
-        if name_of(args) in TAKES:
-            call.build, call.facts = _build, (client.connection_pool, args, None, None, None)
-            active.waits(call)
-        return call
+        if args[0] in ONE:
+            return active.begin(LIBRARY)
+        return _begin_rarer(active, client, args)
+    except Exception as error:
+        GUARD.caught(error)
     return None
 
 
+def _begin_rarer(active: recorder.Recorder, client: Any, args: Sequence[Any]) -> Call | None:
+    number = count(args)
+    if not number:
+        if name_of(args) in ("WATCH", "UNWATCH"):
+            _watch(client, args)
+        return None
+    call = active.begin(LIBRARY, number)
+    if name_of(args) in TAKES:
+        call.build, call.facts = _build, (client.connection_pool, args, None, None, None)
+        active.waits(call)
+    return call
+
+
 def _finish(call: Call, client: Any, args: Sequence[Any], reply: Any, replaced: tuple[Any] | None = None) -> None:
-    with GUARD:
+    try:
         active = recorder.active()
         if active is not None:
             if type(reply) in _CHANGEABLE:
                 reply = reply.copy()  # the caller may change what it got
-            watch = getattr(client, "_noclobber_watch", None)
+            watch = client.__dict__.get("_noclobber_watch")
             active.end(call, _build, (client.connection_pool, _kept(args), reply, replaced, watch))
+    except Exception as error:
+        GUARD.caught(error)
 
 
 def _fail(call: Call, client: Any, args: Sequence[Any], error: BaseException) -> None:
     with GUARD:
         active = recorder.active()
         if active is not None:
-            watch = getattr(client, "_noclobber_watch", None)
+            watch = client.__dict__.get("_noclobber_watch")
             active.fail(call, error, _build, (client.connection_pool, _kept(args), None, None, watch))
 
 
 _CHANGEABLE: Final = frozenset({list, dict, set, bytearray})
+_COPIED: Final = _CHANGEABLE | {memoryview}
 
 
 def _kept(args: Sequence[Any]) -> Sequence[Any]:
     """`args` as they were at the call, where the caller could change one of them."""
-    if not any(type(word) in _CHANGEABLE or type(word) is memoryview for word in args):
-        return args
-    return [
-        word.copy() if type(word) in _CHANGEABLE else bytes(word) if type(word) is memoryview else word for word in args
-    ]
+    for word in args:
+        if type(word) in _COPIED:
+            return [_copied(each) for each in args]
+    return args
+
+
+def _copied(word: Any) -> Any:
+    if type(word) is memoryview:
+        return bytes(word)
+    return word.copy() if type(word) in _CHANGEABLE else word
 
 
 def _sync_call(original: Any) -> Any:
@@ -172,7 +191,7 @@ def _build(call: Call) -> Sequence[Access]:
     if not call.end_ns:  # still waiting
         command = Command(split(args), None, Outcome.UNKNOWN, place.uri)
     else:
-        words, reply, replaced = place.raw(split(args)), place.raw(reply), place.raw(replaced)
+        words, reply, replaced = place.words(split(args)), place.raw(reply), place.raw(replaced)
         command = Command(words, reply, _outcome(call.error), place.uri, replaced=replaced)
     accesses = describe(command)
     for access in accesses:
@@ -237,10 +256,10 @@ def _response_error() -> type[Exception]:
 
 def _exactly(client: Any, args: Sequence[Any], options: dict[str, Any]) -> _Exact | None:
     """The exact form of a plain SET or of a DEL of one key, None where there is none or it was not asked for."""
+    active = recorder.active()
+    if active is None or not (active.settings.exact or active.declarations.declared) or len(args) < 2:
+        return None
     with GUARD:
-        active = recorder.active()
-        if active is None or len(args) < 2 or not (active.settings.exact or active.declarations.declared):
-            return None
         name = name_of(args)
         if name == "SET":
             plain = (
@@ -411,7 +430,7 @@ def _build_pipeline(call: Call) -> Sequence[Access]:
             continue
         reply = known[number] if known is not None else None
         outcome, reply = _of_pipelined(reply, call.error, known=known is not None)
-        accesses += describe(Command(place.raw(split(words)), place.raw(reply), outcome, place.uri, guarded))
+        accesses += describe(Command(place.words(split(words)), place.raw(reply), outcome, place.uri, guarded))
     for access in accesses:
         _finishing(access, call, place)
     return accesses

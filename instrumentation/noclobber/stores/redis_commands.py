@@ -16,7 +16,7 @@ from noclobber.contract import ABSENT, Attr, Guard, Op, Outcome, VersionKind, Wr
 from noclobber.stores.redis_words import FIRST_KEY_AT, LOOKS, NO_STATE, NOTHING_DONE
 from noclobber.versions import encode, fingerprint, fingerprint_parts, is_numeric, is_weak
 
-__all__ = ["Command", "count", "describe", "name_of", "split"]
+__all__ = ["ONE", "Command", "count", "describe", "name_of", "split"]
 
 SYSTEM: Final = "redis"
 Words = Sequence[Any]
@@ -64,7 +64,7 @@ def name_of(args: Words) -> str:
 def count(args: Words) -> int:
     """How many accesses the command is; 0 where it touches no state."""
     name = name_of(args)
-    if name in _ONE:
+    if name in ONE:
         return 1
     if name in NO_STATE or (name not in _TABLE and len(args) < 2):
         return 0
@@ -486,5 +486,5 @@ _TABLE: Final[dict[str, Describe]] = {
     **dict.fromkeys(("EVAL", "EVALSHA", "FCALL"), _script), "SORT": _sort,
     **dict.fromkeys(_TWO_KEYS, _keys_updated),
 }  # fmt: skip
-_ONE: Final = _TABLE.keys() - _MANY.keys()
+ONE: Final = _TABLE.keys() - _MANY.keys()
 """Commands that are one access, which `count` need not look at further."""

@@ -1,6 +1,7 @@
 """Where a Redis client's keys live: one name for one database of one server, and how its texts become bytes."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -30,6 +31,10 @@ class Place:
     def of(self, key: Any) -> str:
         """The resource that `key` is."""
         return self.uri + quoted(encode(self.raw(key)).decode("utf-8", "backslashreplace"))
+
+    def words(self, words: Sequence[Any]) -> Sequence[Any]:
+        """A command's words: its name, and the rest as `raw`."""
+        return words if self.encoding is None else (words[0], *map(self.raw, words[1:]))
 
     def raw(self, value: Any) -> Any:
         """`value` with texts as the bytes that the server has, where they are not UTF-8."""

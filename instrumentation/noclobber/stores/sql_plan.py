@@ -162,6 +162,8 @@ class Plan:
             return tuple(dict.fromkeys((key,) for key in several)) if isinstance(several, list | tuple) else None
         if self.keys is None:
             return None
+        if len(self.keys) == 1:
+            return (tuple([value.of(parameters) for value in self.keys[0]]),)
         return tuple(dict.fromkeys(tuple(value.of(parameters) for value in key) for key in self.keys))
 
 

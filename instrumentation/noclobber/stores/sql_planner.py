@@ -6,13 +6,14 @@ See `sql_plan` for what a plan is. The parser is imported with the first stateme
 import logging
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from noclobber.contract import WriteMode
 from noclobber.guard import GUARD
-from noclobber.stores.sql_plan import NOTHING, Bind, Claim, Constant, Plan, Set, SetKind, Source, Value, Verb
+from noclobber.stores.sql_plan import NOTHING, Claim, Constant, Plan, Set, SetKind, Source, Value, Verb
+from noclobber.stores.sql_predicates import Expressions, Where, conjunctions, queries
 from noclobber.stores.sql_tables import Catalogue, Table
 from noclobber.stores.sql_text import Key, control, number_placeholders
 
@@ -25,7 +26,10 @@ PLANS_MAX: Final = 2048
 """Plans kept for each database; then all are made anew."""
 TEXT_MAX: Final = 65_536
 """Longer statements are not parsed: what they touch is told by their first table, as partial."""
-_PARSED: Final = re.compile(r"[\s(]*(SELECT|INSERT|REPLACE|UPDATE|DELETE|WITH|MERGE|CREATE\s.*TABLE|TRUNCATE)\b", re.IGNORECASE)
+_PARSED: Final = re.compile(
+    r"[\s(]*(SELECT|INSERT|REPLACE|UPDATE|DELETE|WITH|MERGE|CREATE\s.*TABLE|TRUNCATE)\b", re.IGNORECASE
+)
+_REPLACE: Final = re.compile(r"^\s*REPLACE\b", re.IGNORECASE)
 _FIRST_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|TABLE)\s+(?:ONLY\s+)?([\w.\"`]+)", re.IGNORECASE)
 _DIALECTS: Final = {"postgresql": "postgres", "mariadb": "mysql"}
 _CATALOGUES: Final = ("pg_catalog", "information_schema")
@@ -67,6 +71,8 @@ class Planner:
         if not _PARSED.match(text):
             return NOTHING
         numbered, keys = number_placeholders(text, self._style)
+        if self._dialect == "sqlite":
+            numbered = _REPLACE.sub("INSERT OR REPLACE", numbered)  # its short form, which the parser does not know
         tree = None if len(text) > TEXT_MAX else _parsed(numbered, _DIALECTS.get(self._dialect, self._dialect))
         if tree is None:
             return self._fallback(text)
@@ -141,11 +147,12 @@ def _parsed(text: str, dialect: str) -> Any:
     return trees[0] if len(trees) == 1 else None
 
 
-class _Reader:
+class _Reader(Expressions):
     """Reads one statement's tree."""
 
     def __init__(self, planner: Planner, keys: Sequence[Key]) -> None:
-        self._planner, self._keys = planner, keys
+        super().__init__(planner, keys)
+        self.planner = planner
 
     def plan(self, tree: Any) -> Plan:
         from sqlglot import exp
@@ -166,7 +173,7 @@ class _Reader:
             case exp.TruncateTable():
                 return self._truncate(tree)
             case exp.Merge():
-                table = self._planner.table(tree.this) if isinstance(tree.this, exp.Table) else None
+                table = self.planner.table(tree.this) if isinstance(tree.this, exp.Table) else None
                 return NOTHING if table is None else Plan(Verb.UNKNOWN, table, known=False)
         return NOTHING
 
@@ -179,11 +186,11 @@ class _Reader:
         plain = not tree.args.get("with_") and all(isinstance(node, exp.Table) for node in nodes)
         if not plain:
             return self._union(tree)
-        names = self._names(nodes)
+        names = self.names(nodes)
         if not names:
             return NOTHING
         sources = tuple(names.values())
-        output = [self._output(each, names) for each in tree.expressions]
+        output = [self.output(each, names) for each in tree.expressions]
         star = len(nodes) == 1 and any(column == "*" for _, column in output)
         read = tuple(
             replace(
@@ -194,7 +201,7 @@ class _Reader:
             for alias, source in names.items()
         )
         counted = bool(tree.args.get("group") or tree.args.get("having") or tree.find(exp.AggFunc))
-        where = self._where(tree.args.get("where"), names)
+        where = self.where(tree.args.get("where"), names)
         locks = [lock for lock in tree.args.get("locks") or () if lock.args.get("update")]
         predicate = where.parts + self._more(tree, ("limit", "offset"), names)
         if len(sources) > 1:
@@ -210,185 +217,76 @@ class _Reader:
         """A SELECT whose rows can't be followed back: every table in it is read, which rows is not known."""
         from sqlglot import exp
 
-        hidden = {self._planner.identifier(cte.args["alias"].this) for cte in tree.find_all(exp.CTE)}
-        tables = [self._planner.table(node) for node in tree.find_all(exp.Table)]
+        hidden = {self.planner.identifier(cte.args["alias"].this) for cte in tree.find_all(exp.CTE)}
+        tables = [self.planner.table(node) for node in tree.find_all(exp.Table)]
         sources = {table.name: Source(table) for table in tables if table is not None and table.name not in hidden}
         if not sources:
             return NOTHING
         first = next(iter(sources.values())).table
         return Plan(Verb.SELECT, first, tuple(sources.values()), counted=True, known=False)
 
-    def _names(self, nodes: Sequence[Any]) -> dict[str, Source]:
-        names: dict[str, Source] = {}
-        for node in nodes:
-            table = self._planner.table(node)
-            if table is not None:
-                alias = node.args.get("alias")
-                name = self._planner.identifier(alias.this) if alias is not None else node.name
-                names[self._planner.fold(name, quoted=True)] = Source(table)
-        return names
-
-    def _output(self, node: Any, names: dict[str, Source]) -> tuple[str, str]:
-        """Alias of the table and column that an output column is; empty texts where it is computed."""
-        from sqlglot import exp
-
-        inner = node.unalias()
-        if isinstance(inner, exp.Star):
-            return "", "*"
-        return self._column(inner, names) if isinstance(inner, exp.Column) else ("", "")
-
-    def _column(self, node: Any, names: dict[str, Source]) -> tuple[str, str]:
-        from sqlglot import exp
-
-        if isinstance(node.this, exp.Star):
-            return node.table, "*"
-        if not isinstance(node.this, exp.Identifier):
-            return "", ""
-        column = self._planner.identifier(node.this)
-        qualifier = node.args.get("table")
-        if qualifier is None:
-            return (next(iter(names)), column) if len(names) == 1 else ("", column)
-        alias = self._planner.fold(self._planner.identifier(qualifier), quoted=True)
-        return (alias, column) if alias in names else ("", column)
-
-    # -- predicates ------------------------------------------------------------------------------------------------
-
-    def _where(self, node: Any, names: dict[str, Source]) -> "_Where":
-        where = _Where()
-        table = next(iter(names.values())).table
-        alias = next(iter(names))
-        for part in _conjunctions(node.this) if node is not None else ():
-            where.parts += (self._part(part, names),)
-            found = self._equality(part, names)
-            if found is None:
-                where.narrowed = True
-                where.nested |= bool(part.find(*_queries()))
-                continue
-            (name, column), several = found
-            if name != alias:
-                where.narrowed = True
-            elif column in table.key and (len(several) == 1 or len(table.key) == 1):
-                where.equal.setdefault(column, several)
-            elif len(several) == 1:
-                where.conditions += ((column, several[0]),)
-            else:
-                where.narrowed = True
-            if column in table.key and isinstance(several, _Spread):
-                where.spread = several[0]
-        where.parts = tuple(sorted(where.parts, key=lambda part: part[0]))
-        where.finish(table)
-        return where
-
-    def _equality(self, part: Any, names: dict[str, Source]) -> "tuple[tuple[str, str], tuple[Value, ...]] | None":
-        """Column and values of `c = v`, `c IN (..)`, `c IS NULL`, `c = ANY(v)`."""
-        from sqlglot import exp
-
-        left = part.this
-        if isinstance(part, exp.EQ):
-            right = part.expression
-            if not isinstance(left, exp.Column):
-                left, right = right, left
-            if isinstance(left, exp.Column) and isinstance(right, exp.Any):
-                spread = self._value(right.this)
-                return None if spread is None else (self._column(left, names), _Spread((spread,)))
-            value = self._value(right)
-            return (self._column(left, names), (value,)) if isinstance(left, exp.Column) and value else None
-        if isinstance(part, exp.In) and isinstance(left, exp.Column) and not part.args.get("query"):
-            values = [self._value(each) for each in part.expressions]
-            known = tuple(value for value in values if value is not None)
-            return (self._column(left, names), known) if known and len(known) == len(values) else None
-        if isinstance(part, exp.Is) and isinstance(left, exp.Column) and isinstance(part.expression, exp.Null):
-            return self._column(left, names), (Constant(None),)
-        return None
-
-    def _value(self, node: Any) -> Value | None:
-        from sqlglot import exp
-
-        match node:
-            case exp.Placeholder() if (name := str(node.this or "")).startswith("nc_"):
-                return Bind(self._keys[int(name[3:])])
-            case exp.Cast() | exp.Paren():
-                return self._value(node.this)
-            case exp.Null():
-                return Constant(None)
-            case exp.Boolean():
-                return Constant(bool(node.this))
-            case exp.Literal():
-                return Constant(str(node.this) if node.is_string else _number(str(node.this)))
-            case exp.Neg() if isinstance(node.this, exp.Literal) and not node.this.is_string:
-                return Constant(-_number(str(node.this.this)))
-        return None
-
-    def _part(self, node: Any, names: dict[str, Source]) -> tuple[str, tuple[Value, ...]]:
-        """One condition with `?` for its values, and these; tables are left out where there is only one."""
-        from sqlglot import exp
-
-        values: list[Value] = []
-
-        def bare(each: Any) -> Any:
-            if isinstance(each, exp.Placeholder | exp.Literal | exp.Boolean):
-                value = self._value(each)
-                if value is not None:
-                    values.append(value)
-                    return exp.Placeholder()
-            if isinstance(each, exp.Cast):
-                return each.this.transform(bare)
-            if isinstance(each, exp.Column) and len(names) == 1:
-                return exp.column(exp.to_identifier(self._column(each, names)[1], quoted=True))
-            return each
-
-        return node.copy().transform(bare).sql(), tuple(values)
-
     def _more(
         self, tree: Any, names: Sequence[str], tables: dict[str, Source]
     ) -> tuple[tuple[str, tuple[Value, ...]], ...]:
-        return tuple(self._part(tree.args[name], tables) for name in names if tree.args.get(name) is not None)
+        return tuple(self.part(tree.args[name], tables) for name in names if tree.args.get(name) is not None)
 
-    def _claim(self, node: Any, table: Table) -> "tuple[Claim | None, bool]":
-        """The sub-select among the conditions that picks keys of `table`, and whether there is another one."""
+    # -- writes that pick their rows by a query -------------------------------------------------------------------
+
+    def _claim(self, tree: Any, table: Table) -> "tuple[Claim | None, bool]":
+        """The query among the conditions that picks keys of `table`, and whether anything else is read there.
+
+        A sub-select (`id = (SELECT ..)`, `id IN (SELECT ..)`), or one that stands in WITH and is joined by its key.
+        """
         from sqlglot import exp
 
+        named = {cte.alias.lower(): cte.this for cte in (tree.args.get("with_") or exp.With()).expressions}
+        where = tree.args.get("where")
         claim, others = None, False
-        for part in _conjunctions(node.this) if node is not None else ():
-            query = part.args.get("query") or part.args.get("expression")
-            inner = query.this if isinstance(query, exp.Subquery) else query
-            if (
-                isinstance(part, exp.EQ | exp.In)
-                and isinstance(inner, exp.Select)
-                and isinstance(part.this, exp.Column)
-            ):
-                picked = self._select(inner)
-                if picked.table.name == table.name and part.this.name.lower() in table.key:
-                    claim = Claim(picked.conditions, picked.locks)
-                    continue
-            others |= bool(part.find(*_queries()))
-        return claim, others
+        for part in conjunctions(where.this) if where is not None else ():
+            picked = self._picked(part, named) if isinstance(part, exp.EQ | exp.In) else None
+            if picked is not None and picked.table.name == table.name and part.this.name.lower() in table.key:
+                claim = Claim(picked.conditions, picked.locks)
+            else:
+                others |= bool(part.find(*queries()))
+        joined = tree.args.get("from_") or tree.args.get("from") or tree.args.get("using") or named
+        return claim, others or bool(joined and (claim is None or len(named) > 1))
+
+    def _picked(self, part: Any, named: dict[str, Any]) -> Plan | None:
+        """The plan of the query that a condition compares a column with."""
+        from sqlglot import exp
+
+        other = part.args.get("query") or part.args.get("expression")
+        inner = other.this if isinstance(other, exp.Subquery) else other
+        if isinstance(inner, exp.Column) and inner.table.lower() in named:
+            inner = named[inner.table.lower()]
+        elif isinstance(inner, exp.Select) and len(tables := _from(inner)) == 1:
+            inner = named.get(tables[0].name.lower(), inner)
+        return self._select(inner) if isinstance(inner, exp.Select) and isinstance(part.this, exp.Column) else None
 
     # -- writes ----------------------------------------------------------------------------------------------------
 
     def _update(self, tree: Any) -> Plan:
         from sqlglot import exp
 
-        table = self._planner.table(tree.this) if isinstance(tree.this, exp.Table) else None
+        table = self.planner.table(tree.this) if isinstance(tree.this, exp.Table) else None
         if table is None:
             return NOTHING
-        names = self._names([tree.this])
+        names = self.names([tree.this])
         sets, complete = self._sets(tree.expressions, names)
-        where = self._where(tree.args.get("where"), names)
-        claim, others = self._claim(tree.args.get("where"), table)
-        joined = bool(tree.args.get("from_") or tree.args.get("from") or tree.args.get("with_"))
+        where = self.where(tree.args.get("where"), names)
+        claim, others = self._claim(tree, table)
         self._learn_version(table, sets, where)
         return Plan(
-            Verb.UPDATE, self._planner.catalogue[table.name], keys=where.keys, spread=where.spread,
+            Verb.UPDATE, self.planner.catalogue[table.name], keys=where.keys, spread=where.spread,
             conditions=where.conditions, narrowed=where.narrowed, predicate=where.parts, sets=sets,
-            returning=self._returning(tree, names), claim=claim, known=complete and not others and not joined,
+            returning=self._returning(tree, names), claim=claim, known=complete and not others,
         )  # fmt: skip
 
-    def _learn_version(self, table: Table, sets: Sequence[Set], where: "_Where") -> None:
+    def _learn_version(self, table: Table, sets: Sequence[Set], where: "Where") -> None:
         compared = {column for column, _ in where.conditions}
         for each in sets:
             if each.kind is SetKind.INCREMENT and each.value == Constant(1) and each.column in compared:
-                self._planner.catalogue.learn_version(table.name, each.column)
+                self.planner.catalogue.learn_version(table.name, each.column)
 
     def _sets(self, nodes: Sequence[Any], names: dict[str, Source]) -> tuple[tuple[Set, ...], bool]:
         from sqlglot import exp
@@ -397,7 +295,7 @@ class _Reader:
         for node in nodes:
             if not isinstance(node, exp.EQ) or not isinstance(node.this, exp.Column):
                 return tuple(sets), False
-            sets.append(self._set(self._planner.identifier(node.this.this), node.expression, names))
+            sets.append(self._set(self.planner.identifier(node.this.this), node.expression, names))
         return tuple(sets), bool(sets)
 
     def _set(self, column: str, new: Any, names: dict[str, Source]) -> Set:
@@ -405,7 +303,7 @@ class _Reader:
 
         while isinstance(new, exp.Paren):
             new = new.this
-        value = self._value(new)
+        value = self.value(new)
         if value is not None:
             return Set(column, SetKind.VALUE, value)
         if isinstance(new, exp.Column) and new.table.lower() == "excluded":
@@ -414,10 +312,10 @@ class _Reader:
             left, right = new.this, new.expression
             if not self._is(left, column, names) and isinstance(new, exp.Add):
                 left, right = right, left
-            if self._is(left, column, names) and not right.find(exp.Column, *_queries()):
+            if self._is(left, column, names) and not right.find(exp.Column, *queries()):
                 kind = SetKind.APPEND if isinstance(new, exp.DPipe) else SetKind.INCREMENT
-                return Set(column, kind, self._value(right))
-        reads = new.find(exp.Column, *_queries())
+                return Set(column, kind, self.value(right))
+        reads = new.find(exp.Column, *queries())
         return Set(column, SetKind.EXPRESSION if reads else SetKind.FUNCTION)
 
     def _is(self, node: Any, column: str, names: dict[str, Source]) -> bool:
@@ -425,13 +323,13 @@ class _Reader:
 
         while isinstance(node, exp.Paren | exp.Cast):
             node = node.this
-        return isinstance(node, exp.Column) and self._column(node, names)[1] == column
+        return isinstance(node, exp.Column) and self.column(node, names)[1] == column
 
     def _returning(self, tree: Any, names: dict[str, Source]) -> Source | None:
         returning = tree.args.get("returning")
         if returning is None:
             return None
-        output = [self._output(each, names) for each in returning.expressions]
+        output = [self.output(each, names) for each in returning.expressions]
         source = next(iter(names.values()))
         alias = next(iter(names))
         return replace(
@@ -443,30 +341,29 @@ class _Reader:
     def _delete(self, tree: Any) -> Plan:
         from sqlglot import exp
 
-        table = self._planner.table(tree.this) if isinstance(tree.this, exp.Table) else None
+        table = self.planner.table(tree.this) if isinstance(tree.this, exp.Table) else None
         if table is None:
             return NOTHING
-        names = self._names([tree.this])
-        where = self._where(tree.args.get("where"), names)
-        claim, others = self._claim(tree.args.get("where"), table)
-        joined = bool(tree.args.get("using") or tree.args.get("with_"))
+        names = self.names([tree.this])
+        where = self.where(tree.args.get("where"), names)
+        claim, others = self._claim(tree, table)
         return Plan(
             Verb.DELETE, table, keys=where.keys, spread=where.spread, conditions=where.conditions,
             narrowed=where.narrowed, predicate=where.parts, returning=self._returning(tree, names), claim=claim,
-            known=not others and not joined,
+            known=not others,
         )  # fmt: skip
 
     def _insert(self, tree: Any) -> Plan:
         from sqlglot import exp
 
         target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
-        table = self._planner.table(target) if isinstance(target, exp.Table) else None
+        table = self.planner.table(target) if isinstance(target, exp.Table) else None
         if table is None:
             return NOTHING
         listed = tree.this.expressions if isinstance(tree.this, exp.Schema) else ()
-        columns = tuple(self._planner.identifier(each) for each in listed) or table.columns or ()
+        columns = tuple(self.planner.identifier(each) for each in listed) or table.columns or ()
         rows = self._rows(tree.args.get("expression"), len(columns))
-        names = self._names([target])
+        names = self.names([target])
         conflict = tree.args.get("conflict")
         how = str(tree.args.get("alternative") or "").upper()
         action = str(conflict.args.get("action") or "").upper() if conflict is not None else ""
@@ -486,14 +383,29 @@ class _Reader:
 
         if node is None:
             return ((),)  # DEFAULT VALUES
+        if isinstance(node, exp.Select):
+            return self._selected_values(node, width)
         if not isinstance(node, exp.Values):
             return None
+        rows = [_cells(each) for each in node.expressions]
+        if any(len(cells) != width for cells in rows):
+            return None
+        return tuple(tuple(self.value(cell) for cell in cells) for cells in rows)
+
+    def _selected_values(self, node: Any, width: int) -> tuple[tuple[Value | None, ...], ...] | None:
+        """`SELECT p0, p1 FROM (VALUES ..) AS name(p0, p1, ..)`: how SQLAlchemy keeps many rows in their order."""
+        from sqlglot import exp
+
+        values = next(iter(_from(node)), None)
+        alias = values.args.get("alias") if isinstance(values, exp.Values) else None
+        if values is None or alias is None or len(node.expressions) != width or node.args.get("where"):
+            return None
+        names = [each.name for each in alias.args.get("columns") or ()]
         rows = []
-        for each in node.expressions:
-            cells = each.expressions if isinstance(each, exp.Tuple) else [each]
-            if len(cells) != width:
-                return None
-            rows.append(tuple(self._value(cell) for cell in cells))
+        for each in values.expressions:
+            cells = dict(zip(names, _cells(each), strict=False))
+            picked = [each.this if isinstance(each, exp.Cast) else each for each in node.expressions]
+            rows.append(tuple(self.value(cells.get(cell.name, cell)) for cell in picked))
         return tuple(rows)
 
     # -- tables ----------------------------------------------------------------------------------------------------
@@ -504,58 +416,22 @@ class _Reader:
 
         if tree.args.get("kind") != "TABLE" or not isinstance(tree.this, exp.Schema):
             return NOTHING
-        table = self._planner.table(tree.this.this)
+        table = self.planner.table(tree.this.this)
         if table is not None:
             columns, key = [], []
             for node in tree.this.expressions:
                 if isinstance(node, exp.ColumnDef):
-                    columns.append(self._planner.identifier(node.this))
+                    columns.append(self.planner.identifier(node.this))
                     if node.find(exp.PrimaryKeyColumnConstraint):
                         key.append(columns[-1])
                 elif (primary := node.find(exp.PrimaryKey)) is not None:
-                    key = [self._planner.fold(each.name, quoted=True) for each in primary.expressions]
-            self._planner.catalogue.learn(Table(table.name, tuple(key), tuple(columns), guessed=False))
+                    key = [self.planner.fold(each.name, quoted=True) for each in primary.expressions]
+            self.planner.catalogue.learn(Table(table.name, tuple(key), tuple(columns), guessed=False))
         return NOTHING
 
     def _truncate(self, tree: Any) -> Plan:
-        table = self._planner.table(tree.expressions[0])
+        table = self.planner.table(tree.expressions[0])
         return NOTHING if table is None else Plan(Verb.TRUNCATE, table, known=len(tree.expressions) == 1)
-
-
-class _Spread(tuple[Value, ...]):
-    """One value whose elements are the values."""
-
-    __slots__ = ()
-
-
-class _Where:
-    """What a predicate says."""
-
-    __slots__ = ("conditions", "equal", "keys", "narrowed", "nested", "parts", "spread")
-
-    def __init__(self) -> None:
-        self.parts: tuple[tuple[str, tuple[Value, ...]], ...] = ()
-        self.equal: dict[str, tuple[Value, ...]] = {}
-        self.conditions: tuple[tuple[str, Value], ...] = ()
-        self.keys: tuple[tuple[Value, ...], ...] | None = None
-        self.spread: Value | None = None
-        self.narrowed = self.nested = False
-
-    def finish(self, table: Table) -> None:
-        """Join the key columns' values to keys, if all are there."""
-        if table.key and all(column in self.equal for column in table.key):
-            if self.spread is None:
-                columns = [self.equal[column] for column in table.key]
-                self.keys = tuple((value,) for value in columns[0]) if len(columns) == 1 else (
-                    tuple(values[0] for values in columns),
-                )  # fmt: skip
-            return
-        self.spread = None
-        for column, values in self.equal.items():  # part of a key only: a condition like any other
-            if len(values) == 1:
-                self.conditions += ((column, values[0]),)
-            else:
-                self.narrowed = True
 
 
 def _from(tree: Any) -> list[Any]:
@@ -563,26 +439,7 @@ def _from(tree: Any) -> list[Any]:
     return ([first.this] if first is not None else []) + [join.this for join in tree.args.get("joins") or ()]
 
 
-def _conjunctions(node: Any) -> Iterator[Any]:
+def _cells(node: Any) -> list[Any]:
     from sqlglot import exp
 
-    while isinstance(node, exp.Paren):
-        node = node.this
-    if isinstance(node, exp.And):
-        yield from _conjunctions(node.this)
-        yield from _conjunctions(node.expression)
-    else:
-        yield node
-
-
-def _queries() -> tuple[Any, ...]:
-    from sqlglot import exp
-
-    return exp.Select, exp.SetOperation, exp.Subquery
-
-
-def _number(text: str) -> Any:
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
+    return list(node.expressions) if isinstance(node, exp.Tuple) else [node]

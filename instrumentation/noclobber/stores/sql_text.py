@@ -85,13 +85,13 @@ class Control:
     name: str = ""
 
 
+_SETS: Final = r"(?:BEGIN|START TRANSACTION|SET TRANSACTION|SET SESSION CHARACTERISTICS AS TRANSACTION)"
 _NAME: Final = r'"?([\w$]+)"?'
 _CONTROLS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Control]], ...]] = tuple(
     (re.compile(pattern, re.IGNORECASE), make)
     for pattern, make in (
         (
-            r"(?:BEGIN|START TRANSACTION|SET TRANSACTION|SET SESSION CHARACTERISTICS AS TRANSACTION)\b"
-            r".*?ISOLATION LEVEL\s+(\w+(?:\s+(?:READ|UNCOMMITTED|COMMITTED))?)",
+            rf"{_SETS}\b.*?ISOLATION LEVEL\s+(\w+(?:\s+(?:READ|UNCOMMITTED|COMMITTED))?)",
             lambda match: Control(ControlVerb.ISOLATION, "_".join(match[1].lower().split())),
         ),
         (r"(?:BEGIN|START TRANSACTION)\b", lambda _: Control(ControlVerb.BEGIN)),

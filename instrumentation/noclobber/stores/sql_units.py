@@ -11,11 +11,12 @@ import itertools
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from noclobber import strands
 from noclobber.access import Call
 
-__all__ = ["Memory", "Transaction", "memory_of", "new_transaction"]
+__all__ = ["Memory", "Transaction", "around", "memory_of", "new_transaction"]
 
 SELECTED_MAX: Final = 4096
 UNITS_MAX: Final = 4096
@@ -30,11 +31,24 @@ class Memory:
         selected: row -> the conditions (column -> print of the value) by which a read selected it.
         locked: rows that it has locked.
         message: the task that it has taken, None before.
+        taken: rows that it took as tasks, and the transactions in which it did; kept beyond these.
     """
 
     selected: "OrderedDict[str, dict[str, str]]" = field(default_factory=OrderedDict)
     locked: set[str] = field(default_factory=set)
     message: str | None = None
+    taken: "OrderedDict[str, str]" = field(default_factory=OrderedDict)
+
+    def take(self, resource: str, transaction: str) -> None:
+        """Note that `resource` was taken in `transaction` (empty: in none)."""
+        self.taken[resource] = transaction
+        if len(self.taken) > SELECTED_MAX:
+            self.taken.popitem(last=False)
+
+    def gave_back(self, transaction: str) -> None:
+        """What was taken in `transaction` was not: it did not apply."""
+        for resource in [each for each, txn in self.taken.items() if txn == transaction]:
+            del self.taken[resource]
 
     def select(self, resource: str, conditions: dict[str, str]) -> None:
         """Note that `resource` was selected by `conditions`."""
@@ -97,20 +111,23 @@ def new_transaction(isolation: str | None) -> Transaction:
     return Transaction(f"{strands.process_id()}-txn-{next(_numbers)}", isolation)
 
 
-_memories: OrderedDict[str, Memory] = OrderedDict()
+_of_steps: OrderedDict[str, Memory] = OrderedDict()
+_of_strands: WeakKeyDictionary[strands.Strand, Memory] = WeakKeyDictionary()
 
 
 def memory_of(call: Call, transaction: Transaction | None) -> Memory:
-    """What the unit of `call` has seen: its transaction, else its step, else its strand."""
-    if transaction is not None:
-        return transaction.memory
+    """What the unit of `call` has seen: its transaction, else what is around it."""
+    return around(call) if transaction is None else transaction.memory
+
+
+def around(call: Call) -> Memory:
+    """What the step of `call` has seen, else its strand."""
     scope = call.scope
-    name = f"{scope.run}\n{scope.step}" if scope is not None and scope.step is not None else call.strand.id
-    memory = _memories.get(name)
-    if memory is None:
-        memory = _memories[name] = Memory()
-        if len(_memories) > UNITS_MAX:
-            _memories.popitem(last=False)
-    else:
-        _memories.move_to_end(name)
+    if scope is None or scope.step is None:
+        return _of_strands.setdefault(call.strand, Memory())
+    name = f"{scope.run}\n{scope.step}"
+    memory = _of_steps.setdefault(name, Memory())
+    _of_steps.move_to_end(name)
+    if len(_of_steps) > UNITS_MAX:
+        _of_steps.popitem(last=False)
     return memory

@@ -7,7 +7,7 @@ write of one of them finds its base. NULL prints as something that no text is.
 Source: contract, `noclobber.version.*`; capture.md, section 2.1.
 """
 
-import datetime
+import datetime as dt
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ __all__ = ["Kept", "State", "kept_all", "kept_row", "name_of_key", "print_of", "
 
 IMMUTABLE: Final = frozenset(
     {
-        int, str, bytes, float, bool, type(None), Decimal, uuid.UUID, datetime.datetime, datetime.date, datetime.time,
-        datetime.timedelta,
+        int, str, bytes, float, bool, type(None), Decimal, uuid.UUID, dt.datetime, dt.date, dt.time,
+        dt.timedelta,
     }
 )  # fmt: skip
 NULL: Final = b"\x00NULL"
@@ -70,7 +70,7 @@ def _bytes(value: Any) -> bytes:
         return encode(wrapped)
     if isinstance(value, uuid.UUID):
         return str(value).encode()
-    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+    if isinstance(value, dt.datetime | dt.date | dt.time):
         return value.isoformat().encode()
     return encode(value)
 

@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from noclobber.guard import GUARD
 from noclobber.recorder import Recorder
-from noclobber.stores.sql_accesses import Statement, key_name
 from noclobber.stores.sql_plan import Plan, SetKind, Verb
+from noclobber.stores.sql_statement import Statement, key_name
 from noclobber.stores.sql_values import kept_row
 
 __all__ = ["replaced_rows"]
@@ -70,7 +70,7 @@ def _keys(statement: Statement) -> list[tuple[Any, ...]]:
 
 
 def _columns(plan: Plan) -> tuple[str, ...]:
-    """What has to be asked to know the version that is replaced: key, version, and the columns that get given values."""
+    """What to ask to know the version that is replaced: key, version, and the columns that get values."""
     table = plan.table
     given = [each.column for each in plan.sets if each.kind in (SetKind.VALUE, SetKind.EXCLUDED)]
     if plan.verb is Verb.DELETE or (plan.verb is Verb.INSERT and not plan.sets):

@@ -5,6 +5,7 @@ All of it is read from objects that are there already: the engine's URL, the dia
 read_uncommitted`, once a connection: it is answered inside the process, without touching the file.
 """
 
+import ipaddress
 import itertools
 import os
 import sys
@@ -50,8 +51,16 @@ def database_of(engine: Any) -> Database:
         style = dialect.paramstyle
         schema = getattr(dialect, "default_schema_name", None)
         planner = Planner(name, style, Catalogue(), schema if name == "postgresql" else None)
-        known = dialect._noclobber_database = Database(_uri(engine, name), name, planner)
+        known = dialect._noclobber_database = Database(_uri(engine, name), name, planner, _address(engine.url.host))
     return known
+
+
+def _address(host: str | None) -> str | None:
+    """`host` where it was configured as an address."""
+    try:
+        return None if host is None else str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return None
 
 
 def _uri(engine: Any, name: str) -> str:
@@ -93,18 +102,16 @@ def learn_tables(database: Database, compiled: Any) -> None:
     """Tell the database's catalogue of the tables in a compiled statement."""
     from sqlalchemy.sql import visitors
 
-    found = {}
+    found: dict[str, Any] = {}
     for column in getattr(compiled, "_result_columns", None) or ():
         for each in column[2] or ():
-            table = getattr(each, "table", None)
+            table: Any = getattr(each, "table", None)
             if getattr(table, "__visit_name__", "") == "table":
                 found[table.fullname] = table
-    for element in visitors.iterate(compiled.statement):
+    elements: Any = visitors.iterate(compiled.statement)
+    for element in elements:
         if getattr(element, "__visit_name__", "") == "table":
             found[element.fullname] = element
-    target = getattr(compiled.statement, "table", None)
-    if target is not None and hasattr(target, "fullname"):
-        found[target.fullname] = target
     for table in found.values():
         _learn(database, table)
 

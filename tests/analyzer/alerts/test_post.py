@@ -3,7 +3,7 @@
 import threading
 import time
 
-from conftest import Answer, Receiver
+from receivers import Answer, Receiver
 
 from noclobber_analyzer.alerts.post import ANSWER_BYTES_MAX, NO_ANSWER, post
 

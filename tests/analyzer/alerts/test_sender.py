@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Answer, Receiver, wait_until
 from made_findings import HandClock, a_finding
+from receivers import Answer, Receiver, wait_until
 from standardwebhooks import Webhook
 from told import a_row
 

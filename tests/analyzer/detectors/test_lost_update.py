@@ -127,6 +127,11 @@ def test_row_locks() -> None:
     assert told("A[ B[ Arx1 Brx1 Awx2<1 A} Bwx3<1 B]") == []
 
 
+def test_own_earlier_transaction() -> None:
+    """What a strand wrote itself, in another transaction before, it has seen."""
+    assert told("A[ Arx1 Awx2<1 A] A[ Awx3<2 A]") == []
+
+
 def test_serializable_rejected() -> None:
     """A serializable transaction that was refused is one defended access and part of no finding."""
     evaluation = judge("A[s B[s Arx1 Brx1 Awx2<1 A] Bwx3<1 B]!rejected")

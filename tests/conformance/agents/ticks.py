@@ -1,4 +1,3 @@
-
 """A newsroom that ticks: a checkpointed graph whose nodes work on three items of a store, in order.
 
 Each tick plans, lets two nodes work side by side on items of their own, and reviews. Everything that touches the same

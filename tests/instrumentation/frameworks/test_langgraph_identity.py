@@ -15,8 +15,8 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Send
+from reachability import check, touch
 from tests.instrumentation.frameworks.recorded import of
-from tests.instrumentation.order import check, touch
 
 import noclobber
 from noclobber.testing import Captured
@@ -117,15 +117,24 @@ async def test_a_second_async_invoke_comes_after_the_first(captured: Captured) -
     assert_saved_before(captured, "between")
 
 
+async def test_what_was_saved_while_the_caller_worked_comes_before_what_follows(captured: Captured) -> None:
+    """A checkpoint whose save has ended when the run ends is awaited by nobody, and yet it is over."""
+    app = diamond(anode, InMemorySaver())
+    async for _ in app.astream({"seen": []}, THREAD, stream_mode="values"):
+        for _ in range(50):
+            await asyncio.sleep(0)
+    touch("after")
+    assert_saved_before(captured, "after")
+
+
 def assert_saved_before(captured: Captured, name: str) -> None:
     """All checkpoints that were put before `name` are ordered before it."""
     accesses = captured.accesses
     at = next(n for n, access in enumerate(accesses) if access["noclobber.resource"] == f"x://{name}")
     saved = [access for access in accesses[:at] if access["noclobber.op"] == "write"]
     assert saved
-    for number, access in enumerate(saved):
+    for access in saved:
         renamed = [{**each, "noclobber.resource": "x://saved"} if each is access else each for each in accesses]
-        assert number >= 0
         check(renamed, f"saved<{name}")
 
 
@@ -321,3 +330,75 @@ def test_an_error_in_one_parallel_node_reaches_the_caller(captured: Captured) ->
         builder.compile().invoke({"seen": []})
     touch("after")
     check(captured.accesses, "failed|work failed<after work<after")
+
+
+@pytest.mark.parametrize("mode", ["values", "messages", "custom", "debug"])
+def test_streams_with_subgraphs_are_ordered_too(captured: Captured, mode: Any) -> None:
+    """Modes in which the Pregel loop waits for chunks beside the nodes, a graph inside a node among them."""
+    inner = diamond(lambda name: node(name, "-in"))
+    builder: Any = StateGraph(State)
+    builder.add_node("first", node("first"))
+    builder.add_node("inner", inner)
+    builder.add_edge(START, "first")
+    builder.add_edge("first", "inner")
+    for _ in builder.compile().stream({"seen": []}, stream_mode=[mode], subgraphs=True):
+        pass
+    touch("after")
+    check(captured.accesses, "first<first-in first-in<left-in left-in|right-in left-in<last-in last-in<after")
+
+
+@pytest.mark.parametrize("mode", ["values", "messages", "custom", "debug"])
+async def test_async_streams_with_subgraphs_are_ordered_too(captured: Captured, mode: Any) -> None:
+    """The same over tasks."""
+    inner = diamond(lambda name: anode(name, "-in"))
+    builder: Any = StateGraph(State)
+    builder.add_node("first", anode("first"))
+    builder.add_node("inner", inner)
+    builder.add_edge(START, "first")
+    builder.add_edge("first", "inner")
+    async for _ in builder.compile().astream({"seen": []}, stream_mode=[mode], subgraphs=True):
+        pass
+    touch("after")
+    check(captured.accesses, "first<first-in first-in<left-in left-in|right-in left-in<last-in last-in<after")
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+async def test_a_cancelled_invoke_leaves_the_caller_as_it_was(captured: Captured, parallel: bool) -> None:
+    """A timeout reaches the node; what follows is the caller's own strand and scope again."""
+    started = asyncio.Event()
+
+    async def wait(state: State) -> State:
+        touch("waiting")
+        started.set()
+        await asyncio.Event().wait()
+        return {"seen": []}
+
+    builder: Any = StateGraph(State)
+    builder.add_node("wait", wait)
+    builder.add_edge(START, "wait")
+    if parallel:
+        builder.add_node("beside", anode("beside"))
+        builder.add_edge(START, "beside")
+    touch("before")
+    running = asyncio.ensure_future(builder.compile().ainvoke({"seen": []}))
+    await asyncio.wait_for(started.wait(), 20)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    touch("after")
+    check(captured.accesses, "before<waiting waiting<after before<after")
+    mine = [access for access in of(captured, "x://") if access["resource"] in ("x://before", "x://after")]
+    assert mine[0]["strand"] == mine[1]["strand"]
+    assert mine[0]["agent"] == mine[1]["agent"]
+    assert "step" not in mine[1]
+
+
+def test_a_stream_that_is_left_early_leaves_the_caller_as_it_was(captured: Captured) -> None:
+    """The generator is closed while nodes are still to come."""
+    stream = diamond(node).stream({"seen": []}, stream_mode="updates")
+    next(stream)
+    stream.close()
+    touch("after")
+    after = of(captured, "x://")[-1]
+    assert "step" not in after
+    check(captured.accesses, "first<after")

@@ -2,8 +2,8 @@
 // Names of agents and resources are untrusted: they are set by textContent, and nothing here parses markup.
 
 const SVG = "http://www.w3.org/2000/svg";
-const BOX = 42, PITCH = 88, TOP = 34, BOTTOM = 26, RACE_ROOM = 14, GAP = 18, PAD = 16;
-const COLUMN = { least: 40, tight: 78, roomy: 150 };
+const BOX = 42, PITCH = 88, TOP = 34, BOTTOM = 38, RACE_ROOM = 14, GAP = 18, PAD = 16;
+const COLUMN = { least: 40, tight: 78, roomy: 150, tiny: 16 };
 const memory = new WeakMap();
 
 export default function ({ data, parentElement }) {
@@ -115,12 +115,25 @@ function fit(root, data, view) {
 }
 
 function toRace(root, data, view, focus) {
-  const pair = data.race && [view.boxes.get(data.race.a), view.boxes.get(data.race.b)];
+  if (!data.race) return;
+  const room = root.querySelector(".scroll").clientWidth - 2 * PAD;
+  const apart = raceSpan(data, view);
+  if (apart.width > room) {  // both in one screen, where boxes stay large enough to be hit
+    view.zoom = Math.max(COLUMN.tiny, (view.column * room) / apart.width * 0.98);
+    draw(root, data, view);
+  }
+  const { left, width, later } = raceSpan(data, view);
   const scroll = root.querySelector(".scroll");
-  if (!pair) return;
-  const left = Math.min(pair[0].x, pair[1].x), right = Math.max(pair[0].x + pair[0].w, pair[1].x + pair[1].w);
-  scroll.scrollLeft = (left + right) / 2 - scroll.clientWidth / 2;
-  if (focus) pair[1].node.focus({ preventScroll: true });
+  // where even that is not enough the later one, which did the damage, is the one to be seen
+  scroll.scrollLeft = width > scroll.clientWidth
+    ? later.x + later.w + 2 * PAD - scroll.clientWidth : left + width / 2 - scroll.clientWidth / 2;
+  if (focus) later.node.focus({ preventScroll: true });
+}
+
+function raceSpan(data, view) {
+  const [one, later] = [view.boxes.get(data.race.a), view.boxes.get(data.race.b)];
+  const left = Math.min(one.x, later.x);
+  return { left, width: Math.max(one.x + one.w, later.x + later.w) - left, later };
 }
 
 // ---------------------------------------------------------------- the drawing
@@ -221,7 +234,7 @@ function box(layer, event, root, data, view, measure) {
   made.append(rounded("focus", at.x - 3, at.y - 3, at.w + 6, BOX + 6, 8));
   const middle = at.x + at.w / 2, alone = !event.sub || at.w < 44;
   made.append(words("text", { class: "label", x: middle, y: at.y + (alone ? 26 : 18.5) },
-    shorten(event.label, at.w - 8, measure, "640 12.5px")));
+    at.w < 26 ? event.label.slice(0, 1) : shorten(event.label, at.w - 8, measure, "640 12.5px")));
   if (!alone) made.append(words("text", { class: "sub", x: middle, y: at.y + 33 },
     shorten(event.sub, at.w - 8, measure, "400 10.5px")));
   made.onmouseenter = (pointer) => { heat(root, event.id, true); showTip(root, event.tip, pointer); };

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, S311  a program of its own, in no package; its random pauses guard no secret
 """Two agents on one SQLite database in one process: a drafter who may change its mind, and a reviewer who reads.
 
 The connections share one cache and read uncommitted rows, as some do for speed. The drafter writes a new text, thinks,
@@ -10,11 +11,12 @@ import random
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-WORDS = "the plan is to ship a small thing that works and to learn from those who use it before we add more".split()
+TEXT = "the plan is to ship a small thing that works and to learn from those who use it before we add more"
 
 
 class Base(DeclarativeBase):
@@ -28,12 +30,12 @@ class Document(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str]
     version: Mapped[int] = mapped_column()
-    __mapper_args__ = {"version_id_col": version}
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  as SQLAlchemy wants it
 
 
 def new_text() -> str:
     """A long text that nobody has written before."""
-    return " ".join(random.choices(WORDS, k=120))
+    return " ".join(random.choices(TEXT.split(), k=120))
 
 
 def engine_for(database: Path, uncommitted: bool) -> Engine:
@@ -43,7 +45,7 @@ def engine_for(database: Path, uncommitted: bool) -> Engine:
     if uncommitted:
 
         @event.listens_for(engine, "connect")
-        def read_uncommitted(connection, _record) -> None:
+        def read_uncommitted(connection: Any, _record: Any) -> None:
             connection.execute("PRAGMA read_uncommitted = 1")
 
     return engine

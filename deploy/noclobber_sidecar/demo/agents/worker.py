@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, S311  a program of its own, in no package; its random pauses guard no secret
 """A worker over SQLAlchemy: looks for a new job, thinks about it, claims it, does it.
 
 Two workers that look at the same moment see the same job and both do it. `--safely skip-locked` looks and claims in
@@ -29,7 +30,7 @@ def look_then_claim(engine: Engine, queue: str, worker: str, longest_s: float) -
     """Claim the job that was seen as new a moment ago."""
     with engine.begin() as connection:
         new = select(JOBS.c.id).where(JOBS.c.queue == queue, JOBS.c.status == "new").order_by(JOBS.c.id).limit(1)
-        job = connection.execute(new).scalar()
+        job: int | None = connection.execute(new).scalar()
         if job is None:
             return None
         think(longest_s)
@@ -43,7 +44,7 @@ def claim_at_once(engine: Engine, queue: str, worker: str, longest_s: float) -> 
     free = new.with_for_update(skip_locked=True).scalar_subquery()
     claim = update(JOBS).where(JOBS.c.id == free).values(status="running", worker=worker).returning(JOBS.c.id)
     with engine.begin() as connection:
-        job = connection.execute(claim).scalar()
+        job: int | None = connection.execute(claim).scalar()
     think(longest_s)
     return job
 

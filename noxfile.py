@@ -1,0 +1,63 @@
+"""What is run beside `pytest`: lint, types, long tests, benchmarks, other Pythons. `nox -l` lists them.
+
+Sessions use the environment they are started from (`--no-venv`, the default here), because the tests' servers and
+engines are large; `nox -s tests-3.12` makes one of its own for another Python.
+"""
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "layers", "tests"]
+
+PARTS = ("instrumentation", "collector", "analyzer", "dashboard", "deploy")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and mistakes, source and tests."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict types over all parts."""
+    session.run("mypy")
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """The parts import one way only."""
+    session.run("lint-imports")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The default tests, as the README says."""
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """What takes minutes: fifty rounds of each scenario against independent observers, kills, installs."""
+    session.run("pytest", "-m", "long", "--timeout=1800", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measures: ratios to a baseline inside the same run."""
+    session.run("pytest", "-m", "benchmark", "--timeout=900", "-s", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The default tests with line and branch coverage."""
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "report", "--skip-covered", "--sort=cover")
+
+
+@nox.session(venv_backend="venv", python=["3.12", "3.13"])
+def compatible(session: nox.Session) -> None:
+    """The instrumentation's and the analyzer's tests on other Pythons, in environments of their own."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/instrumentation", "tests/analyzer", *session.posargs)

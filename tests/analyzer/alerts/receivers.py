@@ -1,0 +1,121 @@
+"""A real HTTP receiver that verifies signatures with the reference library and misbehaves as told."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from noclobber_analyzer.alerts.routes import Route, route_from
+
+WAIT_S = 20.0
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
+    """Wait for a condition, with a bound."""
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end, "the condition did not come to hold in time"
+        time.sleep(0.005)
+
+
+@dataclass
+class Answer:
+    """What the receiver does with a request: a status, headers, a body, or something worse."""
+
+    status: int = 204
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    cut: bool = False
+    hold: threading.Event | None = None
+    drip: bool = False
+
+
+@dataclass
+class Receiver:
+    """What arrived, and what is to be answered next (then 204 for ever)."""
+
+    port: int
+    secret: str
+    answers: list[Answer] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    unverified: int = 0
+    in_flight: int = 0
+    in_flight_max: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def ids(self) -> list[str]:
+        return [request["id"] for request in self.requests]
+
+    def route(self, **words: object) -> Route:
+        table = {"url": f"http://127.0.0.1:{self.port}/hook", "secrets": [self.secret], "allow": ["127.0.0.0/8"]}
+        return route_from({"name": f"r{self.port}", **table, **words})
+
+
+def serve(receiver: Receiver) -> ThreadingHTTPServer:
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            with receiver.lock:
+                receiver.in_flight += 1
+                receiver.in_flight_max = max(receiver.in_flight_max, receiver.in_flight)
+                answer = receiver.answers.pop(0) if receiver.answers else Answer()
+                self._note(body)
+            try:
+                self._answer(answer)
+            finally:
+                with receiver.lock:
+                    receiver.in_flight -= 1
+
+        def _note(self, body: bytes) -> None:
+            try:
+                Webhook(receiver.secret).verify(body, dict(self.headers))
+            except WebhookVerificationError:
+                receiver.unverified += 1
+            headers = dict(self.headers)
+            receiver.requests.append(
+                {
+                    "id": headers["webhook-id"],
+                    "body": body,
+                    "json": json.loads(body),
+                    "headers": headers,
+                    "path": self.path,
+                }
+            )
+
+        def _answer(self, answer: Answer) -> None:
+            if answer.hold is not None:
+                answer.hold.wait(WAIT_S)
+            if answer.cut:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                return
+            if answer.drip:
+                self._drip()
+                return
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        def _drip(self) -> None:
+            try:
+                for byte in b"HTTP/1.1 200 OK\r\nx-slow: " + b"a" * 10_000:
+                    self.wfile.write(bytes([byte]))
+                    self.wfile.flush()
+                    time.sleep(0.02)
+            except OSError:
+                self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return ThreadingHTTPServer(("127.0.0.1", receiver.port), Endpoint)

@@ -1,0 +1,43 @@
+"""The dashboard's own routes as an application, and a store that is away."""
+
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+
+from noclobber_collector.errors import StoreUnreachableError
+from noclobber_dashboard.api import api_routes
+from noclobber_dashboard.queries import Queries
+from noclobber_dashboard.security import Gate
+from noclobber_dashboard.settings import DashboardSettings
+from noclobber_dashboard.shell import shell_routes
+
+__all__ = ["TOKEN", "Away", "application"]
+
+TOKEN = "a-token-of-some-length"
+
+
+def application(store: Any, settings: DashboardSettings) -> Starlette:
+    """The dashboard's routes behind its gate, with a bare WebSocket where Streamlit has its own.
+
+    Streamlit allows one application in a process, for ever; the whole of it is tested in `tests/browser`.
+    """
+
+    async def stream(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.close()
+
+    routes = [*api_routes(Queries(store)), *shell_routes(), WebSocketRoute("/_stcore/stream", stream)]
+    return Starlette(routes=routes, middleware=[Middleware(Gate, settings=settings)])
+
+
+class Away:
+    """A store that does not answer."""
+
+    def rows(self, *_asked: object) -> Any:
+        """Fail as the collector's store does."""
+        raise StoreUnreachableError("secret-host:8123 does not answer")
+
+    dicts = insert = rows
