@@ -26,12 +26,14 @@ class Evidence:
 
     Attributes:
         history, order, fates: as their names say.
+        unknown: sentences about what detectors had to leave open.
     """
 
     def __init__(self, history: History) -> None:
         self.history = history
         self.order = Order(history)
         self.fates = Fates(history)
+        self.unknown: list[str] = []
         self._states: dict[str, State] = {}
         self._received: dict[str, list[Access]] | None = None
 

@@ -92,4 +92,35 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         'append to the last. Where any order is right, declare it: policy = "append_only".',
         "store.append('{key}', [question, answer])  # one call, one piece",
     ),
+    Kind.DIRTY_WRITE: (
+        "Let nobody write over what is not committed: lock what a transaction writes until it ends.",
+        "",
+    ),
+    Kind.CIRCULAR_INFORMATION_FLOW: (
+        "Read only what is committed, and end what others may read before reading what they made.",
+        "",
+    ),
+    Kind.READ_SKEW: (
+        "Read what belongs together from one snapshot: in one transaction, one multi-key read, or under one version.",
+        "",
+    ),
+    Kind.LONG_FORK: (
+        "Read what belongs together from one snapshot that all readers share; two replicas that apply changes in "
+        "different orders give none.",
+        "",
+    ),
+    Kind.WRITE_SKEW: (
+        "Let both write something in common: a version of the whole, or the rows that they only read; or let the store "
+        "run them one after the other.",
+        "",
+    ),
+    Kind.SERIALIZATION_CYCLE: (
+        "Let the store run these units one after the other, or let each check at its end that what it read holds.",
+        "",
+    ),
+    Kind.INVARIANT_VIOLATION: (
+        "Let the store itself refuse what must not be: a constraint, a quota, a conditional write. If the rule has "
+        "changed, change the declaration.",
+        "",
+    ),
 }

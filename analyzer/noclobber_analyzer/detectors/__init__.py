@@ -1,7 +1,8 @@
 """The detectors: each kind is one small function named after the literature, over one resource or one history.
 
 A detector proposes candidates with their grade and decides nothing else: precedence, sentence, advice and id come
-after it. To add a kind: write its function, add it here and to `kinds.KINDS`, and give it a sentence and an advice.
+after it. Cycles of dependencies (`cycles`) come last, since what is explained already is taken out first. To add a
+kind: write its function, add it here and to `kinds.KINDS`, and give it a sentence and an advice.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from noclobber_analyzer.detectors.blind_overwrite import blind_overwrite
 from noclobber_analyzer.detectors.check_then_act import check_then_act
 from noclobber_analyzer.detectors.deadlock import deadlock
 from noclobber_analyzer.detectors.dirty_read import dirty_read
+from noclobber_analyzer.detectors.dirty_write import dirty_write
 from noclobber_analyzer.detectors.double_claim import double_claim
 from noclobber_analyzer.detectors.duplicates import duplicate_delivery, duplicate_effect
 from noclobber_analyzer.detectors.fork import fork
@@ -32,6 +34,8 @@ OF_STATE: Final[tuple[Callable[[State, Evidence], Iterator[Candidate]], ...]] = 
     dirty_read,
     stale_token,
     unguarded,
+    intermediate_read,
+    dirty_write,
     lost_update,
     fork,
     stale_append,

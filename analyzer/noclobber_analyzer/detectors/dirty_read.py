@@ -36,7 +36,7 @@ def dirty_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
         for write in by_version.get(read.read or "", ()):
             if is_foreign(write, read) and write.version_kind is read.version_kind and write.part == read.part:
                 found = found or _judged(state, write, read, evidence)
-        if found is not None:
+        if found is not None and not state.is_own_version(read):
             yield found
 
 
@@ -86,7 +86,8 @@ def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evide
     if any(evidence.took_effect_before(other, read) is not None for other in others):
         return None
     ended_before = evidence.order.before(end, read) is not None
-    if not ended_before and nominally_before(read, end):
+    later = all(evidence.took_effect_after(other, read) is not None for other in others)
+    if not ended_before and nominally_before(read, end) and later:
         return likely.resting_on(evidence.absence(state.name, write, read))  # that no other of this number is missing
     if ended_before and others:
         return None

@@ -1,4 +1,4 @@
-"""Sentences for what was decided and then done: check then act, and pieces that were mixed."""
+"""Sentences for what was decided and then done, for pieces that were mixed, and for what no longer holds."""
 
 from collections.abc import Callable
 from typing import Final
@@ -40,7 +40,18 @@ def _interleaved_writes(candidate: Candidate) -> str:
     )
 
 
+def _invariant_violation(candidate: Candidate) -> str:
+    write, shown = candidate.one("broke"), candidate.one("shown")
+    assert write is not None
+    seen = f", as {phrases.others(write, shown)} then saw" if shown is not None else ""
+    return (
+        f"Since {phrases.agent(write)} changed `{phrases.key(write.resource)}`{seen}, what was declared of "
+        f"`{phrases.key(candidate.resource)}` does not hold: `{phrases.short(candidate.words['invariant'])}`."
+    )
+
+
 SENTENCES: Final[dict[Kind, Callable[[Candidate], str]]] = {
     Kind.CHECK_THEN_ACT: _check_then_act,
     Kind.INTERLEAVED_WRITES: _interleaved_writes,
+    Kind.INVARIANT_VIOLATION: _invariant_violation,
 }

@@ -41,11 +41,14 @@ def test_check_then_act(story: str, expected: list[str]) -> None:
 
 
 def test_one_check_lets_two_in() -> None:
-    """Both found nothing and both inserted what the predicate asks for."""
+    """Both found nothing and both inserted what the predicate asks for: write skew is the earlier name of it."""
     story = "Aq Bq Biy1 Aiz2"
-    assert _only("check_then_act", story, predicates=("predicate",)) == ["likely"]
+    (finding,) = judge(story, predicates=("predicate",)).findings
+    assert (str(finding.kind), str(finding.certainty)) == ("write_skew", "likely")
+    assert "check_then_act" in finding.also
+    assert _only("check_then_act", "Aq Biy1 Afh", predicates=("predicate",)) == ["likely"]
     assert _only("check_then_act", story, predicates=("another",)) == ["possible"]
-    assert _only("check_then_act", story, predicates=("predicate",), guard=Guard.UNIQUE) == []
+    assert _only("check_then_act", "Aq Biy1 Aiz2", predicates=("predicate",), guard=Guard.UNIQUE) == []
 
 
 def test_transaction_proves_it() -> None:
