@@ -34,6 +34,8 @@ ROOTS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.PHANTOM_READ: ("first_scan",),
     Kind.DUPLICATE_DELIVERY: ("applied",),
     Kind.OUT_OF_ORDER: ("applied",),
+    Kind.LOCK_VIOLATION: ("violation",),
+    Kind.CHECK_THEN_ACT: ("act",),
 }
 
 

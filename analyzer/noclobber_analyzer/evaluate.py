@@ -11,8 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from noclobber.contract import Defence
+from noclobber.declarations import Declarations
+from noclobber_analyzer.access import Access
 from noclobber_analyzer.advice import advise
 from noclobber_analyzer.affected import affected, reaches_outside
+from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.defences import defences
 from noclobber_analyzer.detectors import OF_HISTORY, OF_STATE
 from noclobber_analyzer.detectors.cycles import cycles
@@ -20,7 +23,9 @@ from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.explain import explain
 from noclobber_analyzer.finding import Finding, access_ref, finding_id, issue_fingerprint, severity
 from noclobber_analyzer.history import History
+from noclobber_analyzer.invariants import invariant_violation
 from noclobber_analyzer.kinds import permits
+from noclobber_analyzer.policies import permitted
 from noclobber_analyzer.precedence import settle
 from noclobber_analyzer.verdict import Candidate
 from noclobber_analyzer.witness import witness
@@ -64,19 +69,34 @@ class Evaluation:
     unknown: list[str] = field(default_factory=list)
 
 
-def evaluate(history: History, *, resources: frozenset[str] | None = None, latent: bool = False) -> Evaluation:
+def evaluate(
+    history: History,
+    *,
+    resources: frozenset[str] | None = None,
+    latent: bool = False,
+    declarations: Declarations = NOTHING_DECLARED,
+) -> Evaluation:
     """Judge a history.
 
     Args:
         history: the accesses with their coverage.
         resources: only verdicts on these (a live view carries no more); None: on all.
         latent: whether to report conflicts that luck alone kept apart, too.
+        declarations: what owners know of their resources; what they permit is defended.
     """
     del latent
     evidence = Evidence(history)
     found: list[Finding] = []
     waiting: dict[str, frozenset[str]] = {}
-    for candidate in settle(_candidates(evidence, resources)):
+    candidates = _candidates(evidence, resources)
+    candidates += (
+        c for c in invariant_violation(evidence, declarations) if resources is None or c.resource in resources
+    )
+    meant: list[Candidate] = []
+    raced: list[Candidate] = []
+    for candidate in candidates:
+        (meant if permitted(declarations, candidate.kind, candidate.resource) else raced).append(candidate)
+    for candidate in settle(raced):
         if candidate.grade.waiting:
             name = candidate.resource
             waiting[name] = waiting.get(name, frozenset()) | candidate.grade.waiting
@@ -85,7 +105,7 @@ def evaluate(history: History, *, resources: frozenset[str] | None = None, laten
     accused = {(ref.trace_id, ref.span_id) for finding in found for ref in finding.accesses if finding.manifest}
     defended = [
         Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
-        for access, reason in defences(evidence, resources, accused)
+        for access, reason in defences(evidence, resources, accused, _anchors(meant))
     ]
     return Evaluation(
         findings=sorted(found, key=lambda f: (f.first_ns, f.id)),
@@ -93,6 +113,11 @@ def evaluate(history: History, *, resources: frozenset[str] | None = None, laten
         waiting=waiting,
         unknown=[*history.coverage.unknown, *evidence.unknown],
     )
+
+
+def _anchors(candidates: Iterable[Candidate]) -> list[Access]:
+    """The accesses that name these candidates."""
+    return [anchor for candidate in candidates if not candidate.grade.waiting for anchor in candidate.anchors]
 
 
 def _candidates(evidence: Evidence, resources: frozenset[str] | None) -> list[Candidate]:

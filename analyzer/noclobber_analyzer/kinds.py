@@ -82,6 +82,16 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "Something that can't be taken back was done twice, and nothing told the other side that it was one call.",
         "noclobber",
     ),
+    Kind.LOCK_VIOLATION: KindFacts(
+        "lock violation",
+        "Something was done that a lock was to prevent: without it, after it was lost, or by undoing another's.",
+        "Savage et al. 1997 (Eraser); Kleppmann 2016 (fencing tokens)",
+    ),
+    Kind.DEADLOCK: KindFacts(
+        "deadlock",
+        "Each of several agents waited for the next, and the last for the first.",
+        "Holt 1972 (wait-for graphs)",
+    ),
     Kind.LOST_UPDATE: KindFacts(
         "lost update",
         "A write computed from one version replaced another one that its author had never seen.",
@@ -99,6 +109,11 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "What was written was decided from a superseded version, though nothing of another's was replaced.",
         "noclobber",
     ),
+    Kind.INTERLEAVED_WRITES: KindFacts(
+        "interleaved writes",
+        "The appends of two units alternate in one ordered resource, where each meant one piece.",
+        "noclobber",
+    ),
     Kind.CIRCULAR_INFORMATION_FLOW: KindFacts(
         "circular information flow",
         "Units knew of each other before they were done.",
@@ -113,16 +128,6 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "phantom read",
         "One unit asked the same predicate twice and got other members, neither of it its own doing.",
         "Berenson et al. 1995 (P3)",
-    ),
-    Kind.LOST_MESSAGE: KindFacts(
-        "lost message",
-        "A message was sent, and its consumer passed it or acknowledged it without its ever having been applied.",
-        "Jepsen's Kafka checker (lost-write, poll-skip)",
-    ),
-    Kind.OUT_OF_ORDER: KindFacts(
-        "out of order",
-        "A message was applied after one that had been sent later.",
-        "Jepsen's Kafka checker (nonmonotonic-poll)",
     ),
     Kind.READ_SKEW: KindFacts(
         "read skew",
@@ -139,14 +144,34 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "Two units each decided from what the other was changing.",
         "Adya 1999 (G2-item); Berenson et al. 1995 (A5B)",
     ),
+    Kind.CHECK_THEN_ACT: KindFacts(
+        "check then act",
+        "What was done rested on a check that another had overtaken before it was done.",
+        "Bishop and Dilger 1996 (TOCTOU)",
+    ),
     Kind.SERIALIZATION_CYCLE: KindFacts(
         "serialization cycle",
         "No order of the units explains what they read and wrote.",
         "Adya 1999 (G2)",
     ),
+    Kind.LOST_MESSAGE: KindFacts(
+        "lost message",
+        "A message was sent, and its consumer passed it or acknowledged it without its ever having been applied.",
+        "Jepsen's Kafka checker (lost-write, poll-skip)",
+    ),
+    Kind.OUT_OF_ORDER: KindFacts(
+        "out of order",
+        "A message was applied after one that had been sent later.",
+        "Jepsen's Kafka checker (nonmonotonic-poll)",
+    ),
     Kind.BLIND_OVERWRITE: KindFacts(
         "blind overwrite",
         "A write without a base replaced what another had made, unread.",
+        "noclobber",
+    ),
+    Kind.INVARIANT_VIOLATION: KindFacts(
+        "invariant violation",
+        "What its owners declared of a resource does not hold.",
         "noclobber",
     ),
 }

@@ -14,7 +14,7 @@ from typing import Final
 from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.explain import cycles, queues, reads
+from noclobber_analyzer.explain import acts, cycles, locks, queues, reads
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
 
@@ -169,5 +169,7 @@ _SENTENCES: Final[dict[Kind, Callable[[Candidate], str]]] = {
     Kind.DOUBLE_CLAIM: _double_claim,
     **reads.SENTENCES,
     **queues.SENTENCES,
+    **locks.SENTENCES,
+    **acts.SENTENCES,
     **cycles.SENTENCES,
 }
