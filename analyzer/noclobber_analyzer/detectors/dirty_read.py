@@ -48,6 +48,9 @@ def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Ca
         grade = _aborted(state, write, read, end, evidence)
         return None if grade is None else _candidate(write, read, end, grade, "taken back")
     commit = evidence.fates.end_of(write)
+    if commit is None and evidence.history.coverage.ended:  # else it may still come
+        grade = Grade().at_most(Certainty.POSSIBLE, "how the transaction ended: its end was not captured")
+        return _candidate(write, read, write, partial(grade, (write, read)), "never ended, as far as was captured")
     if commit is None or evidence.fates.of(write) is not Fate.APPLIED or not _is_last(state, write):
         return None
     if evidence.order.before(read, commit) is None or _made_elsewhere(state, write, read):
@@ -113,15 +116,16 @@ def _is_last(state: State, write: Access) -> bool:
 
 
 def _candidate(write: Access, read: Access, end: Access, grade: Grade, how: str) -> Candidate:
+    ended = end is not write
+    links = [Link(write, read, "reads-from", "the read returned just what this had made")]
+    if ended:
+        links.append(Link(write, end, "program", f"the transaction's end: what it made was {how}"))
     return Candidate(
         kind=Kind.DIRTY_READ,
         resource=read.resource,
         anchors=(read,),
-        roles=((write, "dirty_write"), (read, "dirty_read"), (end, "end")),
-        links=(
-            Link(write, read, "reads-from", "the read returned just what this had made"),
-            Link(write, end, "program", f"the transaction's end: what it made was {how}"),
-        ),
+        roles=((write, "dirty_write"), (read, "dirty_read"), *(((end, "end"),) if ended else ())),
+        links=tuple(links),
         grade=grade,
         words={"how": how},
     )

@@ -134,20 +134,21 @@ def _blind_overwrite(candidate: Candidate) -> str:
 
 
 def _dirty_read(candidate: Candidate) -> str:
-    write, read, end = candidate.one("dirty_write"), candidate.one("dirty_read"), candidate.one("end")
+    write, read = candidate.one("dirty_write"), candidate.one("dirty_read")
     assert write is not None
     assert read is not None
-    assert end is not None
+    who = phrases.others(read, write)
     seen = f"{phrases.agent(read)} read version {phrases.version(read.read)} of `{phrases.key(read.resource)}`"
+    if candidate.one("end") is None:
+        return (
+            f"{seen}, which {who} had written in a transaction whose end nobody captured. It may never have come to be."
+        )
     if candidate.words["how"] == "taken back":
         return (
-            f"{seen}, which {phrases.others(read, write)} had written in a transaction that was then rolled back. "
+            f"{seen}, which {who} had written in a transaction that was then rolled back. "
             "What was read never came to be."
         )
-    return (
-        f"{seen}, which {phrases.others(read, write)} had not committed yet. It was committed later, "
-        "but might as well have been taken back."
-    )
+    return f"{seen}, which {who} had not committed yet. It was committed later, but might as well have been taken back."
 
 
 def _double_claim(candidate: Candidate) -> str:

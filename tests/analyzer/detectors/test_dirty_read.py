@@ -25,6 +25,7 @@ CHAIN, COUNTER, PRINT = VersionKind.CHAIN, VersionKind.COUNTER, VersionKind.FING
         pytest.param("A[ A/ Awx2 Brx2 A\\ A]", PRINT, ["dirty_read likely x B"], id="a savepoint was rolled back"),
         pytest.param("A[ A/ A\\ A/ Awx2 A] Brx2", PRINT, [], id="another savepoint was rolled back"),
         pytest.param("A[ Awx2 B[ Bwx2 Brx2 A} B]", COUNTER, [], id="a number that its own transaction made, too"),
+        pytest.param("A[ Awx2 Brx2", PRINT, ["dirty_read possible x B"], id="nobody knows how it ended"),
         pytest.param("A[ Awx2% Brx2% A}", PRINT, [], id="a print that means nothing"),
         pytest.param("A[ Awx2 Brx2 Bs1 Ag1 A}", PRINT, ["dirty_read certain x B"], id="a message orders both"),
     ],
