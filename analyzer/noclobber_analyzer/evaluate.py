@@ -21,10 +21,11 @@ from noclobber_analyzer.detectors import OF_HISTORY, OF_STATE
 from noclobber_analyzer.detectors.cycles import cycles
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.explain import explain
-from noclobber_analyzer.finding import Finding, access_ref, finding_id, issue_fingerprint, severity
+from noclobber_analyzer.finding import Affected, Finding, access_ref, finding_id, issue_fingerprint, severity
 from noclobber_analyzer.history import History
 from noclobber_analyzer.invariants import invariant_violation
 from noclobber_analyzer.kinds import permits
+from noclobber_analyzer.latent import latent_candidates
 from noclobber_analyzer.policies import permitted
 from noclobber_analyzer.precedence import settle
 from noclobber_analyzer.verdict import Candidate
@@ -32,6 +33,7 @@ from noclobber_analyzer.witness import witness
 
 __all__ = ["Defended", "Evaluation", "evaluate"]
 
+_LAST = (1 << 63, "")
 CONTEXT_ROLES = frozenset({"model", "guard", "context"})
 
 
@@ -57,7 +59,8 @@ class Evaluation:
     """What was made of a history.
 
     Attributes:
-        findings: ordered by (first_ns, id); everything about them is final for this history.
+        findings: ordered by (first_ns, id), latent ones last, the narrowest escape first; everything about them is
+            final for this history.
         defended: each access once, in canonical order.
         waiting: resource -> ids of the processes whose frontiers its open verdicts wait for; empty in files.
         unknown: sentences about what could not be judged, coverage's included.
@@ -84,7 +87,6 @@ def evaluate(
         latent: whether to report conflicts that luck alone kept apart, too.
         declarations: what owners know of their resources; what they permit is defended.
     """
-    del latent
     evidence = Evidence(history)
     found: list[Finding] = []
     waiting: dict[str, frozenset[str]] = {}
@@ -96,7 +98,9 @@ def evaluate(
     raced: list[Candidate] = []
     for candidate in candidates:
         (meant if permitted(declarations, candidate.kind, candidate.resource) else raced).append(candidate)
-    for candidate in settle(raced):
+    settled = settle(raced)
+    lucky, more = _lucky(evidence, settled, resources, declarations) if latent else ([], 0)
+    for candidate in (*settled, *lucky):
         if candidate.grade.waiting:
             name = candidate.resource
             waiting[name] = waiting.get(name, frozenset()) | candidate.grade.waiting
@@ -108,11 +112,23 @@ def evaluate(
         for access, reason in defences(evidence, resources, accused, _anchors(meant))
     ]
     return Evaluation(
-        findings=sorted(found, key=lambda f: (f.first_ns, f.id)),
+        findings=sorted(found, key=lambda f: (f.first_ns, f.id) if f.manifest else _LAST),
         defended=sorted(defended, key=lambda d: (d.start_ns, d.span_id, d.trace_id)),
         waiting=waiting,
-        unknown=[*history.coverage.unknown, *evidence.unknown],
+        unknown=[*history.coverage.unknown, *evidence.unknown, *_told_more(more)],
     )
+
+
+def _lucky(
+    evidence: Evidence, settled: list[Candidate], resources: frozenset[str] | None, declarations: Declarations
+) -> tuple[list[Candidate], int]:
+    """The latent candidates that nobody permits, and how many more there are of the same issues."""
+    lucky, more = latent_candidates(evidence, settled, resources)
+    return [c for c in lucky if not permitted(declarations, c.kind, c.resource)], more
+
+
+def _told_more(more: int) -> list[str]:
+    return [f"{more} more conflicts of the latent issues that are shown were kept apart by luck, too"] if more else []
 
 
 def _anchors(candidates: Iterable[Candidate]) -> list[Access]:
@@ -139,7 +155,7 @@ def _of_kinds(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[
 
 def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
     """The finding that a settled candidate is."""
-    reached = affected(candidate, evidence)
+    reached = affected(candidate, evidence) if candidate.manifest else Affected()
     actors = [access for access, role in candidate.roles if role not in CONTEXT_ROLES]
     told = [access for access, _ in candidate.roles]
     anchor = candidate.anchors[0] if candidate.anchors else actors[-1]

@@ -223,6 +223,7 @@ class Story:
         access.resource = f"redis://lock{name}"
         access.lock = Lock(access.strand if self.owned else None, token or None, self.lease_ms)
         held = self._held.setdefault(access.strand, [])
+        access.locks = tuple(held) if op == "l" else ()
         if op == "n":
             held[:] = [each for each in held if each.partition("#")[0] != access.resource]
         elif access.outcome is Outcome.OK:

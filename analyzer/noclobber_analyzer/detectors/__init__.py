@@ -40,7 +40,6 @@ OF_STATE: Final[tuple[Callable[[State, Evidence], Iterator[Candidate]], ...]] = 
     fork,
     stale_append,
     interleaved_writes,
-    intermediate_read,
     non_repeatable_read,
     blind_overwrite,
 )

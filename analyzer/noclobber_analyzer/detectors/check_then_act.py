@@ -12,7 +12,6 @@ Source: Bishop and Dilger 1996 (TOCTOU); contract 3.1, detection.md 3.5.
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from noclobber.contract import Certainty, Guard, Kind, Op, Outcome, UnitKind, WriteMode
@@ -29,65 +28,47 @@ CHECKS_MAX: Final = 8
 """The last checks before an act that are looked at."""
 INSERTS_MAX: Final = 64
 """The last inserts into a container before an act that are looked at."""
+BACK_MAX: Final = 256
+"""Accesses of a strand before an act among which its checks are looked for."""
+_ACTS: Final = frozenset({Op.EFFECT, Op.SEND})
+_CHECKS: Final = frozenset({Op.READ, Op.SCAN})
 _HARD: Final = frozenset({UnitKind.TXN, UnitKind.LOCK})
 _GUARDS: Final = frozenset({Guard.UNIQUE, Guard.VERSION, Guard.LOCK, Guard.SERIALIZABLE})
-
-
-@dataclass(slots=True)
-class _Checks:
-    """What a strand read within one unit or step so far, the last of each resource or predicate."""
-
-    within: str = ""
-    reads: dict[str, Access] = field(default_factory=dict)
-    scans: dict[tuple[str, str], Access] = field(default_factory=dict)
-
-    def enter(self, within: str) -> None:
-        """Another unit begins with nothing read."""
-        if within != self.within:
-            self.within = within
-            self.forget()
-
-    def forget(self) -> None:
-        """What was read before is not held against what follows."""
-        self.reads.clear()
-        self.scans.clear()
-
-    def take(self, access: Access) -> None:
-        """Take a read or scan: it replaces an earlier one of the same."""
-        if access.op is Op.SCAN and access.scan is not None:
-            key = (access.resource, access.scan.predicate or "")
-            self.scans.pop(key, None)
-            self.scans[key] = access
-        elif access.op is Op.READ:
-            self.reads.pop(access.resource, None)
-            self.reads[access.resource] = access
-
-    @property
-    def count(self) -> int:
-        """How many things it read."""
-        return len(self.reads) + len(self.scans)
 
 
 def check_then_act(evidence: Evidence) -> Iterator[Candidate]:
     """Acts whose check was overtaken; each act is at most one."""
     inserts = _Inserts(evidence)
-    for own in evidence.history.strands.values():
-        checks = _Checks()
-        for access in own:
-            if access.step is None and access.unit_kind is None:
-                continue  # a bare strand: nobody knows what belongs together
-            checks.enter(access.step or access.unit)
-            if access.op in (Op.READ, Op.SCAN):
-                if access.outcome in (Outcome.OK, Outcome.NOT_FOUND):
-                    checks.take(access)
-            elif access.outcome is Outcome.REJECTED:
-                checks.forget()
-            elif checks.count and _is_act(access, evidence):
-                found = _overtaken(access, checks, inserts, evidence)
-                if found is not None:
-                    yield found
-            if access.op in WRITE_OPS:
-                checks.reads.pop(access.resource, None)
+    for act in evidence.history.accesses:
+        if (act.op in _ACTS or act.mode is WriteMode.INSERT) and _is_act(act, evidence):
+            checks = _checks(act, evidence)
+            found = _overtaken(act, checks, inserts, evidence) if checks else None
+            if found is not None:
+                yield found
+
+
+def _checks(act: Access, evidence: Evidence) -> list[Access]:
+    """What the strand read in the same unit or step before an act, the last first, each thing once.
+
+    What it wrote itself after reading is judged by that write; a refusal begins the unit anew. A bare strand holds
+    nothing together.
+    """
+    if act.step is None and act.unit_kind is None:
+        return []
+    own = evidence.history.strands[act.strand]
+    upto = bisect_left(own, act.seq, key=lambda a: a.seq)
+    settled: set[tuple[str, str]] = set()
+    found: list[Access] = []
+    for access in reversed(own[max(0, upto - BACK_MAX) : upto]):
+        if (access.step or access.unit) != (act.step or act.unit) or access.outcome is Outcome.REJECTED:
+            break
+        predicate = access.scan.predicate or "" if access.op is Op.SCAN and access.scan is not None else ""
+        thing = (access.resource, predicate)
+        if access.op in _CHECKS and access.outcome in (Outcome.OK, Outcome.NOT_FOUND) and thing not in settled:
+            found.append(access)
+        if access.op in _CHECKS or access.op in WRITE_OPS:
+            settled.add(thing)
+    return found
 
 
 def _is_act(access: Access, evidence: Evidence) -> bool:
@@ -96,28 +77,26 @@ def _is_act(access: Access, evidence: Evidence) -> bool:
         return False
     if evidence.fates.serializable_rejected(access):
         return False
-    return insert or access.op in (Op.EFFECT, Op.SEND)
+    return insert or access.op in _ACTS
 
 
-def _overtaken(act: Access, checks: _Checks, inserts: "_Inserts", evidence: Evidence) -> Candidate | None:
-    for read in [*checks.reads.values()][::-1][:CHECKS_MAX]:
-        if read.read is None or read.resource == act.resource:
-            continue
-        found = superseded(read, act, evidence)
+def _overtaken(act: Access, checks: list[Access], inserts: "_Inserts", evidence: Evidence) -> Candidate | None:
+    for check in checks[:CHECKS_MAX]:
+        if check.op is Op.SCAN:
+            found = inserts.between(check, act) if check.scan is not None else None
+        elif check.read is not None and check.resource != act.resource:
+            found = superseded(check, act, evidence)
+        else:
+            found = None
         if found is not None:
-            return _candidate(act, read, found[0], _graded(found[1], act, read, checks, evidence))
-    for scan in [*checks.scans.values()][::-1][:CHECKS_MAX]:
-        entered = inserts.between(scan, act)
-        if entered is not None:
-            other, grade = entered
-            return _candidate(act, scan, other, _graded(grade, act, scan, checks, evidence))
+            return _candidate(act, check, found[0], _graded(found[1], act, check, checks, evidence))
     return None
 
 
-def _graded(grade: Grade, act: Access, check: Access, checks: _Checks, evidence: Evidence) -> Grade:
+def _graded(grade: Grade, act: Access, check: Access, checks: list[Access], evidence: Evidence) -> Grade:
     if act.unit_kind not in _HARD or act.unit != check.unit:
         grade = grade.at_most(Certainty.LIKELY, "a transaction around the check and the act")
-    if checks.count > 1:
+    if len(checks) > 1:
         grade = grade.at_most(Certainty.POSSIBLE, "which of the things that it had read the act rested on")
     if evidence.fates.of(act) is Fate.UNDECIDED:
         grade = grade.at_most(Certainty.POSSIBLE, "whether the act took place: its outcome is unknown")

@@ -15,6 +15,7 @@ from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.explain import acts, cycles, locks, queues, reads
+from noclobber_analyzer.explain.luck import latent_sentence
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
 
@@ -23,6 +24,8 @@ __all__ = ["explain", "title"]
 
 def explain(candidate: Candidate) -> str:
     """The sentence for a candidate."""
+    if not candidate.manifest:
+        return latent_sentence(candidate)
     told = _SENTENCES.get(candidate.kind)
     return told(candidate) if told is not None else KINDS[candidate.kind].definition
 
