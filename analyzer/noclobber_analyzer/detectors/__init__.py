@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from noclobber_analyzer.detectors.blind_overwrite import blind_overwrite
+from noclobber_analyzer.detectors.causality import causal_violation
 from noclobber_analyzer.detectors.dirty_read import dirty_read
 from noclobber_analyzer.detectors.dirty_write import dirty_write
 from noclobber_analyzer.detectors.double_claim import double_claim
@@ -17,7 +18,10 @@ from noclobber_analyzer.detectors.intermediate_read import intermediate_read
 from noclobber_analyzer.detectors.lost_update import lost_update
 from noclobber_analyzer.detectors.non_repeatable_read import non_repeatable_read
 from noclobber_analyzer.detectors.phantom_read import phantom_read
+from noclobber_analyzer.detectors.sessions import monotonic_writes, session_reads
+from noclobber_analyzer.detectors.stale_read import missing_member, stale_read
 from noclobber_analyzer.detectors.stale_write import stale_append, stale_basis
+from noclobber_analyzer.detectors.unknown_writer import unknown_writer
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.state import State
 from noclobber_analyzer.verdict import Candidate
@@ -31,10 +35,20 @@ OF_STATE: Final[tuple[Callable[[State, Evidence], Iterator[Candidate]], ...]] = 
     lost_update,
     fork,
     stale_append,
+    session_reads,
+    monotonic_writes,
+    stale_read,
     non_repeatable_read,
+    unknown_writer,
     blind_overwrite,
 )
 """Detectors that look at one resource."""
 
-OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (double_claim, stale_basis, phantom_read)
+OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (
+    double_claim,
+    stale_basis,
+    missing_member,
+    causal_violation,
+    phantom_read,
+)
 """Detectors that look at units and tasks across resources."""

@@ -14,7 +14,7 @@ from typing import Final
 from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.explain import cycles, reads
+from noclobber_analyzer.explain import cycles, reads, sessions
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
 
@@ -162,4 +162,5 @@ _SENTENCES: Final[dict[Kind, Callable[[Candidate], str]]] = {
     Kind.DOUBLE_CLAIM: _double_claim,
     **reads.SENTENCES,
     **cycles.SENTENCES,
+    **sessions.SENTENCES,
 }
