@@ -26,11 +26,16 @@ ROOTS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.BLIND_OVERWRITE: ("overwriter",),
     Kind.FORK: ("child",),
     Kind.DOUBLE_CLAIM: ("claim",),
+    Kind.DIRTY_WRITE: ("overwriter",),
+    Kind.WRITE_SKEW: ("overwriter",),
+    Kind.READ_SKEW: ("reader",),
     Kind.INTERMEDIATE_READ: ("intermediate_read",),
     Kind.NON_REPEATABLE_READ: ("first_read",),
     Kind.PHANTOM_READ: ("first_scan",),
     Kind.DUPLICATE_DELIVERY: ("applied",),
     Kind.OUT_OF_ORDER: ("applied",),
+    Kind.LOCK_VIOLATION: ("violation",),
+    Kind.CHECK_THEN_ACT: ("act",),
 }
 
 

@@ -8,7 +8,8 @@ Source: contract 3.1 (defended).
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from noclobber.contract import Defence, Guard, Op, Outcome, VersionKind
@@ -25,11 +26,22 @@ PENDING_MAX: Final = 8
 
 
 def defences(
-    evidence: Evidence, resources: frozenset[str] | None, found: set[tuple[str, str]]
+    evidence: Evidence,
+    resources: frozenset[str] | None,
+    found: set[tuple[str, str]],
+    permitted: Iterable[Access] = (),
 ) -> Iterator[tuple[Access, Defence]]:
-    """Defended accesses on these resources (None: all); `found` are accesses that a finding accuses."""
+    """Defended accesses on these resources.
+
+    Args:
+        evidence: of the history.
+        resources: None: all.
+        found: accesses that a finding accuses.
+        permitted: accesses that did what the owners of their resources permit.
+    """
     told = set(found)
-    for access, reason in _all(evidence, resources):
+    declared = ((access, Defence.DECLARED) for access in permitted)
+    for access, reason in chain(declared, _all(evidence, resources)):
         if access.name not in told:
             told.add(access.name)
             yield access, reason

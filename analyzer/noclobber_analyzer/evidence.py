@@ -13,6 +13,7 @@ from noclobber_analyzer.clocks import local_ns, slack_ns
 from noclobber_analyzer.coverage import Absence
 from noclobber_analyzer.fate import Fates
 from noclobber_analyzer.history import History
+from noclobber_analyzer.holds import Holds
 from noclobber_analyzer.order import By, Order
 from noclobber_analyzer.queues import Queues
 from noclobber_analyzer.state import State
@@ -25,12 +26,14 @@ class Evidence:
 
     Attributes:
         history, order, fates: as their names say.
+        unknown: sentences about what detectors had to leave open.
     """
 
     def __init__(self, history: History) -> None:
         self.history = history
         self.order = Order(history)
         self.fates = Fates(history)
+        self.unknown: list[str] = []
         self._states: dict[str, State] = {}
         self._received: dict[str, list[Access]] | None = None
 
@@ -50,6 +53,11 @@ class Evidence:
     def queues(self) -> Queues:
         """Messages as they were sent, handed out and worked on."""
         return Queues(self.history, self.fates)
+
+    @cached_property
+    def holds(self) -> Holds:
+        """Who held which lock."""
+        return Holds.in_history(self.history)
 
     def received(self, message: str) -> list[Access]:
         """Receipts of a message."""

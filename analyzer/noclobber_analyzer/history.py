@@ -15,8 +15,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from noclobber.contract import Attr, Op, Outcome
+from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.coverage import Coverage, measure
+from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_process, decode_span
 from noclobber_analyzer.spans import SpanGroup, SpanRecord
 
@@ -89,10 +91,15 @@ class History:
 
 
 class HistoryBuilder:
-    """Takes accesses, marks and spans of others as they come; `finish` makes the history of them."""
+    """Takes accesses, marks and spans of others as they come; `finish` makes the history of them.
 
-    def __init__(self) -> None:
+    Args:
+        declarations: names that owners gave their resources, what is to be ignored, which rows are tasks.
+    """
+
+    def __init__(self, declarations: Declarations = NOTHING_DECLARED) -> None:
         self.spans = 0
+        self._declarations = declarations
         self._accesses: dict[tuple[str, str], Access] = {}
         self._marks: dict[tuple[str, str], Mark] = {}
         self._processes: dict[str, Process] = {}
@@ -141,6 +148,7 @@ class HistoryBuilder:
             return
         if item.process is not process and item.process == process:
             item.process = process
+        item = as_declared(item, self._declarations)
         known = self._accesses.get(name)
         self._accesses[name] = item if known is None else that_counts(known, item)
 

@@ -20,6 +20,10 @@ _PERMITTED: Final[dict[Kind, frozenset[str]]] = {
     Kind.INTERMEDIATE_READ: _WEAKEST,
     Kind.NON_REPEATABLE_READ: _WEAK,
     Kind.PHANTOM_READ: _WEAK | {"repeatable_read"},
+    Kind.READ_SKEW: _WEAK,
+    Kind.LONG_FORK: _WEAK,
+    Kind.WRITE_SKEW: _WEAK | {"repeatable_read", "snapshot"},
+    Kind.SERIALIZATION_CYCLE: _WEAK | {"repeatable_read", "snapshot"},
 }
 """Isolation levels that allow a kind; "" is what most databases begin with where nobody says."""
 
@@ -57,6 +61,11 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "A version was read that its own transaction replaced later: half of a change.",
         "Adya 1999 (G1b)",
     ),
+    Kind.DIRTY_WRITE: KindFacts(
+        "dirty write",
+        "A transaction wrote over what another one had not committed yet.",
+        "Berenson et al. 1995 (P0); Adya 1999 (G0)",
+    ),
     Kind.DOUBLE_CLAIM: KindFacts(
         "double claim",
         "Two workers took one task, and neither had given it back.",
@@ -72,6 +81,16 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "duplicate effect",
         "Something that can't be taken back was done twice, and nothing told the other side that it was one call.",
         "noclobber",
+    ),
+    Kind.LOCK_VIOLATION: KindFacts(
+        "lock violation",
+        "Something was done that a lock was to prevent: without it, after it was lost, or by undoing another's.",
+        "Savage et al. 1997 (Eraser); Kleppmann 2016 (fencing tokens)",
+    ),
+    Kind.DEADLOCK: KindFacts(
+        "deadlock",
+        "Each of several agents waited for the next, and the last for the first.",
+        "Holt 1972 (wait-for graphs)",
     ),
     Kind.LOST_UPDATE: KindFacts(
         "lost update",
@@ -90,6 +109,16 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "What was written was decided from a superseded version, though nothing of another's was replaced.",
         "noclobber",
     ),
+    Kind.INTERLEAVED_WRITES: KindFacts(
+        "interleaved writes",
+        "The appends of two units alternate in one ordered resource, where each meant one piece.",
+        "noclobber",
+    ),
+    Kind.CIRCULAR_INFORMATION_FLOW: KindFacts(
+        "circular information flow",
+        "Units knew of each other before they were done.",
+        "Adya 1999 (G1c)",
+    ),
     Kind.NON_REPEATABLE_READ: KindFacts(
         "non-repeatable read",
         "One unit read one resource twice and got two versions, neither of them its own doing.",
@@ -99,6 +128,31 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "phantom read",
         "One unit asked the same predicate twice and got other members, neither of it its own doing.",
         "Berenson et al. 1995 (P3)",
+    ),
+    Kind.READ_SKEW: KindFacts(
+        "read skew",
+        "One unit read a part of another's changes, and other things as they were before.",
+        "Adya 1999 (G-single); Berenson et al. 1995 (A5A)",
+    ),
+    Kind.LONG_FORK: KindFacts(
+        "long fork",
+        "Two readers saw two independent writes in opposite orders.",
+        "Adya 1999 (G-nonadjacent); Elle (arXiv 2003.10554)",
+    ),
+    Kind.WRITE_SKEW: KindFacts(
+        "write skew",
+        "Two units each decided from what the other was changing.",
+        "Adya 1999 (G2-item); Berenson et al. 1995 (A5B)",
+    ),
+    Kind.CHECK_THEN_ACT: KindFacts(
+        "check then act",
+        "What was done rested on a check that another had overtaken before it was done.",
+        "Bishop and Dilger 1996 (TOCTOU)",
+    ),
+    Kind.SERIALIZATION_CYCLE: KindFacts(
+        "serialization cycle",
+        "No order of the units explains what they read and wrote.",
+        "Adya 1999 (G2)",
     ),
     Kind.LOST_MESSAGE: KindFacts(
         "lost message",
@@ -113,6 +167,11 @@ KINDS: Final[dict[Kind, KindFacts]] = {
     Kind.BLIND_OVERWRITE: KindFacts(
         "blind overwrite",
         "A write without a base replaced what another had made, unread.",
+        "noclobber",
+    ),
+    Kind.INVARIANT_VIOLATION: KindFacts(
+        "invariant violation",
+        "What its owners declared of a resource does not hold.",
         "noclobber",
     ),
 }

@@ -72,4 +72,55 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "one key.",
         "if message.position <= applied[key]:\n    return  # a newer one was applied already",
     ),
+    Kind.LOCK_VIOLATION: (
+        "Hand the lock's token to the store and let it refuse lower ones; renew the lease while a slow call runs; "
+        "unlock only what is held still. Whoever changes '{key}' has to hold the lock.",
+        "token = lock.acquire()\nstore.write('{key}', value, fence=token)  # the store refuses lower ones",
+    ),
+    Kind.DEADLOCK: (
+        "Take what is needed in one order everywhere, or all at once; wait with a limit, give back what is held, and "
+        "try again after a random pause.",
+        "for name in sorted(needed):\n    if not locks[name].acquire(timeout=5):\n        release_all(); retry_later()",
+    ),
+    Kind.CHECK_THEN_ACT: (
+        "Let one step of the store check and act: a unique key made of what must be once, a conditional write, or one "
+        "lock from the check to the act; read again after a slow call.",
+        "key = hash(content)  # the store refuses a second one\nstore.insert_if_absent(key, content)",
+    ),
+    Kind.INTERLEAVED_WRITES: (
+        "Append what belongs together in one call or one transaction, or hold one lock for each '{key}' from the first "
+        'append to the last. Where any order is right, declare it: policy = "append_only".',
+        "store.append('{key}', [question, answer])  # one call, one piece",
+    ),
+    Kind.DIRTY_WRITE: (
+        "Let nobody write over what is not committed: lock what a transaction writes until it ends.",
+        "",
+    ),
+    Kind.CIRCULAR_INFORMATION_FLOW: (
+        "Read only what is committed, and end what others may read before reading what they made.",
+        "",
+    ),
+    Kind.READ_SKEW: (
+        "Read what belongs together from one snapshot: in one transaction, one multi-key read, or under one version.",
+        "",
+    ),
+    Kind.LONG_FORK: (
+        "Read what belongs together from one snapshot that all readers share; two replicas that apply changes in "
+        "different orders give none.",
+        "",
+    ),
+    Kind.WRITE_SKEW: (
+        "Let both write something in common: a version of the whole, or the rows that they only read; or let the store "
+        "run them one after the other.",
+        "",
+    ),
+    Kind.SERIALIZATION_CYCLE: (
+        "Let the store run these units one after the other, or let each check at its end that what it read holds.",
+        "",
+    ),
+    Kind.INVARIANT_VIOLATION: (
+        "Let the store itself refuse what must not be: a constraint, a quota, a conditional write. If the rule has "
+        "changed, change the declaration.",
+        "",
+    ),
 }

@@ -51,4 +51,17 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "be true of the set.",
         "BEGIN ISOLATION LEVEL SERIALIZABLE;  -- retry on SQLSTATE 40001",
     ),
+    Kind.READ_SKEW: (
+        "Read what belongs together in one transaction that is REPEATABLE READ, or in one statement.",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ;",
+    ),
+    Kind.WRITE_SKEW: (
+        "Run both transactions SERIALIZABLE and retry where the database refuses; or lock the rows that the decision "
+        "rests on, also those that are only read.",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE;  -- retry on SQLSTATE 40001\n\n-- or\nSELECT .. FOR UPDATE;",
+    ),
+    Kind.SERIALIZATION_CYCLE: (
+        "Run these transactions SERIALIZABLE and retry where the database refuses.",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE;  -- retry on SQLSTATE 40001",
+    ),
 }

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from noclobber.cli import Command, CommandError
-from noclobber_analyzer.commands.options import add_report_options, print_report, progress, thresholds
+from noclobber_analyzer.commands.options import add_report_options, declared, print_report, progress, thresholds
 
 __all__ = ["COMMAND"]
 
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Judge files; 0: nothing at the thresholds, 1: findings, 2: unusable input."""
-    limits = thresholds(words)
+    limits, declarations = thresholds(words), declared(words)
     from noclobber_analyzer.errors import InputError
     from noclobber_analyzer.evaluate import evaluate
     from noclobber_analyzer.otlp_files import read_otlp
@@ -33,10 +33,10 @@ def run(words: argparse.Namespace) -> int:
 
     try:
         with _uncollected():
-            history = read_otlp(words.paths, progress("read"))
+            history = read_otlp(words.paths, progress("read"), declarations)
             if sys.stderr.isatty():
                 print(f"\r{len(history.accesses):,} accesses read; judging", file=sys.stderr)
-            evaluation = evaluate(history, latent=words.latent)
+            evaluation = evaluate(history, latent=words.latent, declarations=declarations)
     except InputError as error:
         raise CommandError(str(error)) from error
     return print_report(Report.of(history, evaluation, limits), words.format)

@@ -36,7 +36,7 @@ def dirty_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
         for write in by_version.get(read.read or "", ()):
             if is_foreign(write, read) and write.version_kind is read.version_kind and write.part == read.part:
                 found = found or _judged(state, write, read, evidence)
-        if found is not None:
+        if found is not None and not state.is_own_version(read):
             yield found
 
 
@@ -48,6 +48,9 @@ def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Ca
         grade = _aborted(state, write, read, end, evidence)
         return None if grade is None else _candidate(write, read, end, grade, "taken back")
     commit = evidence.fates.end_of(write)
+    if commit is None and evidence.history.coverage.ended:  # else it may still come
+        grade = Grade().at_most(Certainty.POSSIBLE, "how the transaction ended: its end was not captured")
+        return _candidate(write, read, write, partial(grade, (write, read)), "never ended, as far as was captured")
     if commit is None or evidence.fates.of(write) is not Fate.APPLIED or not _is_last(state, write):
         return None
     if evidence.order.before(read, commit) is None or _made_elsewhere(state, write, read):
@@ -86,7 +89,8 @@ def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evide
     if any(evidence.took_effect_before(other, read) is not None for other in others):
         return None
     ended_before = evidence.order.before(end, read) is not None
-    if not ended_before and nominally_before(read, end):
+    later = all(evidence.took_effect_after(other, read) is not None for other in others)
+    if not ended_before and nominally_before(read, end) and later:
         return likely.resting_on(evidence.absence(state.name, write, read))  # that no other of this number is missing
     if ended_before and others:
         return None
@@ -112,15 +116,16 @@ def _is_last(state: State, write: Access) -> bool:
 
 
 def _candidate(write: Access, read: Access, end: Access, grade: Grade, how: str) -> Candidate:
+    ended = end is not write
+    links = [Link(write, read, "reads-from", "the read returned just what this had made")]
+    if ended:
+        links.append(Link(write, end, "program", f"the transaction's end: what it made was {how}"))
     return Candidate(
         kind=Kind.DIRTY_READ,
         resource=read.resource,
         anchors=(read,),
-        roles=((write, "dirty_write"), (read, "dirty_read"), (end, "end")),
-        links=(
-            Link(write, read, "reads-from", "the read returned just what this had made"),
-            Link(write, end, "program", f"the transaction's end: what it made was {how}"),
-        ),
+        roles=((write, "dirty_write"), (read, "dirty_read"), *(((end, "end"),) if ended else ())),
+        links=tuple(links),
         grade=grade,
         words={"how": how},
     )

@@ -15,7 +15,7 @@ from noclobber_analyzer.detectors.repeated import REPEATABLE, began_anew, betwee
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS
 from noclobber_analyzer.state import Side, Sighting, State, conflicting_parts, differ, is_foreign
-from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
+from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
 
 __all__ = ["non_repeatable_read"]
 
@@ -65,12 +65,19 @@ def _grade(state: State, one: Access, other: Access, evidence: Evidence) -> Grad
         grade = grade.at_most(Certainty.POSSIBLE, "whether it only looked again before it wrote: it used the newer one")
     elif (one.isolation or "") not in REPEATABLE:
         grade = grade.at_most(Certainty.LIKELY, "an isolation level that promises repeatable reads")
+    if not _changed_by(state, other) and hole_between(evidence.history, one, other):
+        grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of its own strand: it may have changed it itself")
     return partial(grade, (one, other))
 
 
-def _candidate(state: State, one: Access, other: Access, grade: Grade) -> Candidate:
+def _changed_by(state: State, other: Access) -> list[Access]:
+    """The one foreign write that made what was read the second time, if it was captured."""
     makers = [w for w in state.makers.get(other.read or "", ()) if is_foreign(w, other) and conflicting_parts(w, other)]
-    changed = makers[:1] if len(makers) == 1 else []
+    return makers if len(makers) == 1 else []
+
+
+def _candidate(state: State, one: Access, other: Access, grade: Grade) -> Candidate:
+    changed = _changed_by(state, other)
     links = [Link(one, write, "unordered", "it replaced what had been read") for write in changed]
     links += [Link(write, other, "reads-from", "the second read returned what this had made") for write in changed]
     return Candidate(

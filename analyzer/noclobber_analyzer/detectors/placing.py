@@ -10,7 +10,7 @@ Source: contract 2.2 (what is there needs no completeness) and 3.1, analysis.md 
 from collections.abc import Sequence
 from typing import Final
 
-from noclobber.contract import VersionKind
+from noclobber.contract import Op, VersionKind
 from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.clocks import nominally_before
 from noclobber_analyzer.detectors.basis import guarded, is_overwrite
@@ -100,11 +100,18 @@ def _not_seen(state: State, other: Access, base: Access, write: Access, evidence
         return True
     if not evidence.overlap(evidence.fates.seen_from(other), base) or other.written is None or write.base is None:
         return False
-    # They overlap, but what was read is not what the other made, and whoever made what was read did so before.
+    # They overlap, but what was read is not what the other made, and it stood there before the other was called.
     made = Sighting(other.written, other, Side.REQUEST)
-    makers = state.makers.get(write.base, ())
-    return differ(made, state.base_seen(write)) and all(
-        evidence.took_effect_before(maker, other) is not None for maker in makers
+    return differ(made, state.base_seen(write)) and _stood_before(state, write.base, other, evidence)
+
+
+def _stood_before(state: State, version: Version, other: Access, evidence: Evidence) -> bool:
+    """Whether a unique version was made, or read by anybody, before a write: captured, not assumed."""
+    if not state.is_unique(version):
+        return False
+    seen = (*state.makers.get(version, ()), *state.readers.get(version, ()))
+    return any(
+        evidence.took_effect_before(a, other) if a.op is not Op.READ else evidence.order.before(a, other) for a in seen
     )
 
 

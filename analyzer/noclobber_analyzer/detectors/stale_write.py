@@ -3,6 +3,7 @@
 (a) A unit read one resource and wrote another, and meanwhile somebody changed what it had read. (b) An append or a
 merge was decided from a state that was no longer there. Inside a transaction versions can prove (a); a soft unit
 may have read for other reasons, so it is `likely` at most, and only where the read is all that the write can rest on.
+An insert that was decided so is `check_then_act`.
 
 Source: noclobber; contract 3.1 (border to lost_update), detection.md 3.2.
 """
@@ -18,7 +19,7 @@ from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.state import NUMBERS, Side, Sighting, State, conflicting_parts, differ, is_foreign, number
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
-__all__ = ["stale_append", "stale_basis"]
+__all__ = ["stale_append", "stale_basis", "superseded"]
 
 
 def stale_append(state: State, evidence: Evidence) -> Iterator[Candidate]:
@@ -73,7 +74,7 @@ def _from_reads(write: Access, reads: dict[str, Access], evidence: Evidence) -> 
     if not others or not _decides(write, evidence):
         return
     for read in others:
-        found = _superseded(read, write, evidence)
+        found = superseded(read, write, evidence)
         if found is None:
             continue
         newer, grade = found
@@ -87,12 +88,12 @@ def _from_reads(write: Access, reads: dict[str, Access], evidence: Evidence) -> 
 
 def _decides(write: Access, evidence: Evidence) -> bool:
     """Whether a write can have been decided from what its unit read, and nothing compared that."""
-    if write.mode is WriteMode.INCREMENT or write.guard in (Guard.LOCK, Guard.SERIALIZABLE):
+    if write.mode in (WriteMode.INCREMENT, WriteMode.INSERT) or write.guard in (Guard.LOCK, Guard.SERIALIZABLE):
         return False
     return not evidence.fates.serializable_rejected(write)
 
 
-def _superseded(read: Access, write: Access, evidence: Evidence) -> tuple[Access, Grade] | None:
+def superseded(read: Access, write: Access, evidence: Evidence) -> tuple[Access, Grade] | None:
     """A foreign write that replaced what was read, certainly before the write; and how sure that is."""
     state = evidence.state(read.resource)
     best: tuple[Access, Grade] | None = None

@@ -14,7 +14,8 @@ from typing import Final
 from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.explain import queues, reads
+from noclobber_analyzer.explain import acts, cycles, locks, queues, reads
+from noclobber_analyzer.explain.luck import latent_sentence
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
 
@@ -23,6 +24,8 @@ __all__ = ["explain", "title"]
 
 def explain(candidate: Candidate) -> str:
     """The sentence for a candidate."""
+    if not candidate.manifest:
+        return latent_sentence(candidate)
     told = _SENTENCES.get(candidate.kind)
     return told(candidate) if told is not None else KINDS[candidate.kind].definition
 
@@ -131,20 +134,21 @@ def _blind_overwrite(candidate: Candidate) -> str:
 
 
 def _dirty_read(candidate: Candidate) -> str:
-    write, read, end = candidate.one("dirty_write"), candidate.one("dirty_read"), candidate.one("end")
+    write, read = candidate.one("dirty_write"), candidate.one("dirty_read")
     assert write is not None
     assert read is not None
-    assert end is not None
+    who = phrases.others(read, write)
     seen = f"{phrases.agent(read)} read version {phrases.version(read.read)} of `{phrases.key(read.resource)}`"
+    if candidate.one("end") is None:
+        return (
+            f"{seen}, which {who} had written in a transaction whose end nobody captured. It may never have come to be."
+        )
     if candidate.words["how"] == "taken back":
         return (
-            f"{seen}, which {phrases.others(read, write)} had written in a transaction that was then rolled back. "
+            f"{seen}, which {who} had written in a transaction that was then rolled back. "
             "What was read never came to be."
         )
-    return (
-        f"{seen}, which {phrases.others(read, write)} had not committed yet. It was committed later, "
-        "but might as well have been taken back."
-    )
+    return f"{seen}, which {who} had not committed yet. It was committed later, but might as well have been taken back."
 
 
 def _double_claim(candidate: Candidate) -> str:
@@ -168,4 +172,7 @@ _SENTENCES: Final[dict[Kind, Callable[[Candidate], str]]] = {
     Kind.DOUBLE_CLAIM: _double_claim,
     **reads.SENTENCES,
     **queues.SENTENCES,
+    **locks.SENTENCES,
+    **acts.SENTENCES,
+    **cycles.SENTENCES,
 }

@@ -9,8 +9,8 @@ from noclobber_analyzer.history import HistoryBuilder
 from story import Story, judge, told
 
 
-def _only(kind: str, story: str, **told_with: object) -> list[str]:
-    return [line.split()[1] for line in told(story, **told_with) if line.startswith(kind)]
+def _only(of: str, story: str, **told_with: object) -> list[str]:
+    return [line.split()[1] for line in told(story, **told_with) if line.startswith(of)]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from story import judge, told
 KAFKA = {"system": "kafka", "group": "g"}
 
 
-def _only(kind: str, story: str, **told_with: object) -> list[str]:
-    return [line.split()[1] for line in told(story, **told_with) if line.startswith(kind)]
+def _only(of: str, story: str, **told_with: object) -> list[str]:
+    return [line.split()[1] for line in told(story, **told_with) if line.startswith(of)]
 
 
 @pytest.mark.parametrize(
