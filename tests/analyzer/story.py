@@ -61,6 +61,7 @@ class Story:
         lost: words (numbers from 0) that nobody captured.
         agents: names by strand; the strand's letter else.
         verbatim: whether the store returns just what it is sent.
+        predicate: of all scans; `*`: everything below.
     """
 
     kind: VersionKind | None = VersionKind.FINGERPRINT
@@ -72,6 +73,7 @@ class Story:
     lost: tuple[int, ...] = ()
     agents: dict[str, str] = field(default_factory=dict)
     verbatim: bool = True
+    predicate: str = "predicate"
     step: bool = True
     ttl_ms: int | None = None
     system: str = "redis"
@@ -189,7 +191,7 @@ class Story:
             members = tuple(f"mem://{name}" for name, _ in found)
             versions = tuple(version for _, version in found) if all(version for _, version in found) else ()
             access.op, access.resource, access.version_kind = Op.SCAN, "mem://", self.kind
-            access.scan = Scan("predicate", resources=members, versions=versions, count=len(found))
+            access.scan = Scan(self.predicate, resources=members, versions=versions, count=len(found))
         elif op == "m":
             access.op, access.resource = Op.MODEL, "model://fake/thinker"
         elif op in "/\\":
