@@ -22,6 +22,8 @@ __all__ = ["non_repeatable_read"]
 
 def non_repeatable_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Non-repeatable reads of one resource; each unit has at most one, the first."""
+    if len({read.unit for read in state.reads}) == len(state.reads):
+        return
     told: set[str] = set()
     for one, other in looks_twice(state.reads):
         if one.unit in told or not _contradict(state, one, other):

@@ -69,6 +69,8 @@ def test_by_evidence(story: str, expected: list[str]) -> None:
 def test_by_version_kind(story: str, kind: VersionKind, expected: list[str]) -> None:
     """Numbers and chains prove what clocks only make likely."""
     assert [line for line in told(story, kind=kind) if line.startswith("lost_update")] == expected
+    others = ("stale_read", "unknown_writer")
+    assert [line for line in told(story, kind=kind) if not line.startswith(others)] == expected
 
 
 @pytest.mark.parametrize(
