@@ -83,23 +83,22 @@ class Play:
         place.mkdir()
         say(f"\n== {act.name}: {act.story}")
         with act.open(place) as opened:
-            return self._race(act, opened) and self._twin(act, opened)
+            harmless: list[Round] = []
+            return self._race(act, opened, harmless) and self._twin(act, opened, harmless)
 
-    def _race(self, act: Act, opened: OpenAct) -> bool:
+    def _race(self, act: Act, opened: OpenAct, harmless: list[Round]) -> bool:
+        """Play until work is lost, and wait for the finding; rounds without a loss are added to `harmless`."""
         for _ in range(ROUNDS_MAX):
             played = self._play(act, opened, safely=False)
-            _tell(played)
             if played.verdict.lost:
+                say("     Work was lost, and nobody saw an error.")
                 return self._show(act, played)
-            if self._reported(played):
-                say("   noclobber reports something, although nothing was lost: that is a bug in noclobber")
-                return False
-            say("   Luck: nothing was lost, and noclobber is silent. Once more.")
+            harmless.append(played)
+            say("     Luck: nothing was lost. Once more.")
         say(f"   The agents were lucky {ROUNDS_MAX} times in a row.")
         return False
 
     def _show(self, act: Act, played: Round) -> bool:
-        say("   Work was lost, and nobody saw an error.")
         deadline = time.monotonic() + FINDING_TIMEOUT_S
         while time.monotonic() < deadline:
             for finding in self._findings(played):
@@ -107,7 +106,7 @@ class Play:
                     self._print(finding, time.time_ns())
                     return True
             time.sleep(POLL_S)
-        say(f"   noclobber did not find the {_title(act.kind)} within {FINDING_TIMEOUT_S:.0f} s")
+        say(f"   noclobber did not find the {_title(act.kind)} within {FINDING_TIMEOUT_S:.0f} s.")
         return False
 
     def _print(self, finding: Finding, now_ns: int) -> None:
@@ -121,25 +120,45 @@ class Play:
         if finding.advice.text:
             say(_folded(f"fix: {finding.advice.text}"))
         alert = self._alerts.wait_for(finding.issue, WEBHOOK_TIMEOUT_S)
-        say(f"   webhook: {alert} came, its signature is right" if alert else "   webhook: none came")
-        say(f"   {self._sidecar.dashboard}/finding?id={finding.id}")
+        say(f"     webhook: {alert} came, its signature is right" if alert else "     webhook: none came")
+        say(f"     {self._sidecar.dashboard}/finding?id={finding.id}")
 
-    def _twin(self, act: Act, opened: OpenAct) -> bool:
-        say(f"\n   The safe twin: the same work with {act.cure}.")
+    def _twin(self, act: Act, opened: OpenAct, harmless: list[Round]) -> bool:
+        """Play the safe twin until its guard had something to do; then nothing may be found in any harmless round."""
+        say(f"\n   The safe twin, the same work with {act.cure}:")
         before = Counter(self._sidecar.defended())
+        held: Counter[str] = Counter()
         for _ in range(ROUNDS_MAX):
             played = self._play(act, opened, safely=True)
-            _tell(played)
-            if played.verdict.lost or self._reported(played):
-                say("   The safe twin lost something, or noclobber reports it: that is a bug")
+            if played.verdict.lost:
+                say("   The safe twin lost something: that is a bug in the demo.")
                 return False
-            if held := Counter(self._sidecar.defended()) - before:
-                counts = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(held.items()))
-                say(f"   Nothing was lost, and noclobber reports nothing. Defended: {counts}.")
-                return True
-            say("   They never met, so the guard had nothing to do. Once more.")
-        say(f"   Nothing was defended in {ROUNDS_MAX} rounds")
-        return False
+            harmless.append(played)
+            held = self._held(played, before)
+            if held:
+                break
+            say("     They never met, so the guard had nothing to do. Once more.")
+        time.sleep(QUIET_S)
+        if any(self._findings(each) for each in harmless):
+            say("   noclobber reports something where nothing was lost: that is a bug in noclobber.")
+            return False
+        counts = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(held.items()))
+        say(f"     Nothing was lost, and noclobber is silent. Defended: {counts or 'nothing'}.")
+        return bool(held)
+
+    def _held(self, played: Round, before: Counter[str]) -> Counter[str]:
+        """What was defended since `before`, once noclobber has heard all of a round and had a moment to judge it."""
+        deadline = time.monotonic() + HEARD_OUT_TIMEOUT_S
+        while not self._sidecar.has_heard_out(played.performance.pids):
+            if time.monotonic() > deadline:
+                raise CommandError("the agents' spans did not arrive in the store", exit_code=1)
+            time.sleep(POLL_S)
+        deadline = time.monotonic() + QUIET_S
+        while True:
+            held = Counter(self._sidecar.defended()) - before
+            if held or time.monotonic() > deadline:
+                return held
+            time.sleep(POLL_S)
 
     def _play(self, act: Act, opened: OpenAct, *, safely: bool) -> Round:
         self._rounds += 1
@@ -150,17 +169,12 @@ class Play:
         opened.observer.prepare(number)
         since_ns = time.time_ns()
         performance = perform(opened.programs(number, safely), environment=environment, exact=self._exact)
-        return Round(since_ns, performance, opened.observer.judge(number, performance.lines))
-
-    def _reported(self, played: Round) -> bool:
-        """Whether noclobber reports something about a round, once it has heard all of it."""
-        deadline = time.monotonic() + HEARD_OUT_TIMEOUT_S
-        while not self._sidecar.has_heard_out(played.performance.pids):
-            if time.monotonic() > deadline:
-                raise CommandError("the agents' spans did not arrive: see `noclobber doctor`", exit_code=1)
-            time.sleep(POLL_S)
-        time.sleep(QUIET_S)
-        return bool(self._findings(played))
+        verdict = opened.observer.judge(number, performance.lines)
+        say(f"   round {number}")
+        for line in performance.lines:
+            say(f"     {line}")
+        say(f"     what the server says: {verdict.end}")
+        return Round(since_ns, performance, verdict)
 
     def _findings(self, played: Round) -> list[Finding]:
         """Strong findings of a round: it happened, and they are at least likely."""
@@ -177,12 +191,6 @@ class Play:
 def say(text: str) -> None:
     """Print a line at once, so that a person sees how far it is."""
     print(text, flush=True)
-
-
-def _tell(played: Round) -> None:
-    for line in played.performance.lines:
-        say(f"   {line}")
-    say(f"   the server says: {played.verdict.end}")
 
 
 def _title(kind: Kind) -> str:

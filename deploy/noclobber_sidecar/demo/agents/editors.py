@@ -67,7 +67,7 @@ def draft(engine: Engine, document: int, longest_s: float, gives_up: bool) -> No
         row = session.get_one(Document, document)
         row.text = new_text()
         session.flush()
-        time.sleep(random.uniform(0.0, longest_s))
+        time.sleep(random.uniform(0.5, 1.5) * longest_s)
         if gives_up:
             session.rollback()
             print("drafter: wrote a text and took it back")
