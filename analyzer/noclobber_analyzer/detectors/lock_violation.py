@@ -121,8 +121,8 @@ def _read_before(write: Access, name: str, token: int, evidence: Evidence) -> Ac
 
 def _perhaps(write: Access, name: str, token: int, evidence: Evidence) -> Access | None:
     """The next holder's lock, where nobody knows that the write's own hold had not ended before it."""
-    mine = next(iter(evidence.holds.above(name, token - 1, 1)), None)
-    if mine is None or mine.token != token or mine.unlock is not None or mine.lock.strand != write.strand:
+    mine = next((hold for hold in evidence.holds.above(name, token - 1, 1) if hold.token == token), None)
+    if mine is not None and (mine.unlock is not None or mine.lock.strand != write.strand):
         return None
     for hold in evidence.holds.above(name, token, 1):
         if evidence.order.before(write, hold.lock) is None:
