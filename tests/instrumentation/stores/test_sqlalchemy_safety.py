@@ -12,6 +12,7 @@ from sqlalchemy.pool import StaticPool
 from noclobber import recorder
 from noclobber.bootstrap import registry
 from noclobber.guard import GUARD
+from noclobber.stores import sql_run
 from noclobber.stores import sqlalchemy as integration
 from noclobber.testing import capture
 
@@ -49,7 +50,7 @@ def test_connections_that_outlive_it(engine: Engine) -> None:
     "place",
     [
         "sqlalchemy._plan",
-        "sqlalchemy.kept_all",
+        "sql_run.kept_all",
         "sqlalchemy.count",
         "sqlalchemy.replaced_rows",
         "sqlalchemy.begin_call",
@@ -88,7 +89,7 @@ def test_a_mistake_in_the_drain_is_counted(engine: Engine, monkeypatch: pytest.M
 
     with capture() as captured:
         monkeypatch.setattr(GUARD, "reraises", False)
-        monkeypatch.setattr(integration, "describe", broken)
+        monkeypatch.setattr(sql_run, "describe", broken)
         with engine.connect() as connection:
             connection.execute(select(ACCOUNTS).where(ACCOUNTS.c.id == 1)).all()
         assert accesses(captured) == []
@@ -242,7 +243,7 @@ def test_too_many_keys(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_many_parameters(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch beyond the limit is told as a whole, partial."""
-    monkeypatch.setattr(integration, "PARAMETERS_MAX", 2)
+    monkeypatch.setattr(sql_run, "PARAMETERS_MAX", 2)
     with capture() as captured, engine.begin() as connection:
         connection.execute(insert(JOBS), [{"id": number} for number in range(100, 103)])
         (whole,) = accesses(captured)
