@@ -26,7 +26,7 @@ _SKIPPED: Final = (
 _STYLES: Final[dict[str, str]] = {
     "qmark": r"(?P<next>\?)",
     "format": r"(?P<next>%s)|(?P<percent>%%)",
-    "pyformat": r"%\((?P<name>[^)]*)\)s|(?P<next>%s)|(?P<percent>%%)",
+    "pyformat": r"%\((?P<name>[^)]*)\)[sbt]|(?P<next>%[sbt])|(?P<percent>%%)",
     "named": r":(?P<name>[A-Za-z_]\w*)",
     "numeric": r":(?P<number>\d+)",
     "numeric_dollar": r"\$(?P<number>\d+)",

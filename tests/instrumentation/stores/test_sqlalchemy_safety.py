@@ -56,7 +56,7 @@ def test_connections_that_outlive_it(engine: Engine) -> None:
         "sqlalchemy.begin_call",
         "sqlalchemy._rowcount",
         "sqlalchemy.state_of",
-        "sqlalchemy.kept_row",
+        "sql_run.kept_row",
         "sqlalchemy_transactions.isolation_of",
         "sqlalchemy_transactions.new_transaction",
         "sqlalchemy_transactions.state_of",
