@@ -43,6 +43,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "sqlalchemy": ("noclobber.stores.sqlalchemy", ("sqlalchemy",)),
     "sqlite3": ("noclobber.stores.sqlite3", ("sqlite3",)),
     "aiosqlite": ("noclobber.stores.aiosqlite", ("aiosqlite",)),
+    "psycopg": ("noclobber.stores.psycopg", ("psycopg",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""

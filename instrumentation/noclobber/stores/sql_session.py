@@ -222,12 +222,14 @@ class Batch:
         if len(self._kept) <= PARAMETERS_MAX:
             self._kept.append(kept_all(parameters))
 
-    def returned(self, rowcount: int) -> None:
-        """All sets have run."""
+    def returned(self, rowcount: int, *, partial: bool = False) -> None:
+        """All sets have run, and changed `rowcount` rows; `partial`: or will, and nobody knows yet."""
         run = self._run
         if isinstance(run, DriverRun):
             run.learn(self._kept)
             run.returned(rowcount)
+            if partial:
+                run.is_partial()
             run.finish()
         elif run is not None:
             run.returned()

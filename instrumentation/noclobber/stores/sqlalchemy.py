@@ -39,13 +39,18 @@ from noclobber.stores.sqlalchemy_transactions import (
 
 __all__ = ["INTEGRATION"]
 
+CONNECTING: Final = "_ConnectionRecord__connect"
+"""Makes a connection, and asks it what the dialect must know."""
 _originals: dict[tuple[type, str], Any] = {}
 
 
 def install(_library: ModuleType) -> None:
     """Wrap the connection class."""
     from sqlalchemy.engine.base import Connection
+    from sqlalchemy.pool.base import _ConnectionRecord
 
+    if CONNECTING in vars(_ConnectionRecord):
+        _wrap(_ConnectionRecord, CONNECTING, _covering)
     for name in ("_exec_single_context", "_exec_insertmany_context"):
         _wrap(Connection, name, _executing)
     for name in ("_begin_impl", "_begin_twophase_impl"):
@@ -75,25 +80,34 @@ def _wrap(owner: type, name: str, make: Callable[[Any], Any]) -> None:
 # -- statements ----------------------------------------------------------------------------------------------------
 
 
-def _executing(original: Any) -> Any:
-    def execute(self: Any, dialect: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
+def _covering(original: Any) -> Any:
+    """The driver below is part of this call, so that its own hooks say nothing."""
+
+    def covered(*args: Any, **kwargs: Any) -> Any:
         before = COVERED.get()
-        COVERED.set(True)  # the driver below is part of this call: its own hooks say nothing
+        COVERED.set(True)
         try:
-            run = _start(self, context)
-            if run is None:
-                return original(self, dialect, context, *args, **kwargs)
-            try:
-                result = original(self, dialect, context, *args, **kwargs)
-            except BaseException as error:
-                run.fail(error)
-                raise
-            run.returned(result)
-            return result
+            return original(*args, **kwargs)
         finally:
             COVERED.set(before)
 
-    return execute
+    return covered
+
+
+def _executing(original: Any) -> Any:
+    def execute(self: Any, dialect: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
+        run = _start(self, context)
+        if run is None:
+            return original(self, dialect, context, *args, **kwargs)
+        try:
+            result = original(self, dialect, context, *args, **kwargs)
+        except BaseException as error:
+            run.fail(error)
+            raise
+        run.returned(result)
+        return result
+
+    return _covering(execute)
 
 
 def _start(connection: Any, context: Any) -> "_Run | Steering | None":
