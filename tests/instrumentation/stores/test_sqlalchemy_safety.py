@@ -21,11 +21,11 @@ __all__ = ["engine", "postgres_url"]
 
 def test_uninstall_restores_everything() -> None:
     """Afterwards the class is what it was."""
-    before = {name: Connection.__dict__[name] for _, name in hooks()}
+    before = {(owner, name): vars(owner)[name] for owner, name in hooks()}
     with capture():
         assert "sqlalchemy" in registry.installed()
-        assert all(Connection.__dict__[name] is not method for name, method in before.items())
-    assert {name: Connection.__dict__[name] for _, name in hooks()} == before
+        assert all(vars(owner)[name] is not method for (owner, name), method in before.items())
+    assert {(owner, name): vars(owner)[name] for owner, name in hooks()} == before
 
 
 def hooks() -> list[tuple[type, str]]:

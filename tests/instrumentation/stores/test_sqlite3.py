@@ -384,13 +384,40 @@ def test_once_under_langgraph(tmp_path: Path) -> None:
 
     async def act() -> None:
         async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "a.db")) as saver:
-            await saver.aput(config, empty_checkpoint(), {}, {})
+            put = await saver.aput(config, empty_checkpoint(), {}, {})
+            await saver.aput_writes(put, [("channel", 1)], "task")
             assert await saver.aget_tuple(config) is not None
+            assert len([each async for each in saver.alist(config)]) == 1
 
     with capture() as captured:
         with SqliteSaver.from_conn_string(str(tmp_path / "s.db")) as saver:
-            saver.put(config, empty_checkpoint(), {}, {})
+            put = saver.put(config, empty_checkpoint(), {}, {})
+            saver.put_writes(put, [("channel", 1)], "task")
             assert saver.get_tuple(config) is not None
+            assert len(list(saver.list(config))) == 1
+        asyncio.run(act())
+        told_by = [(span.library, span.attributes["noclobber.op"]) for span in captured.spans]
+        assert [each for each in told_by if each[0] != "python"] == [("langgraph", "write"), ("langgraph", "read")] * 2
+
+
+def test_once_under_langgraph_s_stores(tmp_path: Path) -> None:
+    """Its stores too: an item is one access; tables that are set up, names that are listed are none."""
+    import langgraph.pregel  # noqa: F401
+    from langgraph.store.sqlite import AsyncSqliteStore, SqliteStore
+
+    async def act() -> None:
+        async with AsyncSqliteStore.from_conn_string(str(tmp_path / "a.db")) as store:
+            await store.setup()
+            await store.aput(("ns",), "k", {"v": 1})
+            assert await store.aget(("ns",), "k") is not None
+            assert await store.alist_namespaces() == [("ns",)]
+
+    with capture() as captured:
+        with SqliteStore.from_conn_string(str(tmp_path / "s.db")) as store:
+            store.setup()
+            store.put(("ns",), "k", {"v": 1})
+            assert store.get(("ns",), "k") is not None
+            assert store.list_namespaces() == [("ns",)]
         asyncio.run(act())
         told_by = [(span.library, span.attributes["noclobber.op"]) for span in captured.spans]
         assert [each for each in told_by if each[0] != "python"] == [("langgraph", "write"), ("langgraph", "read")] * 2
