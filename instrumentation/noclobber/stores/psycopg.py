@@ -109,8 +109,9 @@ def _session(connection: Any) -> _Session:
     return session
 
 
-def _is_inside(connection: Any) -> bool:
-    return bool(connection.pgconn.transaction_status != IDLE)
+def _is_inside(connection: Any) -> bool | None:
+    """Whether a transaction is open; None in a pipeline, where a batch is one that ends by itself."""
+    return None if connection._pipeline else bool(connection.pgconn.transaction_status != IDLE)
 
 
 # -- commands of psycopg itself ------------------------------------------------------------------------------------
@@ -172,9 +173,8 @@ class _Pending:
     def start(self, connection: Any) -> None:
         """Its transaction is open now, if it is to have one."""
         self._session.pending = None
-        if not connection._pipeline:  # where a batch of statements is one transaction that ends by itself
-            self._session.find_out(inside=_is_inside(connection))
-        self.run = self._session.start(self._active, self._text, [() if self._parameters is None else self._parameters])
+        parameters = () if self._parameters is None else self._parameters
+        self.run = self._session.start(self._active, self._text, [parameters], inside=_is_inside(connection))
 
     def fail(self, error: BaseException) -> None:
         """It raised."""
@@ -189,7 +189,7 @@ class _Pending:
             _returned(cursor, run)
         elif run is not None:
             run.returned()
-            if not _is_inside(cursor._conn):
+            if _is_inside(cursor._conn) is False:
                 self._session.find_out(inside=False, ended=Op.COMMIT)  # several statements in one text
 
 
@@ -310,9 +310,7 @@ def _batch(cursor: Any, query: Any, parameters: Iterable[Any]) -> Batch | None:
             return None
         session = _session(connection)
         session.speak(connection, _style(cursor))
-        if not connection._pipeline:
-            session.find_out(inside=_is_inside(connection))
-        return Batch(active, session, text, parameters)
+        return Batch(active, session, text, parameters, inside=_is_inside(connection))
     return None
 
 

@@ -70,7 +70,13 @@ class Session(State):
         self.library, self.isolation = library, isolation
 
     def start(
-        self, active: recorder.Recorder, text: str, parameters: Sequence[Any], *, many: bool = False
+        self,
+        active: recorder.Recorder,
+        text: str,
+        parameters: Sequence[Any],
+        *,
+        inside: bool | None,
+        many: bool = False,
     ) -> "DriverRun | Steering | None":
         """A statement is called; None where it touches nothing that can be named.
 
@@ -78,14 +84,19 @@ class Session(State):
             active: the recorder.
             text: of the statement, with the driver's placeholders.
             parameters: one set for each time that it runs.
+            inside: whether the connection says that it is in a transaction, None where that says nothing.
             many: whether more sets may be learnt until it returns.
         """
         plan = self.database.planner.plan(text)
         self.settle()
+        if inside is False:
+            self.find_out(inside=False)
         if plan.control is not None:
             return Steering(active, self, plan.control, begins=_begins(text))
         if plan.verb is Verb.NOTHING:
             return None
+        if inside:  # the end of a transaction of which nothing was seen is none of its accesses
+            self.find_out(inside=True)
         statement = statement_of(self, plan, parameters)
         number = count(statement)
         if not number:
@@ -203,10 +214,19 @@ class Batch:
     empty is no call.
     """
 
-    __slots__ = ("_active", "_kept", "_parameters", "_run", "_session", "_text")
+    __slots__ = ("_active", "_inside", "_kept", "_parameters", "_run", "_session", "_text")
 
-    def __init__(self, active: recorder.Recorder, session: Session, text: str, parameters: Iterable[Any]) -> None:
+    def __init__(
+        self,
+        active: recorder.Recorder,
+        session: Session,
+        text: str,
+        parameters: Iterable[Any],
+        *,
+        inside: bool | None,
+    ) -> None:
         self._active, self._session, self._text, self._parameters = active, session, text, parameters
+        self._inside = inside
         self._kept: list[Any] = []
         self._run: DriverRun | Steering | None = None
 
@@ -218,7 +238,8 @@ class Batch:
 
     def _note(self, parameters: Any) -> None:
         if not self._kept:
-            self._run = self._session.start(self._active, self._text, [parameters], many=True)
+            inside = self._inside or None  # what was not open at the call may have begun since
+            self._run = self._session.start(self._active, self._text, [parameters], inside=inside, many=True)
         if len(self._kept) <= PARAMETERS_MAX:
             self._kept.append(kept_all(parameters))
 

@@ -302,9 +302,7 @@ def _prepared(cursor: RecordedCursor) -> tuple[recorder.Recorder, RecordedConnec
     connection = cursor.connection
     if active is None or not isinstance(connection, RecordedConnection):
         return None
-    session = _session(connection)
-    session.find_out(inside=connection.in_transaction)
-    return active, connection, session
+    return active, connection, _session(connection)
 
 
 def _start(cursor: RecordedCursor, *args: Any) -> DriverRun | Steering | None:
@@ -315,7 +313,7 @@ def _start(cursor: RecordedCursor, *args: Any) -> DriverRun | Steering | None:
             return None
         active, connection, session = prepared
         _begin(active, connection, session, args[0])
-        run = session.start(active, args[0], args[1:2] or ((),))
+        run = session.start(active, args[0], args[1:2] or ((),), inside=connection.in_transaction or None)
         if isinstance(run, DriverRun) and run.gives_rows:
             cursor._noclobber_run = run
         return run
@@ -324,8 +322,9 @@ def _start(cursor: RecordedCursor, *args: Any) -> DriverRun | Steering | None:
 
 def _begin(active: recorder.Recorder, connection: RecordedConnection, session: Session, text: str) -> None:
     """The driver begins by itself before a write, and so does SQLite with a savepoint."""
-    if session.transaction is not None:
+    if connection.in_transaction:
         return
+    session.find_out(inside=False)
     word = text.lstrip()[:6].upper()
     if word in WRITE_WORDS and connection.isolation_level is not None:
         session.settle()
@@ -349,7 +348,7 @@ def _start_many(cursor: RecordedCursor, *args: Any) -> Batch | None:
             return None
         active, connection, session = prepared
         _begin(active, connection, session, args[0])
-        return Batch(active, session, args[0], args[1])
+        return Batch(active, session, args[0], args[1], inside=connection.in_transaction)
     return None
 
 
@@ -398,11 +397,11 @@ def _start_script(cursor: RecordedCursor, *args: Any) -> list[DriverRun | Steeri
         prepared = _prepared(cursor)
         if prepared is None or len(args) != 1 or not isinstance(args[0], str) or len(args[0]) > SCRIPT_MAX:
             return runs
-        active, _connection, session = prepared
+        active, _, session = prepared
         if session.transaction is not None:
             Steering(active, session, Control(ControlVerb.COMMIT)).returned()
         for text in _statements(args[0]):
-            run = session.start(active, text, ((),))
+            run = session.start(active, text, ((),), inside=None)
             if isinstance(run, Steering):
                 run.returned()
             elif run is not None:

@@ -258,9 +258,9 @@ def test_a_mistake_of_ours_is_not_the_program_s(dsn: str, monkeypatch: pytest.Mo
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a mistake of ours")
 
-    with capture():
-        monkeypatch.setattr(GUARD, "reraises", False)
-        monkeypatch.setattr(f"noclobber.stores.{place}", broken)
+    with capture(), monkeypatch.context() as patch:
+        patch.setattr(GUARD, "reraises", False)
+        patch.setattr(f"noclobber.stores.{place}", broken)
         with psycopg.connect(dsn) as connection:
             assert connection.execute(SELECT, (1,)).fetchone() == (START,)
             assert connection.execute(UPDATE, (5, 1)).rowcount == 1

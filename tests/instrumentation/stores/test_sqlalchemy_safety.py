@@ -69,9 +69,9 @@ def test_a_mistake_of_ours_is_not_the_program_s(engine: Engine, monkeypatch: pyt
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a mistake of ours")
 
-    with capture(exact=("*",)):
-        monkeypatch.setattr(GUARD, "reraises", False)
-        monkeypatch.setattr(f"noclobber.stores.{place}", broken)
+    with capture(exact=("*",)), monkeypatch.context() as patch:
+        patch.setattr(GUARD, "reraises", False)
+        patch.setattr(f"noclobber.stores.{place}", broken)
         with engine.begin() as connection:
             assert connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.id == 1).values(bal=1)).rowcount == 1
             assert connection.execute(select(ACCOUNTS.c.bal).where(ACCOUNTS.c.id == 1)).scalar() == 1
@@ -87,9 +87,9 @@ def test_a_mistake_in_the_drain_is_counted(engine: Engine, monkeypatch: pytest.M
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a mistake of ours")
 
-    with capture() as captured:
-        monkeypatch.setattr(GUARD, "reraises", False)
-        monkeypatch.setattr(sql_run, "describe", broken)
+    with capture() as captured, monkeypatch.context() as patch:
+        patch.setattr(GUARD, "reraises", False)
+        patch.setattr(sql_run, "describe", broken)
         with engine.connect() as connection:
             connection.execute(select(ACCOUNTS).where(ACCOUNTS.c.id == 1)).all()
         assert accesses(captured) == []

@@ -321,9 +321,9 @@ def test_a_mistake_of_ours_is_not_the_program_s(path: Path, monkeypatch: pytest.
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a mistake of ours")
 
-    with capture():
-        monkeypatch.setattr(GUARD, "reraises", False)
-        monkeypatch.setattr(f"noclobber.stores.{place}", broken)
+    with capture(), monkeypatch.context() as patch:
+        patch.setattr(GUARD, "reraises", False)
+        patch.setattr(f"noclobber.stores.{place}", broken)
         connection = sqlite3.connect(path)
         assert connection.execute(SELECT, (1,)).fetchone() == (START,)
         with connection:
