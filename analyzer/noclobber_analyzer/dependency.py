@@ -68,7 +68,7 @@ def _all(evidence: Evidence) -> Iterator[Dependency]:
     for name in sorted(units.resources):
         state = evidence.state(name)
         if state.writes:
-            yield from _of_resource(state, Succession(state, evidence), units)
+            yield from _of_resource(state, evidence.succession(state), units)
     for scan in units.scans:
         yield from _of_scan(scan, units, evidence)
 

@@ -17,6 +17,7 @@ from noclobber_analyzer.holds import Holds
 from noclobber_analyzer.order import By, Order
 from noclobber_analyzer.queues import Queues
 from noclobber_analyzer.state import State
+from noclobber_analyzer.succession import Succession
 
 __all__ = ["Evidence"]
 
@@ -35,6 +36,8 @@ class Evidence:
         self.fates = Fates(history)
         self.unknown: list[str] = []
         self._states: dict[str, State] = {}
+        self._successions: dict[str, Succession] = {}
+        self._pictures: dict[tuple[str, str], Access] = {}
         self._received: dict[str, list[Access]] | None = None
 
     def state(self, resource: str) -> State:
@@ -44,6 +47,27 @@ class Evidence:
             accesses = self.history.resources.get(resource, [])
             state = self._states[resource] = State(resource, accesses, self.history, self.fates)
         return state
+
+    def succession(self, state: State) -> Succession:
+        """The order of a resource's versions."""
+        order = self._successions.get(state.name)
+        if order is None:
+            order = self._successions[state.name] = Succession(state, self.fates)
+        return order
+
+    def picture_of(self, read: Access) -> Access:
+        """The access at whose call, at the earliest, what a read shows was true: a transaction's first, else itself."""
+        if not read.txn_id:
+            return read
+        key = (read.txn_id, read.strand)
+        if key not in self._pictures:
+            own = (a for a in self.history.transactions.get(read.txn_id, ()) if a.strand == read.strand)
+            self._pictures[key] = next(own, read)  # ascending by seq
+        return self._pictures[key]
+
+    def returned_ns(self, write: Access) -> int:
+        """When an applied write was there for all at the latest, on its machine's clock."""
+        return local_ns(write.process, max(write.end_ns, self.fates.seen_from(write).end_ns))
 
     def absence(self, resource: str, start: Access, end: Access) -> Absence:
         """Whether all that was done to a resource between two accesses is known."""

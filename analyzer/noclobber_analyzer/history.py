@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from noclobber.contract import Attr, Op, Outcome
+from noclobber.contract import Attr, Op, Outcome, VersionKind
 from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.coverage import Coverage, measure
@@ -56,6 +56,7 @@ class History:
         units: accesses of each unit.
         processes: by id.
         coverage: how complete all this is.
+        has_prints: whether any version is but a print of content.
         context: spans of others by (trace id, span id).
     """
 
@@ -68,6 +69,7 @@ class History:
         self.resources = _by_resource(accesses)
         self.transactions = _grouped((a for a in accesses if a.txn_id), lambda a: a.txn_id or "")
         self.units = _grouped(accesses, lambda a: a.unit)
+        self.has_prints = any(a.version_kind is VersionKind.FINGERPRINT for a in accesses)
         self.context: dict[tuple[str, str], ContextSpan] = {}
         _complete_at_commit(self)
 

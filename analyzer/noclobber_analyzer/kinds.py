@@ -114,6 +114,36 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "The appends of two units alternate in one ordered resource, where each meant one piece.",
         "noclobber",
     ),
+    Kind.READ_YOUR_WRITES: KindFacts(
+        "read your writes violated",
+        "An agent read an older state than it had itself written.",
+        "Terry et al. 1994",
+    ),
+    Kind.MONOTONIC_READS: KindFacts(
+        "monotonic reads violated",
+        "An agent read an older state than it had read before.",
+        "Terry et al. 1994",
+    ),
+    Kind.MONOTONIC_WRITES: KindFacts(
+        "monotonic writes violated",
+        "Two writes of one agent were applied against their order.",
+        "Terry et al. 1994",
+    ),
+    Kind.WRITES_FOLLOW_READS: KindFacts(
+        "writes follow reads violated",
+        "A consequence was visible before the state that it came from.",
+        "Terry et al. 1994",
+    ),
+    Kind.CAUSAL_VIOLATION: KindFacts(
+        "causal violation",
+        "An agent read an older state than it could know of by way of others.",
+        "AWDIT (arXiv 2504.06975)",
+    ),
+    Kind.STALE_READ: KindFacts(
+        "stale read",
+        "A read got an older state than one whose write had returned before.",
+        "Herlihy and Wing 1990 (real-time order)",
+    ),
     Kind.CIRCULAR_INFORMATION_FLOW: KindFacts(
         "circular information flow",
         "Units knew of each other before they were done.",
@@ -163,6 +193,16 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "out of order",
         "A message was applied after one that had been sent later.",
         "Jepsen's Kafka checker (nonmonotonic-poll)",
+    ),
+    Kind.GARBAGE_READ: KindFacts(
+        "garbage read",
+        "A state was read that nobody wrote, though every writer is captured.",
+        "Elle (arXiv 2003.10554)",
+    ),
+    Kind.UNKNOWN_WRITER: KindFacts(
+        "unknown writer",
+        "A state that no captured write made: a writer is not instrumented.",
+        "noclobber",
     ),
     Kind.BLIND_OVERWRITE: KindFacts(
         "blind overwrite",

@@ -132,6 +132,15 @@ class State:
         after = base.seq if base is not None and base.strand == write.strand else (write.base_seq or 0)
         return [a for a in own[:upto] if a.seq > after and a.op in WRITE_OPS]
 
+    def by_strand(self) -> Iterable[list[Access]]:
+        """The accesses of each strand, ascending by `seq`."""
+        return self._of_strand.values()
+
+    @cached_property
+    def unapplied(self) -> list[Access]:
+        """Writes that were not applied, or were taken back."""
+        return [a for a in self.accesses if a.op in WRITE_OPS and self._fates.of(a) is Fate.UNAPPLIED]
+
     def is_own_version(self, read: Access) -> bool:
         """Whether a read in a transaction got what that transaction itself had made: others need not be able to."""
         own = self._of_strand.get(read.strand, ()) if read.txn_id else ()

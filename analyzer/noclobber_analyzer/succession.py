@@ -18,8 +18,7 @@ from typing import Final
 from noclobber.contract import Op, VersionKind
 from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.clocks import before as clock_before
-from noclobber_analyzer.evidence import Evidence
-from noclobber_analyzer.fate import WRITE_OPS, Fate
+from noclobber_analyzer.fate import WRITE_OPS, Fate, Fates
 from noclobber_analyzer.state import NUMBERS, State, conflicting_parts, number
 
 __all__ = ["FOLLOWING_MAX", "Proof", "Succession"]
@@ -40,9 +39,9 @@ class Proof(IntEnum):
 class Succession:
     """The order of one resource's versions."""
 
-    def __init__(self, state: State, evidence: Evidence) -> None:
-        self._state, self._evidence = state, evidence
-        self.applied = [w for w in state.writes if evidence.fates.of(w) is Fate.APPLIED]
+    def __init__(self, state: State, fates: Fates) -> None:
+        self._state, self._fates = state, fates
+        self.applied = [w for w in state.writes if fates.of(w) is Fate.APPLIED]
         kinds = {a.version_kind for a in (*self.applied, *state.reads)}
         self.kind = next(iter(kinds)) if len(kinds) == 1 else None
 
@@ -53,7 +52,7 @@ class Succession:
             return None
         if self.kind in NUMBERS and self._state.may_expire:
             return None
-        return makers[0] if self._evidence.fates.of(makers[0]) is Fate.APPLIED else None
+        return makers[0] if self._fates.of(makers[0]) is Fate.APPLIED else None
 
     def proof(self) -> Proof:
         """What its versions prove at most."""

@@ -55,7 +55,7 @@ def orderly_work(draw: st.DrawFn) -> str:
 @settings(max_examples=100, deadline=None)
 def test_orderly_work_is_clean(text: str, system: str) -> None:
     """What is sent once, handled once, in order and under a lock yields nothing at all."""
-    history = Story(system=system, group="g", kind=VersionKind.COUNTER).history(text)
+    history = Story(system=system, group="g", kind=VersionKind.ORDERED).history(text)
     assert evaluate(history).findings == []
 
 

@@ -123,4 +123,39 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "changed, change the declaration.",
         "",
     ),
+    Kind.READ_YOUR_WRITES: (
+        "Read '{key}' where it was written: from the primary, or with the token that the write returned; or go on with "
+        "what was written instead of reading it again.",
+        "",
+    ),
+    Kind.MONOTONIC_READS: (
+        "Keep one agent's reads of '{key}' on one replica, or pass on the version that it has seen and let the store "
+        "answer nothing older.",
+        "",
+    ),
+    Kind.MONOTONIC_WRITES: (
+        "Wait for each write of '{key}' before the next one, or let the store refuse a write that comes too late.",
+        "",
+    ),
+    Kind.WRITES_FOLLOW_READS: (
+        "Pass on, with what is written, the versions that it rests on, and let readers wait for them.",
+        "",
+    ),
+    Kind.CAUSAL_VIOLATION: (
+        "Pass the version that one agent has seen on to the next one with the message, and read nothing older.",
+        "",
+    ),
+    Kind.STALE_READ: (
+        "Read '{key}' from the primary, or wait until the replica, cache or index has the write; if older states are "
+        'fine here, declare it: policy = "cache".',
+        '[[resource]]\npattern = "..."\npolicy = "cache"',
+    ),
+    Kind.GARBAGE_READ: (
+        "Find who writes '{key}' besides the writers that are known, or what damages it on the way.",
+        "",
+    ),
+    Kind.UNKNOWN_WRITER: (
+        "Instrument the writer of '{key}' that is missing, so that what it loses or overwrites can be seen.",
+        "noclobber run --agent NAME -- COMMAND",
+    ),
 }

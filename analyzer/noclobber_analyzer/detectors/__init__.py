@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from noclobber_analyzer.detectors.blind_overwrite import blind_overwrite
+from noclobber_analyzer.detectors.causality import causal_violation
 from noclobber_analyzer.detectors.check_then_act import check_then_act
 from noclobber_analyzer.detectors.deadlock import deadlock
 from noclobber_analyzer.detectors.dirty_read import dirty_read
@@ -23,7 +24,10 @@ from noclobber_analyzer.detectors.lost_update import lost_update
 from noclobber_analyzer.detectors.non_repeatable_read import non_repeatable_read
 from noclobber_analyzer.detectors.passing import lost_message, out_of_order, position_fork
 from noclobber_analyzer.detectors.phantom_read import phantom_read
+from noclobber_analyzer.detectors.sessions import monotonic_writes, session_reads
+from noclobber_analyzer.detectors.stale_read import missing_member, stale_read
 from noclobber_analyzer.detectors.stale_write import stale_append, stale_basis
+from noclobber_analyzer.detectors.unknown_writer import unknown_writer
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.state import State
 from noclobber_analyzer.verdict import Candidate
@@ -40,7 +44,11 @@ OF_STATE: Final[tuple[Callable[[State, Evidence], Iterator[Candidate]], ...]] = 
     fork,
     stale_append,
     interleaved_writes,
+    session_reads,
+    monotonic_writes,
+    stale_read,
     non_repeatable_read,
+    unknown_writer,
     blind_overwrite,
 )
 """Detectors that look at one resource."""
@@ -57,6 +65,8 @@ OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (
     out_of_order,
     stale_basis,
     check_then_act,
+    missing_member,
+    causal_violation,
     phantom_read,
 )
 """Detectors that look at units and tasks across resources."""

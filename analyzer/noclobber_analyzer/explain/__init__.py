@@ -14,7 +14,7 @@ from typing import Final
 from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.explain import acts, cycles, locks, queues, reads
+from noclobber_analyzer.explain import acts, cycles, locks, queues, reads, sessions
 from noclobber_analyzer.explain.luck import latent_sentence
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
@@ -175,4 +175,5 @@ _SENTENCES: Final[dict[Kind, Callable[[Candidate], str]]] = {
     **locks.SENTENCES,
     **acts.SENTENCES,
     **cycles.SENTENCES,
+    **sessions.SENTENCES,
 }

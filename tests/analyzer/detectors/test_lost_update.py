@@ -68,7 +68,7 @@ def test_by_evidence(story: str, expected: list[str]) -> None:
 )
 def test_by_version_kind(story: str, kind: VersionKind, expected: list[str]) -> None:
     """Numbers and chains prove what clocks only make likely."""
-    assert told(story, kind=kind) == expected
+    assert [line for line in told(story, kind=kind) if line.startswith("lost_update")] == expected
 
 
 @pytest.mark.parametrize(
