@@ -175,10 +175,9 @@ def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Cand
         grade = Grade().at_most(Certainty.LIKELY, "that both went on with the task: an access that carries its id")
     else:
         grade = Grade().at_most(Certainty.LIKELY, "that no lease had ended in between, and no span is lost")
-    if not one.resource or needs_group(one):
     if any(_may_lie_between(each, first, second, evidence) for each in _releases(first, evidence)):
         grade = grade.at_most(Certainty.POSSIBLE, "the order of the takes and of another write of the task")
-    if not one.resource or _needs_group(one):
+    if not one.resource or needs_group(one):
         grade = grade.at_most(Certainty.POSSIBLE, "the consumer group of both (`noclobber.message.group`)")
     if len(evidence.queues.sends.get(task, ())) > 1:
         grade = grade.at_most(Certainty.POSSIBLE, "ids of their own for messages: one was sent more than once")
@@ -216,11 +215,5 @@ def _strong(take: Take, evidence: Evidence) -> bool:
     """Whether nothing could have given the task back unseen: no lease, no hole in the strand."""
     if take.access.op is Op.RECEIVE:
         return False  # a broker's lease may end unseen
-    return not hole_between(evidence.history, take.selected, take.work[-1] if take.work else take.access)
     since = take.selected.seq if take.selected is not None else None
     return not hole_between(evidence.history, since, take.work[-1] if take.work else take.access)
-
-
-def _needs_group(access: Access) -> bool:
-    message = access.message
-    return access.op is Op.RECEIVE and message is not None and message.group is None and access.system not in GROUPLESS

@@ -67,7 +67,7 @@ def _grade(state: State, one: Access, other: Access, evidence: Evidence) -> Grad
         grade = grade.at_most(Certainty.POSSIBLE, "whether it only looked again before it wrote: it used the newer one")
     elif (one.isolation or "") not in REPEATABLE:
         grade = grade.at_most(Certainty.LIKELY, "an isolation level that promises repeatable reads")
-    if not _changed_by(state, other) and hole_between(evidence.history, one, other):
+    if not _changed_by(state, other) and hole_between(evidence.history, one.seq, other):
         grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of its own strand: it may have changed it itself")
     return partial(grade, (one, other))
 

@@ -10,8 +10,7 @@ Source: contract 2.2 (what is there needs no completeness) and 3.1, analysis.md 
 from collections.abc import Sequence
 from typing import Final
 
-from noclobber.contract import Op, VersionKind
-from noclobber.contract import ABSENT, ABSENT_NUMBER, VersionKind
+from noclobber.contract import ABSENT, Op, VersionKind
 from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.clocks import nominally_before
 from noclobber_analyzer.detectors.basis import guarded, is_overwrite
@@ -122,11 +121,6 @@ def _stood_before(state: State, version: Version, other: Access, evidence: Evide
     seen = (*state.makers.get(version, ()), *state.readers.get(version, ()))
     return any(
         evidence.took_effect_before(a, other) if a.op is not Op.READ else evidence.order.before(a, other) for a in seen
-    makers = state.makers.get(write.base, ())
-    if not makers and (state.unnamed or (state.may_expire and write.base in (ABSENT, ABSENT_NUMBER))):
-        return False  # a script, perhaps, made what was read, or it had expired
-    return differ(made, state.base_seen(write)) and all(
-        evidence.took_effect_before(maker, other) is not None for maker in makers
     )
 
 

@@ -307,7 +307,8 @@ class World:
             system="memory", outcome=Outcome(move.ends), agent=f"agent-{strand}", strand=f"s{strand}",
             seq=self._seq[strand], run=f"run-{strand}", unit=f"step-{strand}", unit_kind=UnitKind.STEP,
             part=PARTS[move.part], version_kind=self.plan.kind, verbatim=self.plan.verbatim,
-            weak=bool(self.plan.weak) and self.plan.weak in (event.after.contents.get("a"), event.before.contents.get("a")),
+            weak=bool(self.plan.weak)
+            and self.plan.weak in (event.after.contents.get("a"), event.before.contents.get("a")),
         )  # fmt: skip
         self._in_transaction(access, strand)
         self._told(access, move, event)
@@ -356,9 +357,10 @@ class World:
         if move.verb == "take":
             access.message = Message(access.resource)
         if move.verb == "script" or move.ends != "ok":
-            access.written = None if self.plan.kind is not VersionKind.FINGERPRINT or move.verb == "script" else "".join(
-                event.after.contents.get(part, "") for part in ((move.part,) if move.part else ("a", "b"))
-            ) or None  # fmt: skip
+            unknown = self.plan.kind is not VersionKind.FINGERPRINT or move.verb == "script"
+            parts = (move.part,) if move.part else ("a", "b")
+            made = "".join(event.after.contents.get(part, "") for part in parts)
+            access.written = None if unknown else made or None
         else:
             access.written = self._version(event.after, move.part, reply=False)
             access.overwritten = self._version(event.before, move.part, reply=True) if self.plan.tells else None
