@@ -103,13 +103,21 @@ def _one_life(state: State, first: Access, child: Access, grade: Grade, evidence
 
 
 def _stood_again(state: State, parent: Version, first: Access, child: Access, evidence: Evidence) -> bool:
-    """Whether the parent's content may have stood there twice: it is common, or was made again after the first."""
+    """Whether the parent's content may have stood there twice: it is common, or was made again after the first child.
+
+    The one write that made it is where both had it from, unless it came after the first child or goes back to it.
+    """
     if not state.is_unique(parent):
         return True
+    if first.written is not None and first.written in state.ancestors(parent):
+        return True
     others = [w for w in state.timeline.around(first, child) if w is not first and w is not child]
-    maybe = [w for w in others if w.written in (parent, None) or (w.part != child.part and conflicting_parts(w, child))]
-    again = [w for w in maybe if evidence.writes_before(w, first) is None]
-    return any(evidence.writes_before(child, w) is None for w in again)
+    if any(w.written == parent and evidence.writes_before(first, w) is not None for w in others):
+        return True
+    maybe = [w for w in others if w.written is None or (w.part != child.part and conflicting_parts(w, child))]
+    return any(
+        evidence.writes_before(w, first) is None and evidence.writes_before(child, w) is None for w in maybe
+    )
 
 
 def _candidate(state: State, family: _Family, child: Access, evidence: Evidence) -> Candidate:
