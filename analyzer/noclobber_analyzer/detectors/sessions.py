@@ -84,9 +84,7 @@ def _stays(state: State, read: Access, evidence: Evidence) -> bool:
     end = evidence.fates.end_of(read)
     if read.txn_id is not None and (end is None or end.op is not Op.COMMIT or end.outcome is not Outcome.OK):
         return False
-    return bool(state.makers.get(read.read or "")) or not any(
-        a.written == read.read and evidence.fates.of(a) is Fate.UNAPPLIED for a in state.unapplied
-    )
+    return all(a.written != read.read for a in state.unapplied)
 
 
 def _is_less(order: Succession, version: Version, other: Version | None) -> bool:
