@@ -79,6 +79,11 @@ class Coverage:
         self._processes: dict[str, Process] = {}
         self._gaps_of: dict[str, list[Gap]] = defaultdict(list)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no access of any process is known to be missing, whatever it touched."""
+        return not self.gaps and not self.lost_spans
+
     def absence(self, resource: str, start: Access, end: Access) -> Absence:
         """Whether everything that was done to a resource from the call of `start` to the return of `end` is known.
 

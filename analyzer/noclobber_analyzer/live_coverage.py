@@ -53,6 +53,11 @@ class LiveCoverage(Coverage):
                 self._rest(process, missing, waiting)
         return Absence(tuple(dict.fromkeys(missing)), tuple(dict.fromkeys(waiting)))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no access of any process is missing, as far as is known now."""
+        return not any(self._gaps(process) for process in self._window.processes)
+
     def _gaps(self, process: str) -> list[Gap]:
         if process not in self._losses:
             self._losses[process] = self._window.losses(process)

@@ -37,10 +37,13 @@ class Proof(IntEnum):
 
 
 class Succession:
-    """The order of one resource's versions."""
+    """The order of one resource's versions.
 
-    def __init__(self, state: State, fates: Fates) -> None:
-        self._state, self._fates = state, fates
+    `whole` says that no access is known to be lost: else what nobody made is rather a lost write's than prior state.
+    """
+
+    def __init__(self, state: State, fates: Fates, *, whole: bool) -> None:
+        self._state, self._fates, self._whole = state, fates, whole
         self.applied = [w for w in state.writes if fates.of(w) is Fate.APPLIED]
         kinds = {a.version_kind for a in (*self.applied, *state.reads)}
         self.kind = next(iter(kinds)) if len(kinds) == 1 else None
@@ -119,7 +122,7 @@ class Succession:
         """The one version that no captured write made and that was read before any of them had returned."""
         made = {a.written for a in self._state.accesses if a.op in WRITE_OPS}
         unmade = [version for version in self._state.readers if version not in made]
-        if len(unmade) != 1 or any(w.written is None for w in self.applied):
+        if not self._whole or len(unmade) != 1 or any(w.written is None for w in self.applied):
             return None
         readers = self._state.readers[unmade[0]]
         earliest = min(readers, key=lambda r: (r.start_ns, r.span_id))

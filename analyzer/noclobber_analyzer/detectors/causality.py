@@ -23,7 +23,7 @@ from noclobber_analyzer.detectors.repeated import REPEATABLE
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
 from noclobber_analyzer.order import Answer
-from noclobber_analyzer.state import is_foreign
+from noclobber_analyzer.state import NUMBERS, is_foreign
 from noclobber_analyzer.succession import Proof, Succession
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
@@ -97,6 +97,8 @@ def _of_read(read: Access, order: Succession) -> Iterator[_Pair]:
     maker = order.maker(read)
     if maker is not None and _are_apart(read, maker):
         yield _Pair(read, maker, maker, order.proof(), future=True)
+    if maker is None and order.kind is not None and read.read != order.kind.absent and order.kind not in NUMBERS:
+        return  # prior state, unless something was written before: then whoever made it is not known
     following = order.following(read.read or "", read)[:RIVALS_MAX]
     for write, proof in following:
         if _are_apart(read, write):

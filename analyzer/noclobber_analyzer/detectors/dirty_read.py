@@ -116,7 +116,8 @@ def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evide
     if any(evidence.took_effect_before(other, read) is not None for other in others):
         return None
     ended_before = evidence.order.before(end, read) is not None
-    later = all(evidence.took_effect_after(other, read) is not None for other in others)
+    # Clocks of two machines prove nothing; but where even they put another write of it first, that one is as likely.
+    later = all(evidence.fates.seen_from(other).start_ns > read.start_ns for other in others)
     if not ended_before and nominally_before(read, end) and later:
         return likely.resting_on(evidence.absence(state.name, write, read))  # that no other of this number is missing
     if ended_before and others:

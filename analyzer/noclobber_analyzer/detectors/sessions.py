@@ -80,10 +80,11 @@ def _behind(own: list[Access], state: State, order: Succession, evidence: Eviden
 
 
 def _stays(state: State, read: Access, evidence: Evidence) -> bool:
-    """Whether what was read was no state that was taken back."""
-    return bool(state.makers.get(read.read or "")) or not any(
-        a.written == read.read and evidence.fates.of(a) is Fate.UNAPPLIED for a in state.unapplied
-    )
+    """Whether what was read was no state that was taken back: of another's, or of its own transaction's."""
+    end = evidence.fates.end_of(read)
+    if read.txn_id is not None and (end is None or end.op is not Op.COMMIT or end.outcome is not Outcome.OK):
+        return False
+    return all(a.written != read.read for a in state.unapplied)
 
 
 def _is_less(order: Succession, version: Version, other: Version | None) -> bool:
@@ -106,6 +107,8 @@ def _judged(seen: _Seen, read: Access, state: State, order: Succession, evidence
     grade = Grade()
     if proof is not Proof.VERSION:
         grade = grade.at_most(Certainty.LIKELY, RESTORED).resting_on(evidence.absence(state.name, before, read))
+    if not evidence.is_whole and not state.makers.get(seen.version):
+        grade = grade.at_most(Certainty.POSSIBLE, "the lost spans: what it had read may have been taken back")
     return _candidate(state, before, read, partial(grade, (before, read)))
 
 

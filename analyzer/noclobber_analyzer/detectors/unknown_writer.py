@@ -80,7 +80,7 @@ def _unmade(state: State, version: Version, readers: list[Access], evidence: Evi
 def _grade(state: State, before: Access, seen: Access, evidence: Evidence) -> Grade:
     grade = Grade().at_most(Certainty.LIKELY, "versions of the store's own that number each write")
     grade = grade.resting_on(evidence.absence(state.name, before, seen))
-    if evidence.history.coverage.lost_spans:
+    if not evidence.is_whole:
         grade = grade.at_most(Certainty.POSSIBLE, LOST)
     return partial(grade, (seen,))
 
@@ -105,10 +105,10 @@ def _missing_numbers(state: State, evidence: Evidence) -> Iterator[Candidate]:
 
 def _missing(state: State, missing: int, before: Access, seen: Access, evidence: Evidence) -> Candidate:
     grade = Grade()
-    coverage = evidence.history.coverage
-    if coverage.lost_spans or coverage.gaps:
+    frontiers = evidence.history.coverage.frontiers
+    if not evidence.is_whole:
         grade = grade.at_most(Certainty.POSSIBLE, LOST)
-    elif any(name not in coverage.frontiers for name in evidence.history.processes):
+    elif any(name not in frontiers for name in evidence.history.processes):
         grade = grade.at_most(Certainty.LIKELY, "the marks of all processes: spans at their end may be lost")
     grade = grade.resting_on(evidence.absence(state.name, before, seen))
     grade = partial(grade, (seen,))

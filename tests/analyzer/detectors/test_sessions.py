@@ -30,6 +30,8 @@ def _told(story: str, **told_with: object) -> list[str]:
         pytest.param("Bwx2<1 Arx1 Arx2 Arx1", PRINT, "monotonic_reads likely", id="back and forth, by prints"),
         pytest.param("Bwx3 Arx2 Arx3 Arx3", COUNTER, None, id="growing"),
         pytest.param("Bwx3 Arx3 Crx2", COUNTER, None, id="of two strands"),
+        pytest.param("B[ Bwx3 A[ Arx3 A] B} Arx2", COUNTER, None, id="what it had read was taken back"),
+        pytest.param("Bwx2 A[ Arx3 A} Arx2", COUNTER, None, id="read in a transaction that was taken back"),
         pytest.param("A[ Arx3 A] Bwx4 A[ Arx4 A]", COUNTER, None, id="of two transactions, growing"),
         pytest.param("Awx3 Awx2", COUNTER, "monotonic_writes certain", id="applied against their order"),
         pytest.param("Awx2 Awx3", COUNTER, None, id="in their order"),
