@@ -36,7 +36,7 @@ def intermediate_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
             grade = _grade(state, write, final, read)
             if any(not _gone(other, read, evidence) for other in taken_back.get(write.written, ())):
                 grade = grade.at_most(Certainty.POSSIBLE, "which write of this version was read: one was taken back")
-            if read.txn_id and hole_between(evidence.history, evidence.picture_of(read), read):
+            if read.txn_id and hole_between(evidence.history, evidence.picture_of(read).seq, read):
                 grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of the reader's own transaction")
             if evidence.fates.of(write) is Fate.UNDECIDED:
                 grade = grade.at_most(Certainty.POSSIBLE, "how the transaction ended")

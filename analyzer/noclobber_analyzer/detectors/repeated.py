@@ -57,7 +57,7 @@ def unit_grade(one: Access, later: Access, evidence: Evidence) -> Grade | None:
     What the unit itself did in a span that was lost may explain the difference.
     """
     grade = _kind_grade(one, later, evidence)
-    if grade is not None and hole_between(evidence.history, one, later):
+    if grade is not None and hole_between(evidence.history, one.seq, later):
         grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of the unit itself")
     return grade
 

@@ -11,7 +11,7 @@ CAUSAL = {"causal_violation", "writes_follow_reads"}
 
 
 def _told(story: str, **told_with: object) -> list[str]:
-    found = [f for f in judge(story, clocks="apart", **told_with).findings if f.kind in CAUSAL]
+    found = [f for f in judge(story, clocks="apart", step=False, **told_with).findings if f.kind in CAUSAL]
     return [f"{finding.kind} {finding.certainty}" for finding in found]
 
 

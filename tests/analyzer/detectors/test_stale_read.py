@@ -12,7 +12,7 @@ CHAIN, COUNTER, PRINT = VersionKind.CHAIN, VersionKind.COUNTER, VersionKind.FING
 
 
 def _told(story: str, **told_with: object) -> list[str]:
-    found = [f for f in judge(story, **told_with).findings if f.kind == "stale_read"]
+    found = [f for f in judge(story, step=False, **told_with).findings if f.kind == "stale_read"]
     return [f"{finding.kind} {finding.certainty}" for finding in found]
 
 
