@@ -19,7 +19,7 @@ def untrue(plan: Plan, *grades: str) -> list[str]:
     if plan.kind in NUMBERS and world.unseen_deletion:
         return said  # the contract takes the numbers' word that there was one life
     for finding in evaluate(world.history()).findings:
-        if finding.certainty not in grades:
+        if finding.certainty not in grades or finding.kind not in TRUE:
             continue
         role = ANCHOR.get(finding.kind)
         span = [a.span_id for a in finding.accesses if role is None or a.role == role][-1]
