@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # it brings none
 import pytest
 
 COMMAND = [sys.executable, "-m", "noclobber.cli", "demo"]

@@ -191,7 +191,7 @@ def _overlap(first: Hold, second: Hold, evidence: Evidence) -> bool:
     unlock = first.unlock
     if unlock is None or not clock_before(first.lock, second.lock) or not clock_before(second.lock, unlock):
         return False
-    if first.token is None and hole_between(evidence.history, first.lock, unlock):
+    if first.token is None and hole_between(evidence.history, first.lock.seq, unlock):
         return False  # the unlock may end another hold
     granted = local_ns(second.lock.process, second.lock.end_ns)
     return first.leased_ns is None or granted < first.leased_ns[0]

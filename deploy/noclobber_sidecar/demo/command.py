@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -134,11 +135,16 @@ def _environment(folder: Path, sidecar: "Sidecar") -> dict[str, str]:
 def _stay(dashboard: str, finding: str | None, *, open_browser: bool) -> None:
     address = f"{dashboard}/finding?id={finding}" if finding else dashboard
     print(f"\nThe dashboard is open on that finding: {address}\nCtrl-C ends the demo.", flush=True)
-    if open_browser:
+    if open_browser and _has_screen():
         with contextlib.suppress(webbrowser.Error):
             webbrowser.open(address)
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
+
+
+def _has_screen() -> bool:
+    """Whether a browser would open a window; without one it would take over the terminal."""
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 COMMAND = Command(

@@ -1,5 +1,6 @@
 """The demo's own sidecar: `noclobber up` as a process, and what its API says, decoded."""
 
+import contextlib
 import json
 import os
 import signal
@@ -88,11 +89,12 @@ class Sidecar:
             return
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(STOP_TIMEOUT_S)
-        except BaseException:  # it hangs, or the person who waits is out of patience
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            raise
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_TIMEOUT_S)
+        finally:  # it hangs, or the person who waits is out of patience
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
 
     def last_words(self) -> str:
         """The end of its log."""
