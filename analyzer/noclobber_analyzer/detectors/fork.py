@@ -115,9 +115,7 @@ def _stood_again(state: State, parent: Version, first: Access, child: Access, ev
     if any(w.written == parent and evidence.writes_before(first, w) is not None for w in others):
         return True
     maybe = [w for w in others if w.written is None or (w.part != child.part and conflicting_parts(w, child))]
-    return any(
-        evidence.writes_before(w, first) is None and evidence.writes_before(child, w) is None for w in maybe
-    )
+    return any(evidence.writes_before(w, first) is None and evidence.writes_before(child, w) is None for w in maybe)
 
 
 def _candidate(state: State, family: _Family, child: Access, evidence: Evidence) -> Candidate:

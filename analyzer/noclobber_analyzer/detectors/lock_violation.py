@@ -40,8 +40,9 @@ CLOCK: Final = "an edge (`lock.token`, a span link `handoff`) that orders the tw
 
 def stale_token(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Writes of one resource under a lock that another had taken over; each is at most one."""
-    by_version = _overtaken(state)
-    for write in state.writes:
+    locked = [write for write in state.writes if write.locks]
+    by_version = _overtaken(state) if locked else {}
+    for write in locked:
         for held in write.locks:
             if guarded(write) or evidence.fates.serializable_rejected(write):
                 continue
