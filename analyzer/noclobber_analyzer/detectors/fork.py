@@ -55,14 +55,14 @@ def _families(state: State) -> Iterator[_Family]:
             continue
         if write.overwritten is not None and write.overwritten not in (ABSENT, ABSENT_NUMBER):
             replaced[write.overwritten].append(write)
-        if kind is VersionKind.COUNTER and write.written != ABSENT_NUMBER:
+        if kind is VersionKind.COUNTER and write.op is not Op.DELETE:
             numbered[write.written].append(write)
     for parent, children in inserted.items():
         yield from _told(parent, children, "both name it as their parent")
     for parent, children in replaced.items():
         yield from _told(parent, children, "the store says that both replaced it")
     for version, children in numbered.items():
-        yield from _told(str(int(version) - 1), children, f"both made number {version}")
+        yield from _told(str(max(int(version) - 1, 0)), children, f"both made number {version}")
 
 
 def _told(parent: Version, children: Sequence[Access], why: str) -> Iterator[_Family]:
