@@ -68,12 +68,8 @@ def _families(state: State) -> Iterator[_Family]:
     for parent, children in replaced.items():
         yield from _told(parent, children, "the store says that both replaced it")
     for version, children in numbered.items():
-<<<<<<< HEAD
         parent = str(int(version) - 1) if version != ABSENT_NUMBER else ABSENT
         yield from _told(parent, children, f"both made number {version}")
-=======
-        yield from _told(str(max(int(version) - 1, 0)), children, f"both made number {version}")
->>>>>>> cycles
 
 
 def _told(parent: Version, children: Sequence[Access], why: str) -> Iterator[_Family]:
