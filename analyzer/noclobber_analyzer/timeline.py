@@ -20,8 +20,13 @@ from noclobber_analyzer.fate import Fates
 
 __all__ = ["ELSEWHERE_MAX", "Timeline"]
 
-ELSEWHERE_MAX: Final = 256
+ELSEWHERE_MAX: Final = 32
 """Writes of each clock that does not compare which one search looks at."""
+
+
+NEAR_MAX: Final = 64
+"""Writes of the same clock that one search looks at, the latest: the last one replaced is among them, and a base that
+thousands of writes are old costs no comparison of all pairs."""
 
 
 LAST_MAX: Final = 32
@@ -58,7 +63,8 @@ class Timeline:
                 low = 0
                 if base is not None and _clock_of(base.process) == here:
                     low = bisect_left(self._ends[clock], local_ns(base.process, base.start_ns) - HOST_BOUND_NS)
-                yield from own[low:upto]
+                self.cut = self.cut or upto - low > NEAR_MAX
+                yield from own[max(low, upto - NEAR_MAX) : upto]
             elif len(own) <= ELSEWHERE_MAX:
                 yield from own
             else:
