@@ -105,7 +105,8 @@ def _stood_again(state: State, parent: Version, first: Access, child: Access, ev
     """Whether the parent's content may have stood there twice: it is common, or was made again after the first."""
     if not state.is_unique(parent):
         return True
-    others = [w for w in state.timeline.around(first, child) if w is not first and w is not child]
+    near = (*state.makers.get(parent, ()), *state.timeline.around(first, child))
+    others = [w for w in near if w is not first and w is not child]
     maybe = [w for w in others if w.written in (parent, None) or (w.part != child.part and conflicting_parts(w, child))]
     again = [w for w in maybe if evidence.writes_before(w, first) is None]
     return any(evidence.writes_before(child, w) is None for w in again)
