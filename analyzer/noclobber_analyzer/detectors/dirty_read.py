@@ -56,24 +56,24 @@ def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Ca
         return None
     synced = evidence.order.path(read, commit) is Answer.YES
     grade = Grade() if synced else Grade().at_most(Certainty.LIKELY, "an edge that orders read and commit")
-    grade = _one_maker(state, write, read, grade, evidence)
+    grade = _one_maker(state, write, grade, evidence)
     return _candidate(write, read, commit, grade, "not committed yet")
 
 
 def _aborted(state: State, write: Access, read: Access, end: Access, evidence: Evidence) -> Grade | None:
     if write.version_kind is VersionKind.CHAIN or evidence.order.path(read, end) is Answer.YES:
-        grade = _one_maker(state, write, read, Grade(), evidence)
+        grade = _one_maker(state, write, Grade(), evidence)
     else:
         found = _by_uniqueness(state, write, read, end, evidence)
         if found is None:
             return None
-        grade = _one_maker(state, write, read, found, evidence)
+        grade = _one_maker(state, write, found, evidence)
     if end.outcome is Outcome.UNKNOWN:
         grade = grade.at_most(Certainty.POSSIBLE, "how the transaction ended")
     return partial(grade, (write, read))
 
 
-def _one_maker(state: State, write: Access, read: Access, grade: Grade, evidence: Evidence) -> Grade:
+def _one_maker(state: State, write: Access, grade: Grade, evidence: Evidence) -> Grade:
     """Lowered where the same version may be another state's: content comes again, numbers do in another life."""
     if write.version_kind is VersionKind.FINGERPRINT:
         if _stood_before(state, write, evidence):
