@@ -63,6 +63,8 @@ class Graph:
     def _do(self, step: Step) -> None:
         if step.verb in ("join", "spawn") and step.other == step.strand:
             return
+        if step.verb == "join" and step.other not in self._last and step.other not in self._spawned:
+            return  # nobody waits for what was never started
         if step.verb == "receive" and not self._sent:
             return
         if step.verb == "unlock" and (self._holder is None or self._holder.strand != f"s{step.strand}"):
