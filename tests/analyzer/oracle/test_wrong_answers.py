@@ -91,6 +91,13 @@ def test_read_before_the_call_proves_nothing() -> None:
     assert not [f for f in findings if f.kind == "lost_update" and f.certainty != "possible"]
 
 
+def test_version_of_a_container_is_its_own() -> None:
+    """A container and what lies below it may both have made their second version."""
+    number = {"version_kind": COUNTER, "written": "2"}
+    container = {0: {"resource": "mem://c/", **number}, 1: {"resource": "mem://c/x", **number}}
+    assert not [f for f in _with("Awx2<1 Bwx2<1", container).findings if f.kind == "fork"]
+
+
 def _hot(number: int, *, clocks: int = 1, kind: VersionKind = PRINT) -> HistoryBuilder:
     """A hot resource: twenty strands that all write from what they read at the very start."""
     builder = HistoryBuilder()
