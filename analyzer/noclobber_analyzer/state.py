@@ -118,6 +118,8 @@ class State:
         at = self._history.at(write.base_strand, write.base_seq)
         if at is not None and self._touches(at):
             return at
+        if write.base_seq is not None and at is None:
+            return None  # that one is lost: another that got the same content is not it
         strand = write.base_strand or write.strand
         own = self._of_strand.get(strand, ())
         upto = bisect_left(own, write.seq, key=lambda a: a.seq) if strand == write.strand else len(own)

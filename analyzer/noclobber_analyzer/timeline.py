@@ -20,8 +20,13 @@ from noclobber_analyzer.fate import Fates
 
 __all__ = ["ELSEWHERE_MAX", "Timeline"]
 
-ELSEWHERE_MAX: Final = 256
-"""Writes of each clock that does not compare which one search looks at."""
+ELSEWHERE_MAX: Final = 128
+"""Writes of clocks that do not compare which one search looks at, shared among them."""
+
+
+NEAR_MAX: Final = 64
+"""Writes of the same clock that one search looks at, the latest: the last one replaced is among them, and a base that
+thousands of writes are old costs no comparison of all pairs."""
 
 
 LAST_MAX: Final = 32
@@ -52,20 +57,22 @@ class Timeline:
     def around(self, base: Access | None, write: Access) -> Iterator[Access]:
         """Writes that may lie between the return of a base and the return of a write, by call within each clock."""
         here = _clock_of(write.process)
+        each = max(4, ELSEWHERE_MAX // len(self._writes)) if self._writes else 0
         for clock, own in self._writes.items():
             if clock == here:
                 upto = bisect_right(self._starts[clock], local_ns(write.process, write.end_ns) + HOST_BOUND_NS)
                 low = 0
                 if base is not None and _clock_of(base.process) == here:
                     low = bisect_left(self._ends[clock], local_ns(base.process, base.start_ns) - HOST_BOUND_NS)
-                yield from own[low:upto]
-            elif len(own) <= ELSEWHERE_MAX:
+                self.cut = self.cut or upto - low > NEAR_MAX
+                yield from own[max(low, upto - NEAR_MAX) : upto]
+            elif len(own) <= each:
                 yield from own
             else:
                 self.cut = True
                 middle = bisect_left(self._starts[clock], write.start_ns - own[0].process.clock_offset_ns)
-                low = max(0, min(middle - ELSEWHERE_MAX // 2, len(own) - ELSEWHERE_MAX))
-                yield from own[low : low + ELSEWHERE_MAX]
+                low = max(0, min(middle - each // 2, len(own) - each))
+                yield from own[low : low + each]
         yield from self._endless[:ELSEWHERE_MAX]
 
     def before(self, write: Access) -> Iterator[Access]:

@@ -168,7 +168,16 @@ def _may_lie_between(release: Access, first: Take, second: Take, evidence: Evide
 def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Candidate:
     one, other = first.access, second.access
     ok = not first.refused and not second.refused
-    certain = ok and first.went_on and second.went_on and _strong(first, evidence) and _strong(second, evidence)
+    seen_free = first.selected is not None and second.selected is not None
+    certain = (
+        ok
+        and seen_free
+        and one.resource == other.resource
+        and first.went_on
+        and second.went_on
+        and _strong(first, evidence)
+        and _strong(second, evidence)
+    )
     if certain:
         grade = Grade()
     elif not first.went_on or not second.went_on:

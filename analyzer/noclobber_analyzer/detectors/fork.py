@@ -51,8 +51,8 @@ def _families(state: State) -> Iterator[_Family]:
     inserted: dict[Version, list[Access]] = defaultdict(list)
     for write in state.writes:
         kind = write.version_kind
-        if write.written is None or kind is None:
-            continue
+        if write.written is None or kind is None or write.resource != state.name:
+            continue  # a container's versions are not those of what lies below it
         if write.mode is WriteMode.INSERT and kind is VersionKind.CHAIN and write.base is not None:
             if write.base == ABSENT and state.may_expire:
                 continue  # nothing was there in several lives

@@ -3,6 +3,7 @@
 Source: detection.md 2.3 to 2.5 and 3.2, analysis.md 16.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,8 @@ from noclobber_analyzer.verdict import Grade, hole_between, partial
 
 __all__ = ["Replaced", "capped_by_own", "certified", "replaced_unseen"]
 
+RIVALS_MAX: Final = 32
+"""Earlier writes of one base that are looked at: the last of them is the one that is named."""
 WHICH_BASE: Final = "which of the versions that it had read the value was computed from"
 OWN_UNKNOWN: Final = "the version that the writer's own script or unanswered write made in between"
 
@@ -148,15 +151,15 @@ def _by_numbers(state: State, write: Access, evidence: Evidence) -> Replaced | N
     low, high = number(write.base), number(write.written)
     if low is None or high is None:
         return None
-    found = [
+    found = (
         other
-        for _, other in state.numbered_between(low, high - 1)
+        for _, other in reversed(state.numbered_between(low, high - 1))
         if is_foreign(other, write) and conflicting_parts(other, write)
         if evidence.writes_before(write, other) is None
-    ]
-    if not found:
+    )
+    victim = next(found, None)
+    if victim is None:
         return None
-    victim = found[-1]
     grade = source_grade(write, recorded=False)
     base = state.base_of(write)
     later = base is not None and evidence.took_effect_after(victim, base) is not None
@@ -173,13 +176,14 @@ def _by_numbers(state: State, write: Access, evidence: Evidence) -> Replaced | N
 
 def _by_one_base(state: State, write: Access, evidence: Evidence) -> Replaced | None:
     """Several overwrites of one base that say nothing of what they replaced: each but the first replaced another."""
-    rivals = [
+    family = state.by_base.get(write.base or "", [])
+    upto = bisect_left(family, (write.start_ns, write.span_id), key=lambda w: (w.start_ns, w.span_id))
+    earlier = [
         w
-        for w in state.by_base.get(write.base or "", ())
+        for w in family[max(0, upto - RIVALS_MAX) : upto]
         if w is not write and is_foreign(w, write) and conflicting_parts(w, write)
         if is_overwrite(w) and w.overwritten is None and w.written != write.written
     ]
-    earlier = [w for w in rivals if (w.start_ns, w.span_id) < (write.start_ns, write.span_id)]
     if not earlier or any(not unseen_before(w, write, evidence) for w in earlier):
         return None
     if write.base == ABSENT and state.may_expire:

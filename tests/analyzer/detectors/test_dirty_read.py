@@ -27,7 +27,11 @@ CHAIN, COUNTER, PRINT = VersionKind.CHAIN, VersionKind.COUNTER, VersionKind.FING
         pytest.param("A[ Awx2 B[ Bwx2 Brx2 A} B]", COUNTER, [], id="a number that its own transaction made, too"),
         pytest.param("A[ Awx2 Brx2", PRINT, ["dirty_read possible x B"], id="nobody knows how it ended"),
         pytest.param("A[ Awx2% Brx2% A}", PRINT, [], id="a print that means nothing"),
-        pytest.param("A[ Awx2 Brx2 Bs1 Ag1 A}", PRINT, ["dirty_read likely x B"], id="a message orders both"),
+        pytest.param("A[ Awx2 Brx2 Bs1 Ag1 A}", COUNTER, ["dirty_read certain x B"], id="a message orders both"),
+        pytest.param("A[ Awx2 Brx2 Bs1 Ag1 A}", PRINT, ["dirty_read likely x B"], id="content may have been there"),
+        pytest.param("Crx2 A[ Awx3 Awx2 Brx2 A}", PRINT, ["dirty_read possible x B"], id="the content stood there"),
+        pytest.param("A[s Awx2 Brx2 A]!rejected", CHAIN, [], id="a defended transaction is part of no finding"),
+        pytest.param("A[ A/ Awx2 Brx2 A\\!error A]", PRINT, ["dirty_read likely x B"], id="its rollback failed"),
     ],
 )  # fmt: skip
 def test_dirty_read(story: str, kind: VersionKind, expected: list[str]) -> None:

@@ -307,13 +307,16 @@ class World:
             system="memory", outcome=Outcome(move.ends), agent=f"agent-{strand}", strand=f"s{strand}",
             seq=self._seq[strand], run=f"run-{strand}", unit=f"step-{strand}", unit_kind=UnitKind.STEP,
             part=PARTS[move.part], version_kind=self.plan.kind, verbatim=self.plan.verbatim,
-            weak=bool(self.plan.weak)
-            and self.plan.weak in (event.after.contents.get("a"), event.before.contents.get("a")),
+            weak=self._is_weak(event),
         )  # fmt: skip
         self._in_transaction(access, strand)
         self._told(access, move, event)
         self.events.append(event)
         self.recorded.append(access)
+
+    def _is_weak(self, event: Event) -> bool:
+        contents = (event.after.contents.get("a"), event.before.contents.get("a"))
+        return bool(self.plan.weak) and self.plan.weak in contents
 
     def _next_of(self, strand: int, at: int) -> int:
         later = [n for n, m in enumerate(self.plan.moves) if n > at and m.strand == strand]
@@ -357,10 +360,8 @@ class World:
         if move.verb == "take":
             access.message = Message(access.resource)
         if move.verb == "script" or move.ends != "ok":
-            unknown = self.plan.kind is not VersionKind.FINGERPRINT or move.verb == "script"
-            parts = (move.part,) if move.part else ("a", "b")
-            made = "".join(event.after.contents.get(part, "") for part in parts)
-            access.written = None if unknown else made or None
+            sent = self.plan.kind is VersionKind.FINGERPRINT and move.verb != "script"
+            access.written = event.after.content(move.part) if sent else None
         else:
             access.written = self._version(event.after, move.part, reply=False)
             access.overwritten = self._version(event.before, move.part, reply=True) if self.plan.tells else None

@@ -1,0 +1,174 @@
+"""Monotone evidence: who knows less is never surer, and what is told twice, elsewhere named or late changes nothing."""
+
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from oracle.strategies import complete_plans, plans
+from oracle.world import Plan, World
+
+from noclobber.contract import FRONTIER_END, Op, Outcome
+from noclobber_analyzer.access import Access, Mark
+from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.history import HistoryBuilder
+
+PACE = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+LIKELY = 1
+HOUR_NS = 3600 * 10**9
+
+
+def _judge(accesses: Sequence[Access], *, marked: bool = True) -> Evaluation:
+    builder = HistoryBuilder()
+    for access in accesses:
+        builder.add(msgspec.structs.replace(access), access.name)
+    if marked:
+        for number, process in enumerate({a.process.id: a.process for a in accesses}.values()):
+            builder.add(Mark(process, FRONTIER_END, None, 0, 10**15), (f"{number:032x}", "f" * 16))
+    return evaluate(builder.finish(ended=True))
+
+
+def _ranks(evaluation: Evaluation) -> dict[tuple[str, str], int]:
+    """By what the finding is about, whatever kind names it first: how sure."""
+    ranks: dict[tuple[str, str], int] = {}
+    for finding in evaluation.findings:
+        for kind in (finding.kind, *finding.also):
+            key = kind, finding.accesses[-1].span_id
+            ranks[key] = max(ranks.get(key, 0), finding.certainty.rank)
+    return ranks
+
+
+def _certain(evaluation: Evaluation) -> set[str]:
+    return {finding.id for finding in evaluation.findings if finding.certainty == "certain"}
+
+
+WITHOUT: dict[str, Callable[[Access], Access]] = {
+    "overwritten": lambda a: msgspec.structs.replace(a, overwritten=None),
+    "clock": lambda a: msgspec.structs.replace(
+        a, process=msgspec.structs.replace(a.process, clock=None, host=None, id=a.process.id)
+    ),
+    "source": lambda a: msgspec.structs.replace(a, base_source="remembered" if a.base_source else None),
+    "verbatim": lambda a: msgspec.structs.replace(a, verbatim=False),
+    "whole": lambda a: msgspec.structs.replace(a, partial=True),
+}
+
+
+@given(plans(), st.sampled_from(sorted(WITHOUT)))
+@settings(max_examples=1500, **PACE)
+def test_less_told_is_no_new_certainty(plan: Plan, what: str) -> None:
+    """An attribute that is not recorded makes nothing certain that was not."""
+    accesses = World(plan).recorded
+    with_all = _judge(accesses)
+    less = _judge([WITHOUT[what](access) for access in accesses])
+    assert _certain(less) <= _certain(with_all), what
+
+
+@given(complete_plans(), st.data())
+@settings(max_examples=1500, **PACE)
+def test_lost_span_is_no_new_certainty(plan: Plan, data: st.DataObject) -> None:
+    """A span that is lost makes nothing certain that was not, unless it was the deletion between two lives."""
+    accesses = World(plan).recorded
+    kept = [a for a in accesses if a.op not in (Op.DELETE, Op.ABORT, Op.COMMIT)]
+    if not kept:
+        return
+    gone = data.draw(st.sampled_from(range(len(kept))))
+    fewer = [a for a in accesses if a is not kept[gone]]
+    known = {key[1] for key, rank in _ranks(_judge(accesses)).items() if rank >= LIKELY}
+    new = [f for f in _judge(fewer).findings if f.certainty == "certain" and f.accesses[-1].span_id not in known]
+    assert not new
+
+
+@given(plans())
+@settings(max_examples=500, **PACE)
+def test_no_marks_make_nothing_surer(plan: Plan) -> None:
+    """Marks that never come make nothing certain."""
+    accesses = World(plan).recorded
+    assert _certain(_judge(accesses, marked=False)) <= _certain(_judge(accesses))
+
+
+@given(plans(), st.integers(0, 2))
+@settings(max_examples=1000, **PACE)
+def test_clock_an_hour_off(plan: Plan, strand: int) -> None:
+    """One machine's clock, an hour off, makes nothing more certain, and nothing likely that was not."""
+    accesses = World(plan).recorded
+    if plan.clocks != "apart":
+        return
+
+    def shifted(a: Access) -> Access:
+        off = HOUR_NS if a.strand == f"s{strand}" else 0
+        end = a.base_end_ns + off if a.base_end_ns is not None else None
+        return msgspec.structs.replace(a, start_ns=a.start_ns + off, end_ns=a.end_ns + off, base_end_ns=end)
+
+    def sure(evaluation: Evaluation) -> int:
+        return sum(finding.certainty == "certain" for finding in evaluation.findings)
+
+    assert sure(_judge([shifted(a) for a in accesses])) == sure(_judge(accesses))
+
+
+@given(plans(), st.randoms(use_true_random=False))
+@settings(max_examples=500, **PACE)
+def test_arrival_and_repetition(plan: Plan, chance: random.Random) -> None:
+    """Any order of arrival, and everything three times: the same, ids and all."""
+    accesses = World(plan).recorded
+    if not accesses:
+        return
+    arrived = accesses * 3
+    chance.shuffle(arrived)
+    assert _judge(arrived) == _judge(accesses)
+
+
+@given(plans())
+@settings(max_examples=500, **PACE)
+def test_names_mean_nothing(plan: Plan) -> None:
+    """Other names of strands and agents change names only."""
+    accesses = World(plan).recorded
+
+    def renamed(a: Access) -> Access:
+        other = f"z{a.strand_other}" if a.strand_other else None
+        base = f"z{a.base_strand}" if a.base_strand else None
+        return msgspec.structs.replace(
+            a, strand=f"z{a.strand}", agent=f"z{a.agent}", strand_other=other, base_strand=base
+        )
+
+    def shape(evaluation: Evaluation) -> list[tuple[object, ...]]:
+        return sorted((f.kind, f.certainty, tuple(a.span_id for a in f.accesses)) for f in evaluation.findings)
+
+    assert shape(_judge([renamed(a) for a in accesses])) == shape(_judge(accesses))
+
+
+@given(complete_plans(), st.data())
+@settings(max_examples=1000, **PACE)
+def test_join_accuses_nobody(plan: Plan, data: st.DataObject) -> None:
+    """A join between two accesses of a strand, of what had ended before, makes no finding and none surer."""
+    accesses = World(plan).recorded
+    if not accesses:
+        return
+    at = data.draw(st.integers(0, len(accesses) - 1))
+    waiter = accesses[at]
+    ended = [a for a in accesses if a.strand != waiter.strand and a.end_ns < waiter.start_ns]
+    if not ended:
+        return
+    other = max(ended, key=lambda a: a.seq)
+    last = max(a.seq for a in ended if a.strand == other.strand)
+    moved = [
+        msgspec.structs.replace(
+            a,
+            seq=a.seq + (a.strand == waiter.strand and a.seq >= waiter.seq),
+            base_seq=a.base_seq + (a.base_strand == waiter.strand and a.base_seq >= waiter.seq)
+            if a.base_seq is not None
+            else None,
+            strand_other_seq=a.strand_other_seq + (a.strand_other == waiter.strand and a.strand_other_seq >= waiter.seq)
+            if a.strand_other_seq is not None
+            else None,
+        )
+        for a in accesses
+    ]
+    join = Access(
+        trace_id=waiter.trace_id, span_id="e" * 16, start_ns=waiter.start_ns, end_ns=waiter.start_ns,
+        process=waiter.process, op=Op.JOIN, resource="strand://other", system="memory", outcome=Outcome.OK,
+        agent=waiter.agent, strand=waiter.strand, seq=waiter.seq, unit=waiter.unit, strand_other=other.strand,
+        strand_other_seq=last,
+    )  # fmt: skip
+    before, after = _judge(moved), _judge([*moved, join])
+    assert {f.id for f in after.findings if f.certainty.rank >= LIKELY} <= {f.id for f in before.findings}
