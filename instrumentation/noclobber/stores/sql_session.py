@@ -118,17 +118,22 @@ class Session(State):
         self.settle()
         return Steering(active, self, plan.control, begins=_begins(text))
 
-    def find_out(self, *, inside: bool, ended: Op = Op.ABORT) -> None:
-        """Believe the connection: it is `inside` a transaction or not; what was known and is over has `ended` so."""
+    def find_out(self, *, inside: bool, ended: Op | None = None) -> None:
+        """Believe the connection: it is `inside` a transaction, or not.
+
+        Args:
+            inside: what it says.
+            ended: how the transaction that was known ended, if it is over; None: nobody saw, so nothing is said.
+        """
         if inside:
             if self.transaction is None:
                 self.transaction = new_transaction(self.isolation)
-        elif self.transaction is not None:
-            active = recorder.active()
-            if active is not None:
-                verb = ControlVerb.COMMIT if ended is Op.COMMIT else ControlVerb.ROLLBACK
-                Steering(active, self, Control(verb)).returned()
-            self.transaction = None
+            return
+        active = recorder.active()
+        if self.transaction is not None and ended is not None and active is not None:
+            verb = ControlVerb.COMMIT if ended is Op.COMMIT else ControlVerb.ROLLBACK
+            Steering(active, self, Control(verb)).returned()
+        self.transaction = None
 
 
 def _begins(text: str) -> bool:

@@ -14,6 +14,7 @@ from sql_stage import printed
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from noclobber import strands
 from noclobber.guard import GUARD
 from noclobber.testing import capture
 
@@ -563,3 +564,24 @@ def test_double_claim(path: Path, tmp_path: Path) -> None:
     safe = judged(claims(" AND status = 'new'"), tmp_path)
     assert safe.findings == []
     assert [str(each.reason) for each in safe.defended] == ["rejected"]
+
+
+def test_what_was_hidden_is_not_guessed(path: Path) -> None:
+    """A transaction that ended where nothing is recorded has no end; a statement that ends it takes it back."""
+    with capture() as captured:
+        connection = sqlite3.connect(path)
+        connection.execute(UPDATE, (1, 1))
+        strand = strands.current()
+        strand.suppressed += 1
+        connection.execute("COMMIT")
+        strand.suppressed -= 1
+        connection.execute(SELECT, (1,)).fetchone()
+        connection.execute(UPDATE, (2, 1))
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute("INSERT OR ROLLBACK INTO accounts (id) VALUES (1)")
+        assert not connection.in_transaction
+        connection.close()
+        assert story(captured) == [
+            "begin -", "write accounts/id=1", "read accounts/id=1",
+            "begin -", "write accounts/id=1", "write accounts/id=1 rejected", "abort -",
+        ]  # fmt: skip
