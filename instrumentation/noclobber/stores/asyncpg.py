@@ -158,7 +158,7 @@ def _executing(original: Any) -> Any:
 
 def _fetched(run: DriverRun, rows: Sequence[Any], limit: int, status: Any) -> None:
     """All rows that the program gets are there; with a limit there may have been more."""
-    run.returned(_count(status) if status else -1, None, rows[0].keys() if rows else ())
+    run.returned(_count(status) if status else -1, None, rows[0].keys if rows else tuple)
     run.add([tuple(row) for row in rows])
     run.finish(complete=not limit or len(rows) < limit or run.has_all)
 

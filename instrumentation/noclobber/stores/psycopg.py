@@ -199,7 +199,7 @@ def _returned(cursor: Any, run: DriverRun) -> None:
         run.is_partial()
         run.finish()
         return
-    run.returned(cursor.rowcount, None, (column.name for column in cursor.description or ()))
+    run.returned(cursor.rowcount, None, lambda: [column.name for column in cursor.description or ()])
     rows = cursor.pgresult.ntuples if cursor.pgresult is not None and run.gives_rows else 0
     if not rows:
         run.finish()

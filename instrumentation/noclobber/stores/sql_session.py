@@ -12,7 +12,7 @@ Source: contract 2.1 (`begin`, `commit`, `abort`), 2.3; capture.md, section 3.
 
 import contextvars
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from types import CodeType
 from typing import Any, Final
@@ -177,13 +177,13 @@ class DriverRun(Run):
         if more > 0:
             self._active.more(self._call, more)
 
-    def returned(self, rowcount: int = -1, inserted: Any = None, names: Iterable[str] = ()) -> None:
+    def returned(self, rowcount: int = -1, inserted: Any = None, names: Callable[[], Iterable[str]] = tuple) -> None:
         """The statement ran.
 
         Args:
             rowcount: rows that it changed, -1 where not known.
             inserted: the key that the database gave to the one row it inserted, None where not known.
-            names: of the columns that come back.
+            names: gives those of the columns that come back, where the text does not say them.
         """
         statement = self._statement
         plan = statement.plan
@@ -197,7 +197,7 @@ class DriverRun(Run):
         source = plan.returning if plan.verb is not Verb.SELECT else plan.sources[0]
         if source is not None and source.star:
             fold = self._state.database.planner.fold
-            statement.names = tuple(fold(name, quoted=True) for name in names)
+            statement.names = tuple(fold(name, quoted=True) for name in names())
 
     def is_partial(self) -> None:
         """Something of it can't be known."""

@@ -355,8 +355,7 @@ def _start_many(cursor: RecordedCursor, *args: Any) -> Batch | None:
 def _returned(cursor: RecordedCursor, run: DriverRun | Steering) -> None:
     with GUARD:
         if isinstance(run, DriverRun):
-            names = [str(each[0]) for each in cursor.description or ()]
-            run.returned(cursor.rowcount, cursor.lastrowid, names)
+            run.returned(cursor.rowcount, cursor.lastrowid, lambda: [each[0] for each in cursor.description or ()])
             if run.gives_rows:
                 run.listen()
             else:
