@@ -140,7 +140,7 @@ def _steering(connection: Any, command: Any) -> Steering | None:
         session = _known(connection)
         ours = session is not None and session.transaction is not None
         active = recorder.active() if ours else recording()
-        text = None if active is None else _text(connection, command)
+        text = None if active is None or connection.closed else _text(connection, command)
         if active is None or text is None:
             return None
         return _session(connection).steer(active, text)
@@ -212,7 +212,7 @@ def _pending(cursor: Any, query: Any, parameters: Any) -> _Pending | None:
     with GUARD:
         active = recording()
         connection = cursor._conn
-        text = None if active is None else _text(connection, query)
+        text = None if active is None or connection.closed else _text(connection, query)
         if active is None or text is None:
             return None
         session = _session(connection)
@@ -305,7 +305,7 @@ def _batch(cursor: Any, query: Any, parameters: Iterable[Any]) -> Batch | None:
     with GUARD:
         active = recording()
         connection = cursor._conn
-        text = None if active is None else _text(connection, query)
+        text = None if active is None or connection.closed else _text(connection, query)
         if active is None or text is None or not hasattr(parameters, "__iter__"):
             return None
         session = _session(connection)

@@ -38,7 +38,11 @@ SITE: Final[contextvars.ContextVar[tuple[CodeType, int] | None]] = contextvars.C
     "noclobber_site", default=None
 )
 """Where in the program a call was made that runs in a driver's own thread."""
-_LIMIT: Final = re.compile(r"\bLIMIT\s+(\d+)\s*(?:;\s*)?$", re.IGNORECASE)
+_LIMIT: Final = re.compile(
+    r"\bLIMIT\s+(\d+)(?:\s+FOR\s+(?:NO\s+KEY\s+UPDATE|UPDATE|KEY\s+SHARE|SHARE)(?:\s+(?:SKIP\s+LOCKED|NOWAIT))?)?\s*;?\s*$",
+    re.IGNORECASE,
+)
+"""The rows to which the end of a statement limits them."""
 
 
 def recording() -> "recorder.Recorder | None":
@@ -160,9 +164,13 @@ class DriverRun(Run):
 
     @property
     def has_all(self) -> bool:
-        """Whether the rows seen so far are all that the statement can give."""
+        """Whether the rows seen so far, one at least, are all that the statement can give.
+
+        A key that is only guessed is taken at its word: who fetches one row by it wants no other, and a read that
+        stayed open until the next statement would hide what came in between.
+        """
         plan = self._statement.plan
-        one = plan.keys is not None and len(plan.keys) == 1 and not plan.table.guessed
+        one = plan.keys is not None and len(plan.keys) == 1
         return one or plan.counted or limit_of(self._text) == len(self.rows)
 
     def learn(self, parameters: Sequence[Any]) -> None:

@@ -178,7 +178,7 @@ def _ending(connection: RecordedConnection, verb: ControlVerb) -> Steering | Non
         session.settle()
         if session.transaction is None:
             return None
-        if not connection.in_transaction:
+        if not _is_inside(connection):
             session.find_out(inside=False)
             return None
         return Steering(active, session, Control(verb))
@@ -193,7 +193,7 @@ def _refused(connection: RecordedConnection, steering: Steering, error: BaseExce
             steering.fail(error)
 
 
-def _is_inside(connection: RecordedConnection) -> bool:
+def _is_inside(connection: sqlite3.Connection) -> bool:
     try:
         return connection.in_transaction
     except sqlite3.Error:  # closed, or another thread's
@@ -313,7 +313,7 @@ def _start(cursor: RecordedCursor, *args: Any) -> DriverRun | Steering | None:
             return None
         active, connection, session = prepared
         _begin(active, connection, session, args[0])
-        run = session.start(active, args[0], args[1:2] or ((),), inside=connection.in_transaction or None)
+        run = session.start(active, args[0], args[1:2] or ((),), inside=_is_inside(connection) or None)
         if isinstance(run, DriverRun) and run.gives_rows:
             cursor._noclobber_run = run
         return run
@@ -322,7 +322,7 @@ def _start(cursor: RecordedCursor, *args: Any) -> DriverRun | Steering | None:
 
 def _begin(active: recorder.Recorder, connection: RecordedConnection, session: Session, text: str) -> None:
     """The driver begins by itself before a write, and so does SQLite with a savepoint."""
-    if connection.in_transaction:
+    if _is_inside(connection):
         return
     session.find_out(inside=False)
     word = text.lstrip()[:6].upper()
@@ -348,7 +348,7 @@ def _start_many(cursor: RecordedCursor, *args: Any) -> Batch | None:
             return None
         active, connection, session = prepared
         _begin(active, connection, session, args[0])
-        return Batch(active, session, args[0], args[1], inside=connection.in_transaction)
+        return Batch(active, session, args[0], args[1], inside=_is_inside(connection))
     return None
 
 
@@ -370,7 +370,7 @@ def _returned(cursor: RecordedCursor, run: DriverRun | Steering) -> None:
 def _failed(cursor: RecordedCursor, run: DriverRun | Steering | Batch, error: BaseException) -> None:
     with GUARD:
         cursor._noclobber_run = None
-        if isinstance(run, Steering) and run.ends and _is_inside(cursor.connection):  # type: ignore[arg-type]
+        if isinstance(run, Steering) and run.ends and _is_inside(cursor.connection):
             run.undo()
         else:
             run.fail(error)
@@ -380,7 +380,7 @@ def _failed(cursor: RecordedCursor, run: DriverRun | Steering | Batch, error: Ba
 def _find_out(cursor: RecordedCursor, ended: Op = Op.ABORT) -> None:
     """Whatever the statement was meant to do, the connection knows what is open now."""
     session = _session_of(cursor)
-    inside = cursor.connection.in_transaction
+    inside = _is_inside(cursor.connection)
     if not inside or session.transaction is None:
         session.find_out(inside=inside, ended=ended)
 

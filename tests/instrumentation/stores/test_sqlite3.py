@@ -218,6 +218,23 @@ def test_rows_as_they_are_fetched(path: Path) -> None:
         assert scans == [(1, False), (2, False), (2, False), (1, True)]
 
 
+def test_a_kept_cursor_does_not_keep_a_read_open(path: Path) -> None:
+    """A row by its key, or the one that a limit allows, is read when it was fetched, whatever the cursor does next."""
+    with capture() as captured:
+        connection = sqlite3.connect(path)
+        cursor = connection.cursor()
+        cursor.execute(SELECT, (1,))
+        assert cursor.fetchone() == (START,)
+        assert story(captured) == ["read accounts/id=1"]
+        cursor.execute("SELECT id FROM jobs WHERE status = 'new' LIMIT 1")
+        assert cursor.fetchone() == (7,)
+        assert story(captured)[1:] == ["scan jobs/"]
+        connection.close()
+        with pytest.raises(sqlite3.ProgrammingError):
+            connection.execute(SELECT, (1,))
+        assert not GUARD.failures
+
+
 def test_script(tmp_path: Path) -> None:
     """A script's statements are told one by one, and teach the tables' keys."""
     with capture() as captured:
