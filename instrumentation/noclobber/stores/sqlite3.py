@@ -28,6 +28,7 @@ from noclobber.guard import GUARD
 from noclobber.stores.sql_database import database_at, sqlite_uri
 from noclobber.stores.sql_session import Batch, DriverRun, Session, Steering, recording
 from noclobber.stores.sql_text import Control, ControlVerb
+from noclobber.stores.wrapping import Wrapping
 
 __all__ = ["INTEGRATION"]
 
@@ -36,31 +37,27 @@ SCRIPT_MAX: Final = 65_536
 """Longer scripts are not told; a script of many statements is a program's set-up."""
 WRITE_WORDS: Final = frozenset({"INSERT", "UPDATE", "DELETE", "REPLAC"})
 SCALARS: Final = (int, float, str, bytes, type(None))
-_originals: dict[ModuleType, Any] = {}
+_wrapping = Wrapping(LIBRARY)
 
 
 def install(library: ModuleType) -> None:
     """Wrap `connect`, under both names that it has."""
     from sqlite3 import dbapi2
 
-    original = dbapi2.connect
-    connect = functools.wraps(original)(_connecting(original))
-    for module in (library, dbapi2):
-        _originals[module] = module.connect
-        setattr(module, "connect", connect)  # noqa: B010  a name that type checkers hold to be final
+    connect = functools.wraps(dbapi2.connect)(_connecting(dbapi2.connect))
+    _wrapping.wrap([(module, "connect", lambda _: connect) for module in (library, dbapi2)])
 
 
 def uninstall() -> None:
     """Put back what was there; connections that were made go on without being recorded."""
-    for module, original in _originals.items():
-        setattr(module, "connect", original)  # noqa: B010
-    _originals.clear()
+    _wrapping.restore()
 
 
 def _connecting(original: Any) -> Any:
     def connect(database: Any, *args: Any, **kwargs: Any) -> Any:
-        with GUARD:
-            args, kwargs = _with_factory(args, kwargs)
+        if _wrapping:
+            with GUARD:
+                args, kwargs = _with_factory(args, kwargs)
         connection = original(database, *args, **kwargs)
         if isinstance(connection, RecordedConnection):
             with GUARD:
@@ -110,7 +107,7 @@ class RecordedConnection(sqlite3.Connection):
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """A cursor whose statements are recorded."""
-        if _originals:
+        if _wrapping:
             with GUARD:
                 if args:
                     args = (_below(args[0], sqlite3.Cursor, RecordedCursor), *args[1:])
@@ -172,7 +169,7 @@ def _session(connection: RecordedConnection) -> Session:
 def _ending(connection: RecordedConnection, verb: ControlVerb) -> Steering | None:
     with GUARD:
         session = connection._noclobber_session
-        active = recorder.active() if _originals else None
+        active = recorder.active() if _wrapping else None
         if session is None or active is None:
             return None
         session.settle()
@@ -298,7 +295,7 @@ class RecordedCursor(sqlite3.Cursor):
 
 def _prepared(cursor: RecordedCursor) -> tuple[recorder.Recorder, RecordedConnection, Session] | None:
     """What is needed to record a statement of `cursor`; None where nothing is to be recorded."""
-    active = recording() if _originals else None
+    active = recording() if _wrapping else None
     connection = cursor.connection
     if active is None or not isinstance(connection, RecordedConnection):
         return None

@@ -54,7 +54,8 @@ def test_unknown_versions_are_left_alone(caplog: pytest.LogCaptureFixture) -> No
     before = [vars(BaseCursor)["_execute_gen"], vars(asyncpg.Connection)["_execute"]]
     with caplog.at_level(logging.WARNING, logger="noclobber"), capture():
         assert [vars(BaseCursor)["_execute_gen"], vars(asyncpg.Connection)["_execute"]] == before
-        assert psycopg_hooks._originals == asyncpg_hooks._originals == {}
+        assert not psycopg_hooks._wrapping
+        assert not asyncpg_hooks._wrapping
     assert [record.message.split(" (")[0] for record in caplog.records] == [
         "noclobber does not know this version of psycopg",
         "noclobber does not know this version of asyncpg",
@@ -72,3 +73,25 @@ def test_what_was_taken_before_is_not_reached(tmp_path: Path) -> None:
             connection.execute("SELECT id FROM accounts WHERE id = 1").fetchone()
             connection.close()
         assert story(captured) == []
+
+
+def test_who_wrapped_later_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another instrumentation may come after ours and outlive it; ours below it then only passes on."""
+    calls = []
+    with monkeypatch.context() as patch, capture():
+        below = sqlite3.connect
+
+        def theirs(*args: Any, **kwargs: Any) -> Any:
+            calls.append(args)
+            return below(*args, **kwargs)
+
+        patch.setattr(sqlite3, "connect", theirs)
+        integration = registry.installed()["sqlite3"]
+        integration.uninstall()
+        assert sqlite3.connect is theirs
+        assert sqlite3.dbapi2.connect is connect_by_name
+        connection = sqlite3.connect(tmp_path / "bank.db")
+        assert type(connection) is sqlite3.Connection
+        connection.close()
+        assert len(calls) == 1
+    sqlite3.connect = connect_by_name  # what monkeypatch put back is our wrapper, which was out already
