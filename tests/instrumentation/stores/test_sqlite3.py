@@ -330,8 +330,8 @@ def test_a_refused_commit_is_none(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["sql_session.statement_of", "sql_session.count", "sql_session.new_transaction", "sqlite3._session",
-     "sqlite3._plain", "sqlite3._below", "sqlite3._uri"],
+    ["sql_session.statement_of", "sql_session.count", "sql_session.new_transaction", "sqlite3_connections._session",
+     "sqlite3_connections._plain", "sqlite3_connections._below", "sqlite3._name"],
 )  # fmt: skip
 def test_a_mistake_of_ours_is_not_the_program_s(path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     """Whatever breaks inside, the program gets its rows."""
