@@ -26,6 +26,22 @@ ROOTS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.BLIND_OVERWRITE: ("overwriter",),
     Kind.FORK: ("child",),
     Kind.DOUBLE_CLAIM: ("claim",),
+    Kind.DIRTY_WRITE: ("overwriter",),
+    Kind.WRITE_SKEW: ("overwriter",),
+    Kind.READ_YOUR_WRITES: ("stale_read",),
+    Kind.MONOTONIC_READS: ("stale_read",),
+    Kind.WRITES_FOLLOW_READS: ("stale_read",),
+    Kind.CAUSAL_VIOLATION: ("stale_read",),
+    Kind.STALE_READ: ("stale_read",),
+    Kind.GARBAGE_READ: ("garbage_read",),
+    Kind.READ_SKEW: ("reader",),
+    Kind.INTERMEDIATE_READ: ("intermediate_read",),
+    Kind.NON_REPEATABLE_READ: ("first_read",),
+    Kind.PHANTOM_READ: ("first_scan",),
+    Kind.DUPLICATE_DELIVERY: ("applied",),
+    Kind.OUT_OF_ORDER: ("applied",),
+    Kind.LOCK_VIOLATION: ("violation",),
+    Kind.CHECK_THEN_ACT: ("act",),
 }
 
 

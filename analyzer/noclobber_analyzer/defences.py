@@ -7,24 +7,41 @@ lock, the store's own atomicity or an equal value kept it from losing anybody's 
 Source: contract 3.1 (defended).
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Final
 
 from noclobber.contract import Defence, Guard, Op, Outcome, VersionKind
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.detectors.double_claim import takes
 from noclobber_analyzer.evidence import Evidence
-from noclobber_analyzer.fate import Fate
-from noclobber_analyzer.state import State, is_foreign
+from noclobber_analyzer.fate import WRITE_OPS, Fate
+from noclobber_analyzer.state import State, conflicting_parts, is_foreign
 
 __all__ = ["defences"]
 
+PENDING_MAX: Final = 8
+"""So many writes before a read are asked whether they were still uncommitted: a store holds few back on one row."""
+
 
 def defences(
-    evidence: Evidence, resources: frozenset[str] | None, found: set[tuple[str, str]]
+    evidence: Evidence,
+    resources: frozenset[str] | None,
+    found: set[tuple[str, str]],
+    permitted: Iterable[Access] = (),
 ) -> Iterator[tuple[Access, Defence]]:
-    """Defended accesses on these resources (None: all); `found` are accesses that a finding accuses."""
+    """Defended accesses on these resources.
+
+    Args:
+        evidence: of the history.
+        resources: None: all.
+        found: accesses that a finding accuses.
+        permitted: accesses that did what the owners of their resources permit.
+    """
     told = set(found)
-    for access, reason in _all(evidence, resources):
+    declared = ((access, Defence.DECLARED) for access in permitted)
+    for access, reason in chain(declared, _all(evidence, resources)):
         if access.name not in told:
             told.add(access.name)
             yield access, reason
@@ -44,13 +61,17 @@ def _all(evidence: Evidence, resources: frozenset[str] | None) -> Iterator[tuple
             if access.op is Op.COMMIT and access.outcome is Outcome.REJECTED:
                 yield access, Defence.SERIALIZABLE if access.isolation == "serializable" else Defence.REJECTED
     yield from _deduplicated(evidence)
+    yield from _turned_away(evidence)
 
 
 def _of_state(state: State, evidence: Evidence) -> Iterator[tuple[Access, Defence]]:
+    pending = [a for a in state.accesses if a.op in WRITE_OPS and _is_serializable(a)]
     for access in state.accesses:
         reason = _reason(access, state, evidence)
         if reason is not None:
             yield access, reason
+        elif pending and access.op is Op.READ and _is_serializable(access) and _passed_by(access, pending, evidence):
+            yield access, Defence.SERIALIZABLE
 
 
 def _reason(access: Access, state: State, evidence: Evidence) -> Defence | None:
@@ -76,6 +97,27 @@ def _reason(access: Access, state: State, evidence: Evidence) -> Defence | None:
     return None
 
 
+def _is_serializable(access: Access) -> bool:
+    return access.isolation == "serializable" and access.outcome in (Outcome.OK, Outcome.NOT_FOUND)
+
+
+def _passed_by(read: Access, pending: Sequence[Access], evidence: Evidence) -> bool:
+    """Whether a read passed by what another transaction had written and not ended yet: it might have been dirty."""
+    upto = bisect_left(pending, read.start_ns, key=lambda write: write.start_ns)
+    for write in pending[max(0, upto - PENDING_MAX) : upto]:
+        end = evidence.fates.end_of(write)
+        if (
+            end is not None
+            and is_foreign(write, read)
+            and conflicting_parts(write, read)
+            and write.written != read.read
+            and evidence.order.before(write, read)
+            and evidence.order.before(read, end)
+        ):
+            return True
+    return False
+
+
 def _contended(access: Access, state: State) -> bool:
     return any(is_foreign(other, access) for other in state.writes)
 
@@ -89,3 +131,15 @@ def _deduplicated(evidence: Evidence) -> Iterator[tuple[Access, Defence]]:
             if name in seen:
                 yield access, Defence.DEDUPLICATED
             seen.add(name)
+
+
+def _turned_away(evidence: Evidence) -> Iterator[tuple[Access, Defence]]:
+    """Who asked for a lock that somebody else held; a refused renewal is none, it tells of a lock that was lost."""
+    held = set()
+    for access in evidence.history.accesses:
+        if access.op is Op.LOCK and access.lock is not None:
+            name = (access.resource, access.lock.owner)
+            if access.outcome is Outcome.OK:
+                held.add(name)
+            elif access.outcome is Outcome.REJECTED and name not in held:
+                yield access, Defence.LOCK

@@ -11,20 +11,29 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from noclobber.contract import Defence
+from noclobber.declarations import Declarations
+from noclobber_analyzer.access import Access
 from noclobber_analyzer.advice import advise
 from noclobber_analyzer.affected import affected, reaches_outside
+from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.defences import defences
 from noclobber_analyzer.detectors import OF_HISTORY, OF_STATE
+from noclobber_analyzer.detectors.cycles import cycles
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.explain import explain
-from noclobber_analyzer.finding import Finding, access_ref, finding_id, issue_fingerprint, severity
+from noclobber_analyzer.finding import Affected, Finding, access_ref, finding_id, issue_fingerprint, severity
 from noclobber_analyzer.history import History
+from noclobber_analyzer.invariants import invariant_violation
+from noclobber_analyzer.kinds import permits
+from noclobber_analyzer.latent import latent_candidates
+from noclobber_analyzer.policies import permitted
 from noclobber_analyzer.precedence import settle
 from noclobber_analyzer.verdict import Candidate
 from noclobber_analyzer.witness import witness
 
 __all__ = ["Defended", "Evaluation", "evaluate"]
 
+_LAST = (1 << 63, "")
 CONTEXT_ROLES = frozenset({"model", "guard", "context"})
 
 
@@ -50,7 +59,8 @@ class Evaluation:
     """What was made of a history.
 
     Attributes:
-        findings: ordered by (first_ns, id); everything about them is final for this history.
+        findings: ordered by (first_ns, id), latent ones last, the narrowest escape first; everything about them is
+            final for this history.
         defended: each access once, in canonical order.
         waiting: resource -> ids of the processes whose frontiers its open verdicts wait for; empty in files.
         unknown: sentences about what could not be judged, coverage's included.
@@ -62,19 +72,35 @@ class Evaluation:
     unknown: list[str] = field(default_factory=list)
 
 
-def evaluate(history: History, *, resources: frozenset[str] | None = None, latent: bool = False) -> Evaluation:
+def evaluate(
+    history: History,
+    *,
+    resources: frozenset[str] | None = None,
+    latent: bool = False,
+    declarations: Declarations = NOTHING_DECLARED,
+) -> Evaluation:
     """Judge a history.
 
     Args:
         history: the accesses with their coverage.
         resources: only verdicts on these (a live view carries no more); None: on all.
         latent: whether to report conflicts that luck alone kept apart, too.
+        declarations: what owners know of their resources; what they permit is defended.
     """
-    del latent
     evidence = Evidence(history)
     found: list[Finding] = []
     waiting: dict[str, frozenset[str]] = {}
-    for candidate in settle(_candidates(evidence, resources)):
+    candidates = _candidates(evidence, resources)
+    candidates += (
+        c for c in invariant_violation(evidence, declarations) if resources is None or c.resource in resources
+    )
+    meant: list[Candidate] = []
+    raced: list[Candidate] = []
+    for candidate in candidates:
+        (meant if permitted(declarations, candidate.kind, candidate.resource) else raced).append(candidate)
+    settled = settle(raced)
+    lucky, more = _lucky(evidence, settled, resources, declarations) if latent else ([], 0)
+    for candidate in (*settled, *lucky):
         if candidate.grade.waiting:
             name = candidate.resource
             waiting[name] = waiting.get(name, frozenset()) | candidate.grade.waiting
@@ -83,17 +109,39 @@ def evaluate(history: History, *, resources: frozenset[str] | None = None, laten
     accused = {(ref.trace_id, ref.span_id) for finding in found for ref in finding.accesses if finding.manifest}
     defended = [
         Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
-        for access, reason in defences(evidence, resources, accused)
+        for access, reason in defences(evidence, resources, accused, _anchors(meant))
     ]
     return Evaluation(
-        findings=sorted(found, key=lambda f: (f.first_ns, f.id)),
+        findings=sorted(found, key=lambda f: (f.first_ns, f.id) if f.manifest else _LAST),
         defended=sorted(defended, key=lambda d: (d.start_ns, d.span_id, d.trace_id)),
         waiting=waiting,
-        unknown=list(history.coverage.unknown),
+        unknown=[*history.coverage.unknown, *evidence.unknown, *_told_more(more)],
     )
 
 
-def _candidates(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[Candidate]:
+def _lucky(
+    evidence: Evidence, settled: list[Candidate], resources: frozenset[str] | None, declarations: Declarations
+) -> tuple[list[Candidate], int]:
+    """The latent candidates that nobody permits, and how many more there are of the same issues."""
+    lucky, more = latent_candidates(evidence, settled, resources)
+    return [c for c in lucky if not permitted(declarations, c.kind, c.resource)], more
+
+
+def _told_more(more: int) -> list[str]:
+    return [f"{more} more conflicts of the latent issues that are shown were kept apart by luck, too"] if more else []
+
+
+def _anchors(candidates: Iterable[Candidate]) -> list[Access]:
+    """The accesses that name these candidates."""
+    return [anchor for candidate in candidates if not candidate.grade.waiting for anchor in candidate.anchors]
+
+
+def _candidates(evidence: Evidence, resources: frozenset[str] | None) -> list[Candidate]:
+    found = list(_of_kinds(evidence, resources))
+    return found + [c for c in cycles(evidence, found) if resources is None or c.resource in resources]
+
+
+def _of_kinds(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[Candidate]:
     for name in sorted(evidence.history.resources):
         if resources is None or name in resources:
             state = evidence.state(name)
@@ -107,11 +155,11 @@ def _candidates(evidence: Evidence, resources: frozenset[str] | None) -> Iterabl
 
 def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
     """The finding that a settled candidate is."""
-    reached = affected(candidate, evidence)
+    reached = affected(candidate, evidence) if candidate.manifest else Affected()
     actors = [access for access, role in candidate.roles if role not in CONTEXT_ROLES]
     told = [access for access, _ in candidate.roles]
     anchor = candidate.anchors[0] if candidate.anchors else actors[-1]
-    allowed = candidate.kind.value == "dirty_read" and (anchor.isolation or "") == "read_uncommitted"
+    allowed = anchor.txn_id is not None and permits(anchor.isolation, candidate.kind)
     return Finding(
         id=finding_id(candidate.kind, "" if candidate.crosses else candidate.resource, candidate.anchor_names),
         issue=issue_fingerprint(candidate.kind, candidate.resource, _racing(candidate)),

@@ -4,6 +4,7 @@ Built once for each evaluation; whatever costs time is made when it is first ask
 """
 
 from collections.abc import Iterable
+from functools import cached_property
 
 from noclobber.contract import Op
 from noclobber_analyzer.access import Access
@@ -12,8 +13,11 @@ from noclobber_analyzer.clocks import local_ns, slack_ns
 from noclobber_analyzer.coverage import Absence
 from noclobber_analyzer.fate import Fates
 from noclobber_analyzer.history import History
+from noclobber_analyzer.holds import Holds
 from noclobber_analyzer.order import By, Order
+from noclobber_analyzer.queues import Queues
 from noclobber_analyzer.state import State
+from noclobber_analyzer.succession import Succession
 
 __all__ = ["Evidence"]
 
@@ -23,13 +27,19 @@ class Evidence:
 
     Attributes:
         history, order, fates: as their names say.
+        unknown: sentences about what detectors had to leave open.
+        is_whole: whether no access of any process is known to be missing.
     """
 
     def __init__(self, history: History) -> None:
         self.history = history
         self.order = Order(history)
         self.fates = Fates(history)
+        self.unknown: list[str] = []
+        self.is_whole = history.coverage.is_whole
         self._states: dict[str, State] = {}
+        self._successions: dict[str, Succession] = {}
+        self._pictures: dict[tuple[str, str], Access] = {}
         self._received: dict[str, list[Access]] | None = None
 
     def state(self, resource: str) -> State:
@@ -40,9 +50,40 @@ class Evidence:
             state = self._states[resource] = State(resource, accesses, self.history, self.fates)
         return state
 
+    def succession(self, state: State) -> Succession:
+        """The order of a resource's versions."""
+        order = self._successions.get(state.name)
+        if order is None:
+            order = self._successions[state.name] = Succession(state, self.fates, whole=self.is_whole)
+        return order
+
+    def picture_of(self, read: Access) -> Access:
+        """The access at whose call, at the earliest, what a read shows was true: a transaction's first, else itself."""
+        if not read.txn_id:
+            return read
+        key = (read.txn_id, read.strand)
+        if key not in self._pictures:
+            own = (a for a in self.history.transactions.get(read.txn_id, ()) if a.strand == read.strand)
+            self._pictures[key] = next(own, read)  # ascending by seq
+        return self._pictures[key]
+
+    def returned_ns(self, write: Access) -> int:
+        """When an applied write was there for all at the latest, on its machine's clock."""
+        return local_ns(write.process, max(write.end_ns, self.fates.seen_from(write).end_ns))
+
     def absence(self, resource: str, start: Access, end: Access) -> Absence:
         """Whether all that was done to a resource between two accesses is known."""
         return self.history.coverage.absence(resource, start, end)
+
+    @cached_property
+    def queues(self) -> Queues:
+        """Messages as they were sent, handed out and worked on."""
+        return Queues(self.history, self.fates)
+
+    @cached_property
+    def holds(self) -> Holds:
+        """Who held which lock."""
+        return Holds.in_history(self.history)
 
     def received(self, message: str) -> list[Access]:
         """Receipts of a message."""

@@ -14,9 +14,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from noclobber.contract import Attr, Op, Outcome
+from noclobber.contract import Attr, Op, Outcome, VersionKind
+from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.coverage import Coverage, measure
+from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_process, decode_span
 from noclobber_analyzer.spans import SpanGroup, SpanRecord
 
@@ -54,6 +56,7 @@ class History:
         units: accesses of each unit.
         processes: by id.
         coverage: how complete all this is.
+        has_prints: whether any version is but a print of content.
         context: spans of others by (trace id, span id).
     """
 
@@ -66,6 +69,7 @@ class History:
         self.resources = _by_resource(accesses)
         self.transactions = _grouped((a for a in accesses if a.txn_id), lambda a: a.txn_id or "")
         self.units = _grouped(accesses, lambda a: a.unit)
+        self.has_prints = any(a.version_kind is VersionKind.FINGERPRINT for a in accesses)
         self.context: dict[tuple[str, str], ContextSpan] = {}
         _complete_at_commit(self)
 
@@ -89,10 +93,15 @@ class History:
 
 
 class HistoryBuilder:
-    """Takes accesses, marks and spans of others as they come; `finish` makes the history of them."""
+    """Takes accesses, marks and spans of others as they come; `finish` makes the history of them.
 
-    def __init__(self) -> None:
+    Args:
+        declarations: names that owners gave their resources, what is to be ignored, which rows are tasks.
+    """
+
+    def __init__(self, declarations: Declarations = NOTHING_DECLARED) -> None:
         self.spans = 0
+        self._declarations = declarations
         self._accesses: dict[tuple[str, str], Access] = {}
         self._marks: dict[tuple[str, str], Mark] = {}
         self._processes: dict[str, Process] = {}
@@ -141,6 +150,7 @@ class HistoryBuilder:
             return
         if item.process is not process and item.process == process:
             item.process = process
+        item = as_declared(item, self._declarations)
         known = self._accesses.get(name)
         self._accesses[name] = item if known is None else that_counts(known, item)
 

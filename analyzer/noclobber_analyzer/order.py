@@ -16,6 +16,7 @@ is complete; that is decided by `coverage`.
 from bisect import bisect_right
 from collections import defaultdict
 from enum import Enum
+from functools import cached_property
 from itertools import pairwise
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -86,9 +87,14 @@ class Order:
             return By.CLOCK
         return By.SYNC if self.path(one, other) is Answer.YES else None
 
-    def path(self, one: Access, other: Access, *, know: bool = False) -> Answer:
-        """Whether `other` comes after `one` in sync order, or with `know` in know order. O(limit)."""
-        return self._search(one.strand, one.seq, other.strand, other.seq, self._edges(know=know))
+    def path(self, one: Access, other: Access, *, know: bool = False, locks: bool = True) -> Answer:
+        """Whether `other` comes after `one` in sync order (with `know` in know order, or not by locks). O(limit)."""
+        edges = self._edges(know=know) if locks else self._without_locks
+        return self._search(one.strand, one.seq, other.strand, other.seq, edges)
+
+    @cached_property
+    def _without_locks(self) -> dict[str, list[_Edge]]:
+        return {strand: [edge for edge in edges if edge.type != "lock"] for strand, edges in self._into.items()}
 
     def ordered(self, one: Access, other: Access) -> bool:
         """Whether sync order puts the two in some order."""

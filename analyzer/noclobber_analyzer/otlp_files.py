@@ -17,6 +17,8 @@ from typing import Final, Protocol, cast
 
 import msgspec
 
+from noclobber.declarations import Declarations
+from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.errors import InputError
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.otlp_json import NotARequest, groups_of_json
@@ -38,17 +40,22 @@ class _Lines(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-def read_otlp(paths: Sequence[str], progress: Callable[[int], None] | None = None) -> History:
+def read_otlp(
+    paths: Sequence[str],
+    progress: Callable[[int], None] | None = None,
+    declarations: Declarations = NOTHING_DECLARED,
+) -> History:
     """The history in these files.
 
     Args:
         paths: files, folders (searched below, in order of name) or `-` for standard input.
         progress: told after each request how many spans have been read.
+        declarations: what owners know of their resources.
 
     Raises:
         InputError: a file is missing, unreadable, cut off, damaged, or no OTLP; or a folder holds none.
     """
-    builder = HistoryBuilder()
+    builder = HistoryBuilder(declarations)
     for path in _files(paths):
         for groups in _requests(path):
             for group in groups:

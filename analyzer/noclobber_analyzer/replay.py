@@ -13,8 +13,10 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from noclobber.contract import Op
+from noclobber.declarations import Declarations
 from noclobber_analyzer.clock import SECOND_NS
 from noclobber_analyzer.cursor import BATCH_ROWS_MAX, Store
+from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.errors import AnalyzerError
 from noclobber_analyzer.evaluate import Evaluation
 from noclobber_analyzer.finding import Finding
@@ -49,13 +51,19 @@ class Stretch(NamedTuple):
         return (self.since_ns or 0) <= finding.last_ns < (self.until_ns or END_OF_TIME_NS)
 
 
-def stored_history(store: Store, stretch: Stretch, progress: Callable[[int], None] | None = None) -> History:
+def stored_history(
+    store: Store,
+    stretch: Stretch,
+    progress: Callable[[int], None] | None = None,
+    declarations: Declarations = NOTHING_DECLARED,
+) -> History:
     """The history of a stretch, with what came shortly before.
 
     Args:
         store: holds the accesses.
         stretch: of time.
         progress: told how many rows have been read.
+        declarations: what owners know of their resources.
 
     Raises:
         TooMuchError: it has more accesses than one run judges.
@@ -70,7 +78,7 @@ def stored_history(store: Store, stretch: Stretch, progress: Callable[[int], Non
         raise TooMuchError(
             f"the stretch has {total:,} accesses, and one run judges {ACCESSES_MAX:,}: narrow it (--since, --until)"
         )
-    builder = HistoryBuilder()
+    builder = HistoryBuilder(declarations)
     sql = f"SELECT * FROM accesses WHERE minute >= {{first:UInt32}} AND minute <= {{last:UInt32}} AND {where}"  # noqa: S608  constants only
     for first, last in _portions([(int(minute), int(count)) for minute, count in minutes]):
         for row in store.dicts(sql, {**within, "first": first, "last": last}):

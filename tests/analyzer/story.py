@@ -10,7 +10,12 @@ A story is a line of words, one access each, in the order in which they happen: 
     A/ A\        begins and takes back a savepoint             As9 Bg9   A sends message 9, B gets (receives) it
     Ak9 Ae9     A acknowledges 9, has an effect for it        Atx9      A takes row x as task 9
     A*B         A starts strand B    A+B  A has waited for B  Al7 An7   A locks, unlocks lock l with token 7
-    Am          A calls a model
+    Al7>B       A waits for lock l, which B has, and so on: `A+B`; what A does between lock and unlock names the lock
+    Alx7        A locks lock x with token 7               Alx       ... without a token
+    Am          A calls a model                                   Aqx1y2    A scans: found x at 1, y at 2 (Aq: nothing)
+    Bj9         B gives message 9 back (nack)
+    Bg9<4^2     B receives 9 at position 4, as its second delivery; `As9<4` sends it there
+    Afh<k       A has effect h, under the idempotency key k; `Afh` without a key
 
 Suffixes: `!ok !rejected !unknown !no_effect !error` the outcome; `?` the capture is partial; `=` the value is a number;
 `%` the print is weak. Words in `(..)` overlap: all are called before any returns. `|` lets ten seconds pass.
@@ -32,7 +37,7 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import Access, Lock, Mark, Message, Process
+from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import History, HistoryBuilder
 
@@ -42,7 +47,7 @@ START_NS = 1_700_000_000_000_000_000
 STEP_NS = 1_000_000
 WORD = re.compile(
     r"(?P<strand>[A-Z])(?P<op>\*|\+|\[|\]|\}|/|\\|[a-z])(?P<rest>[A-Za-z0-9-]*)"
-    r"(?:<(?P<base>\w+))?(?:\^(?P<over>\w+))?(?P<candidates>(?:~\w+)*)(?:!(?P<outcome>\w+))?(?P<flags>[?=%@#]*)"
+    r"(?:<(?P<base>\w+))?(?:\^(?P<over>\w+))?(?P<candidates>(?:~\w+)*)(?:>(?P<waits>[A-Z]))?(?:!(?P<outcome>\w+))?(?P<flags>[?=%@#]*)"
 )
 ISOLATION = {"": "read_committed", "s": "serializable", "u": "read_uncommitted", "r": "repeatable_read"}
 MODES = {"w": WriteMode.OVERWRITE, "t": WriteMode.OVERWRITE, "a": WriteMode.APPEND, "i": WriteMode.INSERT,
@@ -60,7 +65,12 @@ class Story:
         marked: whether processes say that they are complete.
         lost: words (numbers from 0) that nobody captured.
         agents: names by strand; the strand's letter else.
+        system: of everything. session: whether receipts name their session (one a strand).
+        predicates: that all inserts fall under; every scan asks for `predicate`.
+        lease_ms: of all locks. owned: whether locks name their owners.
+        key, group: ordering key of all messages, consumer group of all receipts.
         verbatim: whether the store returns just what it is sent.
+        predicate: of all scans; `*`: everything below.
     """
 
     kind: VersionKind | None = VersionKind.FINGERPRINT
@@ -72,14 +82,22 @@ class Story:
     lost: tuple[int, ...] = ()
     agents: dict[str, str] = field(default_factory=dict)
     verbatim: bool = True
+    predicate: str = "predicate"
     step: bool = True
     ttl_ms: int | None = None
     system: str = "redis"
+    predicates: tuple[str, ...] = ()
+    lease_ms: int | None = None
+    owned: bool = True
+    session: bool = True
+    key: str | None = None
+    group: str | None = None
     _now: int = START_NS
     _seq: dict[str, int] = field(default_factory=dict)
     _txn: dict[str, tuple[str, str]] = field(default_factory=dict)
     _path: dict[str, list[int]] = field(default_factory=dict)
     _parent: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _held: dict[str, list[str]] = field(default_factory=dict)
     _count: int = 0
 
     def accesses(self, text: str) -> list[Access]:
@@ -101,7 +119,7 @@ class Story:
 
     def _tell(self, text: str) -> Iterator[Access]:
         together = False
-        for token in re.findall(r"\S+", text.replace(" (", " ( ").replace("( ", " ( ").replace(")", " ) ")):
+        for token in re.findall(r"\S+", text.replace("(", " ( ").replace(")", " ) ")):
             if token == "|":
                 self._now += 10_000_000_000
             elif token == "(":
@@ -136,6 +154,8 @@ class Story:
             unit_kind=UnitKind.STEP if self.step else None, partial="?" in flags, numeric="=" in flags,
             weak="%" in flags,
         )  # fmt: skip
+        if match["waits"]:
+            access.waits_for = (match["waits"],)
         parent = self._parent.pop(strand, None)
         if parent is not None:
             access.strand_parent, access.strand_parent_seq = parent
@@ -170,9 +190,11 @@ class Story:
             self._read(access, rest)
         elif op in "waibdut":
             self._write(access, op, match)
-        elif op in "sgke":
-            access.op = {"s": Op.SEND, "g": Op.RECEIVE, "k": Op.ACK, "e": Op.EFFECT}[op]
-            access.resource, access.message = "redis://queue", Message(rest)
+        elif op in "sgkej":
+            self._message(access, op, match)
+        elif op == "f":
+            access.op, access.resource = Op.EFFECT, "effect://mail/send"
+            access.effect = Effect(rest, match["base"])
         elif op in "*+":
             access.op = Op.SPAWN if op == "*" else Op.JOIN
             access.strand_other = rest
@@ -182,8 +204,13 @@ class Story:
             else:
                 access.strand_other_seq = self._seq.get(rest, 0)
         elif op in "ln":
-            access.op = Op.LOCK if op == "l" else Op.UNLOCK
-            access.resource, access.lock = "redis://lock", Lock(access.strand, rest or None)
+            self._lock(access, op, rest)
+        elif op == "q":
+            found = re.findall(r"([a-z])(\d*)", rest)
+            members = tuple(f"mem://{name}" for name, _ in found)
+            versions = tuple(version for _, version in found) if all(version for _, version in found) else ()
+            access.op, access.resource, access.version_kind = Op.SCAN, "mem://", self.kind
+            access.scan = Scan(self.predicate, resources=members, versions=versions, count=len(found))
         elif op == "m":
             access.op, access.resource = Op.MODEL, "model://fake/thinker"
         elif op in "/\\":
@@ -191,6 +218,30 @@ class Story:
         else:
             access.op = {"[": Op.BEGIN, "]": Op.COMMIT, "}": Op.ABORT}[op]
             access.resource = "postgresql://db"
+
+    def _lock(self, access: Access, op: str, rest: str) -> None:
+        name, token = (rest[0], rest[1:]) if rest and rest[0].isalpha() else ("", rest)
+        access.op = Op.LOCK if op == "l" else Op.UNLOCK
+        access.resource = f"redis://lock{name}"
+        access.lock = Lock(access.strand if self.owned else None, token or None, self.lease_ms)
+        held = self._held.setdefault(access.strand, [])
+        access.locks = tuple(held) if op == "l" else ()
+        if op == "n":
+            held[:] = [each for each in held if each.partition("#")[0] != access.resource]
+        elif access.outcome is Outcome.OK:
+            held.append(f"{access.resource}#{token}" if token else access.resource)
+
+    def _message(self, access: Access, op: str, match: re.Match[str]) -> None:
+        access.op = {"s": Op.SEND, "g": Op.RECEIVE, "k": Op.ACK, "e": Op.EFFECT, "j": Op.NACK}[op]
+        access.resource = "redis://queue"
+        access.message = Message(
+            match["rest"],
+            group=self.group if op == "g" else None,
+            key=self.key,
+            seq=int(match["base"]) if match["base"] else None,
+            session=access.strand if op == "g" and self.session else None,
+            delivery=int(match["over"]) if match["over"] else None,
+        )
 
     def _savepoint(self, access: Access, op: str) -> None:
         path = self._path[access.strand]
@@ -206,6 +257,7 @@ class Story:
     def _read(self, access: Access, rest: str) -> None:
         access.resource = f"mem://{rest[0]}"
         access.version_kind, access.verbatim = self.kind, self.verbatim
+        access.locks = tuple(self._held.get(access.strand, ()))
         if self.kind is None:
             return
         access.read = self._absent() if rest[1:] == "-" else rest[1:]
@@ -220,8 +272,10 @@ class Story:
         access.version_kind, access.verbatim = self.kind, self.verbatim
         if access.guard is Guard.NONE:
             access.guard = self.guard
-        access.locks = self.locks
+        access.locks = self.locks or tuple(self._held.get(access.strand, ()))
         made = rest[1:]
+        if op == "i":
+            access.predicates = self.predicates
         if op == "t":
             access.message, made = Message(rest[1:]), f"taken{access.strand}"
         if self.kind is None:
@@ -251,7 +305,7 @@ def told(text: str, **told_with: object) -> list[str]:
     for finding in judge(text, **told_with).findings:
         races = [edge for edge in finding.edges if edge.type == "unordered"]
         by_span = {access.span_id: access.strand for access in finding.accesses}
-        named = [access.strand for access in finding.accesses if access.role == "dirty_read"]
+        named = [access.strand for access in finding.accesses if access.role in ("dirty_read", "intermediate_read")]
         pair = [by_span[races[-1].source], by_span[races[-1].target]] if races else named
         pair = pair or [finding.accesses[-1].strand]
         lines.append(f"{finding.kind} {finding.certainty} {finding.resource[6:]} {'>'.join(pair)}")

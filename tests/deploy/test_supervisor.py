@@ -123,7 +123,15 @@ def test_children_of_a_killed_supervisor_end_by_themselves(tmp_path: Path) -> No
         numbers = [int(parent.stdout.readline()) for _ in range(2)]
         parent.kill()
         parent.wait()
-        wait_until(lambda: not any(psutil.pid_exists(number) for number in numbers), what="the end of the children")
+        wait_until(lambda: not any(_runs(number) for number in numbers), what="the end of the children")
+
+
+def _runs(number: int) -> bool:
+    """Whether a process is alive; one that has ended and that nobody has asked after yet is not."""
+    try:
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 # -- sockets and the page that says why ----------------------------------------------------------------------------

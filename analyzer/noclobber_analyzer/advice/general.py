@@ -36,4 +36,126 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "Claim in one step that the store decides, and stop if it says that there was nothing to claim.",
         "",
     ),
+    Kind.INTERMEDIATE_READ: (
+        "Let nobody see '{key}' half changed: write the result once, or in one transaction whose readers see only "
+        "what is committed.",
+        "",
+    ),
+    Kind.NON_REPEATABLE_READ: (
+        "Read '{key}' once and keep what was read; or take one snapshot for the whole unit and let the store refuse "
+        "writes that rest on an older one.",
+        "",
+    ),
+    Kind.PHANTOM_READ: (
+        "Ask once and keep the result; or take one snapshot for the whole unit, and let a constraint hold what must "
+        "be true of the set.",
+        "",
+    ),
+    Kind.DUPLICATE_DELIVERY: (
+        "A queue hands out again what was not acknowledged in time: keep the ids of handled messages with what they "
+        "changed, in one transaction, and drop what is known; or acknowledge only after the change.",
+        "with db.begin():\n    if not db.insert_if_new('handled', message.id):\n        return  # handled before\n"
+        "    apply(message)",
+    ),
+    Kind.DUPLICATE_EFFECT: (
+        "Send an idempotency key made of run and step, the same at each attempt. A tool call's id is none: the model "
+        "makes a new one each turn.",
+        "tool.call(arguments, idempotency_key=f'{run_id}:{step}')",
+    ),
+    Kind.LOST_MESSAGE: (
+        "Move the position (commit the offset, acknowledge) only after the message was applied, in one transaction "
+        "with what it changed where the store can; after an abort seek back to where the transaction began.",
+        "message = consumer.poll()\napply(message)\nconsumer.commit(message)  # never before",
+    ),
+    Kind.OUT_OF_ORDER: (
+        "Keep the highest number that was applied for each key, and drop lower ones; let one handler at a time work on "
+        "one key.",
+        "if message.position <= applied[key]:\n    return  # a newer one was applied already",
+    ),
+    Kind.LOCK_VIOLATION: (
+        "Hand the lock's token to the store and let it refuse lower ones; renew the lease while a slow call runs; "
+        "unlock only what is held still. Whoever changes '{key}' has to hold the lock.",
+        "token = lock.acquire()\nstore.write('{key}', value, fence=token)  # the store refuses lower ones",
+    ),
+    Kind.DEADLOCK: (
+        "Take what is needed in one order everywhere, or all at once; wait with a limit, give back what is held, and "
+        "try again after a random pause.",
+        "for name in sorted(needed):\n    if not locks[name].acquire(timeout=5):\n        release_all(); retry_later()",
+    ),
+    Kind.CHECK_THEN_ACT: (
+        "Let one step of the store check and act: a unique key made of what must be once, a conditional write, or one "
+        "lock from the check to the act; read again after a slow call.",
+        "key = hash(content)  # the store refuses a second one\nstore.insert_if_absent(key, content)",
+    ),
+    Kind.INTERLEAVED_WRITES: (
+        "Append what belongs together in one call or one transaction, or hold one lock for each '{key}' from the first "
+        'append to the last. Where any order is right, declare it: policy = "append_only".',
+        "store.append('{key}', [question, answer])  # one call, one piece",
+    ),
+    Kind.DIRTY_WRITE: (
+        "Let nobody write over what is not committed: lock what a transaction writes until it ends.",
+        "",
+    ),
+    Kind.CIRCULAR_INFORMATION_FLOW: (
+        "Read only what is committed, and end what others may read before reading what they made.",
+        "",
+    ),
+    Kind.READ_SKEW: (
+        "Read what belongs together from one snapshot: in one transaction, one multi-key read, or under one version.",
+        "",
+    ),
+    Kind.LONG_FORK: (
+        "Read what belongs together from one snapshot that all readers share; two replicas that apply changes in "
+        "different orders give none.",
+        "",
+    ),
+    Kind.WRITE_SKEW: (
+        "Let both write something in common: a version of the whole, or the rows that they only read; or let the store "
+        "run them one after the other.",
+        "",
+    ),
+    Kind.SERIALIZATION_CYCLE: (
+        "Let the store run these units one after the other, or let each check at its end that what it read holds.",
+        "",
+    ),
+    Kind.INVARIANT_VIOLATION: (
+        "Let the store itself refuse what must not be: a constraint, a quota, a conditional write. If the rule has "
+        "changed, change the declaration.",
+        "",
+    ),
+    Kind.READ_YOUR_WRITES: (
+        "Read '{key}' where it was written: from the primary, or with the token that the write returned; or go on with "
+        "what was written instead of reading it again.",
+        "",
+    ),
+    Kind.MONOTONIC_READS: (
+        "Keep one agent's reads of '{key}' on one replica, or pass on the version that it has seen and let the store "
+        "answer nothing older.",
+        "",
+    ),
+    Kind.MONOTONIC_WRITES: (
+        "Wait for each write of '{key}' before the next one, or let the store refuse a write that comes too late.",
+        "",
+    ),
+    Kind.WRITES_FOLLOW_READS: (
+        "Pass on, with what is written, the versions that it rests on, and let readers wait for them.",
+        "",
+    ),
+    Kind.CAUSAL_VIOLATION: (
+        "Pass the version that one agent has seen on to the next one with the message, and read nothing older.",
+        "",
+    ),
+    Kind.STALE_READ: (
+        "Read '{key}' from the primary, or wait until the replica, cache or index has the write; if older states are "
+        'fine here, declare it: policy = "cache".',
+        '[[resource]]\npattern = "..."\npolicy = "cache"',
+    ),
+    Kind.GARBAGE_READ: (
+        "Find who writes '{key}' besides the writers that are known, or what damages it on the way.",
+        "",
+    ),
+    Kind.UNKNOWN_WRITER: (
+        "Instrument the writer of '{key}' that is missing, so that what it loses or overwrites can be seen.",
+        "noclobber run --agent NAME -- COMMAND",
+    ),
 }

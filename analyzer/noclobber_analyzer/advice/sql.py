@@ -38,4 +38,30 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "Say in the UPDATE's condition what it may replace; INSERT .. ON CONFLICT DO NOTHING for what must be new.",
         "",
     ),
+    Kind.INTERMEDIATE_READ: (
+        "Read what is committed: drop READ UNCOMMITTED, or write the row once, with its result.",
+        "engine = create_engine(url, isolation_level='READ COMMITTED')",
+    ),
+    Kind.NON_REPEATABLE_READ: (
+        "Run the transaction REPEATABLE READ and retry it where the database refuses; or lock what is read at first.",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ;\n\n-- or\nSELECT .. WHERE id = :id FOR SHARE;",
+    ),
+    Kind.PHANTOM_READ: (
+        "Run the transaction SERIALIZABLE and retry it where the database refuses; or let a constraint hold what must "
+        "be true of the set.",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE;  -- retry on SQLSTATE 40001",
+    ),
+    Kind.READ_SKEW: (
+        "Read what belongs together in one transaction that is REPEATABLE READ, or in one statement.",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ;",
+    ),
+    Kind.WRITE_SKEW: (
+        "Run both transactions SERIALIZABLE and retry where the database refuses; or lock the rows that the decision "
+        "rests on, also those that are only read.",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE;  -- retry on SQLSTATE 40001\n\n-- or\nSELECT .. FOR UPDATE;",
+    ),
+    Kind.SERIALIZATION_CYCLE: (
+        "Run these transactions SERIALIZABLE and retry where the database refuses.",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE;  -- retry on SQLSTATE 40001",
+    ),
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from noclobber.cli import Command, CommandError
 from noclobber_analyzer.commands.moments import moment_ns
-from noclobber_analyzer.commands.options import add_report_options, print_report, progress, thresholds
+from noclobber_analyzer.commands.options import add_report_options, declared, print_report, progress, thresholds
 from noclobber_analyzer.commands.stores import add_store_options, opened
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Judge what is stored; 0: nothing at the thresholds, 1: findings, 2: unusable arguments or store."""
-    limits = thresholds(words)
+    limits, declarations = thresholds(words), declared(words)
     from noclobber_analyzer.clock import SYSTEM
     from noclobber_analyzer.errors import AnalyzerError
     from noclobber_analyzer.evaluate import evaluate
@@ -37,12 +37,12 @@ def run(words: argparse.Namespace) -> int:
     with opened(words) as store:
         gc.disable()  # one pass over many small objects that all stay: collecting them finds nothing
         try:
-            history = stored_history(store, stretch, progress("read"))
+            history = stored_history(store, stretch, progress("read"), declarations)
         except AnalyzerError as error:
             raise CommandError(str(error)) from error
         if sys.stderr.isatty():
             print(f"\r{len(history.accesses):,} accesses read; judging", file=sys.stderr)
-        judged = evaluate(history, latent=words.latent)
+        judged = evaluate(history, latent=words.latent, declarations=declarations)
         judged = write_judgement(store, history, judged, stretch, SYSTEM.now_ns())
     return print_report(Report.of(history, judged, limits), words.format)
 

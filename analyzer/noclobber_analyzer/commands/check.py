@@ -6,9 +6,11 @@ Reads the files, judges them, prints the findings; the exit code tells a build w
 import argparse
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from noclobber.cli import Command, CommandError
-from noclobber_analyzer.commands.options import add_report_options, print_report, progress, thresholds
+from noclobber_analyzer.commands.options import add_report_options, declared, print_report, progress, thresholds
 
 __all__ = ["COMMAND"]
 
@@ -23,20 +25,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Judge files; 0: nothing at the thresholds, 1: findings, 2: unusable input."""
-    limits = thresholds(words)
+    limits, declarations = thresholds(words), declared(words)
     from noclobber_analyzer.errors import InputError
     from noclobber_analyzer.evaluate import evaluate
     from noclobber_analyzer.otlp_files import read_otlp
     from noclobber_analyzer.report import Report
 
-    gc.disable()  # one pass over many small objects that all stay: collecting them finds nothing
     try:
-        history = read_otlp(words.paths, progress("read"))
+        with _uncollected():
+            history = read_otlp(words.paths, progress("read"), declarations)
+            if sys.stderr.isatty():
+                print(f"\r{len(history.accesses):,} accesses read; judging", file=sys.stderr)
+            evaluation = evaluate(history, latent=words.latent, declarations=declarations)
     except InputError as error:
         raise CommandError(str(error)) from error
-    if sys.stderr.isatty():
-        print(f"\r{len(history.accesses):,} accesses read; judging", file=sys.stderr)
-    return print_report(Report.of(history, evaluate(history, latent=words.latent), limits), words.format)
+    return print_report(Report.of(history, evaluation, limits), words.format)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: one pass over many small objects that all stay, so it would find nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 COMMAND = Command(

@@ -1,14 +1,19 @@
 """Options and output that `check` and `analyze` share."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from noclobber.cli import CommandError
 from noclobber.contract import Certainty, Kind, Severity
 from noclobber_analyzer.report import FORMATS, Report, Thresholds
 
-__all__ = ["add_report_options", "print_report", "progress", "thresholds"]
+if TYPE_CHECKING:
+    from noclobber.declarations import Declarations
+
+__all__ = ["add_report_options", "declared", "print_report", "progress", "thresholds"]
 
 PROGRESS_EVERY = 20_000
 
@@ -31,6 +36,7 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
         help="least certainty that makes the exit code 1: certain, likely (default), possible",
     )
     parser.add_argument("--kinds", metavar="KIND,KIND", help="only these kinds, such as lost_update,fork")
+    parser.add_argument("--config", metavar="TOML", help="what owners know of their resources: [[resource]] tables")
     parser.add_argument("--latent", action="store_true", help="also conflicts that luck alone kept apart")
 
 
@@ -47,6 +53,26 @@ def thresholds(words: argparse.Namespace) -> Thresholds:
         raise CommandError(f"there is no kind '{wrong[0]}'. Known: {', '.join(sorted(known))}")
     kinds = frozenset(Kind(name) for name in names)
     return Thresholds(Severity(words.fail_on), Certainty(words.min_certainty), kinds, latent=words.latent)
+
+
+def declared(words: argparse.Namespace) -> "Declarations":
+    """The declarations of the file that was named, by flag or by `NOCLOBBER_CONFIG`.
+
+    Raises:
+        CommandError: it can't be read or understood.
+    """
+    from noclobber.declarations import DeclarationError, Declarations, load
+    from noclobber_analyzer.invariants import InvariantError, check_invariants
+
+    path = words.config or os.environ.get("NOCLOBBER_CONFIG")
+    if not path:
+        return Declarations()
+    try:
+        declarations = load(path)
+        check_invariants(declarations)
+    except (DeclarationError, InvariantError) as error:
+        raise CommandError(str(error)) from error
+    return declarations
 
 
 def print_report(report: Report, form: str) -> int:

@@ -1,8 +1,7 @@
 """Which store a command works on, and the way to it.
 
-The embedded store belongs to one process at a time. If an engine holds the data folder, its store is reached through
-the engine's own interface; else the command opens it itself and holds the folder as long as it runs. It never waits
-for the folder: a holder that does not answer is named, and that is all.
+The way there is the collector's (`reach`): through a running engine's API, or by opening the folder itself. Here stand
+the options, and what a person is told where there is no way.
 
 Source: contract 4 (beside a running `up`).
 """
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from noclobber_collector.store import Store
 
 __all__ = ["add_store_options", "opened"]
-
-PATH = "/api/v1/store"
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
@@ -44,78 +41,32 @@ def opened(words: argparse.Namespace) -> Iterator["Store"]:
         CommandError: it is not there, or can't be reached; says what to do. Also for what it refuses later on.
     """
     from noclobber_collector.errors import StoreError
+    from noclobber_collector.lock import holder
+    from noclobber_collector.reach import reached_store
 
+    data, folder = _folders(words)
+    if folder is not None and not folder.is_dir() and holder(data) is None:
+        raise CommandError(f"there is no store in {folder} yet: `noclobber up` makes it, or name another with --store")
+    token = words.token or os.environ.get("NOCLOBBER_TOKEN")
     try:
-        if words.store and not words.store.startswith("chdb:"):
-            with _closing(_server(words.store)) as store:
-                yield store
-        else:
-            with _embedded(words) as store:
-                yield store
+        with reached_store(data, words.store or None, token) as store:
+            yield store
     except StoreError as error:
+        if "401" in str(error) or "403" in str(error):
+            raise CommandError(f"{error}. Set NOCLOBBER_TOKEN to the sidecar's own") from error
         raise CommandError(str(error)) from error
 
 
-@contextmanager
-def _embedded(words: argparse.Namespace) -> Iterator["Store"]:
-    from noclobber_collector.lock import EngineLock, holder
-    from noclobber_collector.store import open_store
-
-    data, folder = _folders(words)
-    taken = holder(data)
-    if taken is not None:
-        with _closing(_beside(taken.pid, taken.address, words, data)) as store:
-            yield store
-        return
-    if not folder.is_dir():
-        raise CommandError(f"there is no store in {folder} yet: `noclobber up` makes it, or name another with --store")
-    with EngineLock(data), _closing(open_store(f"chdb://{folder}")) as store:
-        yield store
-
-
-def _folders(words: argparse.Namespace) -> tuple[Path, Path]:
-    """The data folder that an engine would hold, and the store's own."""
+def _folders(words: argparse.Namespace) -> tuple[Path, Path | None]:
+    """The data folder that an engine would hold, and the embedded store's own; None where a server is named."""
     from noclobber_collector.commands import data_folder
 
+    if words.store and not words.store.startswith("chdb:"):
+        return data_folder(words.data), None
     if not words.store:
         data = data_folder(words.data)
         return data, data / "store"
-    folder = Path(words.store.removeprefix("chdb://"))
     if not words.store.startswith("chdb:///"):
         raise CommandError(f"an embedded store needs an absolute folder: chdb:///path, not {words.store}")
+    folder = Path(words.store.removeprefix("chdb://"))
     return (data_folder(words.data) if words.data else folder.parent), folder
-
-
-def _beside(pid: int, address: str, words: argparse.Namespace, data: Path) -> "Store":
-    """The store of the engine that holds the data folder."""
-    from noclobber_collector.errors import StoreError
-    from noclobber_collector.store import open_store
-
-    where = f"process {pid}, {address or 'no address'}, holds {data}"
-    if not address:
-        raise CommandError(f"{where} and gives nobody access: wait for it, or end it")
-    store = None
-    try:
-        store = open_store(address + PATH, token=words.token or os.environ.get("NOCLOBBER_TOKEN"), prepare=False)
-        store.rows("SELECT 1")
-    except StoreError as error:
-        if store is not None:
-            store.close()
-        if "401" in str(error) or "403" in str(error):
-            raise CommandError(f"{where}, and refuses this token: set NOCLOBBER_TOKEN to its own") from error
-        raise CommandError(f"{where}, but does not answer: {error}") from error
-    return store
-
-
-def _server(url: str) -> "Store":
-    from noclobber_collector.store import open_store
-
-    return open_store(url)
-
-
-@contextmanager
-def _closing(store: "Store") -> Iterator["Store"]:
-    try:
-        yield store
-    finally:
-        store.close()

@@ -36,38 +36,68 @@ def dirty_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
         for write in by_version.get(read.read or "", ()):
             if is_foreign(write, read) and write.version_kind is read.version_kind and write.part == read.part:
                 found = found or _judged(state, write, read, evidence)
-        if found is not None:
+        if found is not None and not state.is_own_version(read):
             yield found
 
 
 def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Candidate | None:
     if read.weak or write.weak or evidence.order.before(read, write) is not None:
         return None
+    if evidence.fates.serializable_rejected(read) or evidence.fates.serializable_rejected(write):
+        return None  # a defended transaction's accesses are part of no finding
     end = evidence.fates.taken_back_by(write)
     if end is not None:
         grade = _aborted(state, write, read, end, evidence)
         return None if grade is None else _candidate(write, read, end, grade, "taken back")
     commit = evidence.fates.end_of(write)
+    if commit is None and evidence.history.coverage.ended:  # else it may still come
+        grade = Grade().at_most(Certainty.POSSIBLE, "how the transaction ended: its end was not captured")
+        return _candidate(write, read, write, partial(grade, (write, read)), "never ended, as far as was captured")
     if commit is None or evidence.fates.of(write) is not Fate.APPLIED or not _is_last(state, write):
         return None
     if evidence.order.before(read, commit) is None or _made_elsewhere(state, write, read):
         return None
     synced = evidence.order.path(read, commit) is Answer.YES
     grade = Grade() if synced else Grade().at_most(Certainty.LIKELY, "an edge that orders read and commit")
+    grade = _one_maker(state, write, grade, evidence)
     return _candidate(write, read, commit, grade, "not committed yet")
 
 
 def _aborted(state: State, write: Access, read: Access, end: Access, evidence: Evidence) -> Grade | None:
     if write.version_kind is VersionKind.CHAIN or evidence.order.path(read, end) is Answer.YES:
-        grade = Grade()
+        grade = _one_maker(state, write, Grade(), evidence)
     else:
         found = _by_uniqueness(state, write, read, end, evidence)
         if found is None:
             return None
-        grade = found
+        grade = _one_maker(state, write, found, evidence)
     if end.outcome is Outcome.UNKNOWN:
         grade = grade.at_most(Certainty.POSSIBLE, "how the transaction ended")
     return partial(grade, (write, read))
+
+
+def _one_maker(state: State, write: Access, grade: Grade, evidence: Evidence) -> Grade:
+    """Lowered where the same version may be another state's: content comes again, numbers do in another life."""
+    if write.version_kind is VersionKind.FINGERPRINT:
+        if _stood_before(state, write, evidence):
+            return grade.at_most(Certainty.POSSIBLE, "whether it was this write's: the same content stood there before")
+        return grade.at_most(Certainty.LIKELY, "a version that names one state, not only its content")
+    if write.version_kind in NUMBERS and state.may_expire:
+        return grade.at_most(Certainty.POSSIBLE, "which life of the state the number belongs to")
+    if write.version_kind in NUMBERS and any(w is not write for w in state.makers.get(write.written or "", ())):
+        return grade.at_most(Certainty.LIKELY, "which of the writes of this number was read")
+    return grade
+
+
+def _stood_before(state: State, write: Access, evidence: Evidence) -> bool:
+    """Whether somebody saw the content that a write made before it was made."""
+    if write.written in (write.base, write.overwritten):
+        return True
+    seen = state.readers.get(write.written or "", ())
+    if any(evidence.order.before(read, write) is not None for read in seen):
+        return True
+    replaced = (w for w in state.writes if write.written in (w.base, w.overwritten))
+    return any(evidence.writes_before(each, write) is not None for each in replaced)
 
 
 def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evidence: Evidence) -> Grade | None:
@@ -86,7 +116,9 @@ def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evide
     if any(evidence.took_effect_before(other, read) is not None for other in others):
         return None
     ended_before = evidence.order.before(end, read) is not None
-    if not ended_before and nominally_before(read, end):
+    # Clocks of two machines prove nothing; but where even they put another write of it first, that one is as likely.
+    later = all(evidence.fates.seen_from(other).start_ns > read.start_ns for other in others)
+    if not ended_before and nominally_before(read, end) and later:
         return likely.resting_on(evidence.absence(state.name, write, read))  # that no other of this number is missing
     if ended_before and others:
         return None
@@ -112,15 +144,16 @@ def _is_last(state: State, write: Access) -> bool:
 
 
 def _candidate(write: Access, read: Access, end: Access, grade: Grade, how: str) -> Candidate:
+    ended = end is not write
+    links = [Link(write, read, "reads-from", "the read returned just what this had made")]
+    if ended:
+        links.append(Link(write, end, "program", f"the transaction's end: what it made was {how}"))
     return Candidate(
         kind=Kind.DIRTY_READ,
         resource=read.resource,
         anchors=(read,),
-        roles=((write, "dirty_write"), (read, "dirty_read"), (end, "end")),
-        links=(
-            Link(write, read, "reads-from", "the read returned just what this had made"),
-            Link(write, end, "program", f"the transaction's end: what it made was {how}"),
-        ),
+        roles=((write, "dirty_write"), (read, "dirty_read"), *(((end, "end"),) if ended else ())),
+        links=tuple(links),
         grade=grade,
         words={"how": how},
     )

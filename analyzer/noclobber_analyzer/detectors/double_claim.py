@@ -20,16 +20,14 @@ from noclobber.contract import Certainty, Kind, Op, Outcome
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
+from noclobber_analyzer.order import Answer
+from noclobber_analyzer.queues import group_of, needs_group
 from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
 
 __all__ = ["Take", "double_claim", "takes"]
 
 TAKE_OPS: Final = frozenset({Op.RECEIVE, *WRITE_OPS})
 WORK_OPS: Final = frozenset({Op.ACK, Op.EFFECT, Op.SEND, *WRITE_OPS})
-GROUPLESS: Final = frozenset(
-    {"redis", "postgresql", "mysql", "mariadb", "sqlite", "memory", "file", "aws_sqs", "rabbitmq"}
-)
-"""Systems whose queues have no consumer groups: one group."""
 SELECTION_MAX: Final = 200
 """How many accesses back a selection is looked for."""
 _REFUSED: Final = frozenset({Outcome.NO_EFFECT, Outcome.REJECTED, Outcome.NOT_FOUND})
@@ -74,7 +72,7 @@ def takes(evidence: Evidence) -> dict[tuple[str, str], list[Take]]:
     carried: dict[tuple[str, str], dict[str, list[Access]]] = defaultdict(lambda: defaultdict(list))
     for access in evidence.history.accesses:
         if access.message is not None and access.op is not Op.COMMIT:
-            carried[_group(access), access.message.id][access.strand].append(access)
+            carried[group_of(access), access.message.id][access.strand].append(access)
     found: dict[tuple[str, str], list[Take]] = {}
     for key, by_strand in carried.items():
         if len(by_strand) < 2:
@@ -87,11 +85,6 @@ def takes(evidence: Evidence) -> dict[tuple[str, str], list[Take]]:
 
 def _starts(take: Take) -> tuple[int, str]:
     return take.access.start_ns, take.access.span_id
-
-
-def _group(access: Access) -> str:
-    assert access.message is not None
-    return access.message.group or ""
 
 
 def _take(own: list[Access], evidence: Evidence) -> Take | None:
@@ -125,6 +118,10 @@ def _both(first: Take, second: Take, evidence: Evidence) -> bool:
     """Whether two takes stand against each other: neither was given back before the other."""
     if first.access.op is Op.RECEIVE and (_redelivered(second) or _given_back(first, evidence)):
         return False
+    if second.access.op is not Op.RECEIVE and evidence.order.path(first.access, second.access) is Answer.YES:
+        return False  # it was handed on: whoever took it had another strand work on it
+    if any(_lies_between(each, first, second, evidence) for each in _releases(first, evidence)):
+        return False
     if second.selected is not None and evidence.took_effect_before(first.access, second.selected) is not None:
         return False
     if first.selected is not None and evidence.took_effect_before(second.access, first.selected) is not None:
@@ -146,6 +143,28 @@ def _given_back(take: Take, evidence: Evidence) -> bool:
     )
 
 
+def _releases(first: Take, evidence: Evidence) -> list[Access]:
+    """Writes to what was taken that do not carry the task: they may have set it free again."""
+    if first.access.op is Op.RECEIVE:
+        return []
+    return [write for write in evidence.state(first.access.resource).writes if write.message is None]
+
+
+def _lies_between(release: Access, first: Take, second: Take, evidence: Evidence) -> bool:
+    """Whether a write came after the first take and before the second."""
+    after = evidence.writes_before(first.access, release) is not None
+    return after and evidence.writes_before(release, second.access) is not None
+
+
+def _may_lie_between(release: Access, first: Take, second: Take, evidence: Evidence) -> bool:
+    """Whether nothing proves that a write came before both takes, or after both."""
+    takes_ = (first.access, second.access)
+    return not (
+        all(evidence.writes_before(release, take) is not None for take in takes_)
+        or all(evidence.writes_before(take, release) is not None for take in takes_)
+    )
+
+
 def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Candidate:
     one, other = first.access, second.access
     ok = not first.refused and not second.refused
@@ -156,8 +175,12 @@ def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Cand
         grade = Grade().at_most(Certainty.LIKELY, "that both went on with the task: an access that carries its id")
     else:
         grade = Grade().at_most(Certainty.LIKELY, "that no lease had ended in between, and no span is lost")
-    if not one.resource or _needs_group(one):
+    if any(_may_lie_between(each, first, second, evidence) for each in _releases(first, evidence)):
+        grade = grade.at_most(Certainty.POSSIBLE, "the order of the takes and of another write of the task")
+    if not one.resource or needs_group(one):
         grade = grade.at_most(Certainty.POSSIBLE, "the consumer group of both (`noclobber.message.group`)")
+    if len(evidence.queues.sends.get(task, ())) > 1:
+        grade = grade.at_most(Certainty.POSSIBLE, "ids of their own for messages: one was sent more than once")
     if Fate.UNDECIDED in (evidence.fates.of(one), evidence.fates.of(other)):
         grade = grade.at_most(Certainty.POSSIBLE, "whether both takes were applied: an outcome is unknown")
     grade = grade.resting_on(evidence.absence(other.resource, one, other))
@@ -174,17 +197,23 @@ def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Cand
         roles=tuple(roles),
         links=tuple(links),
         grade=grade,
+        consequences=_consequences((first, second), evidence),
         words={"task": task},
     )
+
+
+def _consequences(both: tuple[Take, Take], evidence: Evidence) -> frozenset[tuple[str, str]]:
+    """What both did with the task after they had taken it, the row that it is included."""
+    found = {access.name for take in both for access in take.work}
+    for take in both:
+        if take.access.op in WRITE_OPS:
+            found |= {own.name for own in evidence.state(take.access.resource).own_after(take.access)}
+    return frozenset(found)
 
 
 def _strong(take: Take, evidence: Evidence) -> bool:
     """Whether nothing could have given the task back unseen: no lease, no hole in the strand."""
     if take.access.op is Op.RECEIVE:
         return False  # a broker's lease may end unseen
-    return not hole_between(evidence.history, take.selected, take.work[-1] if take.work else take.access)
-
-
-def _needs_group(access: Access) -> bool:
-    message = access.message
-    return access.op is Op.RECEIVE and message is not None and message.group is None and access.system not in GROUPLESS
+    since = take.selected.seq if take.selected is not None else None
+    return not hole_between(evidence.history, since, take.work[-1] if take.work else take.access)

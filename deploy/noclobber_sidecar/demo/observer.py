@@ -8,6 +8,7 @@ stands there in the end, agents are taken at their printed word where the state 
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ class MonitorObserver:
 
         self._client = redis.Redis.from_url(url)
         self._listener = redis.Redis.from_url(url, socket_timeout=None)
-        self._monitor = self._listener.monitor()
+        self._monitor = self._listener.monitor()  # type: ignore[no-untyped-call]  # redis-py has no types here
         self._commands: list[tuple[str, list[str]]] = []
         self._thread = threading.Thread(target=self._listen, name="monitor", daemon=True)
 
@@ -124,8 +125,6 @@ class MonitorObserver:
         return Verdict(lost=lost, restored=restored, end=f"the balance is {int(end or 0)}")
 
     def _wait_for(self, text: str) -> None:
-        import time
-
         deadline = time.monotonic() + 10
         while not any(words[-1] == text for _, words in list(self._commands)):
             if time.monotonic() > deadline:
@@ -144,7 +143,8 @@ class LedgerObserver:
     def __enter__(self) -> Self:
         self._run("CREATE TABLE accounts (id integer PRIMARY KEY, balance integer NOT NULL)")
         self._run(
-            "CREATE TABLE versioned_accounts (id integer PRIMARY KEY, balance integer NOT NULL, version integer NOT NULL)"
+            "CREATE TABLE versioned_accounts "
+            "(id integer PRIMARY KEY, balance integer NOT NULL, version integer NOT NULL)"
         )
         return self
 
@@ -187,7 +187,8 @@ class JobObserver:
         with self._engine.connect() as connection:
             connection.execute(
                 self._text(
-                    "CREATE TABLE jobs (id integer PRIMARY KEY, queue varchar(40), status varchar(40), worker varchar(40))"
+                    "CREATE TABLE jobs "
+                    "(id integer PRIMARY KEY, queue varchar(40), status varchar(40), worker varchar(40))"
                 )
             )
         return self
@@ -225,7 +226,7 @@ class GraphBalanceObserver:
 
     def judge(self, number: int, lines: Sequence[str]) -> Verdict:  # noqa: ARG002  one program, one balance
         """One booking is gone wherever the end is not 130."""
-        found = re.search(r"balance (-?\d+)", "\n".join(lines))
+        found = re.search(r"balance is (-?\d+)", "\n".join(lines))
         end = int(found[1]) if found else None
         return Verdict(lost=end != EXPECTED, end=f"the balance is {end}")
 

@@ -29,10 +29,25 @@ __all__ = ["SCENARIOS", "Act", "Scenario"]
 class Act(Protocol):
     """One race and its safe twin."""
 
-    name: str
-    kind: Kind
-    story: str
-    cure: str
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """What noclobber has to find."""
+        ...
+
+    @property
+    def story(self) -> str:
+        """What the agents do."""
+        ...
+
+    @property
+    def cure(self) -> str:
+        """What the safe twin does instead."""
+        ...
 
     def open(self, folder: Path) -> contextlib.AbstractContextManager["OpenAct"]:
         """Start what the act needs, in `folder`."""
@@ -59,7 +74,7 @@ class AccountAct:
     name: str = "account"
     kind: Kind = Kind.LOST_UPDATE
     story: str = "a deposit agent adds 50 and a withdraw agent takes 20 from an account of 100, over Redis"
-    cure: str = "INCRBY, or WATCH with MULTI and EXEC"
+    cure: str = "INCRBY, which adds in the server"
     twin: str = "increment"
 
     @contextlib.contextmanager
@@ -85,18 +100,19 @@ class StoreAct:
     name: str = "langgraph store"
     kind: Kind = Kind.LOST_UPDATE
     story: str = "two parallel nodes of a LangGraph graph work on one key of its store"
-    cure: str = "a channel with a reducer, which the graph itself adds up"
+    cure: str = "a lock on Redis from the read to the write"
 
     @contextlib.contextmanager
-    def open(self, folder: Path) -> Iterator[OpenAct]:  # noqa: ARG002  needs none
-        """The store lives in the graph's own process."""
+    def open(self, folder: Path) -> Iterator[OpenAct]:
+        """Start the server that keeps the twin's locks; the store lives in the graph's own process."""
         observer = GraphBalanceObserver()
+        with servers.redis_compatible(folder) as url:
 
-        def programs(number: int, safely: bool) -> list[Program]:
-            way = ("--safely", "reducer") if safely else ()
-            return [Program(None, "graph_store.py", ("--account", observer.key(number), *way))]
+            def programs(number: int, safely: bool) -> list[Program]:
+                way = ("--safely", "lock", "--locks", url) if safely else ()
+                return [Program(None, "graph_store.py", ("--account", observer.key(number), *way))]
 
-        yield OpenAct(programs, observer)
+            yield OpenAct(programs, observer)
 
 
 @dataclass(frozen=True)
@@ -106,19 +122,20 @@ class ThreadAct:
     name: str = "langgraph thread"
     kind: Kind = Kind.FORK
     story: str = "two requests invoke a LangGraph graph on one checkpointed thread at once"
-    cure: str = "one request for each thread at a time"
+    cure: str = "a lock on Redis for each thread, which turns the second away until the first is done"
 
     @contextlib.contextmanager
     def open(self, folder: Path) -> Iterator[OpenAct]:
-        """Checkpoints lie in one SQLite file for all rounds."""
+        """Start the server that keeps the twin's locks; checkpoints lie in one SQLite file for all rounds."""
         observer = ForkObserver(folder / "checkpoints.db")
+        with servers.redis_compatible(folder) as url:
 
-        def programs(number: int, safely: bool) -> list[Program]:
-            way = ("--safely", "one-at-a-time") if safely else ()
-            where = ("--database", str(observer.database), "--thread", observer.key(number))
-            return [Program(None, "graph_thread.py", (*where, *way))]
+            def programs(number: int, safely: bool) -> list[Program]:
+                way = ("--safely", "lock", "--locks", url) if safely else ()
+                where = ("--database", str(observer.database), "--thread", observer.key(number))
+                return [Program(None, "graph_thread.py", (*where, *way))]
 
-        yield OpenAct(programs, observer)
+            yield OpenAct(programs, observer)
 
 
 @dataclass(frozen=True)
@@ -153,7 +170,7 @@ class DraftAct:
     name: str = "sql dirty read"
     kind: Kind = Kind.DIRTY_READ
     story: str = "on SQLite with read_uncommitted, a reviewer reads a text that the drafter then takes back"
-    cure: str = "SQLite's default isolation"
+    cure: str = "SQLite's own isolation, from BEGIN to the end"
 
     @contextlib.contextmanager
     def open(self, folder: Path) -> Iterator[OpenAct]:
@@ -161,7 +178,7 @@ class DraftAct:
         observer = DraftObserver(folder / "documents.db")
 
         def programs(number: int, safely: bool) -> list[Program]:
-            way = ("--safely", "committed") if safely else ()
+            way = ("--safely", "serializable") if safely else ()
             where = ("--database", str(observer.database), "--document", observer.key(number))
             return [Program(None, "editors.py", (*where, *way))]
 

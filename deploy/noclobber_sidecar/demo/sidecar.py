@@ -1,5 +1,6 @@
-"""The demo's own sidecar: `noclobber up` as a process, and its API."""
+"""The demo's own sidecar: `noclobber up` as a process, and what its API says, decoded."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,17 +9,23 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
+from urllib.parse import urlencode
+
+import msgspec
 
 from noclobber.cli import CommandError
+from noclobber_analyzer.finding import Finding
 from noclobber_sidecar.sockets import free_port
 
 __all__ = ["Sidecar"]
 
-START_TIMEOUT_S = 45.0
-STOP_TIMEOUT_S = 60.0
+START_TIMEOUT_S: Final = 45.0
+STOP_TIMEOUT_S: Final = 60.0
+ASK_TIMEOUT_S: Final = 10.0
+PORTS: Final = (4317, 4318, 8501)
 
 
 class Sidecar:
@@ -33,9 +40,7 @@ class Sidecar:
         otlp: address for agents. dashboard: address for people.
     """
 
-    def __init__(
-        self, folder: Path, options: tuple[str, ...] = (), ports: tuple[int, int, int] = (4317, 4318, 8501)
-    ) -> None:
+    def __init__(self, folder: Path, options: tuple[str, ...] = (), ports: tuple[int, int, int] = PORTS) -> None:
         grpc, http, pages = (free_port("127.0.0.1", port) for port in ports)
         self.otlp = f"http://127.0.0.1:{http}"
         self.dashboard = f"http://127.0.0.1:{pages}"
@@ -55,15 +60,26 @@ class Sidecar:
         self.stop()
 
     def start(self) -> None:
-        """Start it, and wait until it takes spans and answers."""
+        """Start it, and wait until it takes spans and answers.
+
+        Raises:
+            CommandError: it ended, or does not answer in time; its last words are in the message.
+        """
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._words, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=0
             )
+        try:
+            self._await(self.process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _await(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         for address in (f"{self.otlp}/ready", f"{self.dashboard}/api/v1/health"):
             while not self._answers(address):
-                if self.process.poll() is not None or time.monotonic() > deadline:
+                if process.poll() is not None or time.monotonic() > deadline:
                     raise CommandError(f"the sidecar did not start: {self.last_words()}", exit_code=1)
                 time.sleep(0.05)
 
@@ -73,30 +89,40 @@ class Sidecar:
             return
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_TIMEOUT_S)
+        finally:  # it hangs, or the person who waits is out of patience
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
 
     def last_words(self) -> str:
         """The end of its log."""
         return " | ".join(self._log.read_text(errors="replace").strip().splitlines()[-4:])
 
-    def environment(self, **more: str) -> dict[str, str]:
-        """An environment in which agents find it."""
-        return {**os.environ, "NOCLOBBER_ENDPOINT": self.otlp, **more}
+    def findings(self, since_ns: int = 0) -> list[Finding]:
+        """What was found since a time, newest first; the last 100 of them."""
+        return msgspec.convert(self._get("/findings", {"since_ns": str(since_ns)})["findings"], list[Finding])
 
-    def get(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:
-        """Ask the API (`/api/v1` + path) and decode its answer."""
-        from urllib.parse import urlencode
+    def defended(self) -> dict[str, int]:
+        """How many accesses were defended so far, by reason."""
+        return msgspec.convert(self._get("/defended")["reasons"], dict[str, int])
 
+    def has_heard_out(self, pids: Collection[int]) -> bool:
+        """Whether these processes have said that they are done, and all that they said is in the store."""
+        return set(pids) <= {each["pid"] for each in self._get("/health")["processes"] if each["ended"]}
+
+    def _get(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:
         query = f"?{urlencode(parameters)}" if parameters else ""
-        with urllib.request.urlopen(f"{self.dashboard}/api/v1{path}{query}", timeout=10) as answer:
+        with self._open(f"{self.dashboard}/api/v1{path}{query}", ASK_TIMEOUT_S) as answer:
             return json.load(answer)
 
     def _answers(self, address: str) -> bool:
         try:
-            with urllib.request.urlopen(address, timeout=2) as answer:
+            with self._open(address, 2.0) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError, ValueError):
             return False
+
+    def _open(self, address: str, timeout_s: float) -> Any:
+        return urllib.request.urlopen(address, timeout=timeout_s)  # noqa: S310  our own http://127.0.0.1

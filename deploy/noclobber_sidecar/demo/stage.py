@@ -9,14 +9,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from noclobber.cli import CommandError
 
-__all__ = ["Performance", "Program", "perform"]
+__all__ = ["AGENTS", "Performance", "Program", "perform"]
 
-AGENTS = Path(__file__).parent / "agents"
-ROUND_TIMEOUT_S = 60.0
-HEAD_START_S = 1.0
+AGENTS: Final = Path(__file__).parent / "agents"
+ROUND_TIMEOUT_S: Final = 60.0
+HEAD_START_S: Final = 1.0
 """How long a program may take to be ready before all begin."""
 
 
@@ -42,10 +43,12 @@ class Performance:
     Attributes:
         lines: what each program printed, in the order of the programs, each line after the agent's name.
         ended_ns: unix time at which the last program had ended.
+        pids: the programs' processes.
     """
 
     lines: tuple[str, ...]
     ended_ns: int
+    pids: tuple[int, ...]
 
 
 def perform(
@@ -69,29 +72,44 @@ def perform(
         CommandError: a program failed or did not end; says which, with its last words.
     """
     begin_at = time.time() + HEAD_START_S
-    running = []
-    for program in programs:
-        words = [sys.executable, str(AGENTS / program.script), *program.arguments]
-        words += ["--begin-at", str(begin_at), "--longest-s", str(longest_s)]
-        if instrumented:
-            words = [sys.executable, "-m", "noclobber.cli", "run", *_options(program, exact), "--", *words]
-        running.append(
-            subprocess.Popen(
-                words, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
-            )
-        )
+    running: list[subprocess.Popen[bytes]] = []
     lines: list[str] = []
     failed: list[str] = []
-    for program, process in zip(programs, running, strict=True):
-        lines += _hear(program, process, failed)
+    try:
+        for program in programs:
+            words = _words(program, begin_at, longest_s, exact=exact, instrumented=instrumented)
+            running.append(_start(words, environment))
+        for program, process in zip(programs, running, strict=True):
+            lines += _hear(program, process, failed)
+    finally:
+        for process in running:
+            _end(process)
     if failed:
         raise CommandError("; ".join(failed), exit_code=1)
-    return Performance(tuple(lines), time.time_ns())
+    return Performance(tuple(lines), time.time_ns(), tuple(process.pid for process in running))
 
 
-def _options(program: Program, exact: bool) -> list[str]:
+def _words(program: Program, begin_at: float, longest_s: float, *, exact: bool, instrumented: bool) -> list[str]:
+    """What to type for a program."""
+    words = [sys.executable, str(AGENTS / program.script), *program.arguments]
+    words += ["--begin-at", str(begin_at), "--longest-s", str(longest_s)]
+    if not instrumented:
+        return words
     named = ["--agent", program.agent] if program.agent else []
-    return [*named, *(["--exact"] if exact else [])]
+    return [sys.executable, "-m", "noclobber.cli", "run", *named, *(["--exact"] if exact else []), "--", *words]
+
+
+def _start(words: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        words, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Leave nothing behind, whatever ended the round."""
+    if process.poll() is None:
+        process.kill()
+        process.communicate()
 
 
 def _hear(program: Program, process: subprocess.Popen[bytes], failed: list[str]) -> list[str]:

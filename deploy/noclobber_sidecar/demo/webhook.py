@@ -4,13 +4,41 @@ import base64
 import json
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-__all__ = ["WebhookReceiver"]
+__all__ = ["Alerts", "WebhookReceiver"]
 
 BODY_MAX = 1 << 20
+
+
+class Alerts:
+    """Webhooks as they came in, verified."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[str, str]] = []
+        self._changed = threading.Condition()
+
+    def received(self, kind: str, data: dict[str, Any]) -> None:
+        """Keep what a message is about."""
+        with self._changed:
+            self._seen.append((str(data.get("issue")), kind))
+            self._changed.notify_all()
+
+    def wait_for(self, issue: str, timeout_s: float) -> str | None:
+        """The type of the newest message about `issue`, None if none comes in time."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                for about, kind in reversed(self._seen):
+                    if about == issue:
+                        return kind
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return None
+                self._changed.wait(left)
 
 
 class WebhookReceiver:
@@ -48,7 +76,7 @@ class WebhookReceiver:
         receiver, verifier = self, Webhook(self.secret)
 
         class Answerer(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802  the base class's name
+            def do_POST(self) -> None:
                 body = self.rfile.read(min(int(self.headers.get("content-length", 0)), BODY_MAX))
                 try:
                     message = verifier.verify(body, {key.lower(): value for key, value in self.headers.items()})

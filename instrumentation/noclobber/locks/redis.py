@@ -89,9 +89,9 @@ def _hold(strand: Strand, name: str, token: Any, *, taken: bool) -> None:
 
 def _build(call: Call) -> Sequence[Access]:
     op, name, timeout_s, token, ok = call.facts
-    attributes: dict[str, AttributeValue] = {}
-    if token is not None:
-        attributes[Attr.LOCK_OWNER] = fingerprint(encode(token))
+    # Whoever was turned away has no token that could be told: it is named by its strand.
+    owner = fingerprint(encode(token)) if token is not None else call.strand.id
+    attributes: dict[str, AttributeValue] = {Attr.LOCK_OWNER: owner}
     if timeout_s:
         attributes[Attr.LOCK_TTL_MS] = int(timeout_s * 1000)
     outcome = Outcome.OK if ok or ok is None else Outcome.REJECTED

@@ -17,6 +17,9 @@ from story import judge, told
         pytest.param("A[ Arx1 Brx1 Atx7 A} Btx7", None, id="the first was rolled back"),
         pytest.param("As7 Bg7 Cg7", "likely", id="both received it"),
         pytest.param("As7 Bg7 Bk7 Cg7 Ck7", "likely", id="both received and acknowledged it"),
+        pytest.param("As7 As7 Bg7 Cg7", "possible", id="it was sent twice"),
+        pytest.param("As7 Bg7 B*C Ctx7", None, id="the receiver has another strand work on it"),
+        pytest.param("As7 Bg7 Ctx7", "likely", id="somebody else works on it"),
         pytest.param("As7 Bg7 As8 Cg8", None, id="two messages"),
         pytest.param("As7 Bg7", None, id="one receiver"),
     ],
@@ -43,3 +46,16 @@ def test_lost_span_lowers() -> None:
     """With a hole in a strand nobody knows whether the task was given back."""
     assert "double_claim certain x A>B" in told("Arx1 Brx1 Atx7 Btx7 Ae7 Aux5 Be7")
     assert "double_claim certain x A>B" not in told("Arx1 Am Brx1 Atx7 Btx7 Ae7 Be7", lost=(1,))
+
+
+def test_consequences() -> None:
+    """What either worker later does to the row that both claimed is no finding beside the claim."""
+    story = "Arx1 Brx1 Atx7<1^1 Btx7<1^takenA Awx8<takenA^takenB Bwx9<takenB^8"
+    findings = judge(story).findings
+    assert [(str(f.kind), "lost_update" in f.also) for f in findings] == [("double_claim", True)]
+
+
+def test_other_work_stands_alone() -> None:
+    """A lost update on another row is a finding of its own."""
+    story = "Arx1 Brx1 Ary1 Bry1 Atx7<1^1 Btx7<1^takenA Awy2<1^1 Bwy3<1^2"
+    assert [str(f.kind) for f in judge(story).findings] == ["double_claim", "lost_update"]

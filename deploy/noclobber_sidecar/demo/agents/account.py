@@ -46,7 +46,7 @@ def with_watch(store: redis.Redis, account: str, amount: int, longest_s: float) 
     """Read, think, write unless somebody else has written; then once more."""
     with store.pipeline() as pipe:
         while True:
-            pipe.watch(account)
+            pipe.watch(account)  # type: ignore[no-untyped-call]  # redis-py has no types here
             balance = int(pipe.get(account) or 0)
             ask_model(f"may {amount:+d} be booked on {balance}?", longest_s)
             pipe.multi()

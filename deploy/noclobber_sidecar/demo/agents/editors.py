@@ -1,9 +1,8 @@
-# ruff: noqa: INP001, S311  a program of its own, in no package; its random pauses guard no secret
 """Two agents on one SQLite database in one process: a drafter who may change its mind, and a reviewer who reads.
 
 The connections share one cache and read uncommitted rows, as some do for speed. The drafter writes a new text, thinks,
-and commits or rolls back; a reviewer who looks in between reviews a text that never existed. `--safely committed`
-leaves SQLite's default on, so that the reviewer sees only what was committed.
+and commits or rolls back; a reviewer who looks in between reviews a text that never existed. `--safely serializable`
+leaves SQLite's own isolation on, from BEGIN on, so that the reviewer sees only what was committed.
 """
 
 import argparse
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 TEXT = "the plan is to ship a small thing that works and to learn from those who use it before we add more"
@@ -48,6 +47,16 @@ def engine_for(database: Path, uncommitted: bool) -> Engine:
         def read_uncommitted(connection: Any, _record: Any) -> None:
             connection.execute("PRAGMA read_uncommitted = 1")
 
+    else:  # the driver would begin at the first write only, as SQLAlchemy's manual explains
+
+        @event.listens_for(engine, "connect")
+        def leave_begin_to_us(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
     return engine
 
 
@@ -58,7 +67,7 @@ def draft(engine: Engine, document: int, longest_s: float, gives_up: bool) -> No
         row = session.get_one(Document, document)
         row.text = new_text()
         session.flush()
-        time.sleep(random.uniform(0.0, longest_s))
+        time.sleep(random.uniform(0.5, 1.5) * longest_s)
         if gives_up:
             session.rollback()
             print("drafter: wrote a text and took it back")
@@ -80,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", type=Path, required=True, help="path of the SQLite file")
     parser.add_argument("--document", type=int, required=True)
-    parser.add_argument("--safely", choices=["no", "committed"], default="no")
+    parser.add_argument("--safely", choices=["no", "serializable"], default="no")
     parser.add_argument("--begin-at", type=float, default=0.0, help="unix time at which to begin")
     parser.add_argument("--longest-s", type=float, default=0.5, help="longest pause, before the work and in it")
     words = parser.parse_args()

@@ -1,8 +1,8 @@
-# ruff: noqa: INP001, S311  a program of its own, in no package; its random pauses guard no secret
 """Two requests for one LangGraph thread at the same time, as when a user clicks twice.
 
 Each invoke continues the newest checkpoint of the thread. Two that run at once continue the same one: the thread
-forks, and only one branch is ever resumed. `--safely one-at-a-time` keeps a lock for each thread.
+forks, and only one branch is ever resumed. `--safely lock` turns a request away while another one holds the lock of
+its thread, kept on Redis; it comes again a moment later.
 """
 
 import argparse
@@ -11,8 +11,10 @@ import operator
 import random
 import threading
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any, TypedDict
 
+import redis
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
@@ -32,12 +34,28 @@ def book(state: State) -> dict[str, Any]:
     return {"bookings": [state["amount"]]}
 
 
+@contextlib.contextmanager
+def turn(words: argparse.Namespace) -> Iterator[None]:
+    """Holds the lock of the thread, where `--safely lock` asks for it; who finds it taken comes again."""
+    if words.safely == "no":
+        yield
+        return
+    lock = redis.Redis.from_url(words.locks).lock(f"lock:{words.thread}", timeout=30)
+    while not lock.acquire(blocking=False):
+        time.sleep(random.uniform(0.5, 1.0) * words.longest_s)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def main() -> None:
     """Open the thread with a balance of 100, then book two amounts at once."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", required=True, help="path of the SQLite file with the checkpoints")
     parser.add_argument("--thread", required=True)
-    parser.add_argument("--safely", choices=["no", "one-at-a-time"], default="no")
+    parser.add_argument("--safely", choices=["no", "lock"], default="no")
+    parser.add_argument("--locks", metavar="URL", help="Redis server for the locks")
     parser.add_argument("--begin-at", type=float, default=0.0, help="unix time at which to begin")
     parser.add_argument("--longest-s", type=float, default=0.5, help="longest pause, before the work and in it")
     words = parser.parse_args()
@@ -46,16 +64,13 @@ def main() -> None:
     builder.add_edge(START, "book")
     builder.add_edge("book", END)
     config: RunnableConfig = {"configurable": {"thread_id": words.thread}}
-    turn: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-    if words.safely == "one-at-a-time":
-        turn = threading.Lock()
     with SqliteSaver.from_conn_string(words.database) as saver:
         graph = builder.compile(checkpointer=saver)
         graph.invoke({"bookings": [], "amount": 100, "longest_s": 0.0}, config)
 
         def request(amount: int) -> None:
             time.sleep(random.uniform(0.0, words.longest_s))
-            with turn:
+            with turn(words):
                 graph.invoke({"bookings": [], "amount": amount, "longest_s": words.longest_s}, config)
 
         time.sleep(max(0.0, words.begin_at - time.time()))

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001, S311  a program of its own, in no package; its random pauses guard no secret
 """A bank agent over SQLAlchemy: reads the balance in one session, thinks, writes it in another.
 
 `--safely version` keeps a version column (SQLAlchemy's `version_id_col`): whoever comes second finds no row with the

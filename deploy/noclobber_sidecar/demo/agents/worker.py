@@ -1,4 +1,3 @@
-# ruff: noqa: INP001, S311  a program of its own, in no package; its random pauses guard no secret
 """A worker over SQLAlchemy: looks for a new job, thinks about it, claims it, does it.
 
 Two workers that look at the same moment see the same job and both do it. `--safely skip-locked` looks and claims in

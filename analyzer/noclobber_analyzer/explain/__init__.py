@@ -3,6 +3,8 @@
 One function for each kind renders a candidate's evidence in one or two sentences; nothing is decided here, and no
 value is ever told. How sure it is stands beside it, with what would make it surer (`missing`).
 
+One module a family; those for writes and claims stand here.
+
 Source: detection.md 7; the models are Elle's proofs in sentences and ThreadSanitizer's two stacks.
 """
 
@@ -12,6 +14,8 @@ from typing import Final
 from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
+from noclobber_analyzer.explain import acts, cycles, locks, queues, reads, sessions
+from noclobber_analyzer.explain.luck import latent_sentence
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
 
@@ -20,6 +24,8 @@ __all__ = ["explain", "title"]
 
 def explain(candidate: Candidate) -> str:
     """The sentence for a candidate."""
+    if not candidate.manifest:
+        return latent_sentence(candidate)
     told = _SENTENCES.get(candidate.kind)
     return told(candidate) if told is not None else KINDS[candidate.kind].definition
 
@@ -89,6 +95,12 @@ def _window(candidate: Candidate) -> str:
 
 def _fork(candidate: Candidate) -> str:
     first, child = candidate.all("child")
+    if "position" in candidate.words:
+        return (
+            f"`{phrases.key(child.resource)}` gave position {candidate.words['position']} to a message of "
+            f"{phrases.agent(first)} and to one of {phrases.others(first, child)}, and told both that it had been "
+            "sent. Only one of them will be received."
+        )
     parent = candidate.words["parent"]
     return (
         f"{phrases.agent(first)} and {phrases.others(first, child)} both continued version {phrases.version(parent)} "
@@ -122,20 +134,21 @@ def _blind_overwrite(candidate: Candidate) -> str:
 
 
 def _dirty_read(candidate: Candidate) -> str:
-    write, read, end = candidate.one("dirty_write"), candidate.one("dirty_read"), candidate.one("end")
+    write, read = candidate.one("dirty_write"), candidate.one("dirty_read")
     assert write is not None
     assert read is not None
-    assert end is not None
+    who = phrases.others(read, write)
     seen = f"{phrases.agent(read)} read version {phrases.version(read.read)} of `{phrases.key(read.resource)}`"
+    if candidate.one("end") is None:
+        return (
+            f"{seen}, which {who} had written in a transaction whose end nobody captured. It may never have come to be."
+        )
     if candidate.words["how"] == "taken back":
         return (
-            f"{seen}, which {phrases.others(read, write)} had written in a transaction that was then rolled back. "
+            f"{seen}, which {who} had written in a transaction that was then rolled back. "
             "What was read never came to be."
         )
-    return (
-        f"{seen}, which {phrases.others(read, write)} had not committed yet. It was committed later, "
-        "but might as well have been taken back."
-    )
+    return f"{seen}, which {who} had not committed yet. It was committed later, but might as well have been taken back."
 
 
 def _double_claim(candidate: Candidate) -> str:
@@ -157,4 +170,10 @@ _SENTENCES: Final[dict[Kind, Callable[[Candidate], str]]] = {
     Kind.BLIND_OVERWRITE: _blind_overwrite,
     Kind.DIRTY_READ: _dirty_read,
     Kind.DOUBLE_CLAIM: _double_claim,
+    **reads.SENTENCES,
+    **queues.SENTENCES,
+    **locks.SENTENCES,
+    **acts.SENTENCES,
+    **cycles.SENTENCES,
+    **sessions.SENTENCES,
 }

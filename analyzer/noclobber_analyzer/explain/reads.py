@@ -1,0 +1,66 @@
+"""Sentences for reads that saw too much, or a mixture: intermediate, non-repeatable, phantom."""
+
+from collections.abc import Callable
+from typing import Final
+
+from noclobber.contract import Kind
+from noclobber_analyzer import phrases
+from noclobber_analyzer.access import Access
+from noclobber_analyzer.verdict import Candidate
+
+__all__ = ["SENTENCES"]
+
+
+def _intermediate_read(candidate: Candidate) -> str:
+    write, read = candidate.one("intermediate_write"), candidate.one("intermediate_read")
+    assert write is not None
+    assert read is not None
+    return (
+        f"{phrases.agent(read)} read version {phrases.version(read.read)} of `{phrases.key(read.resource)}`, which "
+        f"{phrases.others(read, write)} replaced itself within the same {_piece(write)}. "
+        "What was read was half of a change, and never its result."
+    )
+
+
+def _non_repeatable_read(candidate: Candidate) -> str:
+    one, other = candidate.one("first_read"), candidate.one("second_read")
+    assert one is not None
+    assert other is not None
+    return (
+        f"{phrases.agent(one)} read `{phrases.key(candidate.resource)}` twice in one {_piece(one)} and got version "
+        f"{phrases.version(one.read)}, then {phrases.version(other.read)}{_changed(candidate, other)}. "
+        "What it decided from the first no longer held."
+    )
+
+
+def _phantom_read(candidate: Candidate) -> str:
+    one, other = candidate.one("first_scan"), candidate.one("second_scan")
+    assert one is not None
+    assert other is not None
+    return (
+        f"{phrases.agent(one)} asked `{phrases.key(candidate.resource)}` the same twice in one {_piece(one)} and got "
+        f"{_number(one)}, then {_number(other)}{_changed(candidate, other)}. "
+        "What it decided from the first result no longer held."
+    )
+
+
+def _piece(access: Access) -> str:
+    return {"txn": "transaction", "message": "message's handling"}.get(str(access.unit_kind), "step")
+
+
+def _number(scan: Access) -> str:
+    found = scan.scan
+    count = found.count if found is not None and found.count is not None else len(found.resources if found else ())
+    return f"{count} member{'' if count == 1 else 's'}"
+
+
+def _changed(candidate: Candidate, other: Access) -> str:
+    write = candidate.one("changed_by")
+    return f": {phrases.others(other, write)} had changed it in between" if write is not None else ""
+
+
+SENTENCES: Final[dict[Kind, Callable[[Candidate], str]]] = {
+    Kind.INTERMEDIATE_READ: _intermediate_read,
+    Kind.NON_REPEATABLE_READ: _non_repeatable_read,
+    Kind.PHANTOM_READ: _phantom_read,
+}

@@ -1,0 +1,66 @@
+"""Happens-before: what makes one wait for another, what merely lets it know, and what a search does at its limit."""
+
+import pytest
+
+from noclobber_analyzer import order as module
+from noclobber_analyzer.order import Answer, By, Order
+from story import Story
+
+
+def asked(story: str, one: int, other: int, *, know: bool = False, clocks: str = "apart") -> Answer:
+    """Whether access number `other` comes after number `one` (from 0)."""
+    told = Story(clocks=clocks)
+    history = told.history(story)
+    accesses = sorted(history.accesses, key=lambda a: a.start_ns)
+    return Order(history).path(accesses[one], accesses[other], know=know)
+
+
+@pytest.mark.parametrize(
+    ("story", "one", "other", "expected"),
+    [
+        pytest.param("Arx1 Awx2", 0, 1, Answer.YES, id="program"),
+        pytest.param("Arx1 Awx2", 1, 0, Answer.NO, id="not backwards"),
+        pytest.param("Arx1 A*B Brx1", 0, 2, Answer.YES, id="spawn"),
+        pytest.param("A*B Arx1 Brx1", 1, 2, Answer.NO, id="after the spawn"),
+        pytest.param("A*B Brx1 A+B Arx1", 1, 3, Answer.YES, id="join"),
+        pytest.param("A*B Brx1 Arx1 A+B", 1, 2, Answer.NO, id="before the join"),
+        pytest.param("Arx1 As9 Bg9 Brx1", 0, 3, Answer.YES, id="message"),
+        pytest.param("As9 Arx1 Bg9 Brx1", 1, 3, Answer.NO, id="after the message"),
+        pytest.param("As9 As9 Bg9 Brx1", 0, 3, Answer.NO, id="nobody knows which of two sends"),
+        pytest.param("Al1 Awx2 An1 Bl2 Brx2", 1, 4, Answer.YES, id="lock by token"),
+        pytest.param("Al1 Awx2 Bl2 An1 Brx2", 1, 4, Answer.NO, id="the lease had ended"),
+        pytest.param("Arx1 As1 Bg1 Bs2 Cg2 Crx1", 0, 5, Answer.YES, id="through a third strand"),
+        pytest.param("Awx2 Brx2", 0, 1, Answer.NO, id="reading is no waiting"),
+    ],
+)
+def test_sync_order(story: str, one: int, other: int, expected: Answer) -> None:
+    """Only what makes one wait orders the two."""
+    clocks = "one" if "l1" in story else "apart"
+    assert asked(story, one, other, clocks=clocks) is expected
+
+
+def test_know_order_adds_reads_from() -> None:
+    """Whoever read a version knew of its write, unless the print is too common or two made it."""
+    assert asked("Awx2 Brx2", 0, 1, know=True) is Answer.YES
+    assert asked("Awx2% Brx2%", 0, 1, know=True) is Answer.NO
+    assert asked("Awx2 Cwx2 Brx2", 0, 2, know=True) is Answer.NO
+
+
+def test_spent_limit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that spends its limit never says "not ordered"."""
+    story = " ".join(f"As{n} Bg{n}" for n in range(20)) + " Crx1"
+    monkeypatch.setattr(module, "SEARCH_LIMIT", 5)
+    told = Story(clocks="apart")
+    history = told.history("Crx1 " + story.removesuffix(" Crx1") + " Drx1")
+    accesses = sorted(history.accesses, key=lambda a: a.start_ns)
+    assert Order(history).path(accesses[0], accesses[-2]) is Answer.UNKNOWN
+
+
+def test_an_unknown_outcome_comes_before_nothing() -> None:
+    """Its effect may come at any time after its call."""
+    history = Story().history("Awx2!unknown Brx1 Awx3")
+    first, second, third = sorted(history.accesses, key=lambda a: a.start_ns)
+    order = Order(history)
+    assert order.before(first, second) is None
+    assert order.before(first, third) is None
+    assert order.before(second, third) is By.CLOCK

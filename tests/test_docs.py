@@ -1,0 +1,69 @@
+"""The guide is true: every kind, command, setting and integration stands in it."""
+
+import re
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from noclobber.bootstrap.registry import INTEGRATIONS
+from noclobber_analyzer.kinds import KINDS
+
+ROOT = Path(__file__).parent.parent
+GUIDE = ROOT / "docs" / "guide"
+PARTS = ("instrumentation", "collector", "analyzer", "dashboard", "deploy")
+INTERNAL = {"NOCLOBBER_PROGRAM"}
+"""Set by one process of noclobber for another, never by a person."""
+
+
+def test_every_kind_is_documented_as_it_is() -> None:
+    """Title, definition and source of each kind, word for word, and whether a real store has shown it."""
+    page = (GUIDE / "kinds.md").read_text()
+    for kind, facts in KINDS.items():
+        shown = "" if facts.shown_from_store else " (experimental)"
+        assert f"| `{kind}`{shown} | {facts.definition} | {facts.source} |" in page, kind
+
+
+def test_the_readme_names_every_kind_that_a_store_has_shown() -> None:
+    """Nobody has to look further to learn what it finds."""
+    readme = (ROOT / "README.md").read_text()
+    assert [
+        facts.title for facts in KINDS.values() if facts.shown_from_store and f"| {facts.title} |" not in readme
+    ] == []
+
+
+def test_every_command_is_documented() -> None:
+    """Each command that is installed."""
+    page = (GUIDE / "commands.md").read_text()
+    names = {entry.name for entry in entry_points(group="noclobber.commands")}
+    assert {name for name in names if not re.search(rf"`(noclobber )?{name}\b", page)} == set()
+
+
+def test_every_variable_is_documented() -> None:
+    """Each variable that the code reads, and none that it does not."""
+    read = set()
+    for part in PARTS:
+        for file in (ROOT / part).rglob("*.py"):
+            read |= set(re.findall(r"NOCLOBBER_[A-Z][A-Z_]*[A-Z]", file.read_text()))
+    told = set(re.findall(r"NOCLOBBER_[A-Z][A-Z_]*[A-Z]", (GUIDE / "settings.md").read_text()))
+    assert told == read - INTERNAL
+
+
+def test_every_integration_has_its_row() -> None:
+    """Each library that is hooked."""
+    page = (GUIDE / "integrations.md").read_text().lower()
+    assert [name for name in INTEGRATIONS if name not in page] == []
+
+
+def test_the_readmes_two_commands_are_as_promised() -> None:
+    """They stand alone on their lines, so that continuous integration can run them."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert "pip install '.[demo]' && noclobber demo" in lines
+    assert "pip install -e '.[test]' && pytest" in lines
+
+
+@pytest.mark.parametrize("page", sorted(GUIDE.glob("*.md")), ids=lambda path: path.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each relative link."""
+    targets = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
