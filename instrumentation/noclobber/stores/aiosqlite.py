@@ -9,7 +9,6 @@ Source: aiosqlite/core.py; contract 1 (strand).
 
 import asyncio
 import contextvars
-import functools
 import sys
 from types import ModuleType
 from typing import Any, Final
@@ -18,25 +17,22 @@ from noclobber import recorder, strands
 from noclobber.bootstrap.registry import Integration
 from noclobber.guard import GUARD
 from noclobber.stores.sql_session import SITE
+from noclobber.stores.wrapping import Wrapping
 from noclobber.strands import Strand
 
 __all__ = ["INTEGRATION"]
 
-_originals: dict[Any, Any] = {}
+_wrapping = Wrapping("aiosqlite")
 
 
 def install(library: ModuleType) -> None:
     """Wrap the method that hands functions to the thread."""
-    owner: Any = library.Connection
-    _originals[owner] = owner._execute
-    owner._execute = functools.wraps(owner._execute)(_executing(owner._execute))
+    _wrapping.wrap([(library.Connection, "_execute", _executing)])
 
 
 def uninstall() -> None:
     """Put back what was there."""
-    for owner, original in _originals.items():
-        owner._execute = original
-    _originals.clear()
+    _wrapping.restore()
 
 
 class _Carrier:

@@ -10,8 +10,6 @@ Not recorded: COPY, cursors (their transactions are), what a prepared statement'
 Source: asyncpg 0.30 to 0.32 (connection.py, prepared_stmt.py, transaction.py).
 """
 
-import functools
-import logging
 import re
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,15 +23,15 @@ from noclobber.guard import GUARD
 from noclobber.stores.sql_database import Database, address, database_at, server_uri
 from noclobber.stores.sql_session import Batch, DriverRun, Session, Steering, recording
 from noclobber.stores.sql_text import Control, ControlVerb
+from noclobber.stores.wrapping import Hook, Wrapping
 
 __all__ = ["INTEGRATION"]
 
-log = logging.getLogger("noclobber")
 LIBRARY: Final = "asyncpg"
 FETCH: Final = "_PreparedStatement__bind_execute"
 _COUNT: Final = re.compile(r"(\d+)\s*$")
 _SOCKET: Final = re.compile(r"(.*)/\.s\.PGSQL\.(\d+)$")
-_originals: dict[tuple[type, str], Any] = {}
+_wrapping = Wrapping(LIBRARY)
 _sessions: "weakref.WeakKeyDictionary[Any, Session]" = weakref.WeakKeyDictionary()
 
 
@@ -42,7 +40,7 @@ def install(library: ModuleType) -> None:
     from asyncpg.prepared_stmt import PreparedStatement
 
     connection = library.Connection
-    hooks: list[tuple[Any, str, Callable[[Any], Any]]] = [
+    hooks: list[Hook] = [
         (connection, "execute", _executing_text),
         (connection, "_execute", _executing),
         (connection, "_executemany", _batching),
@@ -51,21 +49,12 @@ def install(library: ModuleType) -> None:
         (PreparedStatement, FETCH, _fetching),
         (PreparedStatement, "executemany", _batching_prepared),
     ]
-    missing = [name for owner, name, _ in hooks if name not in vars(owner)]
-    if missing:
-        log.warning("noclobber does not know this version of asyncpg (no %s) and leaves it alone", missing[0])
-        return
-    for owner, name, make in hooks:
-        original = vars(owner)[name]
-        _originals[owner, name] = original
-        setattr(owner, name, functools.wraps(original)(make(original)))
+    _wrapping.wrap(hooks)
 
 
 def uninstall() -> None:
     """Put back what was there."""
-    for (owner, name), original in _originals.items():
-        setattr(owner, name, original)
-    _originals.clear()
+    _wrapping.restore()
 
 
 def _session(connection: Any) -> Session:
@@ -158,7 +147,7 @@ def _executing(original: Any) -> Any:
 
 def _fetched(run: DriverRun, rows: Sequence[Any], limit: int, status: Any) -> None:
     """All rows that the program gets are there; with a limit there may have been more."""
-    run.returned(_count(status) if status else -1, None, rows[0].keys() if rows else ())
+    run.returned(_count(status) if status else -1, None, rows[0].keys if rows else tuple)
     run.add([tuple(row) for row in rows])
     run.finish(complete=not limit or len(rows) < limit or run.has_all)
 

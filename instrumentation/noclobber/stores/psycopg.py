@@ -16,8 +16,7 @@ Source: psycopg 3.2 and 3.3 (_cursor_base.py, _connection_base.py, transaction.p
 """
 
 import functools
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, Final
 
@@ -28,14 +27,14 @@ from noclobber.guard import GUARD
 from noclobber.stores.sql_database import address, database_at, server_uri
 from noclobber.stores.sql_session import Batch, DriverRun, Session, Steering, recording
 from noclobber.stores.sql_text import Control, ControlVerb
+from noclobber.stores.wrapping import Hook, Wrapping
 
 __all__ = ["INTEGRATION"]
 
-log = logging.getLogger("noclobber")
 LIBRARY: Final = "psycopg"
 IDLE: Final = 0
 """libpq's transaction status outside a transaction."""
-_originals: dict[tuple[type, str], Any] = {}
+_wrapping = Wrapping(LIBRARY)
 
 
 def install(library: ModuleType) -> None:
@@ -43,7 +42,7 @@ def install(library: ModuleType) -> None:
     from psycopg._connection_base import BaseConnection
     from psycopg._cursor_base import BaseCursor
 
-    hooks: list[tuple[Any, str, Callable[[Any], Any]]] = [
+    hooks: list[Hook] = [
         (BaseConnection, "_exec_command", _commanding),
         (BaseCursor, "_start_query", _starting),
         (BaseCursor, "_execute_gen", _executing),
@@ -53,21 +52,12 @@ def install(library: ModuleType) -> None:
         (library.Connection, "close", _closing),
         (library.AsyncConnection, "close", _aclosing),
     ]
-    missing = [name for owner, name, _ in hooks if name not in vars(owner)]
-    if missing:
-        log.warning("noclobber does not know this version of psycopg (no %s) and leaves it alone", missing[0])
-        return
-    for owner, name, make in hooks:
-        original = vars(owner)[name]
-        _originals[owner, name] = original
-        setattr(owner, name, functools.wraps(original)(make(original)))
+    _wrapping.wrap(hooks)
 
 
 def uninstall() -> None:
     """Put back what was there."""
-    for (owner, name), original in _originals.items():
-        setattr(owner, name, original)
-    _originals.clear()
+    _wrapping.restore()
 
 
 class _Session(Session):
@@ -140,7 +130,7 @@ def _steering(connection: Any, command: Any) -> Steering | None:
         session = _known(connection)
         ours = session is not None and session.transaction is not None
         active = recorder.active() if ours else recording()
-        text = None if active is None else _text(connection, command)
+        text = None if active is None or connection.closed else _text(connection, command)
         if active is None or text is None:
             return None
         return _session(connection).steer(active, text)
@@ -199,7 +189,7 @@ def _returned(cursor: Any, run: DriverRun) -> None:
         run.is_partial()
         run.finish()
         return
-    run.returned(cursor.rowcount, None, (column.name for column in cursor.description or ()))
+    run.returned(cursor.rowcount, None, lambda: [column.name for column in cursor.description or ()])
     rows = cursor.pgresult.ntuples if cursor.pgresult is not None and run.gives_rows else 0
     if not rows:
         run.finish()
@@ -212,7 +202,7 @@ def _pending(cursor: Any, query: Any, parameters: Any) -> _Pending | None:
     with GUARD:
         active = recording()
         connection = cursor._conn
-        text = None if active is None else _text(connection, query)
+        text = None if active is None or connection.closed else _text(connection, query)
         if active is None or text is None:
             return None
         session = _session(connection)
@@ -305,7 +295,7 @@ def _batch(cursor: Any, query: Any, parameters: Iterable[Any]) -> Batch | None:
     with GUARD:
         active = recording()
         connection = cursor._conn
-        text = None if active is None else _text(connection, query)
+        text = None if active is None or connection.closed else _text(connection, query)
         if active is None or text is None or not hasattr(parameters, "__iter__"):
             return None
         session = _session(connection)

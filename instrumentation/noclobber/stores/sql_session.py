@@ -12,7 +12,7 @@ Source: contract 2.1 (`begin`, `commit`, `abort`), 2.3; capture.md, section 3.
 
 import contextvars
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from types import CodeType
 from typing import Any, Final
@@ -38,7 +38,11 @@ SITE: Final[contextvars.ContextVar[tuple[CodeType, int] | None]] = contextvars.C
     "noclobber_site", default=None
 )
 """Where in the program a call was made that runs in a driver's own thread."""
-_LIMIT: Final = re.compile(r"\bLIMIT\s+(\d+)\s*(?:;\s*)?$", re.IGNORECASE)
+_LIMIT: Final = re.compile(
+    r"\bLIMIT\s+(\d+)(?:\s+FOR\s+(?:NO\s+KEY\s+UPDATE|UPDATE|KEY\s+SHARE|SHARE)(?:\s+(?:SKIP\s+LOCKED|NOWAIT))?)?\s*;?\s*$",
+    re.IGNORECASE,
+)
+"""The rows to which the end of a statement limits them."""
 
 
 def recording() -> "recorder.Recorder | None":
@@ -118,17 +122,22 @@ class Session(State):
         self.settle()
         return Steering(active, self, plan.control, begins=_begins(text))
 
-    def find_out(self, *, inside: bool, ended: Op = Op.ABORT) -> None:
-        """Believe the connection: it is `inside` a transaction or not; what was known and is over has `ended` so."""
+    def find_out(self, *, inside: bool, ended: Op | None = None) -> None:
+        """Believe the connection: it is `inside` a transaction, or not.
+
+        Args:
+            inside: what it says.
+            ended: how the transaction that was known ended, if it is over; None: nobody saw, so nothing is said.
+        """
         if inside:
             if self.transaction is None:
                 self.transaction = new_transaction(self.isolation)
-        elif self.transaction is not None:
-            active = recorder.active()
-            if active is not None:
-                verb = ControlVerb.COMMIT if ended is Op.COMMIT else ControlVerb.ROLLBACK
-                Steering(active, self, Control(verb)).returned()
-            self.transaction = None
+            return
+        active = recorder.active()
+        if self.transaction is not None and ended is not None and active is not None:
+            verb = ControlVerb.COMMIT if ended is Op.COMMIT else ControlVerb.ROLLBACK
+            Steering(active, self, Control(verb)).returned()
+        self.transaction = None
 
 
 def _begins(text: str) -> bool:
@@ -155,9 +164,13 @@ class DriverRun(Run):
 
     @property
     def has_all(self) -> bool:
-        """Whether the rows seen so far are all that the statement can give."""
+        """Whether the rows seen so far, one at least, are all that the statement can give.
+
+        A key that is only guessed is taken at its word: who fetches one row by it wants no other, and a read that
+        stayed open until the next statement would hide what came in between.
+        """
         plan = self._statement.plan
-        one = plan.keys is not None and len(plan.keys) == 1 and not plan.table.guessed
+        one = plan.keys is not None and len(plan.keys) == 1
         return one or plan.counted or limit_of(self._text) == len(self.rows)
 
     def learn(self, parameters: Sequence[Any]) -> None:
@@ -172,13 +185,13 @@ class DriverRun(Run):
         if more > 0:
             self._active.more(self._call, more)
 
-    def returned(self, rowcount: int = -1, inserted: Any = None, names: Iterable[str] = ()) -> None:
+    def returned(self, rowcount: int = -1, inserted: Any = None, names: Callable[[], Iterable[str]] = tuple) -> None:
         """The statement ran.
 
         Args:
             rowcount: rows that it changed, -1 where not known.
             inserted: the key that the database gave to the one row it inserted, None where not known.
-            names: of the columns that come back.
+            names: gives those of the columns that come back, where the text does not say them.
         """
         statement = self._statement
         plan = statement.plan
@@ -192,7 +205,7 @@ class DriverRun(Run):
         source = plan.returning if plan.verb is not Verb.SELECT else plan.sources[0]
         if source is not None and source.star:
             fold = self._state.database.planner.fold
-            statement.names = tuple(fold(name, quoted=True) for name in names)
+            statement.names = tuple(fold(name, quoted=True) for name in names())
 
     def is_partial(self) -> None:
         """Something of it can't be known."""

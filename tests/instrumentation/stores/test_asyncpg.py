@@ -273,3 +273,26 @@ def test_safe_twins(dsn: str, tmp_path: Path, select: str, update: str, together
     judgement = judged(race(dsn, select, update, together=together), tmp_path)
     assert judgement.findings == []
     assert judgement.defended
+
+
+@pytest.mark.parametrize(("lock", "expected"), [("", ["double_claim"]), ("FOR UPDATE SKIP LOCKED", [])])
+def test_double_claim(dsn: str, tmp_path: Path, lock: str, expected: list[str]) -> None:
+    """Both saw the job as new and took it; with SKIP LOCKED each takes another one, and no row is in doubt."""
+
+    async def claim(seen: asyncio.Barrier) -> None:
+        connection = await asyncpg.connect(dsn)
+        async with connection.transaction():
+            query = f"SELECT id FROM jobs WHERE status = 'new' ORDER BY id LIMIT 1 {lock}"
+            job = await connection.fetchval(query)
+            await seen.wait()
+            await connection.execute("UPDATE jobs SET status = 'running' WHERE id = $1", job)
+        await connection.close()
+
+    async def whole() -> None:
+        seen = asyncio.Barrier(2)
+        await asyncio.gather(claim(seen), claim(seen))
+
+    with capture(background=True, fixed=False) as captured:
+        asyncio.run(asyncio.wait_for(whole(), TIMEOUT_S))
+    assert [kind for kind, _ in findings(captured, tmp_path)] == expected
+    assert not any(each.get("noclobber.partial") for each in captured.accesses)

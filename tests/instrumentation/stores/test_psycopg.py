@@ -217,6 +217,22 @@ def test_pipeline(dsn: str) -> None:
         assert found == [("write", True), ("read", True)]
 
 
+def test_what_is_not_recorded_works(dsn: str) -> None:
+    """COPY, streams, server-side cursors, a closed connection: as without, and nothing is made up about their rows."""
+    with capture() as captured:
+        with psycopg.connect(dsn) as connection:
+            with connection.cursor() as cursor, cursor.copy("COPY jobs (id, status) FROM STDIN") as copy:
+                copy.write_row((9, "new"))
+            assert list(connection.cursor().stream("SELECT id FROM jobs WHERE id = 9")) == [(9,)]
+            with connection.cursor("named") as named:
+                named.execute(SELECT, (1,))
+                assert named.fetchone() == (START,)
+                assert named.fetchall() == []
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute(SELECT, (1,))
+        assert story(captured) == ["begin -", "commit -"]
+
+
 def test_a_connection_from_before(dsn: str) -> None:
     """Connections that exist already are seen, in the middle of a transaction too; afterwards nothing is."""
     with psycopg.connect(dsn) as connection:

@@ -14,6 +14,7 @@ from sql_stage import printed
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from noclobber import strands
 from noclobber.guard import GUARD
 from noclobber.testing import capture
 
@@ -217,6 +218,23 @@ def test_rows_as_they_are_fetched(path: Path) -> None:
         assert scans == [(1, False), (2, False), (2, False), (1, True)]
 
 
+def test_a_kept_cursor_does_not_keep_a_read_open(path: Path) -> None:
+    """A row by its key, or the one that a limit allows, is read when it was fetched, whatever the cursor does next."""
+    with capture() as captured:
+        connection = sqlite3.connect(path)
+        cursor = connection.cursor()
+        cursor.execute(SELECT, (1,))
+        assert cursor.fetchone() == (START,)
+        assert story(captured) == ["read accounts/id=1"]
+        cursor.execute("SELECT id FROM jobs WHERE status = 'new' LIMIT 1")
+        assert cursor.fetchone() == (7,)
+        assert story(captured)[1:] == ["scan jobs/"]
+        connection.close()
+        with pytest.raises(sqlite3.ProgrammingError):
+            connection.execute(SELECT, (1,))
+        assert not GUARD.failures
+
+
 def test_script(tmp_path: Path) -> None:
     """A script's statements are told one by one, and teach the tables' keys."""
     with capture() as captured:
@@ -312,8 +330,8 @@ def test_a_refused_commit_is_none(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["sql_session.statement_of", "sql_session.count", "sql_session.new_transaction", "sqlite3._session",
-     "sqlite3._plain", "sqlite3._below", "sqlite3._uri"],
+    ["sql_session.statement_of", "sql_session.count", "sql_session.new_transaction", "sqlite3_connections._session",
+     "sqlite3_connections._plain", "sqlite3_connections._below", "sqlite3._name"],
 )  # fmt: skip
 def test_a_mistake_of_ours_is_not_the_program_s(path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     """Whatever breaks inside, the program gets its rows."""
@@ -563,3 +581,24 @@ def test_double_claim(path: Path, tmp_path: Path) -> None:
     safe = judged(claims(" AND status = 'new'"), tmp_path)
     assert safe.findings == []
     assert [str(each.reason) for each in safe.defended] == ["rejected"]
+
+
+def test_what_was_hidden_is_not_guessed(path: Path) -> None:
+    """A transaction that ended where nothing is recorded has no end; a statement that ends it takes it back."""
+    with capture() as captured:
+        connection = sqlite3.connect(path)
+        connection.execute(UPDATE, (1, 1))
+        strand = strands.current()
+        strand.suppressed += 1
+        connection.execute("COMMIT")
+        strand.suppressed -= 1
+        connection.execute(SELECT, (1,)).fetchone()
+        connection.execute(UPDATE, (2, 1))
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute("INSERT OR ROLLBACK INTO accounts (id) VALUES (1)")
+        assert not connection.in_transaction
+        connection.close()
+        assert story(captured) == [
+            "begin -", "write accounts/id=1", "read accounts/id=1",
+            "begin -", "write accounts/id=1", "write accounts/id=1 rejected", "abort -",
+        ]  # fmt: skip
