@@ -79,6 +79,11 @@ class Coverage:
         self._processes: dict[str, Process] = {}
         self._gaps_of: dict[str, list[Gap]] = defaultdict(list)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no access of any process is known to be missing, whatever it touched."""
+        return not self.gaps and not self.lost_spans
+
     def absence(self, resource: str, start: Access, end: Access) -> Absence:
         """Whether everything that was done to a resource from the call of `start` to the return of `end` is known.
 
@@ -86,10 +91,10 @@ class Coverage:
         """
         missing: list[str] = []
         waiting: list[str] = []
-        for process_id, strands in sorted(self._touching.get(resource, {}).items()):
+        for process_id in sorted(self._touching.get(resource, {})):
             process = self._processes[process_id]
             after, before = in_clock_of(process, start, start.start_ns), in_clock_of(process, end, end.end_ns)
-            missing += [gap.text for gap in self._gaps_of.get(process_id, ()) if concerns(gap, strands, after, before)]
+            missing += [gap.text for gap in self._gaps_of.get(process_id, ()) if concerns(gap, after, before)]
             self._frontier(process, before, missing, waiting)
         return Absence(tuple(dict.fromkeys(missing)), tuple(waiting))
 
@@ -235,10 +240,11 @@ def _sentences(
     return said
 
 
-def concerns(gap: Gap, strands: set[str], after_ns: int | None, before_ns: int | None) -> bool:
-    """Whether a gap may hide an access of one of these strands between two times; None: at no known time."""
-    if gap.strand is not None and gap.strand not in strands:
-        return False
+def concerns(gap: Gap, after_ns: int | None, before_ns: int | None) -> bool:
+    """Whether a gap may hide an access between two times; None: at no known time.
+
+    Any strand's gap counts, also that of one that is not known to have touched the resource: what was lost may have.
+    """
     return (after_ns is None or gap.before_ns >= after_ns) and (before_ns is None or gap.after_ns <= before_ns)
 
 

@@ -28,6 +28,7 @@ class Evidence:
     Attributes:
         history, order, fates: as their names say.
         unknown: sentences about what detectors had to leave open.
+        is_whole: whether no access of any process is known to be missing.
     """
 
     def __init__(self, history: History) -> None:
@@ -35,6 +36,7 @@ class Evidence:
         self.order = Order(history)
         self.fates = Fates(history)
         self.unknown: list[str] = []
+        self.is_whole = history.coverage.is_whole
         self._states: dict[str, State] = {}
         self._successions: dict[str, Succession] = {}
         self._pictures: dict[tuple[str, str], Access] = {}
@@ -52,7 +54,7 @@ class Evidence:
         """The order of a resource's versions."""
         order = self._successions.get(state.name)
         if order is None:
-            order = self._successions[state.name] = Succession(state, self.fates)
+            order = self._successions[state.name] = Succession(state, self.fates, whole=self.is_whole)
         return order
 
     def picture_of(self, read: Access) -> Access:

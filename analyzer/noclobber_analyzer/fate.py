@@ -13,6 +13,7 @@ from typing import Final
 
 from noclobber.contract import Op, Outcome
 from noclobber_analyzer.access import Access
+from noclobber_analyzer.clocks import before
 from noclobber_analyzer.history import History
 
 __all__ = ["WRITE_OPS", "Fate", "Fates"]
@@ -61,7 +62,8 @@ class Fates:
     def taken_back_by(self, access: Access) -> Access | None:
         """The abort, or the failed commit, that took a write back; None if none did."""
         for abort in self._aborted_paths.get(access.txn_id or "", ()):
-            if _comes_after(abort, access) and _is_under(access.savepoint, abort.savepoint):
+            taken = abort.outcome is Outcome.OK and _comes_after(abort, access)
+            if taken and _is_under(access.savepoint, abort.savepoint):
                 return abort
         end = self.end_of(access)
         if end is not None and (end.op is Op.ABORT or end.outcome in (Outcome.REJECTED, Outcome.ERROR)):
@@ -93,8 +95,10 @@ class Fates:
     def _was_read(self, access: Access) -> bool:
         if access.op not in WRITE_OPS or access.written is None or access.weak:
             return False
-        readers = self._read_versions.get((access.resource, access.written), ())
-        return any(strand != access.strand for strand in readers)
+        return any(
+            read.strand != access.strand and read.part == access.part and not before(read, access)
+            for read in self._read_versions.get((access.resource, access.written), ())
+        )
 
 
 def _end(accesses: list[Access]) -> Access | None:
@@ -111,15 +115,15 @@ def _is_under(path: str | None, above: str | None) -> bool:
     return path is not None and above is not None and (path == above or path.startswith(f"{above}/"))
 
 
-def _read_by_others(history: History) -> dict[tuple[str, str], set[str]]:
-    """For each version of a resource that exactly one write made: the strands that read it."""
+def _read_by_others(history: History) -> dict[tuple[str, str], list[Access]]:
+    """For each version of a resource that exactly one write made: the reads that got it."""
     makers: dict[tuple[str, str], int] = defaultdict(int)
     for access in history.accesses:
         if access.op in WRITE_OPS and access.written is not None:
             makers[access.resource, access.written] += 1
-    readers: dict[tuple[str, str], set[str]] = defaultdict(set)
+    readers: dict[tuple[str, str], list[Access]] = defaultdict(list)
     for resource, accesses in history.resources.items():
         for access in accesses:
             if access.op is Op.READ and access.read is not None and makers.get((resource, access.read)) == 1:
-                readers[resource, access.read].add(access.strand)
+                readers[resource, access.read].append(access)
     return readers

@@ -13,6 +13,7 @@ Source: detection.md 5; ACIDRain (Warszawski and Bailis 2017) for predicting fro
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from noclobber.contract import Certainty, Guard, Kind, Op, Outcome
@@ -74,7 +75,7 @@ def latent_candidates(
         other = narrowest.get(day)
         if other is None or _margin(candidate) < _margin(other):
             narrowest[day] = candidate
-    told = sorted(narrowest.values(), key=_luck)
+    told = [_graded(candidate, evidence) for candidate in sorted(narrowest.values(), key=_luck)]
     return told, count - len(told)
 
 
@@ -133,8 +134,6 @@ def _apart(state: State, earlier: _Change, later: _Change, evidence: Evidence) -
     path = evidence.order.path(earlier.write, later.read)
     if path is Answer.YES:
         return None
-    grade = _grade(path, (earlier.read, earlier.write), (later.read, later.write), evidence)
-    grade = grade.resting_on(evidence.absence(state.name, earlier.read, later.write))
     return Candidate(
         kind=Kind.LOST_UPDATE,
         resource=state.name,
@@ -147,7 +146,7 @@ def _apart(state: State, earlier: _Change, later: _Change, evidence: Evidence) -
             Link(later.read, later.write, "base", "the value was computed from what this returned"),
             Link(earlier.write, later.read, "unordered", "nothing made this wait for the other"),
         ),
-        grade=grade,
+        grade=_unordered(path),
         manifest=False,
         margin_ns=margin,
         words={"window_ns": str(window), "why": "luck kept them apart"},
@@ -159,15 +158,22 @@ def _common_lock(one: _Change, other: _Change) -> bool:
     return bool(set.intersection(*held))
 
 
-def _grade(path: Answer, one: tuple[Access, Access], other: tuple[Access, Access], evidence: Evidence) -> Grade:
+def _unordered(path: Answer) -> Grade:
     grade = Grade().at_most(Certainty.LIKELY, "a run in which the two overlap: versions can't show what did not happen")
     if path is Answer.UNKNOWN:
         grade = grade.at_most(Certainty.POSSIBLE, "whether a longer path orders the two: the search spent its limit")
-    if any(hole_between(evidence.history, None, of[1]) for of in (one, other)):
+    return grade
+
+
+def _graded(candidate: Candidate, evidence: Evidence) -> Candidate:
+    """A candidate with what the completeness of the record makes of it: only those that are told pay for that."""
+    earlier, later = candidate.all("either")
+    grade = candidate.grade.resting_on(evidence.absence(candidate.resource, candidate.roles[0][0], later))
+    if any(hole_between(evidence.history, None, access) for access in (earlier, later)):
         grade = grade.at_most(
             Certainty.POSSIBLE, "the lost spans of the two strands: one may have waited for the other"
         )
-    return partial(grade, (*one, *other))
+    return replace(candidate, grade=partial(grade, [access for access, _ in candidate.roles]))
 
 
 def inverted_locks(evidence: Evidence) -> Iterator[Candidate]:
@@ -210,14 +216,13 @@ def _inverted(
     path = evidence.order.path(earlier, later, locks=False)
     if path is Answer.YES:
         return None
-    grade = _grade(path, (earlier, earlier), (later, later), evidence)
     return Candidate(
         kind=Kind.DEADLOCK,
         resource=later.resource,
         anchors=(earlier, later),
         roles=((earlier, "either"), (later, "either")),
         links=(Link(earlier, later, "unordered", "each took these two locks in the other's opposite order"),),
-        grade=grade,
+        grade=_unordered(path),
         crosses=True,
         manifest=False,
         margin_ns=margin,

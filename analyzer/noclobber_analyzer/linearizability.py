@@ -61,13 +61,14 @@ class Search:
         self.is_possible = len(state.accesses) <= ACCESSES_MAX and not state.may_expire
         first = state.accesses[0]
         self._slack = max((slack_ns(first.process, a.process) or 0 for a in state.accesses), default=0)
+        known = _known(state, evidence) if self.is_possible else frozenset()
         for access in state.accesses if self.is_possible else ():
             apart = slack_ns(first.process, access.process) is None or access.part != first.part
             if apart or access.txn_id or access.open or access.scan is not None:
                 self.is_possible = False
                 return
             call = _call(access, evidence)
-            if call is not None:
+            if call is not None and (access.op is not Op.READ or call.finds in known):
                 self._calls.append(call)
 
     def first_impossible(self) -> Access | None:
@@ -147,6 +148,14 @@ class Search:
             and call.access.end_ns - call.access.process.clock_offset_ns < start
         ]
         return max(before, key=lambda a: (local_ns(a.process, a.start_ns), a.span_id), default=None)
+
+
+def _known(state: State, evidence: Evidence) -> frozenset[Version | None]:
+    """Versions that were written, or were there before anybody wrote; of others an unknown writer is more likely."""
+    returns = [evidence.returned_ns(w) for w in state.writes if w.outcome is not Outcome.UNKNOWN]
+    first = min(returns, default=None)
+    prior = (r.read for r in state.reads if first is None or local_ns(r.process, r.start_ns) <= first)
+    return frozenset(prior) | frozenset(state.makers)
 
 
 def _call(access: Access, evidence: Evidence) -> _Call | None:

@@ -14,10 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Final
 
+from noclobber.declarations import Declarations
 from noclobber_analyzer.clock import SECOND_NS, SYSTEM, Clock
 from noclobber_analyzer.cursor import Store
+from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.evaluate import evaluate
 from noclobber_analyzer.issue_log import IssueKeeper
 from noclobber_analyzer.issues import Head
@@ -43,10 +46,11 @@ class LiveAnalyzer:
         store: holds everything.
         on_found: called after something was written to the log of issues, in the analyzer's thread.
         dashboard: where pages are, for links; "": no links.
-        judge: the evaluator.
+        judge: in place of the evaluator (tests).
         clock: wall time.
         name: of this analyzer; its checkpoint goes by it.
         limits: what bounds memory and passes.
+        declarations: what owners know of their resources; what they permit is defended.
     """
 
     def __init__(
@@ -55,12 +59,14 @@ class LiveAnalyzer:
         *,
         on_found: Callable[[], None] = lambda: None,
         dashboard: str = "",
-        judge: Judge = evaluate,
+        judge: Judge | None = None,
         clock: Clock = SYSTEM,
         name: str = "live",
         limits: Limits = NO_LIMITS,
+        declarations: Declarations = NOTHING_DECLARED,
     ) -> None:
-        self._stream = Stream(store, judge, clock, name, limits)
+        judge = judge or partial(evaluate, declarations=declarations)
+        self._stream = Stream(store, judge, clock, name, limits, declarations=declarations)
         self._keeper = IssueKeeper(store, clock, base_url=dashboard)
         self._on_found = on_found
         self._clock = clock

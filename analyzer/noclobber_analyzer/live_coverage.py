@@ -43,15 +43,20 @@ class LiveCoverage(Coverage):
         """Whether everything that was done to a resource from the call of `start` to the return of `end` is known."""
         missing: list[str] = []
         waiting: list[str] = []
-        for process_id, strands in sorted(self._window.touching(resource).items()):
+        for process_id in sorted(self._window.touching(resource)):
             process = self._window.processes[process_id].process
             after, before = in_clock_of(process, start, start.start_ns), in_clock_of(process, end, end.end_ns)
             for gap in self._gaps(process_id):
-                if concerns(gap, strands, after, before):
+                if concerns(gap, after, before):
                     self._lack(process, gap, missing, waiting)
             if not self._is_complete(process_id, before, end):
                 self._rest(process, missing, waiting)
         return Absence(tuple(dict.fromkeys(missing)), tuple(dict.fromkeys(waiting)))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no access of any process is missing, as far as is known now."""
+        return not any(self._gaps(process) for process in self._window.processes)
 
     def _gaps(self, process: str) -> list[Gap]:
         if process not in self._losses:

@@ -14,7 +14,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from noclobber.contract import Op, Outcome, VersionKind
+from noclobber.contract import ABSENT, ABSENT_NUMBER, Op, Outcome, VersionKind
 from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.fate import WRITE_OPS, Fate, Fates
 from noclobber_analyzer.history import History
@@ -67,6 +67,8 @@ class State:
         reads: those that got it.
         makers: for each version, the writes that (may have) made it.
         readers: for each version, the reads that got it.
+        unnamed: whether some of them made versions that nobody knows.
+        taken_back: versions that stood there only until their transaction, or savepoint, was rolled back.
         may_expire: whether it may vanish by itself, or was deleted: then numbers and `absent` may come again.
     """
 
@@ -82,6 +84,8 @@ class State:
         for access in self.writes:
             if access.written is not None:
                 self.makers[access.written].append(access)
+        self.unnamed = any(a.written is None for a in self.writes)
+        self.taken_back = {a.written for a in accesses if a.op in WRITE_OPS and fates.taken_back_by(a) is not None}
         for access in self.reads:
             if access.read is not None:
                 self.readers[access.read].append(access)
@@ -89,7 +93,9 @@ class State:
             self._of_strand[access.strand].append(access)
         for own in self._of_strand.values():
             own.sort(key=lambda a: a.seq)
-        self.may_expire = any(a.ttl_ms is not None or (a.op is Op.DELETE and a in self.writes) for a in accesses)
+        self.may_expire = any(
+            a.ttl_ms is not None or (a.op is Op.DELETE and fates.of(a) is not Fate.UNAPPLIED) for a in accesses
+        )
 
     @property
     def is_shared(self) -> bool:
@@ -100,6 +106,8 @@ class State:
     def is_unique(self, version: Version) -> bool:
         """Whether at most one captured write made this version and nothing says that it is too common."""
         makers, readers = self.makers.get(version, ()), self.readers.get(version, ())
+        if version in (ABSENT, ABSENT_NUMBER) and self.may_expire:
+            return False  # nothing is there once in each life
         return len(makers) <= 1 and not any(a.weak for a in (*makers, *readers))
 
     def base_of(self, write: Access) -> Access | None:
@@ -129,7 +137,7 @@ class State:
         """What the write's own strand did to the resource after it got the base."""
         own = self._of_strand.get(write.strand, ())
         upto = bisect_left(own, write.seq, key=lambda a: a.seq)
-        after = base.seq if base is not None and base.strand == write.strand else (write.base_seq or 0)
+        after = self.base_seq_of(base, write) or 0
         return [a for a in own[:upto] if a.seq > after and a.op in WRITE_OPS]
 
     def by_strand(self) -> Iterable[list[Access]]:
@@ -157,6 +165,13 @@ class State:
         own = self._of_strand.get(access.strand, ())
         first = bisect_right(own, access.seq, key=lambda a: a.seq)
         return [a for a in own[first:] if a.op in WRITE_OPS]
+
+    @staticmethod
+    def base_seq_of(base: Access | None, write: Access) -> int | None:
+        """The number, on the write's own strand, after which it went on from its base; None: nobody knows."""
+        if base is not None:
+            return base.seq if base.strand == write.strand else None
+        return write.base_seq if write.base_strand in (None, write.strand) else None
 
     @cached_property
     def timeline(self) -> Timeline:

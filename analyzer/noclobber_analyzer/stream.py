@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from noclobber.contract import Op
+from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from noclobber_analyzer.clock import SECOND_NS, Clock
@@ -30,6 +31,7 @@ from noclobber_analyzer.cursor import (
     opened_ns,
     portions,
 )
+from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_span
 from noclobber_analyzer.evaluate import Evaluation
 from noclobber_analyzer.finding import Finding
@@ -120,9 +122,19 @@ class Stream:
         clock: wall time.
         name: of this analyzer, for its checkpoint.
         limits: bounds.
+        declarations: names that owners gave their resources, what is to be ignored, which rows are tasks.
     """
 
-    def __init__(self, store: Store, judge: Judge, clock: Clock, name: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        store: Store,
+        judge: Judge,
+        clock: Clock,
+        name: str,
+        limits: Limits,
+        *,
+        declarations: Declarations = NOTHING_DECLARED,
+    ) -> None:
         self.totals = Totals()
         self.window = Window(limits.accesses_max, limits.whole_max)
         self.frontiers = Frontiers()
@@ -130,6 +142,7 @@ class Stream:
         self.silent: frozenset[str] = frozenset()
         self.behind_ns = 0
         self._store, self._judge, self._clock, self._name, self._limits = store, judge, clock, name, limits
+        self._declarations = declarations
         self._feed = Feed(store, Cursor(), limits.batch_rows_max)
         self._ledger = Ledger(store)
         self._standing = Standing(store, self._ledger)
@@ -243,7 +256,7 @@ class Stream:
 
     def _add(self, access: Access, opened_at_ns: int, noted_ns: int, now_ns: int) -> bool:
         """Take an access; whether it says anything new."""
-        concerned = self.window.add(access, opened_at_ns, noted_ns)
+        concerned = self.window.add(as_declared(access, self._declarations), opened_at_ns, noted_ns)
         if concerned:
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)

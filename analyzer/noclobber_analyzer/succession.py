@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Final
 
-from noclobber.contract import Op, VersionKind
+from noclobber.contract import Op, VersionKind, WriteMode
 from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.clocks import before as clock_before
 from noclobber_analyzer.fate import WRITE_OPS, Fate, Fates
@@ -37,13 +37,18 @@ class Proof(IntEnum):
 
 
 class Succession:
-    """The order of one resource's versions."""
+    """The order of one resource's versions.
 
-    def __init__(self, state: State, fates: Fates) -> None:
-        self._state, self._fates = state, fates
+    `whole` says that no access is known to be lost: else what nobody made is rather a lost write's than prior state.
+    """
+
+    def __init__(self, state: State, fates: Fates, *, whole: bool) -> None:
+        self._state, self._fates, self._whole = state, fates, whole
         self.applied = [w for w in state.writes if fates.of(w) is Fate.APPLIED]
         kinds = {a.version_kind for a in (*self.applied, *state.reads)}
         self.kind = next(iter(kinds)) if len(kinds) == 1 else None
+        if self.kind is VersionKind.CHAIN and any(_is_put(w) for w in self.applied):
+            self.kind = None  # a tree: an older version is read by its name, and nothing supersedes it
 
     def maker(self, read: Access) -> Access | None:
         """The one applied write that made what was read; None where nobody or several may have."""
@@ -66,7 +71,11 @@ class Succession:
             return [(write, Proof.VERSION) for write in self._next(version, read)]
         known = not read.weak and len(self._state.makers.get(version, ())) <= 1
         linked = self._from.get(version, ()) if known and (version in self.first or version != self.kind.absent) else ()
-        found = [(write, self.proof()) for write in linked[:FOLLOWING_MAX] if conflicting_parts(write, read)]
+        found = [
+            (write, self.proof())
+            for write in linked[:FOLLOWING_MAX]
+            if conflicting_parts(write, read) and not self._came_again(version, write)
+        ]
         if version in self.first:
             names = {write.span_id for write in linked}
             later = (w for w in self.applied if w.written != version and w.span_id not in names)
@@ -83,11 +92,18 @@ class Succession:
             low, high = number(one), number(other)
             known = low is not None and high is not None and low < high and not self._state.may_expire
             return Proof.VERSION if known else None
-        if other not in self.first and one in self.first and self._state.makers.get(other):
-            return Proof.CONTENT
-        if not self._state.is_unique(one) or not self._state.is_unique(other):
-            return None
-        return self.proof() if one in self._state.ancestors(other) else None
+        unique = self._state.is_unique(one) and self._state.is_unique(other)
+        if unique and one in self._state.ancestors(other) and other not in self._state.ancestors(one):
+            return self.proof()
+        first = other not in self.first and one in self.first and bool(self._state.makers.get(other))
+        return Proof.CONTENT if first else None
+
+    def _came_again(self, version: Version, write: Access) -> bool:
+        """Whether a version was made only after a write that was computed from it: it was there before, too."""
+        makers = self._state.makers.get(version, ())
+        if self.kind is not VersionKind.FINGERPRINT or not makers or makers[0].end_ns <= write.start_ns:
+            return False
+        return write.written in self._state.ancestors(version)
 
     @cached_property
     def first(self) -> frozenset[Version]:
@@ -106,7 +122,7 @@ class Succession:
         """The one version that no captured write made and that was read before any of them had returned."""
         made = {a.written for a in self._state.accesses if a.op in WRITE_OPS}
         unmade = [version for version in self._state.readers if version not in made]
-        if len(unmade) != 1 or any(w.written is None for w in self.applied):
+        if not self._whole or len(unmade) != 1 or any(w.written is None for w in self.applied):
             return None
         readers = self._state.readers[unmade[0]]
         earliest = min(readers, key=lambda r: (r.start_ns, r.span_id))
@@ -146,6 +162,12 @@ class Succession:
             if conflicting_parts(makers[0], read):
                 return makers
         return []
+
+
+def _is_put(write: Access) -> bool:
+    """Whether a write put a child beside its parent and replaced nothing."""
+    parent = write.base not in (None, VersionKind.CHAIN.absent)
+    return write.mode is WriteMode.INSERT and parent and write.overwritten is None
 
 
 def _returned_before(write: Access, read: Access) -> bool:

@@ -7,6 +7,7 @@ never be known lowers it one grade, and processes that may still speak make it w
 Source: detection.md 2.5 (worlds, caps), contract 3 (`certainty`, `missing`).
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -134,11 +135,9 @@ def partial(grade: Grade, accesses: Iterable[Access]) -> Grade:
     return grade
 
 
-def hole_between(history: History, start: Access | None, end: Access) -> bool:
-    """Whether a number of `end`'s strand is missing between two of its accesses (from its first one where None)."""
-    accesses = history.strands.get(end.strand, [])
-    low = start.seq if start is not None and start.strand == end.strand else None
-    between = [a.seq for a in accesses if (low is None or a.seq >= low) and a.seq <= end.seq]
-    if not between:
-        return False
-    return len(set(between)) < between[-1] - between[0] + 1
+def hole_between(history: History, after: int | None, end: Access) -> bool:
+    """Whether a number of `end`'s strand is missing after another one (None: from the strand's first) and before it."""
+    own = history.strands.get(end.strand, [])
+    low = bisect_right(own, after or 0, key=lambda a: a.seq)
+    upto = bisect_left(own, end.seq, key=lambda a: a.seq)
+    return len({a.seq for a in own[low:upto]}) < end.seq - (after or 0) - 1

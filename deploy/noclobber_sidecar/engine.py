@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         threading.Thread(target=_end_with, args=(words.life_fd,), name="life line", daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    from noclobber.cli import CommandError
     from noclobber_analyzer.alerts.routes import RouteError
     from noclobber_collector.errors import StoreBusyError, StoreUnusableError
 
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     except StoreBusyError as error:  # somebody's `analyze`, perhaps: the supervisor tries again
         log.error("%s", error)  # noqa: TRY400  the reason is enough for a person
         return 1
-    except (StoreUnusableError, RouteError) as error:
+    except (StoreUnusableError, RouteError, CommandError) as error:
         Path(words.reason_file).write_text(f"{error}\n")
         log.error("%s", error)  # noqa: TRY400  the reason is enough for a person
         return EXIT_HOPELESS
@@ -122,13 +123,14 @@ class _Workers:
     def __init__(self, store: Any, words: argparse.Namespace, address: str) -> None:
         from noclobber_analyzer.alerts.routes import routes_from
         from noclobber_analyzer.alerts.sender import Sender
+        from noclobber_analyzer.commands.options import declared
         from noclobber_analyzer.live import LiveAnalyzer
         from noclobber_collector.loader import Loader
 
         tables = tomllib.loads(words.config.read_text()).get("alert", []) if words.config else []
         routes = routes_from(tables, os.environ, words.webhook, allow=words.webhook_allow)
         self.sender = Sender(store, routes)
-        self.analyzer = LiveAnalyzer(store, on_found=self.sender.wake, dashboard=address)
+        self.analyzer = LiveAnalyzer(store, on_found=self.sender.wake, dashboard=address, declarations=declared(words))
         self.loader = Loader(store, words.data / "spool", on_loaded=self.analyzer.wake)
 
     def start(self) -> None:

@@ -50,6 +50,7 @@ def run(words: argparse.Namespace) -> int:
 
     check_bind(words.host, words.token, forced=words.insecure_bind)
     _check_alerts(words)
+    _check_declarations(words)
     data = data_folder(words.data)
     try:
         with SupervisorLock(data, f"http://{in_url(words.host)}:{words.dashboard_port}") as lock:
@@ -59,6 +60,17 @@ def run(words: argparse.Namespace) -> int:
         raise CommandError(f"a sidecar already runs: {error}") from error
     except OSError as error:
         raise CommandError(f"the data folder {data} can't be used: {error.strerror or error}") from error
+
+
+def _check_declarations(words: argparse.Namespace) -> None:
+    """Say what the engine would say of its configuration, before anything starts.
+
+    Raises:
+        CommandError: a declaration that can't be understood.
+    """
+    from noclobber_analyzer.commands.options import declared
+
+    declared(words)
 
 
 def _check_alerts(words: argparse.Namespace) -> None:

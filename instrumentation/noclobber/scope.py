@@ -11,14 +11,17 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context as otel
 from opentelemetry.context import Context
 
 from noclobber import strands
 
-__all__ = ["Scope", "current", "deliberate_name", "entered", "merged"]
+if TYPE_CHECKING:
+    from noclobber.access import Call
+
+__all__ = ["Enclosed", "Scope", "current", "deliberate_name", "entered", "merged"]
 
 _KEY: Final = "noclobber-scope"
 _DEFAULT_NAMES = re.compile(
@@ -42,6 +45,13 @@ class Scope:
     step: str | None = None
     explicit: bool = False
     unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosed(Scope):
+    """The scope inside a recorded call: what happens in there, in whatever thread or task, is part of it."""
+
+    call: "Call | None" = None
 
 
 _passes = itertools.count(1)

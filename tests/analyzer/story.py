@@ -70,6 +70,7 @@ class Story:
         lease_ms: of all locks. owned: whether locks name their owners.
         key, group: ordering key of all messages, consumer group of all receipts.
         verbatim: whether the store returns just what it is sent.
+        predicate: of all scans; `*`: everything below.
     """
 
     kind: VersionKind | None = VersionKind.FINGERPRINT
@@ -81,6 +82,7 @@ class Story:
     lost: tuple[int, ...] = ()
     agents: dict[str, str] = field(default_factory=dict)
     verbatim: bool = True
+    predicate: str = "predicate"
     step: bool = True
     ttl_ms: int | None = None
     system: str = "redis"
@@ -208,7 +210,7 @@ class Story:
             members = tuple(f"mem://{name}" for name, _ in found)
             versions = tuple(version for _, version in found) if all(version for _, version in found) else ()
             access.op, access.resource, access.version_kind = Op.SCAN, "mem://", self.kind
-            access.scan = Scan("predicate", resources=members, versions=versions, count=len(found))
+            access.scan = Scan(self.predicate, resources=members, versions=versions, count=len(found))
         elif op == "m":
             access.op, access.resource = Op.MODEL, "model://fake/thinker"
         elif op in "/\\":

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from noclobber.cli import Command, CommandError
+from noclobber_analyzer.commands.options import declared
 
 if TYPE_CHECKING:
+    from noclobber.declarations import Declarations
     from noclobber_analyzer.alerts import Route
     from noclobber_collector.store import Store
 
@@ -36,7 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--webhook-allow", action="append", default=[], metavar="CIDR", help="private addresses to allow"
     )
-    parser.add_argument("--config", type=Path, metavar="TOML", help="configuration file, for its [[alert]] tables")
+    parser.add_argument(
+        "--config", type=Path, metavar="TOML", help="configuration file: its [[alert]] and [[resource]] tables"
+    )
 
 
 def run(words: argparse.Namespace) -> int:
@@ -46,7 +50,7 @@ def run(words: argparse.Namespace) -> int:
     if words.store.startswith("chdb:"):
         raise CommandError("the embedded store belongs to `noclobber up`, which analyses it; this needs a server's URL")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    routes = _routes(words)
+    routes, declarations = _routes(words), declared(words)
     from noclobber_collector.errors import StoreError
     from noclobber_collector.store import open_store
 
@@ -55,7 +59,7 @@ def run(words: argparse.Namespace) -> int:
     except StoreError as error:
         raise CommandError(f"{error}. The analyzer needs its store once at the start.", exit_code=1) from error
     try:
-        return _work(store, words, routes)
+        return _work(store, words, routes, declarations)
     finally:
         store.close()
 
@@ -72,7 +76,7 @@ def _routes(words: argparse.Namespace) -> "tuple[Route, ...]":
         raise CommandError(str(error)) from error
 
 
-def _work(store: "Store", words: argparse.Namespace, routes: "tuple[Route, ...]") -> int:
+def _work(store: "Store", words: argparse.Namespace, routes: "tuple[Route, ...]", declarations: "Declarations") -> int:
     from noclobber_analyzer.alerts import Sender
     from noclobber_analyzer.live import LiveAnalyzer
 
@@ -80,7 +84,13 @@ def _work(store: "Store", words: argparse.Namespace, routes: "tuple[Route, ...]"
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     sender = Sender(store, routes)
-    analyzer = LiveAnalyzer(store, on_found=sender.wake, dashboard=words.dashboard_url, name=words.name)
+    analyzer = LiveAnalyzer(
+        store,
+        on_found=sender.wake,
+        dashboard=words.dashboard_url,
+        name=words.name,
+        declarations=declarations,
+    )
     sender.start()
     analyzer.start()
     print(f"analysing {store.name} as '{words.name}', {len(routes)} alert routes", flush=True)

@@ -6,12 +6,13 @@ newer state and written from it, it is `writes_follow_reads` that broke. A read 
 after its writer had heard of what the reader did next is an effect before its cause.
 
 Where one clock compares the two, time says it already (`stale_read`); so only pairs of several clocks are searched.
-The searches of one evaluation share one limit; the most suspicious pairs by nominal time come first.
+The searches of one evaluation share one limit; the pairs that look out of order by nominal time come first, and in a
+large history only these are searched.
 
 Source: Terry et al. 1994 (writes follow reads), AWDIT (arXiv 2504.06975); detection.md 3.4.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from heapq import nsmallest
 from typing import Final, NamedTuple
 
@@ -20,9 +21,9 @@ from noclobber_analyzer.access import Access
 from noclobber_analyzer.clocks import slack_ns
 from noclobber_analyzer.detectors.repeated import REPEATABLE
 from noclobber_analyzer.evidence import Evidence
-from noclobber_analyzer.fate import Fate
+from noclobber_analyzer.fate import WRITE_OPS, Fate
 from noclobber_analyzer.order import Answer
-from noclobber_analyzer.state import is_foreign
+from noclobber_analyzer.state import NUMBERS, is_foreign
 from noclobber_analyzer.succession import Proof, Succession
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
@@ -30,6 +31,8 @@ __all__ = ["STEPS_MAX", "causal_violation"]
 
 STEPS_MAX: Final = 300_000
 """Edges that the searches of one evaluation follow."""
+WHOLE_MAX: Final = 20_000
+"""Accesses of a history of which every read is searched, however it looks."""
 RIVALS_MAX: Final = 8
 """Writes of unknown place, and readers of a newer version, that are looked at for one read."""
 
@@ -49,6 +52,8 @@ class _Pair(NamedTuple):
 
 def causal_violation(evidence: Evidence) -> Iterator[Candidate]:
     """Reads against what their readers could know; each read is at most one."""
+    if len({a.clock or a.host or a.id for a in evidence.history.processes.values()}) < 2:
+        return
     pairs = [pair for name in sorted(evidence.history.resources) for pair in _of_resource(name, evidence)]
     pairs.sort(key=lambda p: p.read.start_ns < p.write.end_ns)  # stable: those that look out of order come first
     told: set[tuple[str, str]] = set()
@@ -71,15 +76,29 @@ def _of_resource(name: str, evidence: Evidence) -> Iterator[_Pair]:
         return
     state = evidence.state(name)
     order = evidence.succession(state)
-    for read in state.reads if state.writes and not state.may_expire else ():
+    if not state.writes or state.may_expire:
+        return
+    for read in state.reads if len(evidence.history.accesses) <= WHOLE_MAX else _out_of_order(accesses):
         if read.read is not None and not read.weak and not state.is_own_version(read):
             yield from _of_read(read, order)
+
+
+def _out_of_order(accesses: Sequence[Access]) -> Iterator[Access]:
+    """Reads that did not get what the last write before them made, as recorded times have it."""
+    last: Access | None = None
+    for access in accesses:
+        if access.op in WRITE_OPS:
+            last = access
+        elif last is not None and last.written != access.read and last.end_ns < access.start_ns:
+            yield access
 
 
 def _of_read(read: Access, order: Succession) -> Iterator[_Pair]:
     maker = order.maker(read)
     if maker is not None and _are_apart(read, maker):
         yield _Pair(read, maker, maker, order.proof(), future=True)
+    if maker is None and order.kind is not None and read.read != order.kind.absent and order.kind not in NUMBERS:
+        return  # prior state, unless something was written before: then whoever made it is not known
     following = order.following(read.read or "", read)[:RIVALS_MAX]
     for write, proof in following:
         if _are_apart(read, write):

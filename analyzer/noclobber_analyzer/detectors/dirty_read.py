@@ -43,6 +43,8 @@ def dirty_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
 def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Candidate | None:
     if read.weak or write.weak or evidence.order.before(read, write) is not None:
         return None
+    if evidence.fates.serializable_rejected(read) or evidence.fates.serializable_rejected(write):
+        return None  # a defended transaction's accesses are part of no finding
     end = evidence.fates.taken_back_by(write)
     if end is not None:
         grade = _aborted(state, write, read, end, evidence)
@@ -57,20 +59,45 @@ def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Ca
         return None
     synced = evidence.order.path(read, commit) is Answer.YES
     grade = Grade() if synced else Grade().at_most(Certainty.LIKELY, "an edge that orders read and commit")
+    grade = _one_maker(state, write, grade, evidence)
     return _candidate(write, read, commit, grade, "not committed yet")
 
 
 def _aborted(state: State, write: Access, read: Access, end: Access, evidence: Evidence) -> Grade | None:
     if write.version_kind is VersionKind.CHAIN or evidence.order.path(read, end) is Answer.YES:
-        grade = Grade()
+        grade = _one_maker(state, write, Grade(), evidence)
     else:
         found = _by_uniqueness(state, write, read, end, evidence)
         if found is None:
             return None
-        grade = found
+        grade = _one_maker(state, write, found, evidence)
     if end.outcome is Outcome.UNKNOWN:
         grade = grade.at_most(Certainty.POSSIBLE, "how the transaction ended")
     return partial(grade, (write, read))
+
+
+def _one_maker(state: State, write: Access, grade: Grade, evidence: Evidence) -> Grade:
+    """Lowered where the same version may be another state's: content comes again, numbers do in another life."""
+    if write.version_kind is VersionKind.FINGERPRINT:
+        if _stood_before(state, write, evidence):
+            return grade.at_most(Certainty.POSSIBLE, "whether it was this write's: the same content stood there before")
+        return grade.at_most(Certainty.LIKELY, "a version that names one state, not only its content")
+    if write.version_kind in NUMBERS and state.may_expire:
+        return grade.at_most(Certainty.POSSIBLE, "which life of the state the number belongs to")
+    if write.version_kind in NUMBERS and any(w is not write for w in state.makers.get(write.written or "", ())):
+        return grade.at_most(Certainty.LIKELY, "which of the writes of this number was read")
+    return grade
+
+
+def _stood_before(state: State, write: Access, evidence: Evidence) -> bool:
+    """Whether somebody saw the content that a write made before it was made."""
+    if write.written in (write.base, write.overwritten):
+        return True
+    seen = state.readers.get(write.written or "", ())
+    if any(evidence.order.before(read, write) is not None for read in seen):
+        return True
+    replaced = (w for w in state.writes if write.written in (w.base, w.overwritten))
+    return any(evidence.writes_before(each, write) is not None for each in replaced)
 
 
 def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evidence: Evidence) -> Grade | None:
@@ -89,7 +116,8 @@ def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evide
     if any(evidence.took_effect_before(other, read) is not None for other in others):
         return None
     ended_before = evidence.order.before(end, read) is not None
-    later = all(evidence.took_effect_after(other, read) is not None for other in others)
+    # Clocks of two machines prove nothing; but where even they put another write of it first, that one is as likely.
+    later = all(evidence.fates.seen_from(other).start_ns > read.start_ns for other in others)
     if not ended_before and nominally_before(read, end) and later:
         return likely.resting_on(evidence.absence(state.name, write, read))  # that no other of this number is missing
     if ended_before and others:

@@ -120,6 +120,8 @@ def _both(first: Take, second: Take, evidence: Evidence) -> bool:
         return False
     if second.access.op is not Op.RECEIVE and evidence.order.path(first.access, second.access) is Answer.YES:
         return False  # it was handed on: whoever took it had another strand work on it
+    if any(_lies_between(each, first, second, evidence) for each in _releases(first, evidence)):
+        return False
     if second.selected is not None and evidence.took_effect_before(first.access, second.selected) is not None:
         return False
     if first.selected is not None and evidence.took_effect_before(second.access, first.selected) is not None:
@@ -141,6 +143,28 @@ def _given_back(take: Take, evidence: Evidence) -> bool:
     )
 
 
+def _releases(first: Take, evidence: Evidence) -> list[Access]:
+    """Writes to what was taken that do not carry the task: they may have set it free again."""
+    if first.access.op is Op.RECEIVE:
+        return []
+    return [write for write in evidence.state(first.access.resource).writes if write.message is None]
+
+
+def _lies_between(release: Access, first: Take, second: Take, evidence: Evidence) -> bool:
+    """Whether a write came after the first take and before the second."""
+    after = evidence.writes_before(first.access, release) is not None
+    return after and evidence.writes_before(release, second.access) is not None
+
+
+def _may_lie_between(release: Access, first: Take, second: Take, evidence: Evidence) -> bool:
+    """Whether nothing proves that a write came before both takes, or after both."""
+    takes_ = (first.access, second.access)
+    return not (
+        all(evidence.writes_before(release, take) is not None for take in takes_)
+        or all(evidence.writes_before(take, release) is not None for take in takes_)
+    )
+
+
 def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Candidate:
     one, other = first.access, second.access
     ok = not first.refused and not second.refused
@@ -151,6 +175,8 @@ def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Cand
         grade = Grade().at_most(Certainty.LIKELY, "that both went on with the task: an access that carries its id")
     else:
         grade = Grade().at_most(Certainty.LIKELY, "that no lease had ended in between, and no span is lost")
+    if any(_may_lie_between(each, first, second, evidence) for each in _releases(first, evidence)):
+        grade = grade.at_most(Certainty.POSSIBLE, "the order of the takes and of another write of the task")
     if not one.resource or needs_group(one):
         grade = grade.at_most(Certainty.POSSIBLE, "the consumer group of both (`noclobber.message.group`)")
     if len(evidence.queues.sends.get(task, ())) > 1:
@@ -189,4 +215,5 @@ def _strong(take: Take, evidence: Evidence) -> bool:
     """Whether nothing could have given the task back unseen: no lease, no hole in the strand."""
     if take.access.op is Op.RECEIVE:
         return False  # a broker's lease may end unseen
-    return not hole_between(evidence.history, take.selected, take.work[-1] if take.work else take.access)
+    since = take.selected.seq if take.selected is not None else None
+    return not hole_between(evidence.history, since, take.work[-1] if take.work else take.access)

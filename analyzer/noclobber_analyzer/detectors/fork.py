@@ -9,17 +9,20 @@ Source: noclobber; contract 3.1 (borders to lost_update), detection.md 3.2.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from noclobber.contract import ABSENT, ABSENT_NUMBER, Certainty, Kind, Op, VersionKind, WriteMode
 from noclobber_analyzer.access import Access, Version
-from noclobber_analyzer.detectors.basis import guarded, unseen_before
+from noclobber_analyzer.detectors.basis import guarded, source_grade, unseen_before
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
-from noclobber_analyzer.state import State, conflicting_parts
+from noclobber_analyzer.state import NUMBERS, State, conflicting_parts, is_foreign
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
 __all__ = ["fork"]
+
+
+NAMED: Final = "both name it as their parent"
 
 
 class _Family(NamedTuple):
@@ -51,14 +54,17 @@ def _families(state: State) -> Iterator[_Family]:
         if write.written is None or kind is None:
             continue
         if write.mode is WriteMode.INSERT and kind is VersionKind.CHAIN and write.base is not None:
+            if write.base == ABSENT and state.may_expire:
+                continue  # nothing was there in several lives
             inserted[write.base].append(write)
             continue
-        if write.overwritten is not None and write.overwritten not in (ABSENT, ABSENT_NUMBER):
+        changed = kind is not VersionKind.FINGERPRINT or write.overwritten != write.written
+        if write.overwritten not in (None, ABSENT, ABSENT_NUMBER) and changed:
             replaced[write.overwritten].append(write)
         if kind is VersionKind.COUNTER and write.op is not Op.DELETE:
             numbered[write.written].append(write)
     for parent, children in inserted.items():
-        yield from _told(parent, children, "both name it as their parent")
+        yield from _told(parent, children, NAMED)
     for parent, children in replaced.items():
         yield from _told(parent, children, "the store says that both replaced it")
     for version, children in numbered.items():
@@ -74,8 +80,10 @@ def _told(parent: Version, children: Sequence[Access], why: str) -> Iterator[_Fa
 
 def _rival(first: Access, child: Access, evidence: Evidence) -> bool:
     """Whether two children of one version are not meant to be, and the later author had not seen the first."""
-    if first.branch != child.branch or not conflicting_parts(first, child):
+    if first.branch != child.branch or not conflicting_parts(first, child) or not is_foreign(first, child):
         return False
+    if first.version_kind is VersionKind.FINGERPRINT and first.part != child.part:
+        return False  # prints of different parts do not compare
     if first.mode is WriteMode.INSERT and first.written == child.written:
         return False  # the same child, put twice
     if first.op is Op.DELETE or child.op is Op.DELETE:
@@ -85,17 +93,45 @@ def _rival(first: Access, child: Access, evidence: Evidence) -> bool:
     return child.base is None or unseen_before(first, child, evidence)
 
 
+def _one_life(state: State, first: Access, child: Access, grade: Grade, evidence: Evidence) -> Grade:
+    """Numbers begin again after a delete: that there was none rests on the record, and on both having counted on."""
+    if state.may_expire:
+        return grade.at_most(Certainty.POSSIBLE, "which life of the state each belongs to")
+    if first.base is None or child.base is None:
+        grade = grade.at_most(Certainty.LIKELY, "what both were computed from")
+    return grade.resting_on(evidence.absence(state.name, first, child))
+
+
+def _stood_again(state: State, parent: Version, first: Access, child: Access, evidence: Evidence) -> bool:
+    """Whether the parent's content may have stood there twice: it is common, or was made again after the first child.
+
+    The one write that made it is where both had it from, unless it came after the first child or goes back to it.
+    """
+    if not state.is_unique(parent):
+        return True
+    if first.written is not None and first.written in state.ancestors(parent):
+        return True
+    others = [w for w in state.timeline.around(first, child) if w is not first and w is not child]
+    if any(w.written == parent and evidence.writes_before(first, w) is not None for w in others):
+        return True
+    maybe = [w for w in others if w.written is None or (w.part != child.part and conflicting_parts(w, child))]
+    return any(evidence.writes_before(w, first) is None and evidence.writes_before(child, w) is None for w in maybe)
+
+
 def _candidate(state: State, family: _Family, child: Access, evidence: Evidence) -> Candidate:
     parent, (first, *_), why = family
     grade = Grade()
     if child.version_kind is VersionKind.FINGERPRINT:
-        makers = state.makers.get(parent, ())
-        if len(makers) > 1 or any(reader.weak for reader in state.readers.get(parent, ())):
+        if _stood_again(state, parent, first, child, evidence):
             grade = grade.at_most(Certainty.POSSIBLE, "a version that names one state: this content stood there before")
         else:
             grade = grade.at_most(Certainty.LIKELY, "a version that names one state, not only its content")
-    if state.may_expire and child.version_kind is not VersionKind.CHAIN:
-        grade = grade.at_most(Certainty.POSSIBLE, "which life of the state each belongs to")
+    if child.version_kind in NUMBERS:
+        grade = _one_life(state, first, child, grade, evidence)
+    if why is NAMED:
+        grade = min((source_grade(each, recorded=False) for each in (first, child)), key=lambda g: g.certainty.rank)
+        if first.candidates or child.candidates:
+            grade = grade.at_most(Certainty.LIKELY, "from which of the versions that it had read each goes on")
     if Fate.UNDECIDED in (evidence.fates.of(first), evidence.fates.of(child)):
         grade = grade.at_most(Certainty.POSSIBLE, "whether both were applied: an outcome is unknown")
     grade = partial(grade, (first, child))

@@ -16,7 +16,7 @@ from noclobber_analyzer.detectors.basis import is_overwrite
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
 from noclobber_analyzer.state import State, conflicting_parts, is_foreign
-from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
+from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
 
 __all__ = ["intermediate_read"]
 
@@ -35,7 +35,9 @@ def intermediate_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
             taken_back = _taken_back(state, evidence) if taken_back is None else taken_back
             grade = _grade(state, write, final, read)
             if any(not _gone(other, read, evidence) for other in taken_back.get(write.written, ())):
-                grade = grade.at_most(Certainty.LIKELY, "which write of this version was read: one was taken back")
+                grade = grade.at_most(Certainty.POSSIBLE, "which write of this version was read: one was taken back")
+            if read.txn_id and hole_between(evidence.history, evidence.picture_of(read).seq, read):
+                grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of the reader's own transaction")
             if evidence.fates.of(write) is Fate.UNDECIDED:
                 grade = grade.at_most(Certainty.POSSIBLE, "how the transaction ended")
             yield _candidate(write, final, read, grade)

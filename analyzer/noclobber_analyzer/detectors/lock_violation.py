@@ -40,8 +40,9 @@ CLOCK: Final = "an edge (`lock.token`, a span link `handoff`) that orders the tw
 
 def stale_token(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Writes of one resource under a lock that another had taken over; each is at most one."""
-    by_version = _overtaken(state)
-    for write in state.writes:
+    locked = [write for write in state.writes if write.locks]
+    by_version = _overtaken(state) if locked else {}
+    for write in locked:
         for held in write.locks:
             if guarded(write) or evidence.fates.serializable_rejected(write):
                 continue
@@ -121,8 +122,8 @@ def _read_before(write: Access, name: str, token: int, evidence: Evidence) -> Ac
 
 def _perhaps(write: Access, name: str, token: int, evidence: Evidence) -> Access | None:
     """The next holder's lock, where nobody knows that the write's own hold had not ended before it."""
-    mine = next(iter(evidence.holds.above(name, token - 1, 1)), None)
-    if mine is None or mine.token != token or mine.unlock is not None or mine.lock.strand != write.strand:
+    mine = next((hold for hold in evidence.holds.above(name, token - 1, 1) if hold.token == token), None)
+    if mine is not None and (mine.unlock is not None or mine.lock.strand != write.strand):
         return None
     for hold in evidence.holds.above(name, token, 1):
         if evidence.order.before(write, hold.lock) is None:
@@ -190,7 +191,7 @@ def _overlap(first: Hold, second: Hold, evidence: Evidence) -> bool:
     unlock = first.unlock
     if unlock is None or not clock_before(first.lock, second.lock) or not clock_before(second.lock, unlock):
         return False
-    if first.token is None and hole_between(evidence.history, first.lock, unlock):
+    if first.token is None and hole_between(evidence.history, first.lock.seq, unlock):
         return False  # the unlock may end another hold
     granted = local_ns(second.lock.process, second.lock.end_ns)
     return first.leased_ns is None or granted < first.leased_ns[0]

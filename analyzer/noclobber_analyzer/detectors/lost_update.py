@@ -35,10 +35,14 @@ def lost_update(state: State, evidence: Evidence) -> Iterator[Candidate]:
         replaced = replaced_unseen(state, write, evidence)
         if replaced is not None:
             found.append((write, replaced))
-    lost = {r.victim.name for _, r in found if r.victim is not None and r.grade.certainty is not Certainty.POSSIBLE}
+    sure = [(w, r) for w, r in found if r.victim is not None and r.grade.certainty is not Certainty.POSSIBLE]
+    lost = {r.victim.name for _, r in sure if r.victim is not None}
+    placed = {(w.name, r.victim.name) for w, r in sure if r.victim is not None and not r.either}
     for write, replaced in found:
         if replaced.grade.certainty is Certainty.POSSIBLE and write.name in lost:
             continue  # the pair stands already, the other way round and surer
+        if replaced.either and replaced.victim is not None and (replaced.victim.name, write.name) in placed:
+            continue  # ... or in the order in which it really was
         yield _candidate(state, write, replaced, evidence)
 
 

@@ -22,6 +22,8 @@ __all__ = ["non_repeatable_read"]
 
 def non_repeatable_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Non-repeatable reads of one resource; each unit has at most one, the first."""
+    if len({read.unit for read in state.reads}) == len(state.reads):
+        return
     told: set[str] = set()
     for one, other in looks_twice(state.reads):
         if one.unit in told or not _contradict(state, one, other):
@@ -65,7 +67,7 @@ def _grade(state: State, one: Access, other: Access, evidence: Evidence) -> Grad
         grade = grade.at_most(Certainty.POSSIBLE, "whether it only looked again before it wrote: it used the newer one")
     elif (one.isolation or "") not in REPEATABLE:
         grade = grade.at_most(Certainty.LIKELY, "an isolation level that promises repeatable reads")
-    if not _changed_by(state, other) and hole_between(evidence.history, one, other):
+    if not _changed_by(state, other) and hole_between(evidence.history, one.seq, other):
         grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of its own strand: it may have changed it itself")
     return partial(grade, (one, other))
 

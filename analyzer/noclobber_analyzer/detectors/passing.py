@@ -140,7 +140,7 @@ def _lost(send: Access, skip: _Skip, group: str, evidence: Evidence) -> Candidat
     if needs_group(after.receipt):
         grade = grade.at_most(Certainty.LIKELY, "the consumer group (`noclobber.message.group`)")
     absence = evidence.absence(send.resource, send, after.receipt)
-    if absence.missing or hole_between(evidence.history, first, after.receipt):
+    if absence.missing or hole_between(evidence.history, first.seq if first is not None else None, after.receipt):
         grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of the queue's consumers")
     grade = partial(grade.resting_on(absence), (send, after.receipt))
     around = [(handling.receipt, role) for handling, role in ((before, "before"), (after, "passed")) if handling]
@@ -178,7 +178,7 @@ def _acknowledged_failures(handlings: list[Handling], group: str, evidence: Evid
         sends = evidence.queues.sends.get(handling.id, ())
         send = sends[0] if len(sends) == 1 else handling.receipt
         grade = Grade().at_most(Certainty.LIKELY, "that nobody else did what the handler had failed to do")
-        if hole_between(evidence.history, handling.receipt, handling.ack):
+        if hole_between(evidence.history, handling.receipt.seq, handling.ack):
             grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of the handler's own strand")
         roles = [(send, "sent")] if send is not handling.receipt else []
         roles += [(handling.receipt, "receipt"), (failed[-1], "failed"), (handling.ack, "acknowledged")]

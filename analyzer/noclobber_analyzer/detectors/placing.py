@@ -10,7 +10,7 @@ Source: contract 2.2 (what is there needs no completeness) and 3.1, analysis.md 
 from collections.abc import Sequence
 from typing import Final
 
-from noclobber.contract import Op, VersionKind
+from noclobber.contract import ABSENT, Op, VersionKind
 from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.clocks import nominally_before
 from noclobber_analyzer.detectors.basis import guarded, is_overwrite
@@ -27,19 +27,28 @@ OPEN_MAX: Final = 8
 """Unplaced writes that are looked at more closely, nearest first: they can make a possibility, never more."""
 
 
-def between_versions(state: State, write: Access, over: Version) -> tuple[list[Access], int]:
+def between_versions(
+    state: State, write: Access, over: Version, evidence: Evidence
+) -> tuple[list[Access], list[Version]]:
     """Foreign writes that made a version after the base up to `over`, oldest first; and versions without a maker."""
     victims: list[Access] = []
-    unknown = 0
+    unknown: list[Version] = []
+    base = state.base_of(write)
     for version in _versions_between(state, write, over):
-        makers = [maker for maker in state.makers.get(version, ()) if maker is not write]
+        makers = [m for m in state.makers.get(version, ()) if m is not write and _may_be(m, base, write, evidence)]
         foreign = [maker for maker in makers if is_foreign(maker, write)]
         victims += [maker for maker in foreign if conflicting_parts(maker, write)]
-        own_unapplied = any(
-            a.written == version for a in state.own_between(state.base_of(write), write) if a.written is not None
-        )
-        unknown += not makers and not own_unapplied
+        own_unapplied = any(a.written == version for a in state.own_between(base, write) if a.written is not None)
+        unknown += [] if makers or own_unapplied else [version]
     return victims, unknown
+
+
+def _may_be(maker: Access, base: Access | None, write: Access, evidence: Evidence) -> bool:
+    """Whether a maker of what was replaced may have made it then: not after the write, and content not long before."""
+    if evidence.writes_before(write, maker) is not None:
+        return False
+    known = write.version_kind is VersionKind.FINGERPRINT and base is not None
+    return not (known and base is not None and evidence.took_effect_before(maker, base) is not None)
 
 
 def _versions_between(state: State, write: Access, over: Version) -> list[Version]:
@@ -54,7 +63,7 @@ def _versions_between(state: State, write: Access, over: Version) -> list[Versio
     while write.version_kind is VersionKind.CHAIN and len(chain) < CHAIN_MAX:
         makers = state.makers.get(chain[-1], ())
         before = (makers[0].overwritten or makers[0].base) if len(makers) == 1 else None
-        if before is None or before == write.base or before in chain:
+        if before is None or before in (write.base, ABSENT) or before in chain:
             break
         chain.append(before)
     return chain[::-1]
@@ -166,14 +175,13 @@ def restored(state: State, write: Access, victim: Access, evidence: Evidence) ->
     equal = [
         other
         for other in later
-        if other.written is not None
-        and other.written == write.base
+        if other.written == write.base
         and not (
             unique and base is not None and evidence.took_effect_after(other, base) is None
         )  # where the base is from
     ]
     if not equal:
-        return True
+        return not any(other.written is None for other in later)
     last = [
         other
         for other in equal

@@ -16,7 +16,7 @@ from noclobber.contract import Certainty, Op, Outcome, UnitKind
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS
-from noclobber_analyzer.verdict import Grade
+from noclobber_analyzer.verdict import Grade, hole_between
 
 __all__ = ["REPEATABLE", "began_anew", "between", "looks_twice", "unit_grade"]
 
@@ -54,7 +54,15 @@ def unit_grade(one: Access, later: Access, evidence: Evidence) -> Grade | None:
     """The most that a unit's two looks carry; None: they prove nothing.
 
     A transaction's reads are one picture; a step may simply have looked again, and whether it used both nobody knows.
+    What the unit itself did in a span that was lost may explain the difference.
     """
+    grade = _kind_grade(one, later, evidence)
+    if grade is not None and hole_between(evidence.history, one.seq, later):
+        grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of the unit itself")
+    return grade
+
+
+def _kind_grade(one: Access, later: Access, evidence: Evidence) -> Grade | None:
     if one.unit_kind is not UnitKind.TXN:
         if not _is_used(later, evidence):
             return None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from noclobber.contract import ABSENT, BaseSource, Certainty, Op, Outcome, VersionKind
+from noclobber.contract import ABSENT, ABSENT_NUMBER, BaseSource, Certainty, Op, Outcome, VersionKind
 from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.detectors.basis import (
     guarded,
@@ -19,12 +19,13 @@ from noclobber_analyzer.detectors.basis import (
 )
 from noclobber_analyzer.detectors.placing import between_versions, may_lie_between, overlapping, placed, restored
 from noclobber_analyzer.evidence import Evidence
-from noclobber_analyzer.fate import WRITE_OPS, Fate
+from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.state import NUMBERS, Side, Sighting, State, conflicting_parts, differ, is_foreign, number
 from noclobber_analyzer.verdict import Grade, hole_between, partial
 
-__all__ = ["Replaced", "replaced_unseen"]
+__all__ = ["Replaced", "capped_by_own", "certified", "replaced_unseen"]
 
+WHICH_BASE: Final = "which of the versions that it had read the value was computed from"
 OWN_UNKNOWN: Final = "the version that the writer's own script or unanswered write made in between"
 
 
@@ -58,9 +59,9 @@ def replaced_unseen(state: State, write: Access, evidence: Evidence) -> Replaced
         return _older_candidate(state, write, over)
     found = None
     if over is not None and differ(Sighting(over, write, Side.REPLY), state.base_seen(write)):
-        found = _certified(state, write, over, evidence)
+        found = certified(state, write, over, evidence)
     elif over is None:
-        found = _by_numbers(state, write, evidence) or _by_time(state, write, evidence)
+        found = _by_order_of_versions(state, write, evidence) or _by_time(state, write, evidence)
     elif write.version_kind is VersionKind.FINGERPRINT:
         found = _by_time(state, write, evidence)
     return found and _capped(state, write, found, evidence)
@@ -83,48 +84,91 @@ def _overwritten(write: Access) -> Version | None:
     return write.overwritten
 
 
-def _certified(state: State, write: Access, over: Version, evidence: Evidence) -> Replaced | None:
+def certified(state: State, write: Access, over: Version, evidence: Evidence) -> Replaced | None:
     """The access carries both versions, and they differ."""
     kind = write.version_kind
     if over == (kind.absent if kind is not None else ABSENT):
-        deletes = [w for w in state.foreign_writes(write) if w.op is Op.DELETE and unseen_before(w, write, evidence)]
-        if not deletes:
-            return None  # it expired, or the first write found nothing: nobody's work was replaced
-        return Replaced(deletes[-1], source_grade(write, recorded=True), "the state was deleted in between")
+        return _deleted(state, write, evidence)
     if kind in NUMBERS and (number(over) or 0) < (number(write.base) or 0):
         return None  # another life
-    victims, unknown = between_versions(state, write, over)
+    victims, unknown = between_versions(state, write, over, evidence)
     if not victims and not unknown:
         return None
     grade = source_grade(write, recorded=True)
-    held = [candidate for candidate in write.candidates if candidate == over]
-    if held:
-        grade = grade.at_most(Certainty.LIKELY, "which of the versions that it had read the value was computed from")
+    if over in write.candidates:
+        grade = grade.at_most(Certainty.LIKELY, WHICH_BASE)
     if write.part and kind is not VersionKind.FINGERPRINT and not victims:
         grade = grade.at_most(Certainty.POSSIBLE, "which part the write in between touched")
-    if not victims and hole_between(evidence.history, state.base_of(write), write):
+    if not victims and all(version in state.taken_back for version in unknown):
+        grade = grade.at_most(Certainty.POSSIBLE, "who made what it replaced: such a version was rolled back")
+    if not _surely_foreign(write, victims, evidence) and own_hole(state, write, evidence):
         grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of the writer's own strand")
     victim = victims[-1] if victims else None
     why = "it replaced a version that is not the one it was computed from"
     return Replaced(victim, grade, why, ordered=made_to_wait(victim, write, evidence))
 
 
-def _by_numbers(state: State, write: Access, evidence: Evidence) -> Replaced | None:
-    """Growing numbers place a captured foreign write between base and written; a chain has one child of a base."""
+def _surely_foreign(write: Access, victims: Sequence[Access], evidence: Evidence) -> bool:
+    """Whether a captured write of another lies in between in every world: prints and older candidates leave it open."""
+    if write.version_kind is VersionKind.FINGERPRINT or write.candidates:
+        return False
+    return any(evidence.fates.of(victim) is Fate.APPLIED for victim in victims)
+
+
+def own_hole(state: State, write: Access, evidence: Evidence) -> bool:
+    """Whether a span of the writer's own is missing since its base: it may have made what was replaced."""
+    return hole_between(evidence.history, state.base_seq_of(state.base_of(write), write), write)
+
+
+def _deleted(state: State, write: Access, evidence: Evidence) -> Replaced | None:
+    """Nothing was there any more: somebody deleted it, unless it expired, or had been deleted before."""
+    base = state.base_of(write)
+    deletes = [w for w in state.foreign_around(base, write) if w.op is Op.DELETE and unseen_before(w, write, evidence)]
+    if not deletes:
+        return None  # it expired, or the first write found nothing: nobody's work was replaced
+    why = "the state was deleted in between"
+    grade = source_grade(write, recorded=True)
+    for delete in reversed(deletes):
+        after_base = base is not None and evidence.took_effect_after(delete, base) is not None
+        applied = evidence.fates.of(delete) is Fate.APPLIED
+        if applied and after_base and evidence.took_effect_before(delete, write) is not None:
+            return Replaced(delete, grade, why, ordered=made_to_wait(delete, write, evidence))
+    return Replaced(deletes[-1], grade.at_most(Certainty.POSSIBLE, "whether it was deleted then, or had expired"), why)
+
+
+def _by_order_of_versions(state: State, write: Access, evidence: Evidence) -> Replaced | None:
+    """What versions alone tell where nothing says what was replaced: numbers grow, a chain has one child of a base."""
     if write.version_kind is VersionKind.ORDERED:
-        low, high = number(write.base), number(write.written)
-        if low is None or high is None:
-            return None
-        between = [w for _, w in state.numbered_between(low, high - 1)]
-        found = [w for w in between if is_foreign(w, write) and conflicting_parts(w, write)]
-        if not found:
-            return None
-        victim = found[-1]
-        grade = source_grade(write, recorded=True)
-        return Replaced(victim, grade, "a number in between was made by somebody else")
-    if write.version_kind is VersionKind.CHAIN:
-        return _by_one_base(state, write, evidence)
-    return None
+        return _by_numbers(state, write, evidence)
+    return _by_one_base(state, write, evidence) if write.version_kind is VersionKind.CHAIN else None
+
+
+def _by_numbers(state: State, write: Access, evidence: Evidence) -> Replaced | None:
+    """Growing numbers place a captured foreign write between base and written."""
+    low, high = number(write.base), number(write.written)
+    if low is None or high is None:
+        return None
+    found = [
+        other
+        for _, other in state.numbered_between(low, high - 1)
+        if is_foreign(other, write) and conflicting_parts(other, write)
+        if evidence.writes_before(write, other) is None
+    ]
+    if not found:
+        return None
+    victim = found[-1]
+    grade = source_grade(write, recorded=False)
+    base = state.base_of(write)
+    later = base is not None and evidence.took_effect_after(victim, base) is not None
+    earlier = base is not None and evidence.took_effect_before(victim, base) is not None
+    placed_ = later and evidence.took_effect_before(victim, write) is not None
+    if earlier or (not placed_ and (low == 0 or state.may_expire)):
+        cap = Certainty.POSSIBLE if state.may_expire or (earlier and low == 0) else Certainty.LIKELY
+        grade = grade.at_most(cap, "that both numbers are of one life of the state: it may have begun again")
+    if any((number(each) or 0) >= (number(victim.written) or 0) for each in write.candidates):
+        grade = grade.at_most(Certainty.LIKELY, WHICH_BASE)
+    grade = grade.resting_on(evidence.absence(state.name, victim, write))  # that no delete is missing
+    return Replaced(victim, grade, "a number in between was made by somebody else")
 
 
 def _by_one_base(state: State, write: Access, evidence: Evidence) -> Replaced | None:
@@ -138,8 +182,15 @@ def _by_one_base(state: State, write: Access, evidence: Evidence) -> Replaced | 
     earlier = [w for w in rivals if (w.start_ns, w.span_id) < (write.start_ns, write.span_id)]
     if not earlier or any(not unseen_before(w, write, evidence) for w in earlier):
         return None
+    if write.base == ABSENT and state.may_expire:
+        return None  # nothing was there in several lives
     victim = max(earlier, key=lambda w: (w.start_ns, w.span_id))
-    grade = source_grade(write, recorded=write.version_kind is VersionKind.CHAIN)
+    grade = source_grade(write, recorded=False)
+    grade = min(
+        (source_grade(each, recorded=False) for each in (write, victim)), key=lambda g: g.certainty.rank
+    )  # it may be the other way round
+    if write.candidates or victim.candidates:
+        grade = grade.at_most(Certainty.LIKELY, WHICH_BASE)
     if write.version_kind is VersionKind.FINGERPRINT:
         grade = grade.at_most(Certainty.LIKELY, what_would_tell(write))
     return Replaced(victim, grade, "both were computed from one version", either=True)
@@ -155,7 +206,7 @@ def _by_time(state: State, write: Access, evidence: Evidence) -> Replaced | None
         if put_back is None:
             return None
         grade = source_grade(write, recorded=False).at_most(Certainty.LIKELY, what_would_tell(write))
-        if not put_back:
+        if not put_back or _may_be_gone(victim, write):
             grade = grade.at_most(Certainty.POSSIBLE, "whether somebody put the old content back in between")
         if (
             base is not None
@@ -180,6 +231,13 @@ def _by_time(state: State, write: Access, evidence: Evidence) -> Replaced | None
     return Replaced(unsure, grade, "it may lie between the read and the write")
 
 
+def _may_be_gone(victim: Access, write: Access) -> bool:
+    """Whether the victim may have expired, so that there was nothing again, as the writer had found it."""
+    if write.base not in (ABSENT, ABSENT_NUMBER) or victim.ttl_ms is None:
+        return False
+    return write.end_ns - victim.start_ns >= victim.ttl_ms * 1_000_000
+
+
 def _what_would_place(other: Access, write: Access) -> str:
     if other.process.clock != write.process.clock or other.process.clock is None:
         return "a common clock, or a version, that places the two writes"
@@ -198,28 +256,44 @@ def _older_candidate(state: State, write: Access, over: Version) -> Replaced | N
 
 def _capped(state: State, write: Access, found: Replaced, evidence: Evidence) -> Replaced | None:
     """What lowers any of these: own unknown writes, two worlds, equal values, doubtful lives, partial capture."""
-    grade = found.grade
-    own = state.own_between(state.base_of(write), write)
-    if any(a.written is not None and a.written == write.overwritten for a in own):
-        return None
-    if any(a.written is None or a.partial or evidence.fates.of(a) is not Fate.APPLIED for a in _may_have_changed(own)):
-        grade = grade.at_most(Certainty.POSSIBLE, OWN_UNKNOWN)
-    if evidence.fates.of(write) is Fate.UNDECIDED:
-        grade = grade.at_most(Certainty.POSSIBLE, "whether the write was applied: its outcome is unknown")
+    if write.written is not None and write.written == write.base and write.version_kind is VersionKind.FINGERPRINT:
+        return None  # it wrote what it had read: `equal_value`
     victim = found.victim
+    grade = capped_by_own(state, write, found.grade, evidence)
+    if grade is None:
+        return None
     if victim is not None and evidence.fates.of(victim) is Fate.UNDECIDED and write.overwritten is None:
         grade = grade.at_most(Certainty.POSSIBLE, "whether the replaced write was applied: its outcome is unknown")
     if victim is not None and state.same_content(write, victim):
         cap = Certainty.LIKELY if write.numeric else Certainty.POSSIBLE
         grade = grade.at_most(cap, "whether the equal value was meant: both wrote the same")
-    if state.may_expire and write.version_kind in NUMBERS:
-        grade = grade.at_most(Certainty.LIKELY, "whether the numbers began again: the state was deleted or may expire")
     grade = partial(grade, (write, *((victim,) if victim else ())))
-    if write.written is not None and write.written == write.base and write.version_kind is VersionKind.FINGERPRINT:
-        return None  # it wrote what it had read: `equal_value`
     return Replaced(victim, grade, found.why, found.ordered, found.either)
 
 
-def _may_have_changed(own: Sequence[Access]) -> list[Access]:
-    failed = (Outcome.REJECTED, Outcome.NO_EFFECT, Outcome.NOT_FOUND, Outcome.ERROR)
-    return [a for a in own if a.op in WRITE_OPS and a.outcome not in failed]
+def capped_by_own(state: State, write: Access, grade: Grade, evidence: Evidence) -> Grade | None:
+    """What the writer's own calls since its base, and its own end, leave open; None: what it replaced was its own."""
+    base = state.base_of(write)
+    own = state.own_between(base, write)
+    over = _overwritten(write)
+    if any(a.written is not None and a.written == over for a in own):
+        return None
+    if any(_left_open(a, write, evidence) for a in own):
+        grade = grade.at_most(Certainty.POSSIBLE, OWN_UNKNOWN)
+    if write.base in state.taken_back and not state.makers.get(write.base or ""):
+        grade = grade.at_most(Certainty.POSSIBLE, "what it had seen last: what it was computed from was rolled back")
+    if evidence.fates.of(write) is Fate.UNDECIDED:
+        grade = grade.at_most(Certainty.POSSIBLE, "whether the write was applied: its outcome is unknown")
+    if state.may_expire and write.version_kind in NUMBERS:
+        grade = grade.at_most(Certainty.LIKELY, "whether the numbers began again: the state was deleted or may expire")
+    return grade
+
+
+def _left_open(own: Access, write: Access, evidence: Evidence) -> bool:
+    """Whether a call of the writer's own since its base may have made a state that nobody can name."""
+    if own.outcome in (Outcome.REJECTED, Outcome.NO_EFFECT, Outcome.NOT_FOUND, Outcome.ERROR):
+        return False
+    prints = write.version_kind is VersionKind.FINGERPRINT
+    incomparable = prints and (not own.verbatim or own.part != write.part)
+    unnamed = own.written is None or (incomparable and conflicting_parts(own, write))
+    return unnamed or own.partial or evidence.fates.of(own) is not Fate.APPLIED

@@ -30,9 +30,21 @@ def session_reads(state: State, evidence: Evidence) -> Iterator[Candidate]:
     if not state.writes:
         return
     order = evidence.succession(state)
-    for own in state.by_strand():
-        if len(own) > 1 and len({a.read or a.written for a in own}) > 1:
+    for own in state.by_strand() if order.kind is not None else ():
+        if len(own) > 1 and _goes_back(own):
             yield from _behind(own, state, order, evidence)
+
+
+def _goes_back(own: list[Access]) -> bool:
+    """Whether what a strand saw and made is anything but growing numbers: a filter, which may let too much through."""
+    last = -1
+    for access in own:
+        version = access.read or access.written
+        if version is not None:
+            if access.version_kind not in NUMBERS or not version.isdecimal() or int(version) < last:
+                return True
+            last = int(version)
+    return False
 
 
 @dataclass(slots=True)
@@ -68,10 +80,11 @@ def _behind(own: list[Access], state: State, order: Succession, evidence: Eviden
 
 
 def _stays(state: State, read: Access, evidence: Evidence) -> bool:
-    """Whether what was read was no state that was taken back."""
-    return bool(state.makers.get(read.read or "")) or not any(
-        a.written == read.read and evidence.fates.of(a) is Fate.UNAPPLIED for a in state.unapplied
-    )
+    """Whether what was read was no state that was taken back: of another's, or of its own transaction's."""
+    end = evidence.fates.end_of(read)
+    if read.txn_id is not None and (end is None or end.op is not Op.COMMIT or end.outcome is not Outcome.OK):
+        return False
+    return all(a.written != read.read for a in state.unapplied)
 
 
 def _is_less(order: Succession, version: Version, other: Version | None) -> bool:
@@ -85,13 +98,17 @@ def _judged(seen: _Seen, read: Access, state: State, order: Succession, evidence
     if before.part != read.part or before.version_kind is not read.version_kind:
         return None
     proof = order.is_older(read.read, seen.version)
-    if proof is None and not (read.read in seen.left and _are_unique(state, order, read.read, seen.version)):
-        return None
+    if proof is None:
+        left = read.read in seen.left and _are_unique(state, order, read.read, seen.version)
+        if not left or any(evidence.took_effect_before(m, before) is None for m in state.makers.get(read.read, ())):
+            return None  # perhaps it was put back
     if not _was_over(before, read, evidence):
         return None
     grade = Grade()
     if proof is not Proof.VERSION:
         grade = grade.at_most(Certainty.LIKELY, RESTORED).resting_on(evidence.absence(state.name, before, read))
+    if not evidence.is_whole and not state.makers.get(seen.version):
+        grade = grade.at_most(Certainty.POSSIBLE, "the lost spans: what it had read may have been taken back")
     return _candidate(state, before, read, partial(grade, (before, read)))
 
 

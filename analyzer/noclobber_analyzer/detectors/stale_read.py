@@ -81,14 +81,18 @@ def _key(access: Access) -> tuple[str, tuple[str, ...]]:
     return process.clock or (f"host {process.host}" if process.host else f"process {process.id}"), access.part
 
 
-def _greatest_before(written: _Written | None, read: Access, evidence: Evidence) -> tuple[int, Access] | None:
-    """The greatest write that had returned when the read's picture was taken."""
+def _greatest_before(
+    written: _Written | None, read: Access, evidence: Evidence, above: int = -1
+) -> tuple[int, Access] | None:
+    """The greatest write that had returned when the read's picture was taken; None if it is not above a number."""
     if written is None:
         return None
     start = evidence.picture_of(read)
     at = bisect_left(written.ends, local_ns(start.process, start.start_ns))
     while at:
         rank, write = written.greatest[at - 1]
+        if rank <= above:
+            return None
         slack = slack_ns(write.process, start.process)
         if slack is not None and evidence.returned_ns(write) + slack < local_ns(start.process, start.start_ns):
             return rank, write
@@ -104,7 +108,7 @@ def _by_numbers(state: State, evidence: Evidence) -> Iterator[Candidate]:
         got = number(read.read)
         if got is None or read.version_kind not in NUMBERS:
             continue
-        found = _greatest_before(written.get(_key(read)), read, evidence)
+        found = _greatest_before(written.get(_key(read)), read, evidence, above=got)
         if found is None or found[0] <= got or found[1].version_kind is not read.version_kind:
             continue
         if not state.is_own_version(read):

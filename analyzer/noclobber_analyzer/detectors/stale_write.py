@@ -10,10 +10,10 @@ Source: noclobber; contract 3.1 (border to lost_update), detection.md 3.2.
 
 from collections.abc import Iterator
 
-from noclobber.contract import BaseSource, Certainty, Guard, Kind, Op, UnitKind, VersionKind, WriteMode
+from noclobber.contract import ABSENT, BaseSource, Certainty, Guard, Kind, Op, UnitKind, VersionKind, WriteMode
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.detectors.basis import guarded, source_grade
-from noclobber_analyzer.detectors.placing import between_versions
+from noclobber_analyzer.detectors.basis import guarded
+from noclobber_analyzer.detectors.replaced import capped_by_own, certified
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.state import NUMBERS, Side, Sighting, State, conflicting_parts, differ, is_foreign, number
@@ -30,19 +30,15 @@ def stale_append(state: State, evidence: Evidence) -> Iterator[Candidate]:
         over = write.overwritten
         if write.base is None or over is None or over == write.base or guarded(write):
             continue
-        base = state.base_of(write)
         if not differ(Sighting(over, write, Side.REPLY), state.base_seen(write)):
             continue
-        victims, unknown = between_versions(state, write, over)
-        if not victims and not unknown:
+        found = certified(state, write, over, evidence)
+        grade = capped_by_own(state, write, found.grade, evidence) if found is not None else None
+        if found is None or grade is None:
             continue
-        grade = source_grade(write, recorded=False)
         if write.base_source is BaseSource.RECALLED:
             grade = grade.at_most(Certainty.LIKELY, "that the step itself read what it decided from")
-        if evidence.fates.of(write) is Fate.UNDECIDED:
-            grade = grade.at_most(Certainty.POSSIBLE, "whether the write was applied: its outcome is unknown")
-        grade = partial(grade, (write,))
-        yield _candidate(write, base, victims[-1] if victims else None, grade)
+        yield _candidate(write, state.base_of(write), found.victim, partial(grade, (write,)))
 
 
 def stale_basis(evidence: Evidence) -> Iterator[Candidate]:
@@ -117,8 +113,13 @@ def _grade(read: Access, other: Access, evidence: Evidence) -> Grade | None:
         newer, got = number(other.written), number(read.read)
         if newer is None or got is None:
             return None
-        return Grade() if newer > got else None
-    if read.version_kind is VersionKind.CHAIN and read.read in (other.overwritten, other.base):
+        if newer <= got:
+            return None
+        if not evidence.state(read.resource).may_expire:
+            return Grade()
+    if other.mode is WriteMode.INSERT and read.version_kind is VersionKind.CHAIN:
+        return None  # a child beside its parent: what was read is still there
+    if read.version_kind is VersionKind.CHAIN and read.read in (other.overwritten, other.base) and read.read != ABSENT:
         return Grade()
     if evidence.took_effect_after(other, read):
         return Grade().at_most(Certainty.LIKELY, "versions of what was read that show the order")

@@ -28,16 +28,23 @@ LOST: Final = "the lost spans: one of them may have made it"
 
 def unknown_writer(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Versions that nobody is known to have made; each version is one finding, each read of a closed resource one."""
-    if not state.writes or not _is_told(state):
-        return
-    kind = state.writes[0].version_kind
+    kind = state.writes[0].version_kind if state.writes else None
     if kind is VersionKind.COUNTER:
-        yield from _missing_numbers(state, evidence)
+        if _has_missing(state) and _is_told(state):
+            yield from _missing_numbers(state, evidence)
     elif kind in (VersionKind.FINGERPRINT, VersionKind.CHAIN):
-        made = {a.written for a in state.accesses if a.op in WRITE_OPS}
-        for version, readers in state.readers.items():
-            if version not in made and version != kind.absent and not readers[0].weak:
-                yield from _unmade(state, version, readers, evidence)
+        made = {a.written for a in state.accesses if a.op in WRITE_OPS} | {kind.absent}
+        unmade = [version for version in state.readers if version not in made and not state.readers[version][0].weak]
+        for version in unmade if unmade and _is_told(state) else ():
+            yield from _unmade(state, version, state.readers[version], evidence)
+
+
+def _has_missing(state: State) -> bool:
+    """Whether some number up to the highest is not among those that were made; the lowest may be prior state."""
+    numbers = {number(version) for version in (*state.makers, *state.readers)} - {None}
+    known = [n for n in numbers if n is not None]
+    unmade = sum(version not in state.makers for version in state.readers)
+    return bool(known) and (max(known) - min(known) + 1 > len(known) or unmade > 1 or (unmade == 1 and min(known) > 0))
 
 
 def _is_told(state: State) -> bool:
@@ -73,7 +80,7 @@ def _unmade(state: State, version: Version, readers: list[Access], evidence: Evi
 def _grade(state: State, before: Access, seen: Access, evidence: Evidence) -> Grade:
     grade = Grade().at_most(Certainty.LIKELY, "versions of the store's own that number each write")
     grade = grade.resting_on(evidence.absence(state.name, before, seen))
-    if evidence.history.coverage.lost_spans:
+    if not evidence.is_whole:
         grade = grade.at_most(Certainty.POSSIBLE, LOST)
     return partial(grade, (seen,))
 
@@ -98,10 +105,10 @@ def _missing_numbers(state: State, evidence: Evidence) -> Iterator[Candidate]:
 
 def _missing(state: State, missing: int, before: Access, seen: Access, evidence: Evidence) -> Candidate:
     grade = Grade()
-    coverage = evidence.history.coverage
-    if coverage.lost_spans or coverage.gaps:
+    frontiers = evidence.history.coverage.frontiers
+    if not evidence.is_whole:
         grade = grade.at_most(Certainty.POSSIBLE, LOST)
-    elif any(name not in coverage.frontiers for name in evidence.history.processes):
+    elif any(name not in frontiers for name in evidence.history.processes):
         grade = grade.at_most(Certainty.LIKELY, "the marks of all processes: spans at their end may be lost")
     grade = grade.resting_on(evidence.absence(state.name, before, seen))
     grade = partial(grade, (seen,))

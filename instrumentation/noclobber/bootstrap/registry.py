@@ -41,6 +41,10 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "anyio": ("noclobber.anyio_tasks", ("anyio._backends._asyncio",)),
     "redis": ("noclobber.stores.redis", ("redis",)),
     "sqlalchemy": ("noclobber.stores.sqlalchemy", ("sqlalchemy",)),
+    "sqlite3": ("noclobber.stores.sqlite3", ("sqlite3",)),
+    "aiosqlite": ("noclobber.stores.aiosqlite", ("aiosqlite",)),
+    "psycopg": ("noclobber.stores.psycopg", ("psycopg",)),
+    "asyncpg": ("noclobber.stores.asyncpg", ("asyncpg",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""

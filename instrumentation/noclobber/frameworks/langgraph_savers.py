@@ -22,6 +22,7 @@ from noclobber import clock, recorder
 from noclobber.access import Access, AttributeValue, Call
 from noclobber.contract import ABSENT, Attr, BaseSource, Op, Outcome, VersionKind, WriteMode
 from noclobber.frameworks import langgraph_invokes as invokes
+from noclobber.frameworks.langgraph_hidden import OF_SAVERS, hide
 from noclobber.frameworks.langgraph_places import place_of
 from noclobber.frameworks.langgraph_seams import arecorded, begin, is_hidden, recorded, watch, wrap
 from noclobber.resources import quoted
@@ -66,6 +67,7 @@ def _patch(saver: type) -> None:
     wrap(saver, "aput", arecorded(_start_put, _finish_put))
     wrap(saver, "delete_thread", recorded(_start_delete, _finish_delete))
     wrap(saver, "adelete_thread", arecorded(_start_delete, _finish_delete))
+    hide(saver, OF_SAVERS)
 
 
 # -- in the agent's thread ---------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ Source: capture.md, sections 5 and 10 (P2, P4).
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from opentelemetry import context as otel
@@ -18,7 +17,7 @@ from opentelemetry import context as otel
 from noclobber import recorder, scope, strands
 from noclobber.access import Call
 from noclobber.guard import GUARD
-from noclobber.scope import Scope
+from noclobber.scope import Enclosed, Scope
 
 __all__ = [
     "LIBRARY",
@@ -42,13 +41,6 @@ Patch = Callable[[type], None]
 """Wraps what one concrete class defines itself."""
 
 _originals: list[tuple[Any, str, Any]] = []
-
-
-@dataclass(frozen=True, slots=True)
-class _Enclosed(Scope):
-    """The scope inside a recorded call: what happens in there is part of it."""
-
-    call: Call | None = None
 
 
 # -- patching ----------------------------------------------------------------------------------------------------
@@ -171,7 +163,7 @@ def arecorded(start: Start, finish: Finish) -> Callable[[Any], Any]:
 
 def is_hidden() -> bool:
     """Whether calls are not to be recorded now: noclobber is off, or this is part of a call that is recorded."""
-    return recorder.active() is None or bool(strands.current().suppressed) or isinstance(scope.current(), _Enclosed)
+    return recorder.active() is None or bool(strands.current().suppressed) or isinstance(scope.current(), Enclosed)
 
 
 def begin(count: int) -> Call | None:
@@ -183,7 +175,7 @@ def begin(count: int) -> Call | None:
 def enclosing() -> Call | None:
     """The recorded call that the running code is part of."""
     found = scope.current()
-    return found.call if isinstance(found, _Enclosed) else None
+    return found.call if isinstance(found, Enclosed) else None
 
 
 def _started(start: Start, self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
@@ -196,7 +188,7 @@ def _enclose(call: Call) -> Any:
     """From now on whatever happens is part of `call`."""
     with GUARD:
         known = call.scope or Scope()
-        inner = _Enclosed(known.agent, known.run, known.step, known.explicit, known.unit, call)
+        inner = Enclosed(known.agent, known.run, known.step, known.explicit, known.unit, call)
         token = otel.attach(otel.set_value(scope._KEY, inner))
         call.strand.suppressed += 1
         return token

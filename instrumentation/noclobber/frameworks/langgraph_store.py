@@ -7,6 +7,7 @@ taken at the call, the rest is described in the drain (`langgraph_batch`).
 Source: langgraph/store/base (BaseStore, AsyncBatchedBaseStore); capture.md 5.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ from noclobber import recorder, strands
 from noclobber.access import Access, Call
 from noclobber.contract import Attr
 from noclobber.frameworks import langgraph_memory
-from noclobber.frameworks.langgraph_batch import Batch, accesses_of, spans_of
+from noclobber.frameworks.langgraph_batch import Batch, accesses_of, is_touching, spans_of
+from noclobber.frameworks.langgraph_hidden import OF_STORES, hide, hiding
 from noclobber.frameworks.langgraph_places import place_of
 from noclobber.frameworks.langgraph_seams import arecorded, begin, is_hidden, recorded, watch, wrap
 from noclobber.guard import GUARD
@@ -43,20 +45,25 @@ def install() -> None:
 def _patch(store: type) -> None:
     wrap(store, "batch", lambda original: _listed(recorded(_start, _finish)(original)))
     wrap(store, "abatch", lambda original: _alisted(arecorded(_start, _finish)(original)))
+    hide(store, OF_STORES)
 
 
 def _listed(hooked: Any) -> Any:
     """`batch`, with operations that can be looked at more than once."""
 
     def batch(self: Any, ops: Any, *args: Any, **kwargs: Any) -> Any:
-        return hooked(self, ops if isinstance(ops, list | tuple) else list(ops), *args, **kwargs)
+        ops = ops if isinstance(ops, list | tuple) else list(ops)
+        with contextlib.nullcontext() if any(map(is_touching, ops)) else hiding():
+            return hooked(self, ops, *args, **kwargs)
 
     return batch
 
 
 def _alisted(hooked: Any) -> Any:
     async def abatch(self: Any, ops: Any, *args: Any, **kwargs: Any) -> Any:
-        return await hooked(self, ops if isinstance(ops, list | tuple) else list(ops), *args, **kwargs)
+        ops = ops if isinstance(ops, list | tuple) else list(ops)
+        with contextlib.nullcontext() if any(map(is_touching, ops)) else hiding():
+            return await hooked(self, ops, *args, **kwargs)
 
     return abatch
 

@@ -26,7 +26,7 @@ _SKIPPED: Final = (
 _STYLES: Final[dict[str, str]] = {
     "qmark": r"(?P<next>\?)",
     "format": r"(?P<next>%s)|(?P<percent>%%)",
-    "pyformat": r"%\((?P<name>[^)]*)\)s|(?P<next>%s)|(?P<percent>%%)",
+    "pyformat": r"%\((?P<name>[^)]*)\)[sbt]|(?P<next>%[sbt])|(?P<percent>%%)",
     "named": r":(?P<name>[A-Za-z_]\w*)",
     "numeric": r":(?P<number>\d+)",
     "numeric_dollar": r"\$(?P<number>\d+)",
@@ -91,7 +91,7 @@ _CONTROLS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Control]
     (re.compile(pattern, re.IGNORECASE), make)
     for pattern, make in (
         (
-            rf"{_SETS}\b.*?ISOLATION LEVEL\s+(\w+(?:\s+(?:READ|UNCOMMITTED|COMMITTED))?)",
+            rf"{_SETS}\b.*?ISOLATION LEVEL\s+(SERIALIZABLE|REPEATABLE\s+READ|READ\s+(?:UN)?COMMITTED)",
             lambda match: Control(ControlVerb.ISOLATION, "_".join(match[1].lower().split())),
         ),
         (r"(?:BEGIN|START TRANSACTION)\b", lambda _: Control(ControlVerb.BEGIN)),

@@ -10,47 +10,47 @@ It decides nothing about SQL (`sql_planner`) and asks the database for nothing u
 (`sqlalchemy_exact`).
 """
 
-import asyncio
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
 from noclobber import recorder
-from noclobber.access import Access, Call
+from noclobber.access import Call
 from noclobber.bootstrap.registry import Integration
-from noclobber.contract import Attr, Op
+from noclobber.contract import Op
 from noclobber.guard import GUARD
-from noclobber.stores.sql_accesses import describe
+from noclobber.stores.sql_database import Database
 from noclobber.stores.sql_plan import NOTHING, Plan, Verb
-from noclobber.stores.sql_statement import ROWS_MAX, Statement, count
-from noclobber.stores.sql_values import kept_all, kept_row
+from noclobber.stores.sql_run import WRITES, Run, State, statement_of
+from noclobber.stores.sql_session import COVERED
+from noclobber.stores.sql_statement import Statement, count
 from noclobber.stores.sqlalchemy_exact import replaced_rows
-from noclobber.stores.sqlalchemy_place import Database, learn_tables
+from noclobber.stores.sqlalchemy_place import learn_tables
 from noclobber.stores.sqlalchemy_results import Listening
 from noclobber.stores.sqlalchemy_transactions import (
-    State,
     Steering,
     begin_call,
     beginning,
     ending,
-    outcome_of,
     recording,
     state_of,
 )  # fmt: skip
 
 __all__ = ["INTEGRATION"]
 
-PARAMETERS_MAX: Final = 10_000
-"""Parameter sets of one executemany that are told; one with more is told as a whole, partial."""
-WRITES: Final = frozenset({Verb.INSERT, Verb.UPDATE, Verb.DELETE, Verb.TRUNCATE, Verb.UNKNOWN})
+CONNECTING: Final = "_ConnectionRecord__connect"
+"""Makes a connection, and asks it what the dialect must know."""
 _originals: dict[tuple[type, str], Any] = {}
 
 
 def install(_library: ModuleType) -> None:
     """Wrap the connection class."""
     from sqlalchemy.engine.base import Connection
+    from sqlalchemy.pool.base import _ConnectionRecord
 
+    if CONNECTING in vars(_ConnectionRecord):
+        _wrap(_ConnectionRecord, CONNECTING, _covering)
     for name in ("_exec_single_context", "_exec_insertmany_context"):
         _wrap(Connection, name, _executing)
     for name in ("_begin_impl", "_begin_twophase_impl"):
@@ -80,6 +80,20 @@ def _wrap(owner: type, name: str, make: Callable[[Any], Any]) -> None:
 # -- statements ----------------------------------------------------------------------------------------------------
 
 
+def _covering(original: Any) -> Any:
+    """The driver below is part of this call, so that its own hooks say nothing."""
+
+    def covered(*args: Any, **kwargs: Any) -> Any:
+        before = COVERED.get()
+        COVERED.set(True)
+        try:
+            return original(*args, **kwargs)
+        finally:
+            COVERED.set(before)
+
+    return covered
+
+
 def _executing(original: Any) -> Any:
     def execute(self: Any, dialect: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
         run = _start(self, context)
@@ -93,7 +107,7 @@ def _executing(original: Any) -> Any:
         run.returned(result)
         return result
 
-    return execute
+    return _covering(execute)
 
 
 def _start(connection: Any, context: Any) -> "_Run | Steering | None":
@@ -108,7 +122,7 @@ def _start(connection: Any, context: Any) -> "_Run | Steering | None":
             return Steering(active, state, connection, plan.control)
         if plan.verb is Verb.NOTHING:
             return None
-        statement = _statement(state, plan, context)
+        statement = statement_of(state, plan, context.parameters)
         number = count(statement)
         if not number:
             return None
@@ -131,29 +145,14 @@ def _plan(database: Database, context: Any) -> Plan:
     return database.planner.plan(text)
 
 
-def _statement(state: State, plan: Plan, context: Any) -> Statement:
-    parameters = context.parameters
-    if len(parameters) > PARAMETERS_MAX:
-        parameters = parameters[:1]
-        plan = Plan(Verb.UNKNOWN, plan.table, known=False)
-    transaction, database = state.transaction, state.database
-    return Statement(
-        plan, [kept_all(each) for each in parameters] or [()], database.uri, database.system, transaction,
-        transaction.savepoint if transaction is not None else "", peer=database.peer,
-        catalogue=database.planner.catalogue,
-    )  # fmt: skip
-
-
-class _Run:
+class _Run(Run):
     """One statement under way, until it returned or its last row was fetched."""
 
-    __slots__ = ("_active", "_call", "_context", "_done", "_state", "_statement", "rows")
+    __slots__ = ("_context",)
 
     def __init__(self, active: recorder.Recorder, state: State, context: Any, statement: Statement, call: Call) -> None:
-        self._active, self._state, self._context = active, state, context
-        self._statement, self._call = statement, call
-        self._done = False
-        self.rows: list[tuple[Any, ...]] = []
+        super().__init__(active, state, statement, call)
+        self._context = context
 
     def returned(self, result: Any) -> None:
         """The statement ran; its rows may still have to be fetched."""
@@ -201,83 +200,12 @@ class _Run:
         one = len(self._statement.parameters) == len(plan.insert_rows) == len(plan.table.key) == 1
         return [(last,)] if last and one and self._state.database.system == "sqlite" else None
 
-    def add(self, rows: Sequence[Any]) -> None:
-        """Rows that the caller gets."""
-        room = ROWS_MAX - len(self.rows)
-        if len(rows) > room:
-            self._statement.complete = False
-            rows = list(rows)[:room]
-        self.rows += map(kept_row, rows)
-
-    def fail(self, error: BaseException) -> None:
-        """The statement raised."""
-        with GUARD:
-            if self._ended():
-                return
-            statement = self._statement
-            statement.outcome, statement.unique = outcome_of(error, statement.plan.verb)
-            if isinstance(error, asyncio.CancelledError):
-                statement.attributes[Attr.CANCELLED] = True
-            if statement.transaction is not None and statement.system == "postgresql":
-                statement.transaction.failed = True
-            self._active.fail(self._call, error, _build, statement)
-            return
-        self._lose()
-
-    def finish(self, *, complete: bool = True) -> None:
-        """All is known: hand it over."""
-        with GUARD:
-            if self._ended():
-                return
-            statement = self._statement
-            statement.complete &= complete
-            if statement.complete or self.rows:
-                statement.rows = self.rows
-            if statement.complete and statement.plan.returning is not None and statement.plan.verb is not Verb.INSERT:
-                statement.rowcount = len(self.rows)  # SQLite counts only once all rows were fetched
-            if statement.plan.keys is None or len(statement.plan.keys) > 1:  # one row is one row
-                more = count(statement) - self._call.count
-                if more > 0:
-                    self._active.more(self._call, more)
-            self._active.end(self._call, _build, statement)
-            return
-        self._lose()
-
-    def _lose(self) -> None:
-        """A mistake of ours: the call is counted as lost."""
-        with GUARD:
-            self._ended()
-            self._active._drop(self._call)
-
-    def _ended(self) -> bool:
-        done, self._done = self._done, True
-        if self in self._state.reading:
-            self._state.reading.remove(self)
-        return done
-
 
 def _rowcount(context: Any) -> int:
     number = context._rowcount
     if number is None and context.cursor is not None:
         number = context.cursor.rowcount
     return number if isinstance(number, int) else -1
-
-
-def _build(call: Call) -> Sequence[Access]:
-    statement: Statement = call.facts
-    accesses = describe(call, statement)
-    _notice_guess(statement)
-    return accesses
-
-
-def _notice_guess(statement: Statement) -> None:
-    """A row that was named by a guessed key, and was more than one row: the guess was wrong."""
-    plan = statement.plan
-    if not plan.table.guessed or plan.keys is None or statement.catalogue is None:
-        return
-    rows = max(len(statement.rows or ()), statement.rowcount)
-    if rows > len(plan.keys) * len(statement.parameters) and plan.verb is not Verb.INSERT:
-        statement.catalogue.learn_no_key(plan.table.name)
 
 
 INTEGRATION: Final = Integration("sqlalchemy", install, uninstall)

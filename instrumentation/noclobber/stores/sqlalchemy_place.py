@@ -5,41 +5,16 @@ All of it is read from objects that are there already: the engine's URL, the dia
 read_uncommitted`, once a connection: it is answered inside the process, without touching the file.
 """
 
-import ipaddress
-import itertools
 import os
 import sys
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from noclobber import strands
 from noclobber.contract import VersionKind
-from noclobber.resources import authority, host_name, quoted
+from noclobber.stores.sql_database import Database, address, server_uri, sqlite_uri
 from noclobber.stores.sql_planner import Planner
 from noclobber.stores.sql_tables import Catalogue, Table
 
-__all__ = ["Database", "database_of", "isolation_of", "learn_tables"]
-
-PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
-_memory_numbers = itertools.count(1)
-
-
-@dataclass(slots=True)
-class Database:
-    """What one engine talks to.
-
-    Attributes:
-        uri: without a slash at its end. system: as the semantic conventions call it.
-        planner: plans of its statements. peer: address as it was configured.
-        described: tables that SQLAlchemy has described.
-    """
-
-    uri: str
-    system: str
-    planner: Planner
-    peer: str | None = None
-    described: set[str] = field(default_factory=set)
+__all__ = ["database_of", "isolation_of", "learn_tables"]
 
 
 def database_of(engine: Any) -> Database:
@@ -51,29 +26,18 @@ def database_of(engine: Any) -> Database:
         style = dialect.paramstyle
         schema = getattr(dialect, "default_schema_name", None)
         planner = Planner(name, style, Catalogue(), schema if name == "postgresql" else None)
-        known = dialect._noclobber_database = Database(_uri(engine, name), name, planner, _address(engine.url.host))
+        known = dialect._noclobber_database = Database(_uri(engine, name), name, planner, address(engine.url.host))
     return known
-
-
-def _address(host: str | None) -> str | None:
-    """`host` where it was configured as an address."""
-    try:
-        return None if host is None else str(ipaddress.ip_address(host.strip("[]")))
-    except ValueError:
-        return None
 
 
 def _uri(engine: Any, name: str) -> str:
     url = engine.url
     if name == "sqlite":
-        return _sqlite(url)
+        return sqlite_uri(str(url.database or ""), url.query.get("mode"))
     host, port = url.host or _first(url.query.get("host")), url.port or _number(_first(url.query.get("port")))
     if not host and name == "postgresql":
         host, port = os.environ.get("PGHOST"), port or _number(os.environ.get("PGPORT"))
-    database = quoted(str(url.database or url.username or ""))
-    if host and host.startswith("/"):  # a socket's folder
-        return f"{name}://{host_name()}{quoted(host)}:{port or PORTS.get(name, 0)}/{database}"
-    return f"{name}://{authority(host, port, PORTS.get(name))}/{database}"
+    return server_uri(name, host, port, str(url.database or url.username or ""))
 
 
 def _first(value: Any) -> str | None:
@@ -83,16 +47,6 @@ def _first(value: Any) -> str | None:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() else None
-
-
-def _sqlite(url: Any) -> str:
-    name = str(url.database or "")
-    name, _, query = name.removeprefix("file:").partition("?")
-    in_memory = name in ("", ":memory:") or "mode=memory" in query or url.query.get("mode") == "memory"
-    if in_memory:
-        return f"sqlite://{host_name()}/memory:{strands.process_id()}:{name.strip(':') or next(_memory_numbers)}"
-    path = Path(name[2:] if name.startswith("///") else name)
-    return f"sqlite://{host_name()}" + "/".join(map(quoted, str(path.resolve()).split("/")))
 
 
 # -- tables --------------------------------------------------------------------------------------------------------

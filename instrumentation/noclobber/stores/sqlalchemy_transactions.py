@@ -3,64 +3,35 @@
 A connection has one open transaction at most, and results that are still being read. A transaction's begin, commit
 and rollback are told here, whether SQLAlchemy's own methods or a statement's text (`BEGIN`, `SAVEPOINT`) make them.
 
-Source: contract 2.1 (`begin`, `commit`, `abort`), 2.3; PEP 249 (exceptions); PostgreSQL, appendix A (SQLSTATE).
+Source: contract 2.1 (`begin`, `commit`, `abort`), 2.3;
 """
 
 import sys
-from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from noclobber import recorder, strands
-from noclobber.access import Access, Call
+from noclobber.access import Call
 from noclobber.contract import Op, Outcome
 from noclobber.guard import GUARD
-from noclobber.stores.sql_accesses import boundary
-from noclobber.stores.sql_plan import NOTHING, Verb
+from noclobber.stores.sql_outcomes import outcome_of
+from noclobber.stores.sql_plan import Verb
+from noclobber.stores.sql_run import State, bare, build_boundary
 from noclobber.stores.sql_statement import Statement
 from noclobber.stores.sql_text import Control, ControlVerb
-from noclobber.stores.sql_units import Transaction, around, new_transaction
-from noclobber.stores.sqlalchemy_place import Database, database_of, isolation_of
+from noclobber.stores.sql_units import Transaction, new_transaction
+from noclobber.stores.sqlalchemy_place import database_of, isolation_of
 
 __all__ = [
     "LIBRARY",
-    "Reading",
-    "State",
     "Steering",
     "begin_call",
     "beginning",
     "ending",
-    "outcome_of",
     "recording",
     "state_of",
 ]
 
 LIBRARY: Final = "sqlalchemy"
-REFUSED: Final = frozenset({"40001"})
-UNIQUE: Final = frozenset({"23505", "23P01"})
-
-
-class Reading(Protocol):
-    """A statement whose rows are still being fetched."""
-
-    def finish(self, *, complete: bool = True) -> None:
-        """Nothing more will come."""
-        ...
-
-
-class State:
-    """What is known of one `Connection`: its database, its open transaction, its results that are being read."""
-
-    __slots__ = ("database", "reading", "transaction")
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.transaction: Transaction | None = None
-        self.reading: list[Reading] = []
-
-    def settle(self) -> None:
-        """Results that were left unread end now: nothing more of them can be told from what comes next."""
-        while self.reading:
-            self.reading[-1].finish(complete=False)
 
 
 def state_of(connection: Any) -> State:
@@ -141,7 +112,7 @@ def _begin_transaction(connection: Any) -> Boundary | None:
         with GUARD:
             isolation = isolation_of(connection, state.database)
         state.transaction = new_transaction(isolation)
-        return active, begin_call(active, 1), Op.BEGIN, _bare(state)
+        return active, begin_call(active, 1), Op.BEGIN, bare(state)
     return None
 
 
@@ -156,15 +127,10 @@ def _end_transaction(connection: Any, op: Op) -> Boundary | None:
         if transaction is None or active is None:
             return None
         doomed = op is Op.COMMIT and transaction.failed  # PostgreSQL answers such a COMMIT with ROLLBACK
-        boundary = active, begin_call(active, 1), Op.ABORT if doomed else op, _bare(state)
+        boundary = active, begin_call(active, 1), Op.ABORT if doomed else op, bare(state)
         state.transaction = None
         return boundary
     return None
-
-
-def _bare(state: State) -> Statement:
-    database = state.database
-    return Statement(NOTHING, (), database.uri, database.system, state.transaction, peer=database.peer)
 
 
 def _end_boundary(begun: Boundary | None, error: BaseException | None) -> None:
@@ -174,15 +140,7 @@ def _end_boundary(begun: Boundary | None, error: BaseException | None) -> None:
         active, call, op, statement = begun
         outcome = Outcome.OK if error is None else outcome_of(error, Verb.UNKNOWN)[0]
         call.error = error
-        active.end(call, _build_boundary, (op, statement, outcome, ""))
-
-
-def _build_boundary(call: Call) -> Sequence[Access]:
-    op, statement, outcome, savepoint = call.facts
-    applied = op is Op.COMMIT and outcome in (Outcome.OK, Outcome.UNKNOWN)
-    if op is not Op.BEGIN and not applied and not savepoint and statement.transaction is not None:
-        around(call).gave_back(statement.transaction.id)
-    return [boundary(op, statement, outcome, savepoint)]
+        active.end(call, build_boundary, (op, statement, outcome, ""))
 
 
 class Steering:
@@ -243,9 +201,9 @@ class Steering:
             case ControlVerb.COMMIT if transaction is not None and not transaction.failed:
                 op = Op.COMMIT
         if self._call is not None:
-            statement = _bare(state)
+            statement = bare(state)
             self._call.error = error
-            self._active.end(self._call, _build_boundary, (op, statement, outcome, path))
+            self._active.end(self._call, build_boundary, (op, statement, outcome, path))
             if control.verb in (ControlVerb.COMMIT, ControlVerb.ROLLBACK) or (op is Op.BEGIN and not ok):
                 state.transaction = None
 
@@ -253,25 +211,3 @@ class Steering:
         """SQLite itself has begun now, so all reads from here on are of one state."""
         if self._state.database.system == "sqlite" and transaction.isolation == "read_committed":
             transaction.isolation = "serializable"
-
-
-# -- outcomes ------------------------------------------------------------------------------------------------------
-
-
-def outcome_of(error: BaseException, verb: Verb) -> tuple[Outcome, bool]:
-    """How a call that raised ended, and whether a unique key refused it.
-
-    A connection that broke, a cancelled task, a client's own timeout: the server may have applied it.
-    """
-    original = getattr(error, "orig", None) or error
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    if state in REFUSED:
-        return Outcome.REJECTED, False
-    if state in UNIQUE or "UNIQUE constraint failed" in str(original):
-        return (Outcome.REJECTED if verb is Verb.INSERT else Outcome.ERROR), verb is Verb.INSERT
-    lost = getattr(error, "connection_invalidated", False) or (
-        isinstance(state, str) and state.startswith(("08", "57P"))
-    )
-    if lost or isinstance(error, TimeoutError) or not isinstance(error, Exception):
-        return (Outcome.ERROR if verb is Verb.SELECT else Outcome.UNKNOWN), False
-    return Outcome.ERROR, False

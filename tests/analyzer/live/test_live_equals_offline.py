@@ -46,6 +46,20 @@ def test_one_arrival(intake: Intake, tmp_path: Path, mode: str, versions: str) -
     assert intake.findings()
 
 
+def test_messages_effects_and_locks(intake: Intake, tmp_path: Path) -> None:
+    """What is done twice, too late, or under a lock that was lost is the same, also from pieces."""
+    kinds = ("duplicate_effect", "out_of_order", "lock_violation", "double_claim")
+    injected = [word for kind in kinds for word in ("--inject", f"{kind}=2")]
+    requests = generated(tmp_path, "--ops", "400", "--locked", "0.3", *injected)
+    spans = one_by_one(requests)
+    stream = a_stream(intake.store, batch_rows_max=97)
+    for at in range(0, len(spans), 211):
+        intake.take(spans[at : at + 211])
+        run_dry(stream)
+    assert stored(intake) == plain(offline(tmp_path, requests))
+    assert set(kinds) <= {str(finding.kind) for finding in intake.findings()}
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_any_order_in_any_pieces_three_times(intake: Intake, tmp_path: Path, seed: int) -> None:
     """Spans shuffled, cut into pieces between which the analyzer looks, all of it three times: the same set."""

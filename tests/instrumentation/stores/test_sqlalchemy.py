@@ -123,7 +123,7 @@ def test_big_scan_is_split(engine: Engine) -> None:
 
 def test_very_big_scan_is_partial(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit rows are not looked at, and the scan says so."""
-    monkeypatch.setattr("noclobber.stores.sqlalchemy.ROWS_MAX", 1)
+    monkeypatch.setattr("noclobber.stores.sql_run.ROWS_MAX", 1)
     with capture() as captured, engine.connect() as connection:
         assert len(connection.execute(select(ACCOUNTS).order_by(ACCOUNTS.c.id)).all()) == 2
         (scan,) = accesses(captured)

@@ -12,6 +12,7 @@ from sqlalchemy.pool import StaticPool
 from noclobber import recorder
 from noclobber.bootstrap import registry
 from noclobber.guard import GUARD
+from noclobber.stores import sql_run
 from noclobber.stores import sqlalchemy as integration
 from noclobber.testing import capture
 
@@ -20,11 +21,11 @@ __all__ = ["engine", "postgres_url"]
 
 def test_uninstall_restores_everything() -> None:
     """Afterwards the class is what it was."""
-    before = {name: Connection.__dict__[name] for _, name in hooks()}
+    before = {(owner, name): vars(owner)[name] for owner, name in hooks()}
     with capture():
         assert "sqlalchemy" in registry.installed()
-        assert all(Connection.__dict__[name] is not method for name, method in before.items())
-    assert {name: Connection.__dict__[name] for _, name in hooks()} == before
+        assert all(vars(owner)[name] is not method for (owner, name), method in before.items())
+    assert {(owner, name): vars(owner)[name] for owner, name in hooks()} == before
 
 
 def hooks() -> list[tuple[type, str]]:
@@ -49,13 +50,13 @@ def test_connections_that_outlive_it(engine: Engine) -> None:
     "place",
     [
         "sqlalchemy._plan",
-        "sqlalchemy.kept_all",
+        "sql_run.kept_all",
         "sqlalchemy.count",
         "sqlalchemy.replaced_rows",
         "sqlalchemy.begin_call",
         "sqlalchemy._rowcount",
         "sqlalchemy.state_of",
-        "sqlalchemy.kept_row",
+        "sql_run.kept_row",
         "sqlalchemy_transactions.isolation_of",
         "sqlalchemy_transactions.new_transaction",
         "sqlalchemy_transactions.state_of",
@@ -68,9 +69,9 @@ def test_a_mistake_of_ours_is_not_the_program_s(engine: Engine, monkeypatch: pyt
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a mistake of ours")
 
-    with capture(exact=("*",)):
-        monkeypatch.setattr(GUARD, "reraises", False)
-        monkeypatch.setattr(f"noclobber.stores.{place}", broken)
+    with capture(exact=("*",)), monkeypatch.context() as patch:
+        patch.setattr(GUARD, "reraises", False)
+        patch.setattr(f"noclobber.stores.{place}", broken)
         with engine.begin() as connection:
             assert connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.id == 1).values(bal=1)).rowcount == 1
             assert connection.execute(select(ACCOUNTS.c.bal).where(ACCOUNTS.c.id == 1)).scalar() == 1
@@ -86,9 +87,9 @@ def test_a_mistake_in_the_drain_is_counted(engine: Engine, monkeypatch: pytest.M
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a mistake of ours")
 
-    with capture() as captured:
-        monkeypatch.setattr(GUARD, "reraises", False)
-        monkeypatch.setattr(integration, "describe", broken)
+    with capture() as captured, monkeypatch.context() as patch:
+        patch.setattr(GUARD, "reraises", False)
+        patch.setattr(sql_run, "describe", broken)
         with engine.connect() as connection:
             connection.execute(select(ACCOUNTS).where(ACCOUNTS.c.id == 1)).all()
         assert accesses(captured) == []
@@ -242,7 +243,7 @@ def test_too_many_keys(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_many_parameters(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch beyond the limit is told as a whole, partial."""
-    monkeypatch.setattr(integration, "PARAMETERS_MAX", 2)
+    monkeypatch.setattr(sql_run, "PARAMETERS_MAX", 2)
     with capture() as captured, engine.begin() as connection:
         connection.execute(insert(JOBS), [{"id": number} for number in range(100, 103)])
         (whole,) = accesses(captured)

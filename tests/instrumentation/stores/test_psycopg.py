@@ -1,0 +1,460 @@
+"""psycopg 3 against a real PostgreSQL, sync and async: statements, transactions, rows, races."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from driver_stage import SCHEMA, START, TIMEOUT_S, VERSION, findings, judged, story, together, told
+from psycopg import sql
+from psycopg.rows import class_row, dict_row, namedtuple_row, scalar_row
+from sql_stage import postgres_url, printed
+from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from noclobber.guard import GUARD
+from noclobber.testing import capture
+
+__all__ = ["postgres_url"]
+
+SELECT = "SELECT bal FROM accounts WHERE id = %s"
+UPDATE = "UPDATE accounts SET bal = %s WHERE id = %s"
+WEAK = {"version.weak": True, "size": 8, "content.numeric": True}
+
+
+@pytest.fixture
+def dsn(postgres_url: str) -> str:
+    """The bank's database, fresh."""
+    found = postgres_url.replace("postgresql+psycopg", "postgresql")
+    with psycopg.connect(found, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS accounts, jobs CASCADE")
+        for statement in SCHEMA:
+            connection.execute(statement)
+    return found
+
+
+def test_read_then_write(dsn: str) -> None:
+    """The first statement begins a transaction; the write's base is what was read in it."""
+    with capture() as captured:
+        with psycopg.connect(dsn) as connection:
+            row = connection.execute(SELECT, (1,)).fetchone()
+            assert row == (START,)
+            connection.execute(UPDATE, (row[0] + 50, 1))
+        begin, read, write, commit = told(captured)
+        txn = {"unit.kind": "txn"}
+        assert begin == {**txn, "op": "begin", "resource": "", "outcome": "ok"}
+        assert read == {
+            **VERSION, **WEAK, **txn, "op": "read", "resource": "accounts/id=1", "outcome": "ok", "part": "bal",
+            "version.read": printed(bal=START),
+        }  # fmt: skip
+        assert write == {
+            **VERSION, **WEAK, **txn, "op": "write", "resource": "accounts/id=1", "outcome": "ok", "part": "bal",
+            "version.base": printed(bal=START), "version.base.source": "observed",
+            "version.written": printed(bal=START + 50),
+        }  # fmt: skip
+        assert commit == {**txn, "op": "commit", "resource": "", "outcome": "ok"}
+        assert len({each["noclobber.txn.id"] for each in captured.accesses}) == 1
+        (span,) = [each for each in captured.spans if each.attributes["noclobber.op"] == "read"]
+        assert (span.library, span.name) == ("psycopg", "read postgresql")
+        assert span.attributes["code.function.name"] == "test_read_then_write"
+
+
+def test_the_same_name_as_under_sqlalchemy(dsn: str, postgres_url: str) -> None:
+    """One database, whichever client names it."""
+    engine = create_engine(postgres_url)
+    with capture() as captured:
+        with psycopg.connect(dsn) as connection:
+            connection.execute(SELECT, (1,)).fetchone()
+        with engine.connect() as through:
+            through.execute(text("SELECT bal FROM accounts WHERE id = 1")).scalar()
+        assert len({each["noclobber.resource"] for each in captured.accesses if each["noclobber.op"] == "read"}) == 1
+    engine.dispose()
+
+
+def test_transaction_blocks(dsn: str) -> None:
+    """`transaction()` begins, and inside another one is a savepoint; what is left on an error is taken back."""
+    with capture() as captured:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(UPDATE, (1, 2))
+            with connection.transaction():
+                with connection.transaction():
+                    connection.execute(UPDATE, (2, 2))
+                with connection.transaction(force_rollback=True):
+                    connection.execute(UPDATE, (3, 2))
+            with connection.transaction(force_rollback=True):
+                connection.execute(UPDATE, (4, 2))
+        assert story(captured) == [
+            "write accounts/id=2",
+            "begin -", "write accounts/id=2 @1", "write accounts/id=2 @2", "abort - @2", "commit -",
+            "begin -", "write accounts/id=2", "abort -",
+        ]  # fmt: skip
+
+
+def test_isolation(dsn: str) -> None:
+    """The level that was set, by the connection or by a statement; none where the server's default holds."""
+    with capture() as captured:
+        with psycopg.connect(dsn) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
+            connection.read_only = True
+            connection.execute(SELECT, (1,)).fetchone()
+            connection.commit()
+            connection.isolation_level = connection.read_only = None
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            connection.execute(SELECT, (1,)).fetchone()
+        levels = [(each["op"], each.get("txn.isolation"), each.get("guard")) for each in told(captured)]
+        assert levels == [
+            ("begin", "serializable", "serializable"), ("read", "serializable", "serializable"),
+            ("commit", "serializable", "serializable"),
+            ("begin", "repeatable_read", None), ("read", "repeatable_read", None), ("commit", "repeatable_read", None),
+        ]  # fmt: skip
+
+
+def test_outcomes(dsn: str) -> None:
+    """No row, a guard that refuses, a key that is there, a mistake that dooms the transaction."""
+    with capture() as captured:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(UPDATE, (1, 99))
+            for _ in range(2):
+                connection.execute("UPDATE jobs SET status = 'done' WHERE id = 7 AND status = 'new'")
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                connection.execute("INSERT INTO jobs (id, status) VALUES (7, 'new')")
+            assert connection.execute(SELECT, (99,)).fetchone() is None
+            connection.autocommit = False
+            with pytest.raises(psycopg.errors.UndefinedColumn):
+                connection.execute("UPDATE accounts SET nothing_here = 1 WHERE id = 1")
+            connection.commit()
+        assert story(captured) == [
+            "write accounts/id=99 no_effect", "write jobs/id=7", "write jobs/id=7 rejected",
+            "write jobs/id=7 rejected", "read accounts/id=99 not_found",
+            "begin -", "write accounts/id=1 error", "abort -",
+        ]  # fmt: skip
+
+
+def test_many_rows_of_parameters(dsn: str) -> None:
+    """Executemany is one access a set, also of a generator; an empty one is none."""
+    with capture() as captured:
+        with psycopg.connect(dsn, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.executemany(UPDATE, ((number * 1000, number) for number in (1, 2)))
+            cursor.executemany(UPDATE, [])
+            assert cursor.rowcount == 0
+        assert [each for each in story(captured) if each.startswith("write")] == [
+            "write accounts/id=1", "write accounts/id=2",
+        ]  # fmt: skip
+
+
+def test_ways_to_write_a_query(dsn: str) -> None:
+    """Text, bytes, composed, named parameters, formats, the server's own placeholders."""
+    queries: list[tuple[Any, Any]] = [
+        (SELECT, [1]),
+        (SELECT.encode(), (1,)),
+        (sql.SQL("SELECT {} FROM accounts WHERE id = %(who)s").format(sql.Identifier("bal")), {"who": 1}),
+        ("SELECT bal FROM accounts WHERE id = %b", (1,)),
+        ("SELECT bal FROM accounts WHERE id = 1", None),
+    ]
+    with capture() as captured:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            for query, parameters in queries:
+                assert connection.execute(query, parameters).fetchall() == [(START,)]
+            raw = psycopg.RawCursor(connection)
+            assert raw.execute("SELECT bal FROM accounts WHERE id = $1", (1,)).fetchall() == [(START,)]
+            client = psycopg.ClientCursor(connection)
+            assert client.execute(SELECT, (1,)).fetchall() == [(START,)]
+        assert story(captured) == ["read accounts/id=1"] * 7
+
+
+class Account:
+    """What a row becomes."""
+
+    def __init__(self, **columns: Any) -> None:
+        self.columns = columns
+
+
+@pytest.mark.parametrize("factory", [dict_row, namedtuple_row, scalar_row, class_row(Account)])
+def test_row_factories(dsn: str, factory: Any) -> None:
+    """Whatever a row becomes, its columns are told."""
+    with capture() as captured:
+        with psycopg.connect(dsn, autocommit=True, row_factory=factory) as connection:
+            assert connection.execute("SELECT * FROM accounts WHERE id = 1").fetchone() is not None
+        (read,) = told(captured)
+        assert read["version.read"] == printed(bal=START, owner="ann")
+
+
+def test_rows_as_they_are_fetched(dsn: str) -> None:
+    """By one, by some, by iteration; what was left is not known."""
+    query = "SELECT id, status FROM jobs ORDER BY id"
+    with capture() as captured:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            assert len(list(connection.execute(query))) == 2
+            assert len(connection.execute(query).fetchmany(5)) == 2
+            assert connection.execute(f"{query} LIMIT 1").fetchone() == (7, "new")
+            with connection.cursor() as cursor:
+                assert cursor.execute(query).fetchone() == (7, "new")
+            connection.execute("SELECT id FROM jobs WHERE status = 'none'")
+        scans = [(len(each["result.resources"]), each.get("partial", False)) for each in told(captured)]
+        assert scans == [(2, False), (2, False), (1, False), (1, True), (0, False)]
+
+
+def test_returning(dsn: str) -> None:
+    """Rows that a write gives back name what it touched."""
+    with capture() as captured:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            rows = connection.execute("UPDATE jobs SET status = 'old' WHERE status = 'new' RETURNING id").fetchall()
+            assert sorted(rows) == [(7,), (8,)]
+        assert sorted(story(captured)) == ["write jobs/id=7", "write jobs/id=8"]
+
+
+def test_pipeline(dsn: str) -> None:
+    """In a pipeline replies come later: what was called is told, and partial."""
+    with capture() as captured:
+        with psycopg.connect(dsn, autocommit=True) as connection, connection.pipeline():
+            connection.execute(UPDATE, (1, 2))
+            cursor = connection.execute(SELECT, (2,))
+            assert cursor.fetchone() == (1,)
+        found = [(each["op"], each.get("partial")) for each in told(captured)]
+        assert found == [("write", True), ("read", True)]
+
+
+def test_a_connection_from_before(dsn: str) -> None:
+    """Connections that exist already are seen, in the middle of a transaction too; afterwards nothing is."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute(SELECT, (1,)).fetchone()
+        with capture() as captured:
+            connection.execute(UPDATE, (5, 1))
+            connection.commit()
+            assert story(captured) == ["write accounts/id=1", "commit -"]
+            assert len({each.get("noclobber.txn.id") for each in captured.accesses}) == 1
+        assert connection.execute(SELECT, (1,)).fetchone() == (5,)
+
+
+def test_close_takes_back(dsn: str) -> None:
+    """What is open when the connection closes was not applied."""
+    with capture() as captured:
+        connection = psycopg.connect(dsn)
+        connection.execute(UPDATE, (1, 1))
+        connection.close()
+        assert story(captured) == ["begin -", "write accounts/id=1", "abort -"]
+
+
+def test_lost_connection(dsn: str) -> None:
+    """A server that goes away: nobody knows what became of the write."""
+    with capture() as captured, psycopg.connect(dsn, autocommit=True) as admin:
+        connection = psycopg.connect(dsn, autocommit=True)
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute(UPDATE, (1, 1))
+        connection.close()
+        assert story(captured) == ["write accounts/id=1 unknown"]
+
+
+@pytest.mark.parametrize("place", ["sql_session.statement_of", "sql_session.count", "psycopg._session",
+                                   "psycopg._text", "psycopg._returned", "sql_session.new_transaction",
+                                   "sql_run.kept_row"])  # fmt: skip
+def test_a_mistake_of_ours_is_not_the_program_s(dsn: str, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Whatever breaks inside, the program gets its rows."""
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a mistake of ours")
+
+    with capture(), monkeypatch.context() as patch:
+        patch.setattr(GUARD, "reraises", False)
+        patch.setattr(f"noclobber.stores.{place}", broken)
+        with psycopg.connect(dsn) as connection:
+            assert connection.execute(SELECT, (1,)).fetchone() == (START,)
+            assert connection.execute(UPDATE, (5, 1)).rowcount == 1
+            connection.cursor().executemany(UPDATE, [(6, 1)])
+    assert any("RuntimeError" in cause for cause in GUARD.failures)
+    GUARD.failures.clear()
+
+
+# -- under others --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_once_under_sqlalchemy(dsn: str, postgres_url: str, before: bool) -> None:
+    """What SQLAlchemy records its driver does not, whenever the engine was made, in exact mode too."""
+    engine = create_engine(postgres_url) if before else None
+    with capture(exact=("*",)) as captured:
+        engine = engine or create_engine(postgres_url)
+        with engine.begin() as connection:
+            connection.execute(text("SELECT bal FROM accounts WHERE id = 1")).all()
+            connection.execute(text("UPDATE accounts SET bal = 5 WHERE id = 1"))
+        engine.dispose()
+        assert {span.library for span in captured.spans} == {"sqlalchemy"}
+        assert story(captured) == ["begin -", "read accounts/id=1", "write accounts/id=1", "commit -"]
+
+
+def test_once_under_async_sqlalchemy(dsn: str, postgres_url: str) -> None:
+    """The same through its greenlets."""
+
+    async def act() -> None:
+        engine = create_async_engine(postgres_url)
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT bal FROM accounts WHERE id = 1"))
+            await connection.execute(text("UPDATE accounts SET bal = 5 WHERE id = 1"))
+        await engine.dispose()
+
+    with capture() as captured:
+        asyncio.run(act())
+        assert {span.library for span in captured.spans} == {"sqlalchemy", "python"}
+        assert story(captured) == ["begin -", "read accounts/id=1", "write accounts/id=1", "commit -"]
+
+
+# -- async ---------------------------------------------------------------------------------------------------------
+
+
+def test_async(dsn: str) -> None:
+    """The same core under the other shell: transactions, rows, executemany."""
+
+    async def act() -> None:
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            async with connection.transaction():
+                row = await (await connection.execute(SELECT, (1,))).fetchone()
+                assert row is not None
+                async with connection.transaction(force_rollback=True):
+                    await connection.execute(UPDATE, (0, 1))
+                await connection.execute(UPDATE, (row[0] + 50, 1))
+            async with connection.cursor() as cursor:
+                await cursor.executemany(UPDATE, [(7, 2)])
+                await cursor.execute(SELECT, (2,))
+                assert [each async for each in cursor] == [(7,)]
+
+    with capture() as captured:
+        asyncio.run(act())
+        assert story(captured)[:7] == [
+            "begin -", "read accounts/id=1", "write accounts/id=1 @1", "abort - @1", "write accounts/id=1", "commit -",
+            "write accounts/id=2",
+        ]  # fmt: skip
+        assert story(captured)[-1] == "read accounts/id=2"
+        names = {each.get("code.function.name") for each in captured.accesses if each["noclobber.op"] == "write"}
+        assert names == {"test_async.<locals>.act"}
+
+
+def test_cancelled(dsn: str) -> None:
+    """A task that is cancelled while its write waits: psycopg asks the server to stop, which tells that it did."""
+
+    async def act() -> None:
+        async with (
+            await psycopg.AsyncConnection.connect(dsn) as holder,
+            await psycopg.AsyncConnection.connect(dsn, autocommit=True) as waiter,
+        ):
+            await holder.execute(UPDATE, (1, 1))
+            write = asyncio.ensure_future(waiter.execute(UPDATE, (2, 1)))
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %s"
+            async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as looker:
+                while not await _one(looker, waiting, waiter.info.backend_pid):  # noqa: ASYNC110  no event of ours
+                    await asyncio.sleep(0)
+            write.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(write, TIMEOUT_S)
+
+    with capture(fixed=False) as captured:
+        asyncio.run(act())
+        outcomes = [each["outcome"] for each in told(captured) if each["op"] == "write"]
+        assert sorted(outcomes) == ["error", "ok"]
+
+
+async def _one(connection: Any, query: str, *parameters: Any) -> Any:
+    return (await (await connection.execute(query, parameters)).fetchone())[0]
+
+
+# -- races ---------------------------------------------------------------------------------------------------------
+
+
+def race(dsn: str, select: str, update: str, *, stale: bool = True, level: Any = None) -> Any:
+    """Two agents add to one balance, both from what they read before; unless reading locks."""
+    read, wrote = threading.Barrier(2), threading.Event()
+
+    def book(amount: int, *, first: bool) -> None:
+        with psycopg.connect(dsn) as connection:
+            connection.isolation_level = level
+            row = connection.execute(select).fetchone()
+            assert row is not None
+            if stale:
+                read.wait(TIMEOUT_S)
+                assert first or wrote.wait(TIMEOUT_S)
+            try:
+                connection.execute(update, {"new": row[0] + amount, "amount": amount, "old": row[0]})
+                connection.commit()
+            except psycopg.errors.SerializationFailure:
+                connection.rollback()
+        wrote.set()
+
+    with capture(background=True, fixed=False) as captured:
+        together(lambda: book(50, first=True), lambda: book(-20, first=False))
+    return captured
+
+
+PLAIN = "SELECT bal FROM accounts WHERE id = 1"
+OVERWRITE = "UPDATE accounts SET bal = %(new)s WHERE id = 1"
+
+
+def test_lost_update(dsn: str, tmp_path: Path) -> None:
+    """Both wrote what they computed from one balance: one update is lost."""
+    assert findings(race(dsn, PLAIN, OVERWRITE), tmp_path) == [("lost_update", "likely")]
+
+
+@pytest.mark.parametrize(
+    ("select", "update", "how"),
+    [
+        (f"{PLAIN} FOR UPDATE", OVERWRITE, {"stale": False}),
+        (PLAIN, "UPDATE accounts SET bal = bal + %(amount)s WHERE id = 1", {}),
+        (PLAIN, "UPDATE accounts SET bal = %(new)s WHERE id = 1 AND bal = %(old)s", {}),
+        (PLAIN, OVERWRITE, {"level": psycopg.IsolationLevel.SERIALIZABLE}),
+    ],
+)
+def test_safe_twins(dsn: str, tmp_path: Path, select: str, update: str, how: Any) -> None:
+    """Locked, in place, compared, or serializable: nothing is lost, and it counts as defended."""
+    judgement = judged(race(dsn, select, update, **how), tmp_path)
+    assert judgement.findings == []
+    assert judgement.defended
+
+
+def test_lost_update_async(dsn: str, tmp_path: Path) -> None:
+    """Two tasks on two connections."""
+
+    async def book(amount: int, read: asyncio.Barrier) -> None:
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            balance = await _one(connection, SELECT, 1)
+            await read.wait()
+            await connection.execute(UPDATE, (balance + amount, 1))
+
+    async def act() -> None:
+        read = asyncio.Barrier(2)
+        both: list[Awaitable[None]] = [book(50, read), book(-20, read)]
+        await asyncio.wait_for(asyncio.gather(*both), TIMEOUT_S)
+
+    with capture(background=True, fixed=False) as captured:
+        asyncio.run(act())
+    assert findings(captured, tmp_path) == [("lost_update", "likely")]
+
+
+def claims(dsn: str, claim: Callable[[Any, Callable[[], object]], None]) -> Any:
+    """Two agents claim at once; each may wait until both have looked."""
+    seen = threading.Barrier(2)
+
+    def act() -> None:
+        with psycopg.connect(dsn) as connection:
+            claim(connection, lambda: seen.wait(TIMEOUT_S))
+
+    with capture(background=True, fixed=False) as captured:
+        together(act, act)
+    return captured
+
+
+def test_double_claim(dsn: str, tmp_path: Path) -> None:
+    """Both saw the job as new and took it; with SKIP LOCKED each takes another one."""
+    query = "SELECT id FROM jobs WHERE status = 'new' ORDER BY id LIMIT 1"
+
+    def take(connection: Any, seen: Callable[[], object], query: str = query) -> None:
+        (job,) = connection.execute(query).fetchone()
+        seen()
+        connection.execute("UPDATE jobs SET status = 'running' WHERE id = %s", (job,))
+
+    assert [kind for kind, _ in findings(claims(dsn, take), tmp_path)] == ["double_claim"]
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE jobs SET status = 'new'")
+    apart = claims(dsn, lambda connection, seen: take(connection, seen, f"{query} FOR UPDATE SKIP LOCKED"))
+    assert findings(apart, tmp_path) == []
