@@ -111,13 +111,24 @@ def _not_seen(state: State, other: Access, base: Access, write: Access, evidence
         return False
     # They overlap, but what was read is not what the other made, and it stood there before the other was called.
     made = Sighting(other.written, other, Side.REQUEST)
-    return differ(made, state.base_seen(write)) and _stood_before(state, write.base, other, evidence)
+    if not differ(made, state.base_seen(write)) or not _stood_before(state, write.base, other, evidence):
+        return False
+    return state.is_unique(write.base) or not _may_be_back(state, write.base, other, base, evidence)
+
+
+def _may_be_back(state: State, version: Version, other: Access, base: Access, evidence: Evidence) -> bool:
+    """Whether a captured write may have put a version back between another write and a read that overlaps it."""
+    return any(
+        w is not other
+        and w.written in (version, None)
+        and evidence.took_effect_before(w, other) is None
+        and evidence.took_effect_after(w, base) is None
+        for w in state.timeline.around(other, base)
+    )
 
 
 def _stood_before(state: State, version: Version, other: Access, evidence: Evidence) -> bool:
-    """Whether a unique version was made, or read by anybody, before a write: captured, not assumed."""
-    if not state.is_unique(version):
-        return False
+    """Whether a version was made, or read by anybody, before a write: captured, not assumed."""
     seen = (*state.makers.get(version, ()), *state.readers.get(version, ()))
     return any(
         evidence.took_effect_before(a, other) if a.op is not Op.READ else evidence.order.before(a, other) for a in seen

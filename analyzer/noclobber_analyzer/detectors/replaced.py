@@ -212,6 +212,12 @@ def _by_time(state: State, write: Access, evidence: Evidence) -> Replaced | None
         grade = source_grade(write, recorded=False).at_most(Certainty.LIKELY, what_would_tell(write))
         if not put_back or _may_be_gone(victim, write):
             grade = grade.at_most(Certainty.POSSIBLE, "whether somebody put the old content back in between")
+        if (
+            base is not None
+            and evidence.took_effect_after(victim, base) is None
+            and not state.is_unique(write.base or "")
+        ):
+            grade = grade.resting_on(evidence.absence(state.name, victim, base))  # that nobody else put it back
         ordered = made_to_wait(victim, write, evidence)
         return Replaced(victim, grade, "it came after the read and before the write", ordered=ordered)
     rival = overlapping(state, write, base, evidence)

@@ -35,6 +35,11 @@ COUNTER, ORDERED, CHAIN = VersionKind.COUNTER, VersionKind.ORDERED, VersionKind.
         pytest.param("Arx1 Brx1 Awx2<1 Bwx1<1", [], id="it wrote what it had read"),
         pytest.param("Arx1 Brx1 (Awx2<1 Bwx3<1)", LIKELY, id="the two writes overlap, both decided before either"),
         pytest.param("Arx1 (Awx2<1 Brx1) Bwx3<1", LIKELY, id="the read overlapped, but did not return it"),
+        pytest.param("Arx1% (Awx2<1 Brx1%) Bwx3<1", LIKELY, id="the same with a value too common to be unique"),
+        pytest.param("Arx1% (Brx1% Awx2<1) Bwx3<1", LIKELY, id="the same, the read called first"),
+        pytest.param(
+            "Arx1% (Awx2<1 Cwx1% Brx1%) Bwx3<1", POSSIBLE, id="but somebody may have put it back before the read"
+        ),
         pytest.param(
             "Arx1 (Awx2<1 Brx9) Bwx3<9", POSSIBLE, id="the read overlapped; who made what it returned is lost"
         ),
