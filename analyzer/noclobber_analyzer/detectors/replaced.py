@@ -271,6 +271,12 @@ def _capped(state: State, write: Access, found: Replaced, evidence: Evidence) ->
     if victim is not None and state.same_content(write, victim):
         cap = Certainty.LIKELY if write.numeric else Certainty.POSSIBLE
         grade = grade.at_most(cap, "whether the equal value was meant: both wrote the same")
+    base = state.base_of(write)
+    later = victim is not None and base is not None and evidence.took_effect_after(victim, base) is not None
+    if state.may_expire and write.version_kind in NUMBERS and not later:
+        grade = grade.at_most(
+            Certainty.POSSIBLE, "that the number in between is of this life: it may be an older one's"
+        )
     grade = partial(grade, (write, *((victim,) if victim else ())))
     return Replaced(victim, grade, found.why, found.ordered, found.either)
 
