@@ -1,5 +1,6 @@
 """Wrong answers that the oracles and a hostile reading have found: each is the smallest story that showed it."""
 
+import math
 import time
 
 import msgspec
@@ -125,9 +126,12 @@ def test_hot_resource_takes_no_square_time(clocks: int, kind: VersionKind) -> No
     """Four times as many writes from one old base take far less than sixteen times as long."""
 
     def seconds(number: int) -> float:
-        history = _hot(number, clocks=clocks, kind=kind).finish(ended=True)
-        start = time.process_time()
-        evaluate(history)
-        return time.process_time() - start
+        best = math.inf
+        for _ in range(3):  # the least: the collector and a cold start are no part of it
+            history = _hot(number, clocks=clocks, kind=kind).finish(ended=True)
+            start = time.process_time()
+            evaluate(history)
+            best = min(best, time.process_time() - start)
+        return best
 
     assert seconds(800) < 10 * max(seconds(200), 0.05)
