@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -120,9 +121,13 @@ def test_children_of_a_killed_supervisor_end_by_themselves(tmp_path: Path) -> No
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        numbers = [int(parent.stdout.readline()) for _ in range(2)]
-        parent.kill()
-        parent.wait()
+        try:
+            lines = (line.strip() for line in parent.stdout)
+            numbers = list(islice((int(line) for line in lines if line.isdigit()), 2))
+        finally:
+            parent.kill()
+            parent.wait()
+        assert len(numbers) == 2
         wait_until(lambda: not any(_runs(number) for number in numbers), what="the end of the children")
 
 
