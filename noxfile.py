@@ -40,19 +40,19 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def long(session: nox.Session) -> None:
     """What takes minutes: fifty rounds of each scenario against independent observers, kills, installs."""
-    session.run("pytest", "-m", "long", "--timeout=1800", *session.posargs)
+    session.run("pytest", "-n", "0", "-m", "long", "--timeout=1800", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measures: ratios to a baseline inside the same run."""
-    session.run("pytest", "-m", "benchmark", "--timeout=900", "-s", *session.posargs)
+    session.run("pytest", "-n", "0", "-m", "benchmark", "--timeout=900", "-s", *session.posargs)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """The default tests with line and branch coverage."""
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-n", "0", *session.posargs)
     session.run("coverage", "report", "--skip-covered", "--sort=cover")
 
 

@@ -290,6 +290,8 @@ def capped_by_own(state: State, write: Access, grade: Grade, evidence: Evidence)
         return None
     if any(_left_open(a, write, evidence) for a in own):
         grade = grade.at_most(Certainty.POSSIBLE, OWN_UNKNOWN)
+    if hole_between(evidence.history, state.base_seq_of(base, write), write):
+        grade = grade.at_most(Certainty.LIKELY, "the lost spans of the writer's own strand")
     if write.base in state.taken_back and not state.makers.get(write.base or ""):
         grade = grade.at_most(Certainty.POSSIBLE, "what it had seen last: what it was computed from was rolled back")
     if evidence.fates.of(write) is Fate.UNDECIDED:

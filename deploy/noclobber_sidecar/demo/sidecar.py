@@ -18,6 +18,7 @@ import msgspec
 
 from noclobber.cli import CommandError
 from noclobber_analyzer.finding import Finding
+from noclobber_collector.lock import holder
 from noclobber_sidecar.sockets import free_port
 
 __all__ = ["Sidecar"]
@@ -26,6 +27,8 @@ START_TIMEOUT_S: Final = 45.0
 STOP_TIMEOUT_S: Final = 60.0
 ASK_TIMEOUT_S: Final = 10.0
 PORTS: Final = (4317, 4318, 8501)
+STARTS_MAX: Final = 3
+"""Starts on ever other ports, where somebody else takes them in between."""
 
 
 class Sidecar:
@@ -41,16 +44,22 @@ class Sidecar:
     """
 
     def __init__(self, folder: Path, options: tuple[str, ...] = (), ports: tuple[int, int, int] = PORTS) -> None:
-        grpc, http, pages = (free_port("127.0.0.1", port) for port in ports)
-        self.otlp = f"http://127.0.0.1:{http}"
-        self.dashboard = f"http://127.0.0.1:{pages}"
         self.folder = folder
         self._log = folder / "sidecar.log"
-        self._words = [
-            sys.executable, "-m", "noclobber.cli", "up", "--data", str(folder / "data"),
-            "--otlp-grpc-port", str(grpc), "--otlp-http-port", str(http), "--dashboard-port", str(pages), *options,
-        ]  # fmt: skip
+        self._options = options
+        self._words: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
+        self._choose(ports)
+
+    def _choose(self, preferred: tuple[int, int, int]) -> None:
+        grpc, http, pages = (free_port("127.0.0.1", port) for port in preferred)
+        self.otlp = f"http://127.0.0.1:{http}"
+        self.dashboard = f"http://127.0.0.1:{pages}"
+        self._words = [
+            sys.executable, "-m", "noclobber.cli", "up", "--data", str(self.folder / "data"),
+            "--otlp-grpc-port", str(grpc), "--otlp-http-port", str(http), "--dashboard-port", str(pages),
+            *self._options,
+        ]  # fmt: skip
 
     def __enter__(self) -> Self:
         self.start()
@@ -65,23 +74,34 @@ class Sidecar:
         Raises:
             CommandError: it ended, or does not answer in time; its last words are in the message.
         """
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self._words, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=0
-            )
-        try:
-            self._await(self.process)
-        except BaseException:
-            self.stop()
-            raise
+        for attempt in range(STARTS_MAX):
+            with self._log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    self._words, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=0
+                )
+            try:
+                self._await(self.process)
+            except BaseException:
+                taken = self.process.poll() is not None and "can't listen" in self.last_words()
+                self.stop()
+                if not taken or attempt == STARTS_MAX - 1:
+                    raise
+                self._choose((0, 0, 0))  # somebody took a free port before the sidecar did
+            else:
+                return
 
     def _await(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         for address in (f"{self.otlp}/ready", f"{self.dashboard}/api/v1/health"):
-            while not self._answers(address):
+            while not (self._is_ours() and self._answers(address)):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise CommandError(f"the sidecar did not start: {self.last_words()}", exit_code=1)
                 time.sleep(0.05)
+
+    def _is_ours(self) -> bool:
+        """Whether the engine of this folder runs, and not another one at the same address."""
+        who = holder(self.folder / "data")
+        return who is not None and who.address == self.dashboard
 
     def stop(self) -> None:
         """End it in order."""

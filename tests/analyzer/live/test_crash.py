@@ -36,12 +36,15 @@ def test_an_end_at_any_write(intake: Intake, tmp_path: Path, table: str, after: 
     """An analyzer that ends before or after its n-th write to a table is taken up by the next one."""
     requests = one_by_one(generated(tmp_path, *INJECTED))
     expected = evaluate(read_otlp([written(tmp_path, requests)]))
-    half = len(requests) // 2
+    half, ended = len(requests) // 2, 0
     for portion in (requests[:half], requests[half:]):
         intake.take(portion)
         failing = FailingStore(intake.store, lambda name, _: name == table, after=after)
-        with pytest.raises(StoreError):
+        try:
             run_dry(a_stream(failing, batch_rows_max=60))
+        except StoreError:
+            ended += 1
+    assert ended  # what waits for frontiers may not have been written in the first half yet
     run_dry(a_stream(intake.store))
     run_dry(a_stream(intake.store))
     ids = [finding.id for finding in intake.findings()]
