@@ -116,7 +116,7 @@ def test_children_of_a_killed_supervisor_end_by_themselves(tmp_path: Path) -> No
     """The pipe that only the supervisor holds closes."""
     program = (
         "import sys; from noclobber_sidecar.supervisor import Child, Supervisor\n"
-        "program = 'import os, sys; print(os.getpid(), flush=True); os.read(int(sys.argv[1]), 1)'\n"
+        "program = 'import os, sys; os.write(1, b\"%d\\\\n\" % os.getpid()); os.read(int(sys.argv[1]), 1)'\n"
         "Supervisor([Child(n, [sys.executable, '-c', program, '{life}']) for n in ('a', 'b')]).run()\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:

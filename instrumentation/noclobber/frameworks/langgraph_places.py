@@ -66,9 +66,12 @@ def _sqlite_path(connection: Any) -> str | None:
     """The path of a SQLite connection, empty where it is in memory, None where it is none."""
     sqlite3 = sys.modules.get("sqlite3")
     if sqlite3 is not None and isinstance(connection, sqlite3.Connection):
-        with contextlib.closing(connection.cursor()) as cursor:
-            cursor.row_factory = None
-            found = {_text(name): _text(file) for _, name, file in cursor.execute("PRAGMA database_list")}
+        try:
+            with contextlib.closing(connection.cursor()) as cursor:
+                cursor.row_factory = None
+                found = {_text(name): _text(file) for _, name, file in cursor.execute("PRAGMA database_list")}
+        except sqlite3.Error:
+            return None  # it is closed, or in a thread of its own: where it led nobody can say now
         return found.get("main", "")
     if type(connection).__module__.startswith("aiosqlite"):  # it lives in a thread of its own: what was it opened with?
         connector = getattr(connection, "_connector", None)
