@@ -172,8 +172,10 @@ def restored(state: State, write: Access, victim: Access, evidence: Evidence) ->
     """Whether the content that the write replaced is known to be another than its base: None where it was equal.
 
     Under `fingerprint` only the version replaced counts. The last write before this one may have put back what the
-    base was; several may have been the last.
+    base was; several may have been the last. Without versions nobody knows.
     """
+    if write.base is None:
+        return False
     later = [
         other
         for other in state.timeline.around(victim, write)

@@ -199,6 +199,7 @@ def test_a_pair_is_lost_once() -> None:
         pytest.param("Arx1 Brx1 Awx2 Bwx3", (1,), POSSIBLE, id="the read is lost"),
         pytest.param("Awx2 B[ B] B[ Brx1 Bwx3 B]", (4,), [], id="the other write came before what is lost"),
         pytest.param("Awx2 Bwx3", (), [], id="blind"),
+        pytest.param("Arx1 Brx1 Awx2 Cwx4 Bwx3", (), ["lost_update possible x C>B"], id="two of others, in order"),
     ],
 )
 def test_without_versions(story: str, lost: tuple[int, ...], expected: list[str]) -> None:
