@@ -11,6 +11,7 @@ Source: contract 2.4 (duplicates), analysis.md 2 (scans, containers), storage.md
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import chain
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -84,6 +85,20 @@ class History:
     def by_name(self) -> dict[tuple[str, str], Access]:
         """The accesses by (trace id, span id)."""
         return {access.name: access for access in self.accesses}
+
+    @cached_property
+    def _by_op(self) -> dict[Op, list[Access]]:
+        found: dict[Op, list[Access]] = defaultdict(list)
+        for access in self.accesses:
+            found[access.op].append(access)
+        return found
+
+    def of(self, *ops: Op) -> list[Access]:
+        """The accesses of some operations, in canonical order."""
+        found = [self._by_op[op] for op in ops if op in self._by_op]
+        if len(found) == 1:
+            return found[0]
+        return sorted(chain.from_iterable(found), key=_CANONICAL)
 
     @cached_property
     def has_prints(self) -> bool:
