@@ -9,8 +9,9 @@ Source: house.md (one evaluator), analysis.md 1, 4 and 6. What each kind means s
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
-from noclobber.contract import Defence
+from noclobber.contract import Defence, Kind
 from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.advice import advise
@@ -35,6 +36,8 @@ from noclobber_analyzer.witness import witness
 __all__ = ["Defended", "Evaluation", "evaluate"]
 
 _LAST = (1 << 63, "")
+BROKEN_WEIGHT: Final = 1.5
+"""How much more a finding counts on a resource of which a declared invariant was broken: somebody was harmed."""
 CONTEXT_ROLES = frozenset({"model", "guard", "context"})
 
 
@@ -102,13 +105,14 @@ def evaluate(
     for candidate in candidates:
         (meant if permitted(declarations, candidate.kind, candidate.resource) else raced).append(candidate)
     settled = settle(raced)
+    broken = {c.resource: c.words["invariant"] for c in raced if c.kind is Kind.INVARIANT_VIOLATION}
     lucky, more = _lucky(evidence, settled, resources, declarations) if latent else ([], 0)
     for candidate in (*settled, *lucky):
         if candidate.grade.waiting:
             name = candidate.resource
             waiting[name] = waiting.get(name, frozenset()) | candidate.grade.waiting
         else:
-            found.append(_finding(candidate, evidence))
+            found.append(_finding(candidate, evidence, broken.get(candidate.resource)))
     accused = {(ref.trace_id, ref.span_id) for finding in found for ref in finding.accesses if finding.manifest}
     defended = [
         Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
@@ -135,8 +139,9 @@ def _told_more(more: int) -> list[str]:
 
 
 def _anchors(candidates: Iterable[Candidate]) -> list[Access]:
-    """The accesses that name these candidates."""
-    return [anchor for candidate in candidates if not candidate.grade.waiting for anchor in candidate.anchors]
+    """The accesses that name these candidates; what is named by a version is told by who saw it."""
+    told = (candidate for candidate in candidates if not candidate.grade.waiting)
+    return [access for candidate in told for access in candidate.anchors or (candidate.roles[-1][0],)]
 
 
 def _candidates(evidence: Evidence, resources: frozenset[str] | None, *, filtered: bool) -> list[Candidate]:
@@ -156,8 +161,9 @@ def _of_kinds(evidence: Evidence, resources: frozenset[str] | None, *, filtered:
                 yield candidate
 
 
-def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
-    """The finding that a settled candidate is."""
+def _finding(candidate: Candidate, evidence: Evidence, broken: str | None) -> Finding:
+    """The finding that a settled candidate is; `broken`: the invariant of its resource that does not hold."""
+    harmed = broken is not None and candidate.kind is not Kind.INVARIANT_VIOLATION
     reached = affected(candidate, evidence) if candidate.manifest else Affected()
     actors = [access for access, role in candidate.roles if role not in CONTEXT_ROLES]
     told = [access for access, _ in candidate.roles]
@@ -175,6 +181,7 @@ def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
             manifest=candidate.manifest,
             effect_affected=reaches_outside(reached),
             ordered_or_allowed=candidate.ordered or allowed,
+            resource_weight=BROKEN_WEIGHT if harmed else 1.0,
         ),
         manifest=candidate.manifest,
         margin_ns=candidate.margin_ns,
@@ -184,7 +191,7 @@ def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
         last_ns=max(access.end_ns for access in told),
         accesses=tuple(access_ref(access, role) for access, role in candidate.roles),
         edges=witness(candidate),
-        explanation=explain(candidate),
+        explanation=explain(candidate) + (f" What was declared does not hold any more: `{broken}`." if harmed else ""),
         advice=advise(candidate.kind, anchor.system, candidate.resource),
         missing=tuple(dict.fromkeys(candidate.grade.missing)),
         affected=reached,
