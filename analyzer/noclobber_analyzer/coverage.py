@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from noclobber.contract import CONTRACT_VERSION, FRONTIER_END
 from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.clock_bounds import ClockBounds
 
 __all__ = ["Absence", "Coverage", "Gap", "concerns", "drops", "holes", "in_clock_of", "measure", "tail", "who"]
 
@@ -83,6 +84,10 @@ class Coverage:
     def is_whole(self) -> bool:
         """Whether no access of any process is known to be missing, whatever it touched."""
         return not self.gaps and not self.lost_spans
+
+    def clock_bounds(self) -> ClockBounds | None:
+        """The bounds of clocks, where somebody else has measured them over more than one history holds."""
+        return None
 
     def absence(self, resource: str, start: Access, end: Access) -> Absence:
         """Whether everything that was done to a resource from the call of `start` to the return of `end` is known.

@@ -64,12 +64,14 @@ class Evaluation:
         defended: each access once, in canonical order.
         waiting: resource -> ids of the processes whose frontiers its open verdicts wait for; empty in files.
         unknown: sentences about what could not be judged, coverage's included.
+        measured: resources on whose verdicts a measured bound between clocks may bear.
     """
 
     findings: list[Finding] = field(default_factory=list)
     defended: list[Defended] = field(default_factory=list)
     waiting: dict[str, frozenset[str]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+    measured: frozenset[str] = frozenset()
 
 
 def evaluate(
@@ -115,7 +117,8 @@ def evaluate(
         findings=sorted(found, key=lambda f: (f.first_ns, f.id) if f.manifest else _LAST),
         defended=sorted(defended, key=lambda d: (d.start_ns, d.span_id, d.trace_id)),
         waiting=waiting,
-        unknown=[*history.coverage.unknown, *evidence.unknown, *_told_more(more)],
+        unknown=[*history.coverage.unknown, *evidence.unknown, *_of_clocks(evidence), *_told_more(more)],
+        measured=frozenset(evidence.measured),
     )
 
 
@@ -125,6 +128,11 @@ def _lucky(
     """The latent candidates that nobody permits, and how many more there are of the same issues."""
     lucky, more = latent_candidates(evidence, settled, resources)
     return [c for c in lucky if not permitted(declarations, c.kind, c.resource)], more
+
+
+def _of_clocks(evidence: Evidence) -> list[str]:
+    """How far clocks are apart, for the summary: of all that was recorded, not of a view of it."""
+    return evidence.clocks.sentences() if evidence.history.coverage.ended else []
 
 
 def _told_more(more: int) -> list[str]:

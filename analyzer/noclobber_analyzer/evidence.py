@@ -6,8 +6,9 @@ Built once for each evaluation; whatever costs time is made when it is first ask
 from collections.abc import Iterable
 from functools import cached_property
 
-from noclobber.contract import Op
+from noclobber.contract import Certainty, Op, Outcome
 from noclobber_analyzer.access import Access
+from noclobber_analyzer.clock_bounds import ClockBounds, measure_clocks
 from noclobber_analyzer.clocks import before as clock_before
 from noclobber_analyzer.clocks import local_ns, slack_ns
 from noclobber_analyzer.coverage import Absence
@@ -18,6 +19,7 @@ from noclobber_analyzer.order import By, Order
 from noclobber_analyzer.queues import Queues
 from noclobber_analyzer.state import State
 from noclobber_analyzer.succession import Succession
+from noclobber_analyzer.verdict import Grade
 
 __all__ = ["Evidence"]
 
@@ -29,6 +31,7 @@ class Evidence:
         history, order, fates: as their names say.
         unknown: sentences about what detectors had to leave open.
         is_whole: whether no access of any process is known to be missing.
+        measured: resources of accesses of which somebody asked how far their clocks are apart.
     """
 
     def __init__(self, history: History) -> None:
@@ -36,6 +39,7 @@ class Evidence:
         self.order = Order(history)
         self.fates = Fates(history)
         self.unknown: list[str] = []
+        self.measured: set[str] = set()
         self.is_whole = history.coverage.is_whole
         self._states: dict[str, State] = {}
         self._successions: dict[str, Succession] = {}
@@ -116,6 +120,34 @@ class Evidence:
                 first, second = local_ns(one.process, one.end_ns), local_ns(other.process, other.end_ns)
                 return By.CLOCK if first + slack < second else None
         return proof
+
+    @cached_property
+    def clocks(self) -> ClockBounds:
+        """How far clocks are apart, as measured."""
+        known = self.history.coverage.clock_bounds()
+        if known is not None:
+            return known
+        return measure_clocks(self.history.accesses, self.history.processes.values(), whole=self.is_whole)
+
+    def measured_before(self, one: Access, other: Access) -> By | None:
+        """What puts `one` before the call of `other`, a measured bound included; who uses that says `as_measured`."""
+        proof = self.order.before(one, other)
+        if proof is None and not one.open and one.outcome is not Outcome.UNKNOWN:
+            self.measured |= {one.resource, other.resource}
+            return By.MEASURED if self.clocks.before(one, other) else None
+        return proof
+
+    def measured_effect_before(self, write: Access, other: Access) -> By | None:
+        """As `took_effect_before`, a measured bound included."""
+        return self.took_effect_before(write, other) or self.measured_before(self.fates.seen_from(write), other)
+
+    def measured_effect_after(self, write: Access, other: Access) -> By | None:
+        """As `took_effect_after`, a measured bound included."""
+        return self.measured_before(other, self.fates.seen_from(write))
+
+    def as_measured(self, grade: Grade, one: Access, other: Access) -> Grade:
+        """A grade that rests on the measured bound between the clocks of two accesses."""
+        return grade.at_most(Certainty.LIKELY, self.clocks.words(one, other))
 
     def overlap(self, one: Access, other: Access) -> bool:
         """Whether clocks that compare show that neither call had returned when the other was made."""
