@@ -121,7 +121,7 @@ def evaluate(
         defended=sorted(defended, key=lambda d: (d.start_ns, d.span_id, d.trace_id)),
         waiting=waiting,
         unknown=[*history.coverage.unknown, *evidence.unknown, *_of_clocks(evidence), *_told_more(more)],
-        measured=frozenset(evidence.measured),
+        measured=frozenset(name for name in evidence.measured if name in history.resources),
     )
 
 

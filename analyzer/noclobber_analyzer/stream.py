@@ -39,6 +39,7 @@ from noclobber_analyzer.frontiers import Frontiers
 from noclobber_analyzer.history import History
 from noclobber_analyzer.issues import Head
 from noclobber_analyzer.ledger import Ledger
+from noclobber_analyzer.live_clocks import LiveClocks
 from noclobber_analyzer.live_coverage import LiveCoverage
 from noclobber_analyzer.reconcile import reconcile
 from noclobber_analyzer.rows import Row, span_of
@@ -147,6 +148,7 @@ class Stream:
         self._ledger = Ledger(store)
         self._standing = Standing(store, self._ledger)
         self._defences = Defences(store)
+        self._clocks = LiveClocks(self.window)
         self._dirty: dict[str, None] = {}
         self._late: set[str] = set()
         self._newest_ns = 0
@@ -275,6 +277,7 @@ class Stream:
         moved = settled.moved | (silent - self.silent)
         self._soil(name for name, processes in self.waiting.items() if processes & moved)
         self.silent = silent
+        self._soil(self._clocks.outdated(now_ns, LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)))
 
     def _soil(self, resources: Iterable[str]) -> None:
         self._dirty.update(dict.fromkeys(resources))
@@ -286,7 +289,7 @@ class Stream:
         names = frozenset(list(self._dirty)[: self._limits.resources_max])
         now_ns = self._clock.now_ns()
         self._standing.refresh(self.window.horizon_ns)
-        coverage = LiveCoverage(self.window, self.frontiers, now_ns)
+        coverage = LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)
         judged, evaluation = self._evaluated(names, coverage)
         written = self._write(judged, evaluation, now_ns)
         self._remember(judged, evaluation)
@@ -380,6 +383,7 @@ class Stream:
             self.waiting.pop(name, None)
             self._dirty.pop(name, None)
         self.waiting.update({name: of for name, of in evaluation.waiting.items() if of})
+        self._clocks.asked = (set() if judged is None else self._clocks.asked - judged) | evaluation.measured
 
     def _evict(self) -> None:
         gone = self.window.evict(self._newest_ns - self._limits.kept_ns)
@@ -388,6 +392,7 @@ class Stream:
         self._unwritten = True
         self._standing.forget(gone.resources)
         self._defences.forget(gone.names, gone.resources)
+        self._clocks.asked -= gone.resources
         for name in gone.resources:
             self.waiting.pop(name, None)
         self.frontiers.forget(self.window.forget_ended(self.frontiers.ended() | self.silent))
