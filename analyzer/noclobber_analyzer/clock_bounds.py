@@ -138,6 +138,15 @@ class ClockBounds:
         back = self._ahead_ns(other.process, one.process, moment)
         return None if back is None else max(0, there + back)
 
+    def distance_ns(self, one: Access, other: Access) -> int | None:
+        """How far apart the calls of two accesses are, about; None: nobody knows. For choosing which to look at."""
+        ahead = 0 if slack_ns(one.process, other.process) is not None else None
+        if ahead is None:
+            ahead = self._ahead_ns(one.process, other.process, one.start_ns)
+        if ahead is None:
+            return None
+        return abs(local_ns(one.process, one.start_ns) + ahead - local_ns(other.process, other.start_ns))
+
     def words(self, one: Access, other: Access) -> str:
         """What a verdict lacks that rests on the bound between two clocks; rounded, so that it stays as it is."""
         width = self.width_ns(one, other)

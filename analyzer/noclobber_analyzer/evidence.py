@@ -147,13 +147,15 @@ class Evidence:
             return By.MEASURED if self.clocks.before(one, other) else None
         return proof
 
-    def measured_effect_before(self, write: Access, other: Access) -> By | None:
-        """As `took_effect_before`, a measured bound included."""
-        return self.took_effect_before(write, other) or self.measured_before(self.fates.seen_from(write), other)
+    def measured_distance_ns(self, one: Access, other: Access) -> int | None:
+        """About how far apart two calls are, on clocks that compare or are bounded: which to look at first."""
+        self.measured |= {one.resource, other.resource}
+        return self.clocks.distance_ns(one, other)
 
-    def measured_effect_after(self, write: Access, other: Access) -> By | None:
-        """As `took_effect_after`, a measured bound included."""
-        return self.measured_before(other, self.fates.seen_from(write))
+    def measured_width_ns(self, one: Access, other: Access) -> int | None:
+        """How wide the bound between the clocks of two accesses is; None: there is none."""
+        self.measured |= {one.resource, other.resource}
+        return self.clocks.width_ns(one, other)
 
     def as_measured(self, grade: Grade, one: Access, other: Access) -> Grade:
         """A grade that rests on the measured bound between the clocks of two accesses."""

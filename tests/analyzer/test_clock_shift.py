@@ -53,9 +53,12 @@ def surer(after: Evaluation, before: Evaluation) -> list[str]:
 
 
 def _tells(known: Finding, found: Finding) -> bool:
-    common = _spans(known) & _spans(found)
-    same = found.kind in {known.kind, *known.also} and known.certainty.rank >= found.certainty.rank
-    return same and (known.id == found.id or len(common) >= min(2, len(_spans(found))))
+    """Whether it told of one of the same accesses, as surely or by naming the kind.
+
+    Which of two is called the first, and with that which kind takes in the other, may hang on recorded times.
+    """
+    same = known.id == found.id or bool(_spans(known) & _spans(found))
+    return same and (known.certainty.rank >= found.certainty.rank or found.kind in known.also)
 
 
 def _spans(finding: Finding) -> set[str]:
@@ -154,7 +157,7 @@ def stories(draw: st.DrawFn) -> str:
     stories(), st.sampled_from(list(VersionKind)), st.sampled_from(["As8a Bg8a Bs8b Ag8b As8c Cg8c Cs8d Ag8d ", ""]),
     st.sampled_from("ABC"), st.sampled_from([-HOUR_NS, -15_000_000_000, 3_000_000, HOUR_NS]),
 )  # fmt: skip
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 def test_stories(story: str, kind: VersionKind, exchanges: str, strand: str, by_ns: int) -> None:
     """Any small story: nothing is surer when one machine's clock is off, be the clocks bounded or not."""
     accesses = Story(kind=kind, clocks="apart").accesses(exchanges + story)

@@ -151,7 +151,7 @@ def _within(read: Access, end: Access, others: list[Access], evidence: Evidence)
         return measured if nominally_before(read, end) else None
     # No bound is as narrow as the time from the read's return to the end's call: it must not lie clearly after it, and
     # where no other write of the number is known that followed, it must lie near.
-    width = evidence.clocks.width_ns(read, end)
+    width = evidence.measured_width_ns(read, end)
     near = width is not None and (others or width <= NEAR_NS)
     return [*measured, end] if near and evidence.measured_before(end, read) is None else None
 

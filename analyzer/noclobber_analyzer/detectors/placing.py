@@ -104,8 +104,12 @@ def measured_between(
     base = state.base_of(write)
     if base is None:
         return None
-    applied = (w for w in open_ if evidence.fates.of(w) is Fate.APPLIED)
-    for other in sorted(applied, key=lambda w: (abs(w.start_ns - write.start_ns), w.span_id))[:OPEN_MAX]:
+    near = []
+    for other in open_:
+        distance = evidence.measured_distance_ns(other, write) if evidence.fates.of(other) is Fate.APPLIED else None
+        if distance is not None:
+            near.append((distance, other.span_id, other))
+    for _, _, other in sorted(near)[:OPEN_MAX]:
         seen_from = evidence.fates.seen_from(other)
         after, before = evidence.measured_before(base, seen_from), evidence.measured_before(seen_from, write)
         if after is None or before is None:
