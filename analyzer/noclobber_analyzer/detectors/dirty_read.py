@@ -60,8 +60,8 @@ def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Ca
     if commit is None or evidence.fates.of(write) is not Fate.APPLIED or not _is_last(state, write):
         return None
     proof = None if _made_elsewhere(state, write, read) else evidence.measured_before(read, commit)
-    if proof is None:
-        return None
+    if proof is None or (proof is By.MEASURED and evidence.measured_before(read, write) is not None):
+        return None  # committed by then, or not even written: a number may have been another's before
     synced = evidence.order.path(read, commit) is Answer.YES
     grade = Grade() if synced else Grade().at_most(Certainty.LIKELY, "an edge that orders read and commit")
     grade = evidence.as_measured(grade, read, commit) if proof is By.MEASURED else grade
