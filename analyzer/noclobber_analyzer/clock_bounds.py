@@ -52,6 +52,18 @@ class Apart(NamedTuple):
     ahead_ns: tuple[int, int] | None
     pairs: int
 
+    def __str__(self) -> str:
+        """For people, as `host-b is 1.2 ms to 4.3 ms ahead of host-a, by 57 pairs of spans`."""
+        if self.ahead_ns is None:
+            return f"{self.other} and {self.one}: nothing bounds both ways how far they are apart"
+        low, high = self.ahead_ns
+        by = f"by {self.pairs} pair{'s' * (self.pairs != 1)} of spans"
+        if low < 0 < high:
+            return f"{self.other} is at most {_ms(-low)} behind and {_ms(high)} ahead of {self.one}, {by}"
+        way = "ahead of" if low >= 0 else "behind"
+        least, most = sorted((abs(low), abs(high)))
+        return f"{self.other} is {_ms(least)} to {_ms(most)} {way} {self.one}, {by}"
+
 
 @dataclass(slots=True)
 class _Clock:
@@ -67,7 +79,7 @@ class _Clock:
     process: Process
     blur_ns: int
     first_ns: int = FRONTIER_END
-    last_ns: int = 0
+    last_ns: int = -FRONTIER_END
 
     @property
     def spread_ns(self) -> int:

@@ -105,7 +105,10 @@ def _verdicts(
     if not found:
         found.append(Node("p", "fine", ("Capture is complete: no holes, no drops, no silent process.",)))
     if len(clocks) > 1:
-        words = f"{len(clocks)} clocks: times of different machines are never used to order accesses."
+        words = (
+            f"{len(clocks)} clocks: times of different machines order accesses only by more than a measured bound, and "
+            "then a finding is likely at most and names it. `noclobber doctor` shows the bounds."
+        )
         found.append(Node("p", "quiet small", (words,)))
     return found
 
