@@ -20,7 +20,7 @@ from noclobber_analyzer.defences import defences
 from noclobber_analyzer.detectors import OF_HISTORY, OF_STATE
 from noclobber_analyzer.detectors.cycles import cycles
 from noclobber_analyzer.evidence import Evidence
-from noclobber_analyzer.explain import explain
+from noclobber_analyzer.explain import consequence, explain
 from noclobber_analyzer.finding import Affected, Finding, access_ref, finding_id, issue_fingerprint, severity
 from noclobber_analyzer.history import History
 from noclobber_analyzer.invariants import invariant_violation
@@ -28,6 +28,7 @@ from noclobber_analyzer.kinds import permits
 from noclobber_analyzer.latent import latent_candidates
 from noclobber_analyzer.policies import permitted
 from noclobber_analyzer.precedence import settle
+from noclobber_analyzer.thinking import ROLE, with_models
 from noclobber_analyzer.verdict import Candidate
 from noclobber_analyzer.witness import witness
 
@@ -155,6 +156,7 @@ def _of_kinds(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[
 
 def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
     """The finding that a settled candidate is."""
+    candidate = with_models(candidate, evidence)
     reached = affected(candidate, evidence) if candidate.manifest else Affected()
     actors = [access for access, role in candidate.roles if role not in CONTEXT_ROLES]
     told = [access for access, _ in candidate.roles]
@@ -181,8 +183,8 @@ def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
         last_ns=max(access.end_ns for access in told),
         accesses=tuple(access_ref(access, role) for access, role in candidate.roles),
         edges=witness(candidate),
-        explanation=explain(candidate),
-        advice=advise(candidate.kind, anchor.system, candidate.resource),
+        explanation=explain(candidate) + consequence(reached),
+        advice=advise(candidate.kind, anchor.system, candidate.resource, thought=bool(candidate.all(ROLE))),
         missing=tuple(dict.fromkeys(candidate.grade.missing)),
         affected=reached,
     )

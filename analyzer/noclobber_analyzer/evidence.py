@@ -3,7 +3,6 @@
 Built once for each evaluation; whatever costs time is made when it is first asked for.
 """
 
-from collections.abc import Iterable
 from functools import cached_property
 
 from noclobber.contract import Op
@@ -41,6 +40,7 @@ class Evidence:
         self._successions: dict[str, Succession] = {}
         self._pictures: dict[tuple[str, str], Access] = {}
         self._received: dict[str, list[Access]] | None = None
+        self._models_of_run: dict[str, list[Access]] | None = None
 
     def state(self, resource: str) -> State:
         """The state of one resource."""
@@ -123,8 +123,22 @@ class Evidence:
             return False
         return not clock_before(one, other) and not clock_before(other, one)
 
-    def models_between(self, start: Access | None, end: Access) -> Iterable[Access]:
-        """Model calls of the same strand between two of its accesses: the window."""
-        own = self.history.strands.get(end.strand, [])
-        first = start.seq if start is not None and start.strand == end.strand else 0
-        return (a for a in own if a.op is Op.MODEL and first < a.seq < end.seq)
+    @cached_property
+    def models(self) -> dict[str, list[Access]]:
+        """Model calls by strand, ascending by `seq`."""
+        found: dict[str, list[Access]] = {}
+        for access in self.history.accesses:
+            if access.op is Op.MODEL:
+                found.setdefault(access.strand, []).append(access)
+        for own in found.values():
+            own.sort(key=lambda a: a.seq)
+        return found
+
+    def models_of_run(self, run: str) -> list[Access]:
+        """Model calls of a run, on whatever strand, by recorded start."""
+        if self._models_of_run is None:
+            self._models_of_run = {}
+            for access in self.history.accesses:
+                if access.op is Op.MODEL and access.run is not None:
+                    self._models_of_run.setdefault(access.run, []).append(access)
+        return self._models_of_run.get(run, [])
