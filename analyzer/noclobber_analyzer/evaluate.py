@@ -25,7 +25,7 @@ from noclobber_analyzer.finding import Affected, Finding, access_ref, finding_id
 from noclobber_analyzer.history import History
 from noclobber_analyzer.invariants import invariant_violation
 from noclobber_analyzer.kinds import permits
-from noclobber_analyzer.latent import latent_candidates
+from noclobber_analyzer.latent import accused_by, latent_candidates
 from noclobber_analyzer.policies import permitted
 from noclobber_analyzer.precedence import settle
 from noclobber_analyzer.thinking import ROLE, with_models
@@ -124,7 +124,7 @@ def _lucky(
     evidence: Evidence, settled: list[Candidate], resources: frozenset[str] | None, declarations: Declarations
 ) -> tuple[list[Candidate], int]:
     """The latent candidates that nobody permits, and how many more there are of the same issues."""
-    lucky, more = latent_candidates(evidence, settled, resources)
+    lucky, more = latent_candidates(evidence, accused_by(settled), resources)
     return [c for c in lucky if not permitted(declarations, c.kind, c.resource)], more
 
 
@@ -164,7 +164,7 @@ def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
     allowed = anchor.txn_id is not None and permits(anchor.isolation, candidate.kind)
     return Finding(
         id=finding_id(candidate.kind, "" if candidate.crosses else candidate.resource, candidate.anchor_names),
-        issue=issue_fingerprint(candidate.kind, candidate.resource, _racing(candidate)),
+        issue=issue_fingerprint(candidate.kind, candidate.resource, candidate.racing),
         kind=candidate.kind,
         also=candidate.also,
         certainty=candidate.grade.certainty,
@@ -188,12 +188,3 @@ def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
         missing=tuple(dict.fromkeys(candidate.grade.missing)),
         affected=reached,
     )
-
-
-def _racing(candidate: Candidate) -> list:  # type: ignore[type-arg]  # of accesses
-    """The pair that a person would call the bug: the anchors and whom they race with."""
-    pair = {access.name: access for access in candidate.anchors}
-    for link in candidate.links:
-        if link.type == "unordered" and pair.keys() & {link.source.name, link.target.name}:
-            pair |= {link.source.name: link.source, link.target.name: link.target}
-    return list(pair.values())
