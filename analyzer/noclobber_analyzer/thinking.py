@@ -59,7 +59,9 @@ def _between(read: Access, act: Access, evidence: Evidence) -> Iterator[Access]:
     if named is not None and named.op is Op.MODEL and _lies_between(read, named, act, evidence):
         yield named
     if act.run is not None and read.run == act.run:
-        of_run = [m for m in evidence.models_of_run(act.run) if read.start_ns < m.start_ns and m.end_ns <= act.end_ns]
+        of_run = [
+            m for m in evidence.models_of_run.get(act.run, ()) if read.start_ns < m.start_ns and m.end_ns <= act.end_ns
+        ]
         for model in of_run[-RUN_MAX:]:
             if _lies_between(read, model, act, evidence):
                 yield model

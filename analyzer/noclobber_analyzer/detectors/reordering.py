@@ -45,8 +45,10 @@ class _Decided(NamedTuple):
 
 def reordered(evidence: Evidence) -> Iterator[Candidate]:
     """Calls that were applied after what had been decided later; each late call is at most one."""
+    if not evidence.history.of(Op.SPAWN, Op.MODEL):
+        return
     places: dict[tuple[str, str, str, str], list[_Decided]] = defaultdict(list)
-    for access in evidence.history.accesses:
+    for access in evidence.history.of(Op.EFFECT, Op.WRITE):
         decided = _decided(access, evidence) if _is_act(access, evidence) else None
         if decided is not None and access.run is not None:
             key = access.message.key or "" if access.message is not None else ""

@@ -23,8 +23,8 @@ __all__ = ["latent_double_claim"]
 def latent_double_claim(evidence: Evidence) -> Iterator[Escape]:
     """Takes out of one selection that luck kept apart; each later take is at most one."""
     turns: dict[tuple[str, str], list[Turn]] = defaultdict(list)
-    for access in evidence.history.accesses:
-        if access.message is None or access.op is not Op.WRITE or access.guard is not Guard.NONE:
+    for access in evidence.history.of(Op.WRITE):
+        if access.message is None or access.guard is not Guard.NONE:
             continue
         scan = selection(access, evidence) if evidence.fates.of(access) is Fate.APPLIED else None
         if scan is not None and scan.op is Op.SCAN and scan.scan is not None:

@@ -22,8 +22,8 @@ __all__ = ["inverted_locks"]
 def inverted_locks(evidence: Evidence) -> Iterator[Escape]:
     """Two locks that two strands took in opposite orders; each pair of locks is at most one."""
     nested: dict[tuple[str, str], list[Access]] = defaultdict(list)
-    for access in evidence.history.accesses:
-        if access.op is Op.LOCK and access.outcome is Outcome.OK:
+    for access in evidence.history.of(Op.LOCK):
+        if access.outcome is Outcome.OK:
             for held in access.locks:
                 if lock_name(held) != access.resource:
                     nested[lock_name(held), access.resource].append(access)
