@@ -15,13 +15,13 @@ from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.explain import acts, cycles, locks, queues, reads, sessions
-from noclobber_analyzer.explain.consequences import consequence
+from noclobber_analyzer.explain.consequences import broken_invariants, consequence
 from noclobber_analyzer.explain.luck import latent_sentence
 from noclobber_analyzer.explain.thinking import thought, window
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
 
-__all__ = ["consequence", "explain", "title"]
+__all__ = ["broken_invariants", "consequence", "explain", "title"]
 
 
 def explain(candidate: Candidate) -> str:

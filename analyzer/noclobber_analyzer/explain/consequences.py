@@ -1,9 +1,11 @@
-"""The sentence about what left the system because of a finding: the first effect of its blast radius."""
+"""Sentences about what came of a finding: the first effect that left the system, an invariant that no longer holds."""
+
+from collections.abc import Sequence
 
 from noclobber_analyzer import phrases
 from noclobber_analyzer.finding import Affected
 
-__all__ = ["consequence"]
+__all__ = ["broken_invariants", "consequence"]
 
 
 def consequence(reached: Affected) -> str:
@@ -12,3 +14,11 @@ def consequence(reached: Affected) -> str:
     if first is None:
         return ""
     return f" Because of it `{phrases.short(first.agent)}` then called `{phrases.key(first.resource)}`."
+
+
+def broken_invariants(invariants: Sequence[str]) -> str:
+    """A sentence on what its owners declared and does not hold since then; empty where nothing is broken."""
+    if not invariants:
+        return ""
+    told = " and ".join(f"`{phrases.short(invariant)}`" for invariant in invariants)
+    return f" Since then what was declared does not hold: {told}."

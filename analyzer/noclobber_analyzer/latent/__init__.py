@@ -18,6 +18,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from noclobber.contract import Certainty
+from noclobber.declarations import Declarations
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.finding import issue_fingerprint
 from noclobber_analyzer.latent.acts import latent_check_then_act
@@ -26,6 +27,7 @@ from noclobber_analyzer.latent.escape import Escape, graded
 from noclobber_analyzer.latent.locks import inverted_locks
 from noclobber_analyzer.latent.ranking import luck
 from noclobber_analyzer.latent.updates import latent_lost_update
+from noclobber_analyzer.policies import permitted
 from noclobber_analyzer.verdict import Candidate, Name
 
 __all__ = ["DAY_NS", "accused_by", "latent_candidates"]
@@ -43,7 +45,7 @@ def accused_by(found: Iterable[Candidate]) -> set[Name]:
 
 
 def latent_candidates(
-    evidence: Evidence, accused: AbstractSet[Name], resources: frozenset[str] | None
+    evidence: Evidence, accused: AbstractSet[Name], resources: frozenset[str] | None, declarations: Declarations
 ) -> tuple[list[Candidate], int]:
     """The latent candidates that are told, the narrowest escape first; and how many more there are.
 
@@ -51,12 +53,15 @@ def latent_candidates(
         evidence: of the history.
         accused: accesses of what is manifest.
         resources: only of these; None: of all.
+        declarations: what owners permit is no finding, latent or not.
     """
     narrowest: dict[tuple[str, int], Escape] = {}
     count = 0
     for escape in _all(evidence, resources):
         candidate = escape.candidate
         if accused & {anchor.name for anchor in candidate.anchors}:
+            continue
+        if permitted(declarations, candidate.kind, candidate.resource):
             continue
         count += 1
         day = (
