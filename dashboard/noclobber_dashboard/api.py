@@ -46,7 +46,7 @@ def api_routes(queries: Queries) -> list[BaseRoute]:
     """The routes, over one store; whatever else is asked under `/api/` is 404."""
     answers: dict[str, tuple[Answer, tuple[str, ...]]] = {
         "/findings": (_findings, ("kind", "severity", "certainty", "status", "issue", "resource", "agent", "q",
-                                  "since_ns", "until_ns", *_PAGED)),
+                                  "since_ns", "until_ns", "latent", *_PAGED)),
         "/findings/{id}": (_finding, ()),
         "/findings/{id}/slice": (_slice, ("whole",)),
         "/issues": (_issues, ("state", "severity", *_PAGED)),
@@ -100,7 +100,8 @@ def _known_only(request: Request, names: Sequence[str]) -> None:
 
 
 def _findings(queries: Queries, request: Request) -> Mapping[str, Any]:
-    limit = _limit(request)
+    """Manifest findings, newest first; with `latent=1` those that luck kept apart, the narrowest escape first."""
+    limit, latent = _limit(request), _choices(request, "latent", ("0", "1")) == ("1",)
     wanted = FindingFilter(
         kinds=_choices(request, "kind", Kind),
         severities=_choices(request, "severity", Severity),
@@ -112,8 +113,10 @@ def _findings(queries: Queries, request: Request) -> Mapping[str, Any]:
         text=_text(request, "q"),
         since_ns=_time(request, "since_ns"),
         until_ns=_time(request, "until_ns"),
-        after=_cursor(request),
+        after=None if latent else _cursor(request),
     )
+    if latent:
+        return _by_offset("findings", [escape.body.raw for escape in queries.escapes(wanted)], request)
     found = queries.findings(wanted, limit + 1)
     page = found[:limit]
     bodies = queries.bodies([head.id for head in page])

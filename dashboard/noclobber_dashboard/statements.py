@@ -24,6 +24,7 @@ __all__ = [
     "HOLES",
     "ISSUES",
     "ISSUE_LOGS",
+    "NAMING",
     "ONE_FINDING",
     "PROCESSES",
     "RATES",
@@ -43,7 +44,7 @@ BODIES: Final = (
     "SELECT id, argMax(body, revision) AS body FROM findings WHERE id IN {ids:Array(String)} GROUP BY id" + _LIMITS
 )
 _FILTER: Final = (
-    " WHERE (empty({kinds:Array(String)}) OR has({kinds:Array(String)}, kind))"
+    " WHERE manifest = {manifest:UInt8} AND (empty({kinds:Array(String)}) OR has({kinds:Array(String)}, kind))"
     " AND (empty({severities:Array(String)}) OR has({severities:Array(String)}, severity))"
     " AND (empty({certainties:Array(String)}) OR has({certainties:Array(String)}, certainty))"
     " AND (empty({statuses:Array(String)}) OR has({statuses:Array(String)}, status))"
@@ -63,14 +64,21 @@ ONE_FINDING: Final = (
     "toString(severity) AS severity, manifest, toString(status) AS status, resource, agents, first_ns, last_ns, "
     "found_ns, body FROM findings WHERE id = {id:String} ORDER BY revision DESC LIMIT 1" + _LIMITS
 )
-# of an issue's findings those that hold count, all of them where none does
+# the newest revision of each that still holds; a span's id is 16 hexadecimal digits, so nothing else is found
+NAMING: Final = (
+    "SELECT body FROM (SELECT id, toString(status) AS status, last_ns, body FROM findings"
+    " WHERE manifest AND id != {id:String} AND last_ns BETWEEN {since:UInt64} AND {until:UInt64}"
+    " AND multiSearchAny(body, {spans:Array(String)})"
+    " ORDER BY id, revision DESC LIMIT 1 BY id) WHERE status = 'open' ORDER BY last_ns DESC, id LIMIT 50" + _LIMITS
+)
+# of an issue's manifest findings those that hold count, all of them where none does
 ISSUES: Final = (
     "SELECT f.issue AS issue, argMax(f.kind, (f.last_ns, f.id)) AS kind, count() AS count,"
     " min(f.first_ns) AS first_ns, max(f.last_ns) AS last_ns, argMax(f.id, (f.last_ns, f.id)) AS newest,"
     " argMax(f.severity, indexOf(['low', 'medium', 'high', 'critical'], f.severity)) AS severity,"
     " argMax(f.certainty, indexOf(['possible', 'likely', 'certain'], f.certainty)) AS certainty,"
     " groupUniqArray(20)(f.resource) AS resources, groupUniqArrayArray(20)(f.agents) AS agents"
-    " FROM (" + _CURRENT + " ORDER BY last_ns DESC LIMIT {read:UInt32}) AS f"
+    " FROM (" + _CURRENT + " WHERE manifest ORDER BY last_ns DESC LIMIT {read:UInt32}) AS f"
     " GROUP BY f.issue, f.status = 'retracted' ORDER BY f.status = 'retracted', last_ns DESC, issue LIMIT 1 BY issue"
     " LIMIT {limit:UInt32}" + _LIMITS
 )
