@@ -103,7 +103,7 @@ def test_latent_races_are_plotted_and_lead_to_their_finding(visit: Callable[...,
     tab = visit(bank)
     tab.open("/latent")
     tab.page.locator(".prose .lead", has_text="Nothing was lost here").wait_for()
-    chart = tab.page.locator(".stVegaLiteChart canvas")
+    chart = tab.page.locator(".stVegaLiteChart .marks").first
     chart.wait_for(timeout=20_000)
     box = chart.bounding_box()
     assert box is not None

@@ -4,7 +4,8 @@ Nothing was lost yet, so none of it is an issue or an alert. The narrowest escap
 the window that it would have had to fall into.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import streamlit as st
@@ -27,6 +28,11 @@ POINTS_MAX: Final = 500
 _LEAST_S: Final = 1e-6
 _COLOR: Final = "#dd6b20"
 _WINDOW_COLOR: Final = "#8a94a3"
+_TIME_LABEL: Final = (
+    "datum.value >= 1 ? format(datum.value, ',') + ' s'"
+    " : datum.value >= 0.001 ? format(1000 * datum.value, ',') + ' ms'"
+    " : format(1000000 * datum.value, ',') + ' µs'"
+)
 
 
 def render() -> None:
@@ -76,28 +82,29 @@ def _plot(every: Sequence[EscapeRecord]) -> None:
 
     rows = pd.DataFrame(points(every))
     order = list(dict.fromkeys(rows["issue"]))
-    chart = (
-        alt.Chart(rows)
-        .mark_point(filled=True, size=85, opacity=0.9)
-        .encode(
-            x=alt.X("seconds:Q", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", tickCount=6, title="seconds")),
-            y=alt.Y("issue:N", sort=order, title=None, axis=alt.Axis(labelLimit=320)),
-            color=alt.Color("what:N", legend=None,
-                            scale=alt.Scale(domain=["margin", "window"], range=[_COLOR, _WINDOW_COLOR])),
-            shape=alt.Shape("what:N", legend=None,
-                            scale=alt.Scale(domain=["margin", "window"], range=["circle", "stroke"])),
-            tooltip=["issue", "what", "length"],
-        )
-        .properties(height=max(110, 30 * len(order) + 50))
-    )  # fmt: skip
+    axis = alt.Axis(values=_decades(rows["seconds"]), labelExpr=_TIME_LABEL, title=None)
+    base = alt.Chart(rows).encode(
+        x=alt.X("seconds:Q", scale=alt.Scale(type="log"), axis=axis),
+        y=alt.Y("issue:N", sort=order, title=None, axis=alt.Axis(labelLimit=320)),
+        tooltip=["issue", "what", "length"],
+    )
+    windows = base.transform_filter("datum.what == 'window'").mark_tick(color=_WINDOW_COLOR, thickness=3, size=16)
+    margins = base.transform_filter("datum.what == 'margin'").mark_circle(color=_COLOR, size=95, opacity=0.9)
+    chart = alt.layer(windows, margins).properties(height=max(90, 26 * len(order) + 40))
     with st.container(border=True):
         legend = (
             Node("h2", children=("By how much luck kept them apart",)),
             Node("span", "pill high", ("● margin",)),
-            Node("span", "pill plain", ("- window",), title="how long the longer of the two was exposed"),
+            Node("span", "pill plain", ("| window",), title="how long the longer of the two was exposed"),
         )
         prose([Node("div", "head", legend)], key="latent-plot")
         st.altair_chart(chart, width="stretch")
+
+
+def _decades(seconds: Iterable[float]) -> list[float]:
+    """The powers of ten around some times: the only labels that a logarithmic axis needs."""
+    exponents = [math.log10(each) for each in seconds]
+    return [10.0**power for power in range(math.floor(min(exponents)), math.ceil(max(exponents)) + 1)]
 
 
 def _table(every: Sequence[EscapeRecord]) -> None:
@@ -126,11 +133,11 @@ def _table(every: Sequence[EscapeRecord]) -> None:
             "severity": st.column_config.MultiselectColumn(
                 "Severity", options=list(PILL_COLORS), color=list(PILL_COLORS.values()), width=85
             ),
-            "kind": st.column_config.TextColumn("Kind", width=120),
-            "resource": st.column_config.TextColumn("Resource", width=230),
-            "agents": st.column_config.ListColumn("Agents", width=180),
-            "margin": st.column_config.TextColumn("Margin", width=80),
-            "window": st.column_config.TextColumn("Window", width=80),
+            "kind": st.column_config.TextColumn("Kind", width=110),
+            "resource": st.column_config.TextColumn("Resource", width=200),
+            "agents": st.column_config.ListColumn("Agents", width=170),
+            "margin": st.column_config.TextColumn("Margin", width=70),
+            "window": st.column_config.TextColumn("Window", width=70),
             "part": st.column_config.TextColumn("Of window", width=80, help="margin as a part of the window"),
             "certainty": st.column_config.TextColumn("Certainty", width=75),
             "last": st.column_config.TextColumn("Last seen", width=90),
