@@ -29,7 +29,7 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan
+from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan, access_of
 from noclobber_analyzer.spans import SpanRecord
 
 __all__ = ["MISREAD", "NO_FACT", "Attributes", "Fact", "Unreadable", "decode_process", "decode_span", "fact"]
@@ -254,14 +254,14 @@ def decode_span(span: SpanRecord, process: Process) -> Access | Mark | None:
         facts["unit"] = facts.get("step") or facts["strand"]
     if op is Op.SCAN and "scan" not in facts:
         facts["scan"] = Scan(count=facts.get("result_count"))
-    return Access(
+    if span.links:
+        facts["links"] = span.links
+    return access_of(
         trace_id=span.trace_id,
         span_id=span.span_id,
-        parent_span_id=span.parent_span_id,
         start_ns=span.start_ns,
         end_ns=max(span.start_ns, span.end_ns),
         process=process,
-        links=span.links,
         **facts,
     )
 

@@ -19,7 +19,7 @@ import msgspec
 
 from noclobber.contract import Op, Outcome, VersionKind
 from noclobber.declarations import Declarations
-from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.access import Access, Mark, Process, changed
 from noclobber_analyzer.coverage import Coverage, measure
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_process, decode_span
@@ -185,7 +185,7 @@ class HistoryBuilder:
         frontiers: Mapping[str, int] | None = None,
         silent: Iterable[str] = (),
     ) -> History:
-        """The history of all that was taken.
+        """The history of all that was taken; ends the builder.
 
         Args:
             ended: no more will come: the end of the input is the frontier of a process that sent no mark.
@@ -194,6 +194,8 @@ class HistoryBuilder:
             silent: processes that have stopped speaking.
         """
         accesses = sorted(self._accesses.values(), key=_CANONICAL)
+        unreadable = len(self._unreadable - self._accesses.keys())
+        self._accesses.clear()  # the layout needs the room
         history = History(accesses, self._processes, Coverage())
         history.coverage = measure(
             history.strands,
@@ -204,7 +206,7 @@ class HistoryBuilder:
             ended=ended,
             frontiers=frontiers,
             silent=silent,
-            unreadable=len(self._unreadable - self._accesses.keys()),
+            unreadable=unreadable,
         )
         history.context = self._context
         return history
@@ -278,7 +280,7 @@ def _members(access: Access) -> Iterable[Access]:
     versions: tuple[str, ...] = access.scan.versions or ("",) * len(access.scan.resources)
     for resource, version in zip(access.scan.resources, versions, strict=False):
         outcome = Outcome.OK if access.outcome is Outcome.OK else access.outcome
-        yield msgspec.structs.replace(access, op=Op.READ, resource=resource, read=version or None, outcome=outcome)
+        yield changed(access, op=Op.READ, resource=resource, read=version or None, outcome=outcome)
 
 
 def _complete_at_commit(history: History) -> None:
