@@ -9,9 +9,9 @@ Source: house.md (one evaluator), analysis.md 1, 4 and 6. What each kind means s
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from noclobber.contract import Defence
+from noclobber.contract import Certainty, Defence
 from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.composing import broken_by, compose
@@ -27,6 +27,7 @@ from noclobber_analyzer.latent import accused_by, latent_candidates
 from noclobber_analyzer.policies import permitted
 from noclobber_analyzer.precedence import settle
 from noclobber_analyzer.quiet import is_quiet
+from noclobber_analyzer.unseen import addresses_of
 from noclobber_analyzer.verdict import Candidate, Name
 
 __all__ = ["Defended", "Evaluation", "evaluate", "lucky_findings"]
@@ -96,7 +97,8 @@ def evaluate(
     meant: list[Candidate] = []
     raced: list[Candidate] = []
     for candidate in candidates:
-        (meant if permitted(declarations, candidate.kind, candidate.resource) else raced).append(candidate)
+        may = permitted(declarations, candidate.kind, candidate.resource)
+        (meant if may else raced).append(_on_one_server(candidate))
     settled = settle(raced)
     broken = broken_by(raced)
     lucky, more = _lucky(evidence, settled, resources, declarations) if latent else ([], 0)
@@ -148,6 +150,15 @@ def _lucky(
 ) -> tuple[list[Candidate], int]:
     """The latent candidates that nobody permits, and how many more there are of the same issues."""
     return latent_candidates(evidence, accused_by(settled), resources, declarations)
+
+
+def _on_one_server(candidate: Candidate) -> Candidate:
+    """Possible at most where two addresses answered: perhaps they are two servers, and nobody raced."""
+    addresses = addresses_of(candidate)
+    if len(addresses) < 2:
+        return candidate
+    missing = f"that {' and '.join(sorted(addresses))} are one server: both answered to the resource's name"
+    return replace(candidate, grade=candidate.grade.at_most(Certainty.POSSIBLE, missing))
 
 
 def _told_more(more: int) -> list[str]:

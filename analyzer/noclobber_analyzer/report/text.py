@@ -110,5 +110,7 @@ def _summary(report: Report) -> Iterator[str]:
         yield "defended: " + ", ".join(f"{count} {reason}" for reason, count in summary.defended.items())
     if summary.lost_spans or summary.partial:
         yield f"coverage: {summary.lost_spans} lost spans, {summary.partial} recorded in part only"
+    for sentence in summary.unseen:
+        yield _folded(f"not seen: {sentence}").strip()
     for sentence in summary.unknown:
         yield _folded(f"unknown: {sentence}").strip()
