@@ -12,6 +12,7 @@ import base64
 import binascii
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -24,6 +25,7 @@ from starlette.routing import BaseRoute, Route
 from noclobber.contract import FRONTIER_END, Certainty, IssueState, Kind, Op, Severity
 from noclobber_analyzer.finding import resource_pattern
 from noclobber_collector.errors import StoreError
+from noclobber_dashboard.lacks import lacks
 from noclobber_dashboard.queries import DAY_MIN, PAGE_MAX, FindingFilter, Queries
 from noclobber_dashboard.records import FindingBody, IssueHead
 from noclobber_dashboard.slices import cut_slice
@@ -242,6 +244,7 @@ def _health(queries: Queries, _request: Request) -> Mapping[str, Any]:
         "window_min": queries.window_min(),
         "processes": [asdict(record) | {"ended": record.frontier_ns == FRONTIER_END} for record in processes],
         "lost": sum(record.holes + record.dropped for record in processes),
+        "lacks": lacks(queries, time.time_ns()),
         "key_ids": sorted({key for record in processes for key in record.keys if key}),
         "analyzers": [{"analyzer": row["analyzer"], "at_ns": int(row["at_ns"])} for row in queries.cursors()],
     }

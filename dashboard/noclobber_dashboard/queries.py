@@ -27,6 +27,7 @@ from noclobber_dashboard.records import (
 )
 from noclobber_dashboard.statements import (
     ACCESSES,
+    ADDRESSES,
     BODIES,
     COUNT,
     CURRENT_FILTERED,
@@ -40,6 +41,7 @@ from noclobber_dashboard.statements import (
     ISSUES,
     NAMING,
     ONE_FINDING,
+    ORPHANS,
     PROCESSES,
     RATES,
     RESOURCES,
@@ -147,6 +149,16 @@ class Queries:
     def processes(self) -> Sequence[ProcessRecord]:
         """Every process that sent spans lately: frontier, drops, holes in its sequence numbers; latest first."""
         return self._cached.get(("processes",), self._processes)
+
+    def orphans(self) -> Mapping[str, int]:
+        """By process, its strands whose parents never arrived."""
+        return self._cached.get(("orphans",), self._orphans)
+
+    def addresses(self) -> Sequence[Mapping[str, Any]]:
+        """`authority` and `address`: which addresses answered under each server's name."""
+        return self._cached.get(
+            ("addresses",), lambda: self._ask(ADDRESSES, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
+        )
 
     def totals(self) -> Mapping[str, int]:
         """`accesses`, `foreign_spans`, `marks`, `partial`, `last_ns` over the window."""
@@ -295,6 +307,10 @@ class Queries:
 
     def _minute_from(self) -> int:
         return self._now_ns() // MINUTE_NS - self.window_min()
+
+    def _orphans(self) -> dict[str, int]:
+        rows = self._ask(ORPHANS, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
+        return {str(row["process"]): int(row["strands"]) for row in rows}
 
     def _processes(self) -> list[ProcessRecord]:
         window = {"limit": SNAPSHOT_MAX, "minute_from": self._minute_from()}

@@ -13,6 +13,7 @@ from typing import Final
 
 __all__ = [
     "ACCESSES",
+    "ADDRESSES",
     "BODIES",
     "COUNT",
     "CURRENT_FILTERED",
@@ -26,6 +27,7 @@ __all__ = [
     "ISSUE_LOGS",
     "NAMING",
     "ONE_FINDING",
+    "ORPHANS",
     "PROCESSES",
     "RATES",
     "RESOURCES",
@@ -167,6 +169,20 @@ HOLES: Final = (
     " if((SELECT min(minute) FROM accesses) >= {minute_from:UInt32}, 1, min(seq)) AS bottom"
     " FROM accesses WHERE op NOT IN ('', 'mark') AND strand != '' AND seq > 0 AND minute >= {minute_from:UInt32}"
     " GROUP BY process, strand) GROUP BY process HAVING holes > 0 LIMIT {limit:UInt32}" + _LIMITS
+)
+# a strand's parent may lie before the window: only where the window holds everything is one known to be missing
+ORPHANS: Final = (
+    "SELECT toString(process) AS process, uniqExact(strand) AS strands FROM accesses"
+    " WHERE strand_parent != '' AND strand_parent_seq > 0 AND minute >= {minute_from:UInt32}"
+    " AND (SELECT min(minute) FROM accesses) >= {minute_from:UInt32}"
+    " AND strand_parent NOT IN (SELECT strand FROM accesses WHERE op NOT IN ('', 'mark'))"
+    " GROUP BY process ORDER BY process LIMIT {limit:UInt32}" + _LIMITS
+)
+ADDRESSES: Final = (
+    "SELECT DISTINCT concat(splitByString('://', resource)[1], '://', host) AS authority, address FROM (SELECT resource,"
+    " splitByChar('/', splitByString('://', resource)[2])[1] AS host, toString(network_peer_address) AS address"
+    " FROM accesses WHERE network_peer_address != '' AND minute >= {minute_from:UInt32})"
+    " ORDER BY authority, address LIMIT {limit:UInt32}" + _LIMITS
 )
 RATES: Final = (
     "SELECT minute, count() AS spans FROM accesses"
