@@ -115,7 +115,7 @@ DEFENDED_BY_RESOURCE: Final = (
 )  # fmt: skip
 _EVENT_COLUMNS: Final = (
     "lower(hex(trace_id)) AS trace_id, lower(hex(span_id)) AS span_id, start_ns, end_ns, toString(process) AS process,"
-    " toString(clock) AS clock, toString(host) AS host, toString(op) AS op, resource, toString(system) AS system,"
+    " toString(clock) AS clock, toString(host) AS server, toString(op) AS op, resource, toString(system) AS system,"
     " toString(outcome) AS outcome, part, agent, strand, run, step, seq, unit, toString(unit_kind) AS unit_kind,"
     " strand_parent, strand_parent_seq, strand_other, strand_other_seq, toString(version_kind) AS version_kind,"
     " version_read, version_base, toString(version_base_source) AS version_base_source, version_candidates,"
@@ -179,8 +179,8 @@ ORPHANS: Final = (
     " GROUP BY process ORDER BY process LIMIT {limit:UInt32}" + _LIMITS
 )
 ADDRESSES: Final = (
-    "SELECT DISTINCT concat(splitByString('://', resource)[1], '://', host) AS authority, address FROM (SELECT resource,"
-    " splitByChar('/', splitByString('://', resource)[2])[1] AS host, toString(network_peer_address) AS address"
+    "SELECT DISTINCT concat(splitByString('://', resource)[1], '://', server) AS authority, address FROM (SELECT"
+    " resource, splitByChar('/', splitByString('://', resource)[2])[1] AS server, toString(network_peer_address) AS address"
     " FROM accesses WHERE network_peer_address != '' AND minute >= {minute_from:UInt32})"
     " ORDER BY authority, address LIMIT {limit:UInt32}" + _LIMITS
 )
