@@ -41,6 +41,7 @@ from noclobber_analyzer.issues import Head
 from noclobber_analyzer.ledger import Ledger
 from noclobber_analyzer.live_coverage import LiveCoverage
 from noclobber_analyzer.live_latent import EVERY_NS, LatentWatch
+from noclobber_analyzer.reach import Reach
 from noclobber_analyzer.reconcile import reconcile
 from noclobber_analyzer.rows import Row, span_of
 from noclobber_analyzer.standing import Defences, Standing
@@ -57,8 +58,8 @@ RESOURCES_MAX: Final = 2_000
 PROCESSES_MAX: Final = 10_000
 """Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""
 CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
-REACH_ROUNDS: Final = 4
-"""How often a view is widened to follow what a finding affected."""
+REACH_ROUNDS: Final = 16
+"""How often a view is widened to follow what a finding affected: each leads at least one resource further."""
 WRITES: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE})
 
 log = logging.getLogger("noclobber.analyzer")
@@ -150,6 +151,7 @@ class Stream:
         self._ledger = Ledger(store)
         self._standing = Standing(store, self._ledger)
         self._defences = Defences(store)
+        self._reach = Reach()
         self._latent = LatentWatch(store, self._ledger, self.window, declarations, limits.latent_every_ns)
         self._dirty: dict[str, None] = {}
         self._late: set[str] = set()
@@ -262,6 +264,7 @@ class Stream:
         if concerned:
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)
+            self._soil(self._reach.of(access))
         self._soil(concerned)
         return bool(concerned)
 
@@ -362,6 +365,7 @@ class Stream:
             )
         heads = self._ledger.write(changes.found, changes.gone, now_ns)
         self._standing.wrote(heads)
+        self._reach.follow(changes.found, self.window.get)
         whole = self.window.resources if judged is None else judged
         self._defences.write(evaluation.defended, [n for n in whole if n not in self.window.trimmed], now_ns)
         self.totals.written += len(heads)
@@ -411,6 +415,7 @@ class Stream:
         self._unwritten = True
         self._standing.forget(gone.resources)
         self._defences.forget(gone.names, gone.resources)
+        self._reach.forget(gone.resources)
         for name in gone.resources:
             self.waiting.pop(name, None)
         self.frontiers.forget(self.window.forget_ended(self.frontiers.ended() | self.silent))

@@ -71,6 +71,8 @@ def _cut_off(history: History) -> Iterator[str]:
 
 def _keys(history: History) -> Iterator[str]:
     mixed = []
+    if len({process.key_id for process in history.processes.values()}) < 2:
+        return
     for name, accesses in history.resources.items():
         keys = {a.process.key_id for a in accesses if a.version_kind is VersionKind.FINGERPRINT and a.process.key_id}
         if len(keys) > 1:

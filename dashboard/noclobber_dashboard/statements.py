@@ -180,8 +180,9 @@ ORPHANS: Final = (
 )
 ADDRESSES: Final = (
     "SELECT DISTINCT concat(splitByString('://', resource)[1], '://', server) AS authority, address FROM (SELECT"
-    " resource, splitByChar('/', splitByString('://', resource)[2])[1] AS server, toString(network_peer_address) AS address"
-    " FROM accesses WHERE network_peer_address != '' AND minute >= {minute_from:UInt32})"
+    " resource, splitByChar('/', splitByString('://', resource)[2])[1] AS server,"
+    " toString(network_peer_address) AS address FROM accesses WHERE network_peer_address != ''"
+    " AND minute >= {minute_from:UInt32})"
     " ORDER BY authority, address LIMIT {limit:UInt32}" + _LIMITS
 )
 RATES: Final = (
