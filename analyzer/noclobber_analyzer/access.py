@@ -17,7 +17,18 @@ import msgspec
 from noclobber.contract import BaseSource, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
 
 __all__ = [
-    "Access", "Effect", "Lock", "Mark", "Message", "Process", "RareFacts", "Scan", "Version", "access_of", "changed",
+    "RARE",
+    "Access",
+    "Effect",
+    "Lock",
+    "Mark",
+    "Message",
+    "Process",
+    "RareFacts",
+    "Scan",
+    "Version",
+    "access_of",
+    "changed",
 ]  # fmt: skip
 
 Version = str
@@ -243,6 +254,7 @@ FullAccess: Final[Any] = msgspec.defstruct(
 """An access with room for the rare facts, too."""
 
 RARE: Final = frozenset(RareFacts.__annotations__)
+"""The names of the rare facts."""
 
 
 def access_of(**facts: Any) -> Access:

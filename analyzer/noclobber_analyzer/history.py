@@ -68,15 +68,17 @@ class History:
         self.accesses = accesses
         self.processes = processes
         self.coverage = coverage
-        self.strands: dict[str, list[Access]] = {}
-        self.units: dict[str, list[Access]] = {}
-        self.transactions: dict[str, list[Access]] = {}
+        strands: dict[str, list[Access]] = defaultdict(list)
+        units: dict[str, list[Access]] = defaultdict(list)
+        transactions: dict[str, list[Access]] = defaultdict(list)
         for access in accesses:
-            _put(self.strands, access.strand, access)
-            _put(self.units, access.unit, access)
+            strands[access.strand].append(access)
+            units[access.unit].append(access)
             if access.txn_id:
-                _put(self.transactions, access.txn_id, access)
-        _in_program_order(self.strands, self.units, self.transactions)
+                transactions[access.txn_id].append(access)
+        self.strands = _in_program_order(strands)
+        self.units = _in_program_order(units)
+        self.transactions = _in_program_order(transactions)
         self.resources = _by_resource(accesses)
         self.context: dict[tuple[str, str], ContextSpan] = {}
         _complete_at_commit(self)
@@ -154,16 +156,15 @@ class HistoryBuilder:
 
     def add_span(self, process: Process, span: SpanRecord) -> None:
         """Take one span of noclobber's; one that cannot be read is counted."""
-        name = (span.trace_id, span.span_id)
         try:
             item = decode_span(span, process)
         except Unreadable:
-            self._unreadable.add(name)
+            self._unreadable.add((span.trace_id, span.span_id))
             return
         if item is None:
             self._keep_context(span)
         else:
-            self.add(item, name)
+            self.add(item, (span.trace_id, span.span_id))
 
     def add(self, item: Access | Mark, name: tuple[str, str]) -> None:
         """Take what a span of this trace and span id was decoded to."""
@@ -173,9 +174,11 @@ class HistoryBuilder:
             return
         if item.process is not process and item.process == process:
             item.process = process
-        item = as_declared(item, self._declarations)
-        known = self._accesses.get(name)
-        self._accesses[name] = item if known is None else that_counts(known, item)
+        if self._declarations.declared:
+            item = as_declared(item, self._declarations)
+        known = self._accesses.setdefault(name, item)
+        if known is not item:
+            self._accesses[name] = that_counts(known, item)
 
     def finish(
         self,
@@ -231,20 +234,12 @@ def that_counts(one: Access, other: Access) -> Access:
     return max(one, other, key=lambda a: (not a.open, a.end_ns, msgspec.json.encode(a, order="sorted")))
 
 
-def _put(groups: dict[str, list[Access]], name: str, access: Access) -> None:
-    group = groups.get(name)
-    if group is None:
-        groups[name] = [access]
-    else:
-        group.append(access)
-
-
-def _in_program_order(*all_groups: dict[str, list[Access]]) -> None:
-    """Sort each group by strand, and within a strand by number."""
-    for groups in all_groups:
-        for group in groups.values():
-            if len(group) > 1:
-                group.sort(key=_PROGRAM)
+def _in_program_order(groups: dict[str, list[Access]]) -> dict[str, list[Access]]:
+    """Each group by strand, and within a strand by number."""
+    for group in groups.values():
+        if len(group) > 1:
+            group.sort(key=_PROGRAM)
+    return dict(groups)
 
 
 def _touching(accesses: Iterable[Access]) -> dict[str, set[str]]:
