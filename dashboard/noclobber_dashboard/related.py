@@ -4,6 +4,7 @@ The store is asked for manifest findings around the time of this one whose JSON 
 that it affected; which of them really are a cascade is said by the analyzer (`cascades`).
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,12 +12,14 @@ import msgspec
 
 from noclobber_analyzer.cascades import follows
 from noclobber_analyzer.finding import Finding
+from noclobber_collector.errors import StoreError, StoreUnreachableError
 from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.records import FindingBody, FindingHead
 
 __all__ = ["Cascade", "cascade_of"]
 
 AROUND_NS: Final = 3_600_000_000_000
+_LOG: Final = logging.getLogger(__name__)
 SPANS_MAX: Final = 200
 """Accesses by which related findings are looked for: those of the finding first, then the affected ones."""
 
@@ -36,7 +39,13 @@ def cascade_of(head: FindingHead, body: FindingBody, queries: Queries) -> Cascad
         return Cascade()
     spans = [access.span_id for access in body.accesses] + [access.span_id for access in body.affected]
     named = list(dict.fromkeys(span for span in spans if span))[:SPANS_MAX]
-    texts = queries.naming(named, own.id, head.first_ns - AROUND_NS, head.last_ns + AROUND_NS) if named else []
+    try:
+        texts = queries.naming(named, own.id, head.first_ns - AROUND_NS, head.last_ns + AROUND_NS) if named else []
+    except StoreUnreachableError:
+        raise
+    except StoreError:
+        _LOG.warning("findings beside %s took too long to look for", own.id, exc_info=True)
+        return Cascade()  # the finding itself is worth showing without them
     others = [other for other in map(_decoded, texts) if other is not None]
     causes = follows([own, *others])
     followers = [other for other in others if any(cause.id == own.id for cause in causes.get(other.id, ()))]

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import pytest
 import sample
 
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.tables import append_findings
+from noclobber_collector.errors import StoreError, StoreUnreachableError
 from noclobber_dashboard.pages.latent import PLOTTED_MAX, points
 from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.records import FindingBody
@@ -40,6 +42,24 @@ def test_what_another_version_wrote_is_left_out(queries: Queries) -> None:
     head = queries.finding(BANK)
     assert head is not None
     assert cascade_of(sample.replace(head, body="{}"), FindingBody.from_json("{}"), queries) == Cascade()
+
+
+def test_a_search_that_takes_too_long_is_left_out(queries: Queries) -> None:
+    """The finding is shown without what lies beside it; a store that is away is said as everywhere."""
+    head = queries.finding(BANK)
+    assert head is not None
+
+    class Slow(Queries):
+        error: StoreError = StoreError("took too long")
+
+        def naming(self, *_asked: object) -> list[str]:
+            raise self.error
+
+    slow = Slow(None)  # type: ignore[arg-type]  # never asked
+    assert cascade_of(head, FindingBody.from_json(head.body), slow) == Cascade()
+    slow.error = StoreUnreachableError("away")
+    with pytest.raises(StoreUnreachableError):
+        cascade_of(head, FindingBody.from_json(head.body), slow)
 
 
 def test_points_are_margins_and_windows(queries: Queries) -> None:
