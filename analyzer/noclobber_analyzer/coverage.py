@@ -11,15 +11,25 @@ Source: contract 2.2 (complete up to), analysis.md 4 (frontiers, silent processe
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import Enum
 from typing import Final, NamedTuple
 
 from noclobber.contract import CONTRACT_VERSION, FRONTIER_END
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.clock_bounds import ClockBounds
 
-__all__ = ["Absence", "Coverage", "Gap", "concerns", "drops", "holes", "in_clock_of", "measure", "tail", "who"]
+__all__ = ["Absence", "Coverage", "Gap", "Lack", "concerns", "drops", "holes", "in_clock_of", "measure", "tail", "who"]
 
 _EVER: Final = FRONTIER_END
+
+
+class Lack(Enum):
+    """How accesses went missing."""
+
+    HOLE = "a number of a strand is missing"
+    ORPHAN = "nothing of a strand's parent arrived"
+    DROP = "the process had to drop them"
+    TAIL = "the process counted more than arrived"
 
 
 class Gap(NamedTuple):
@@ -30,6 +40,7 @@ class Gap(NamedTuple):
         after_ns, before_ns: they were made in between, as the process's clock recorded it.
         text: what is missing, for people.
         lost: how many; 0 where unknown.
+        lack: how they went missing.
     """
 
     process: str
@@ -38,6 +49,7 @@ class Gap(NamedTuple):
     before_ns: int
     text: str
     lost: int
+    lack: Lack = Lack.HOLE
 
 
 class Absence(NamedTuple):
@@ -185,7 +197,15 @@ def _orphans(strands: Mapping[str, Sequence[Access]]) -> list[Gap]:
     """Strands whose parent is said to have made accesses of which none was captured."""
     first = {name: accesses[0] for name, accesses in strands.items() if accesses[0].strand_parent}
     return [
-        Gap(a.process.id, a.strand, 0, a.end_ns, f"the spans of strand {a.strand_parent}", a.strand_parent_seq)
+        Gap(
+            a.process.id,
+            a.strand,
+            0,
+            a.end_ns,
+            f"the spans of strand {a.strand_parent}",
+            a.strand_parent_seq,
+            Lack.ORPHAN,
+        )
         for a in first.values()
         if a.strand_parent and a.strand_parent_seq and a.strand_parent not in strands
     ]
@@ -197,7 +217,7 @@ def drops(process: Process, marks: Sequence[Mark]) -> list[Gap]:
     for mark in sorted(marks, key=lambda m: (m.time_ns, m.dropped)):
         if mark.dropped > before:
             text = f"{mark.dropped - before} accesses that {who(process)} had to drop"
-            gaps.append(Gap(process.id, None, before_ns, mark.time_ns, text, mark.dropped - before))
+            gaps.append(Gap(process.id, None, before_ns, mark.time_ns, text, mark.dropped - before, Lack.DROP))
             before = mark.dropped
         before_ns = mark.time_ns
     return gaps
@@ -210,7 +230,9 @@ def tail(process: Process, marks: Sequence[Mark], received: int, known: Sequence
     if count <= 0:
         return []
     last = max(mark.time_ns for mark in marks)
-    return [Gap(process.id, None, 0, last, f"{count} of the {sent} accesses that {who(process)} sent", count)]
+    return [
+        Gap(process.id, None, 0, last, f"{count} of the {sent} accesses that {who(process)} sent", count, Lack.TAIL)
+    ]
 
 
 def _lost(gaps_of: Mapping[str, Sequence[Gap]]) -> int:

@@ -3,7 +3,7 @@
 Built once for each evaluation; whatever costs time is made when it is first asked for.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
 from typing import TypeVar, cast
 
@@ -167,8 +167,19 @@ class Evidence:
             return False
         return not clock_before(one, other) and not clock_before(other, one)
 
-    def models_between(self, start: Access | None, end: Access) -> Iterable[Access]:
-        """Model calls of the same strand between two of its accesses: the window."""
-        own = self.history.strands.get(end.strand, [])
-        first = start.seq if start is not None and start.strand == end.strand else 0
-        return (a for a in own if a.op is Op.MODEL and first < a.seq < end.seq)
+    @cached_property
+    def models(self) -> dict[str, list[Access]]:
+        """Model calls by strand, ascending by `seq`."""
+        found: dict[str, list[Access]] = {}
+        for model in sorted(self.history.of(Op.MODEL), key=lambda a: a.seq):
+            found.setdefault(model.strand, []).append(model)
+        return found
+
+    @cached_property
+    def models_of_run(self) -> dict[str, list[Access]]:
+        """Model calls by run, on whatever strand, by recorded start."""
+        found: dict[str, list[Access]] = {}
+        for model in self.history.of(Op.MODEL):
+            if model.run is not None:
+                found.setdefault(model.run, []).append(model)
+        return found

@@ -20,7 +20,7 @@ from operator import attrgetter
 
 from noclobber.contract import Op
 from noclobber_analyzer.access import Access, Mark, Process
-from noclobber_analyzer.coverage import Gap, drops, holes, tail
+from noclobber_analyzer.coverage import Gap, Lack, drops, holes, tail
 from noclobber_analyzer.history import that_counts
 
 __all__ = ["Evicted", "Name", "StrandLine", "View", "Window", "touched"]
@@ -239,7 +239,7 @@ class Window:
 
     def _orphan(self, first: Access) -> Gap:
         text = f"the spans of strand {first.strand_parent}"
-        return Gap(first.process.id, first.strand, 0, first.end_ns, text, first.strand_parent_seq or 0)
+        return Gap(first.process.id, first.strand, 0, first.end_ns, text, first.strand_parent_seq or 0, Lack.ORPHAN)
 
     def of_strand(self, strand: str) -> set[str]:
         """Resources that a strand touched."""
