@@ -28,7 +28,7 @@ from noclobber_analyzer.clocks import HOST_BOUND_NS, local_ns, slack_ns
 __all__ = ["CLOCKS_MAX", "DRIFT_PPM", "Apart", "ClockBounds", "measure_clocks"]
 
 DRIFT_PPM: Final = 200
-"""How much two clocks may run apart: nanoseconds in a millisecond and a fifth of it, far more than quartz does."""
+"""How much two clocks may run apart, microseconds in a second: far more than quartz does."""
 WINDOWS_MAX: Final = 256
 CLOCKS_MAX: Final = 32
 """Clocks that are compared, those with the most pairs; the rest have no bound."""
