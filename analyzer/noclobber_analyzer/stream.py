@@ -291,7 +291,8 @@ class Stream:
         moved = settled.moved | (silent - self.silent)
         self._soil(name for name, processes in self.waiting.items() if processes & moved)
         self.silent = silent
-        self._soil(self._clocks.outdated(now_ns, LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)))
+        if self._clocks.asked:
+            self._soil(self._clocks.outdated(now_ns, LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)))
 
     def _soil(self, resources: Iterable[str]) -> None:
         self._dirty.update(dict.fromkeys(resources))
