@@ -14,7 +14,7 @@ from noclobber.contract import Defence
 from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.advice import advise
-from noclobber_analyzer.affected import affected, reaches_outside
+from noclobber_analyzer.affected import Aftermath, reaches_outside
 from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.defences import defences
 from noclobber_analyzer.detectors import OF_HISTORY, OF_STATE
@@ -99,13 +99,14 @@ def evaluate(
     for candidate in candidates:
         (meant if permitted(declarations, candidate.kind, candidate.resource) else raced).append(candidate)
     settled = settle(raced)
+    aftermath = Aftermath(evidence)
     lucky, more = _lucky(evidence, settled, resources, declarations) if latent else ([], 0)
     for candidate in (*settled, *lucky):
         if candidate.grade.waiting:
             name = candidate.resource
             waiting[name] = waiting.get(name, frozenset()) | candidate.grade.waiting
         else:
-            found.append(_finding(candidate, evidence))
+            found.append(_finding(candidate, aftermath))
     accused = {(ref.trace_id, ref.span_id) for finding in found for ref in finding.accesses if finding.manifest}
     defended = [
         Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
@@ -153,9 +154,9 @@ def _of_kinds(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[
                 yield candidate
 
 
-def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
+def _finding(candidate: Candidate, aftermath: Aftermath) -> Finding:
     """The finding that a settled candidate is."""
-    reached = affected(candidate, evidence) if candidate.manifest else Affected()
+    reached = aftermath.of(candidate) if candidate.manifest else Affected()
     actors = [access for access, role in candidate.roles if role not in CONTEXT_ROLES]
     told = [access for access, _ in candidate.roles]
     anchor = candidate.anchors[0] if candidate.anchors else actors[-1]
