@@ -24,7 +24,7 @@ __all__ = ["ACCESSES_MAX", "ALL_MAX", "LEAST_MAX", "Aftermath", "reaches_outside
 
 ACCESSES_MAX: Final = 2_000
 """Accesses that are told of one finding."""
-ALL_MAX: Final = 500_000
+ALL_MAX: Final = 200_000
 """Accesses that are told of all findings of one evaluation together."""
 LEAST_MAX: Final = 16
 """Accesses that are told of one finding even then."""

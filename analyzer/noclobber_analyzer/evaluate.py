@@ -116,7 +116,7 @@ def evaluate(
         findings=sorted(found, key=lambda f: (f.first_ns, f.id) if f.manifest else _LAST),
         defended=sorted(defended, key=lambda d: (d.start_ns, d.span_id, d.trace_id)),
         waiting=waiting,
-        unknown=[*history.coverage.unknown, *evidence.unknown, *_told_more(more)],
+        unknown=[*history.coverage.unknown, *dict.fromkeys(evidence.told_open()), *_told_more(more)],
     )
 
 

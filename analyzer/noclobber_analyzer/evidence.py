@@ -3,8 +3,10 @@
 Built once for each evaluation; whatever costs time is made when it is first asked for.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Final
 
 from noclobber.contract import Op
 from noclobber_analyzer.access import Access
@@ -14,12 +16,16 @@ from noclobber_analyzer.coverage import Absence
 from noclobber_analyzer.fate import Fates
 from noclobber_analyzer.history import History
 from noclobber_analyzer.holds import Holds
-from noclobber_analyzer.order import By, Order
+from noclobber_analyzer.order import SEARCH_LIMIT, By, Order
+from noclobber_analyzer.phrases import some
 from noclobber_analyzer.queues import Queues
 from noclobber_analyzer.state import State
 from noclobber_analyzer.succession import Succession
 
-__all__ = ["Evidence"]
+__all__ = ["MODELS_MAX", "Evidence"]
+
+MODELS_MAX: Final = 64
+"""Model calls between a read and a write that are told: the last ones."""
 
 
 class Evidence:
@@ -28,6 +34,8 @@ class Evidence:
     Attributes:
         history, order, fates: as their names say.
         unknown: sentences about what detectors had to leave open.
+        unsearched: resources of which nobody knows whether any order in time fits what was read.
+        steps_searched: what such searches have cost so far.
         is_whole: whether no access of any process is known to be missing.
     """
 
@@ -36,11 +44,28 @@ class Evidence:
         self.order = Order(history)
         self.fates = Fates(history)
         self.unknown: list[str] = []
+        self.unsearched: set[str] = set()
+        self.steps_searched = 0
         self.is_whole = history.coverage.is_whole
         self._states: dict[str, State] = {}
         self._successions: dict[str, Succession] = {}
         self._pictures: dict[tuple[str, str], Access] = {}
         self._received: dict[str, list[Access]] | None = None
+
+    def told_open(self) -> list[str]:
+        """Sentences about what was left open: by detectors, by searches for an order, by searches by time."""
+        said = list(self.unknown)
+        if self.unsearched:
+            said.append(f"whether all reads of {some(self.unsearched)} fit one order in time: the search is too long")
+        if self.order.spent:
+            said.append(
+                f"what orders two accesses: {self.order.spent} searches for a path between them ended at "
+                f"{SEARCH_LIMIT:,} edges"
+            )
+        cut = [name for name, state in self._states.items() if state.is_cut]
+        if cut:
+            said.append(f"what lies far from a write of {some(cut)}: only the writes nearest in time were looked at")
+        return said
 
     def state(self, resource: str) -> State:
         """The state of one resource."""
@@ -125,6 +150,17 @@ class Evidence:
 
     def models_between(self, start: Access | None, end: Access) -> Iterable[Access]:
         """Model calls of the same strand between two of its accesses: the window."""
-        own = self.history.strands.get(end.strand, [])
+        own = self._models.get(end.strand, [])
         first = start.seq if start is not None and start.strand == end.strand else 0
-        return (a for a in own if a.op is Op.MODEL and first < a.seq < end.seq)
+        upto = bisect_left(own, end.seq, key=lambda a: a.seq)
+        return own[max(bisect_right(own, first, key=lambda a: a.seq), upto - MODELS_MAX) : upto]
+
+    @cached_property
+    def _models(self) -> dict[str, list[Access]]:
+        """The model calls of each strand."""
+        found: dict[str, list[Access]] = {}
+        for strand, own in self.history.strands.items():
+            calls = [access for access in own if access.op is Op.MODEL]
+            if calls:
+                found[strand] = calls
+        return found

@@ -26,7 +26,7 @@ from noclobber_analyzer.finding import issue_fingerprint
 from noclobber_analyzer.holds import lock_name
 from noclobber_analyzer.order import Answer
 from noclobber_analyzer.state import State, conflicting_parts, is_foreign
-from noclobber_analyzer.verdict import Candidate, Grade, Link, Name, hole_between, partial
+from noclobber_analyzer.verdict import SPENT, Candidate, Grade, Link, Name, hole_between, partial
 
 __all__ = ["MARGIN_NS", "inverted_locks", "latent_candidates", "latent_lost_update"]
 
@@ -161,7 +161,7 @@ def _common_lock(one: _Change, other: _Change) -> bool:
 def _unordered(path: Answer) -> Grade:
     grade = Grade().at_most(Certainty.LIKELY, "a run in which the two overlap: versions can't show what did not happen")
     if path is Answer.UNKNOWN:
-        grade = grade.at_most(Certainty.POSSIBLE, "whether a longer path orders the two: the search spent its limit")
+        grade = grade.at_most(Certainty.POSSIBLE, SPENT)
     return grade
 
 

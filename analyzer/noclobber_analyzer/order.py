@@ -30,6 +30,8 @@ __all__ = ["SEARCH_LIMIT", "Answer", "By", "Order"]
 
 SEARCH_LIMIT: Final = 4096
 """Edges that one search may follow."""
+REASONS_MAX: Final = 64
+"""Edges into a strand among which the one is looked for that made it wait: the last ones."""
 WRITES: Final = frozenset({Op.WRITE, Op.DELETE, Op.UPDATE})
 
 
@@ -64,7 +66,7 @@ class Order:
     """The order of one history's accesses.
 
     Attributes:
-        steps: edges followed so far, by all searches.
+        steps: edges followed so far, by all searches. spent: searches that stopped at their limit.
     """
 
     def __init__(self, history: History) -> None:
@@ -72,6 +74,8 @@ class Order:
         self._into: dict[str, list[_Edge]] = defaultdict(list)
         self._known: dict[str, list[_Edge]] | None = None
         self.steps = 0
+        self.spent = 0
+        self._left_open: set[tuple[str, str]] = set()
         for edge in _sync_edges(history):
             self._into[edge[0]].append(edge[1])
         for edges in self._into.values():
@@ -95,6 +99,11 @@ class Order:
     @cached_property
     def _without_locks(self) -> dict[str, list[_Edge]]:
         return {strand: [edge for edge in edges if edge.type != "lock"] for strand, edges in self._into.items()}
+
+    def is_left_open(self, one: Access, other: Access) -> bool:
+        """Whether a search between the strands of two accesses stopped at its limit: they may be ordered."""
+        pairs = ((one.strand, other.strand), (other.strand, one.strand))
+        return bool(self._left_open) and not self._left_open.isdisjoint(pairs)
 
     def ordered(self, one: Access, other: Access) -> bool:
         """Whether sync order puts the two in some order."""
@@ -121,13 +130,16 @@ class Order:
             done[at] = upto
             edges = into.get(at, ())
             low, high = (bisect_right(edges, number, key=_by_seq) for number in (seen, upto))
-            for edge in reversed(edges[low:high]):
+            for place in range(high - 1, low - 1, -1):  # by place: a strand that joined thousands is not copied
+                edge = edges[place]
                 steps += 1
                 if edge.source == strand and edge.source_seq >= seq:
                     self.steps += steps
                     return Answer.YES
                 if steps > SEARCH_LIMIT:
                     self.steps += steps
+                    self.spent += 1
+                    self._left_open.add((strand, to))
                     return Answer.UNKNOWN
                 work.append((edge.source, edge.source_seq))
         self.steps += steps
@@ -137,8 +149,11 @@ class Order:
         """The type of the last edge between two strands on the path from `one`; program order within one."""
         if one.strand == other.strand:
             return "program"
-        for edge in reversed(self._into.get(other.strand, ())):
-            if edge.seq <= other.seq and (
+        edges = self._into.get(other.strand, ())
+        upto = bisect_right(edges, other.seq, key=_by_seq)
+        for place in range(upto - 1, max(-1, upto - 1 - REASONS_MAX), -1):
+            edge = edges[place]
+            if (
                 edge.source == one.strand
                 or self._search(one.strand, one.seq, edge.source, edge.source_seq, self._into) is Answer.YES
             ):

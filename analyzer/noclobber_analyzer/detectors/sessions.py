@@ -10,7 +10,7 @@ Source: Terry et al. 1994 (session guarantees); detection.md 3.4.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from noclobber.contract import Certainty, Kind, Op, Outcome
 from noclobber_analyzer.access import Access, Version
@@ -53,11 +53,12 @@ class _Seen:
 
     access: Access | None = None
     version: Version | None = None
-    left: frozenset[Version] = frozenset()
+    left: set[Version] = field(default_factory=set)
 
     def learn(self, access: Access, version: Version) -> None:
         if self.version is not None and version != self.version:
-            self.left = (self.left | {self.version}) - {version}
+            self.left.add(self.version)
+            self.left.discard(version)
         self.access, self.version = access, version
 
 
@@ -84,7 +85,7 @@ def _stays(state: State, read: Access, evidence: Evidence) -> bool:
     end = evidence.fates.end_of(read)
     if read.txn_id is not None and (end is None or end.op is not Op.COMMIT or end.outcome is not Outcome.OK):
         return False
-    return all(a.written != read.read for a in state.unapplied)
+    return read.read not in state.untaken
 
 
 def _is_less(order: Succession, version: Version, other: Version | None) -> bool:
@@ -114,7 +115,7 @@ def _judged(seen: _Seen, read: Access, state: State, order: Succession, evidence
 
 def _are_unique(state: State, order: Succession, *versions: Version) -> bool:
     """Whether each version was made once, by a write that was captured, and none is told by a script."""
-    if order.kind in NUMBERS or state.may_expire or any(w.written is None or not w.verbatim for w in state.writes):
+    if order.kind in NUMBERS or state.may_expire or not order.is_told:
         return False
     return all(state.is_unique(v) and (state.makers.get(v) or v in order.first) for v in versions)
 

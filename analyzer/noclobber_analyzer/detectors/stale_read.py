@@ -30,7 +30,7 @@ __all__ = ["missing_member", "stale_read"]
 NEXT_MAX: Final = 8
 """Writes computed from one version that are looked at for one read of it."""
 CHECKS_MAX: Final = 200_000
-"""Members that one evaluation looks for in scans of whole containers."""
+"""Members, and accesses of those that were left out, that one evaluation looks at for scans of whole containers."""
 
 
 class _Written(NamedTuple):
@@ -175,11 +175,9 @@ def _by_search(state: State, evidence: Evidence) -> Iterator[Candidate]:
     if state.reads[0].version_kind is not VersionKind.FINGERPRINT or not repeats:
         return
     search = Search(state, evidence)
-    if not search.is_possible:
-        return
-    impossible = search.first_impossible()
+    impossible = search.first_impossible() if search.is_possible else None
     if search.spent:
-        evidence.unknown.append(f"whether all reads of {state.name} fit one order in time: the search was too long")
+        evidence.unsearched.add(state.name)
     if impossible is None:
         return
     grade = Grade().at_most(Certainty.LIKELY, "versions of the store's own: content alone names no write")
@@ -216,7 +214,7 @@ def missing_member(evidence: Evidence) -> Iterator[Candidate]:
     for scan in scans:
         members = set(scan.scan.resources if scan.scan else ())
         for name in below[scan.resource]:
-            checks += 1
+            checks += 1 if name in members else max(1, len(evidence.history.resources[name]))
             if checks > CHECKS_MAX:
                 evidence.unknown.append(f"whether scans left members out: more than {CHECKS_MAX:,} were to be checked")
                 return
