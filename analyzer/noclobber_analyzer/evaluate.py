@@ -29,7 +29,7 @@ from noclobber_analyzer.latent import latent_candidates
 from noclobber_analyzer.policies import permitted
 from noclobber_analyzer.precedence import settle
 from noclobber_analyzer.verdict import Candidate
-from noclobber_analyzer.witness import witness
+from noclobber_analyzer.witness import NODES_MAX, witness
 
 __all__ = ["Defended", "Evaluation", "evaluate"]
 
@@ -116,7 +116,12 @@ def evaluate(
         findings=sorted(found, key=lambda f: (f.first_ns, f.id) if f.manifest else _LAST),
         defended=sorted(defended, key=lambda d: (d.start_ns, d.span_id, d.trace_id)),
         waiting=waiting,
-        unknown=[*history.coverage.unknown, *dict.fromkeys(evidence.told_open()), *_told_more(more)],
+        unknown=[
+            *history.coverage.unknown,
+            *dict.fromkeys(evidence.told_open()),
+            *_told_in_part(found),
+            *_told_more(more),
+        ],
     )
 
 
@@ -126,6 +131,11 @@ def _lucky(
     """The latent candidates that nobody permits, and how many more there are of the same issues."""
     lucky, more = latent_candidates(evidence, settled, resources)
     return [c for c in lucky if not permitted(declarations, c.kind, c.resource)], more
+
+
+def _told_in_part(found: Iterable[Finding]) -> list[str]:
+    wide = sum(len(finding.accesses) > NODES_MAX for finding in found)
+    return [f"the edges of {wide} findings: each has more than {NODES_MAX} accesses"] if wide else []
 
 
 def _told_more(more: int) -> list[str]:

@@ -252,6 +252,14 @@ class State:
         """The writes by time."""
         return Timeline(self.writes, self._fates)
 
+    @cached_property
+    def first_read_of(self) -> dict[str, int]:
+        """The number of each strand's first read."""
+        found: dict[str, int] = {}
+        for read in self.reads:
+            found[read.strand] = min(found.get(read.strand, read.seq), read.seq)
+        return found
+
     @property
     def is_cut(self) -> bool:
         """Whether a search by time left writes out."""

@@ -65,7 +65,7 @@ def _replaced(state: State, write: Access, evidence: Evidence) -> Access | None:
 
 def _could_know(state: State, write: Access, replaced: Access, evidence: Evidence) -> bool:
     """Whether anything of the resource, or the replaced write itself, lies in the writer's past."""
-    if any(a.strand == write.strand and a.seq < write.seq for a in state.reads):
+    if state.first_read_of.get(write.strand, write.seq) < write.seq:
         return True
     return evidence.order.path(replaced, write, know=True) is not Answer.NO
 
