@@ -4,9 +4,9 @@ Built once for each evaluation; whatever costs time is made when it is first ask
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeVar, cast
 
 from noclobber.contract import Op
 from noclobber_analyzer.access import Access
@@ -26,6 +26,8 @@ __all__ = ["MODELS_MAX", "Evidence"]
 
 MODELS_MAX: Final = 64
 """Model calls between a read and a write that are told: the last ones."""
+
+Made = TypeVar("Made")
 
 
 class Evidence:
@@ -51,6 +53,13 @@ class Evidence:
         self._successions: dict[str, Succession] = {}
         self._pictures: dict[tuple[str, str], Access] = {}
         self._received: dict[str, list[Access]] | None = None
+        self._made: dict[Callable[[Evidence], object], object] = {}
+
+    def once(self, make: "Callable[[Evidence], Made]") -> Made:
+        """What a function makes of this evidence; made when it is first asked for."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast("Made", self._made[make])
 
     def told_open(self) -> list[str]:
         """Sentences about what was left open: by detectors, by searches for an order, by searches by time."""
@@ -114,8 +123,8 @@ class Evidence:
         """Receipts of a message."""
         if self._received is None:
             self._received = {}
-            for access in self.history.accesses:
-                if access.op is Op.RECEIVE and access.message is not None:
+            for access in self.history.of(Op.RECEIVE):
+                if access.message is not None:
                     self._received.setdefault(access.message.id, []).append(access)
         return self._received.get(message, [])
 

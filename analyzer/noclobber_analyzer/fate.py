@@ -10,6 +10,7 @@ Source: contract 2.3, detection.md 2.2.
 from collections import defaultdict
 from collections.abc import Iterator
 from enum import Enum
+from functools import cached_property
 from typing import Final
 
 from noclobber.contract import Op, Outcome
@@ -44,10 +45,15 @@ class Fates:
             for access in accesses:
                 if access.op is Op.ABORT and access.savepoint:
                     self._aborted[name, access.savepoint].append(access)
-        self._read_versions = _read_by_others(history)
+
+    @cached_property
+    def _read_versions(self) -> dict[tuple[str, str], list[Access]]:
+        return _read_by_others(self._history)
 
     def of(self, access: Access) -> Fate:
         """The fate of one access."""
+        if access.outcome is Outcome.OK and access.txn_id is None:
+            return Fate.APPLIED
         known = self._known.get(access.name)
         if known is None:
             known = self._known[access.name] = self._judge(access)

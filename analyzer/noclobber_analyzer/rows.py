@@ -13,6 +13,7 @@ import msgspec
 
 from noclobber.contract import Attr
 from noclobber_analyzer.access import Process
+from noclobber_analyzer.decode import fact
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.spans import SpanRecord
 
@@ -75,7 +76,7 @@ def span_of(row: Row) -> tuple[Process, SpanRecord]:
         _integer(row["start_ns"]),
         _integer(row["end_ns"]),
         str(row.get("span_name", "")),
-        _attributes(row),
+        dict(fact(name, value) for name, value in _attributes(row).items()),
         _links(row),
     )
     return _process(row), span

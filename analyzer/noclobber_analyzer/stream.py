@@ -240,16 +240,7 @@ class Stream:
     def _decoded(self, row: Row) -> Access | Mark | None:
         try:
             process, span = span_of(row)
-            return decode_span(
-                span.attributes,
-                process,
-                trace_id=span.trace_id,
-                span_id=span.span_id,
-                parent_span_id=span.parent_span_id,
-                start_ns=span.start_ns,
-                end_ns=span.end_ns,
-                links=span.links,
-            )
+            return decode_span(span, process)
         except (Unreadable, TypeError, ValueError):
             self.totals.unreadable += 1
             return None

@@ -61,7 +61,7 @@ class Take:
 
 def double_claim(evidence: Evidence) -> Iterator[Candidate]:
     """Double claims of all tasks: one for each take but the first."""
-    for (_, task), taken in takes(evidence).items():
+    for (_, task), taken in evidence.once(takes).items():
         real = [take for take in taken if not take.refused or take.went_on]
         for place, take in enumerate(real[1:], start=1):
             rivals = real[:place] if place <= RIVALS_MAX else [real[0], *real[place - RIVALS_MAX + 1 : place]]
