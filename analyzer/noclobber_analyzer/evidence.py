@@ -16,7 +16,8 @@ from noclobber_analyzer.coverage import Absence
 from noclobber_analyzer.fate import Fates
 from noclobber_analyzer.history import History
 from noclobber_analyzer.holds import Holds
-from noclobber_analyzer.order import SEARCH_LIMIT, By, Order
+from noclobber_analyzer.order import By, Order
+from noclobber_analyzer.paths import SEARCH_LIMIT
 from noclobber_analyzer.phrases import some
 from noclobber_analyzer.queues import Queues
 from noclobber_analyzer.state import State

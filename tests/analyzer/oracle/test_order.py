@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noclobber.contract import Op, Outcome, VersionKind
-from noclobber_analyzer import order
+from noclobber_analyzer import paths
 from noclobber_analyzer.access import Access, Lock, Message, Process
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.order import Answer, Order
@@ -165,7 +165,7 @@ def test_limit_says_unknown(run: list[Step]) -> None:
     graph = Graph(run)
     closure = nx.transitive_closure(graph.sync, reflexive=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order, "SEARCH_LIMIT", 1)
+        patch.setattr(paths, "SEARCH_LIMIT", 1)
         found = Order(graph.history())
         for one in graph.accesses:
             for other in graph.accesses:
