@@ -67,7 +67,7 @@ def _behind(own: list[Access], state: State, order: Succession, evidence: Eviden
     seen = _Seen()
     for access in own:
         if access.op in WRITE_OPS:
-            if access.written is not None and evidence.fates.of(access) is Fate.APPLIED:
+            if access.written is not None and _is_over(access, evidence):
                 seen.learn(access, access.written)
             elif evidence.fates.of(access) is not Fate.UNAPPLIED or access.outcome is Outcome.REJECTED:
                 seen = _Seen()  # what it made there it cannot know, or it was told that it knew too little
@@ -79,6 +79,12 @@ def _behind(own: list[Access], state: State, order: Succession, evidence: Eviden
                 yield found
             elif _stays(state, access, evidence) and not _is_less(order, access.read, seen.version):
                 seen.learn(access, access.read)
+
+
+def _is_over(write: Access, evidence: Evidence) -> bool:
+    """Whether a write took effect by its return: one that was not answered may do so later, even if others saw it."""
+    answered = Outcome.UNKNOWN not in (write.outcome, evidence.fates.seen_from(write).outcome)
+    return answered and not write.open and evidence.fates.of(write) is Fate.APPLIED
 
 
 def _stays(state: State, read: Access, evidence: Evidence) -> bool:

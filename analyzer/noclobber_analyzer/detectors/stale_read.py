@@ -185,13 +185,12 @@ class _Makers:
 
 
 def _by_search(state: State, evidence: Evidence) -> Iterator[Candidate]:
-    """The first access that no order explains, where content repeats."""
-    repeats = any(len(makers) > 1 or makers[0].weak for makers in state.makers.values())
-    if state.reads[0].version_kind is not VersionKind.FINGERPRINT or not repeats:
+    """The first access that no order explains: content repeats, or what one read showed was gone for a later one."""
+    if state.reads[0].version_kind is not VersionKind.FINGERPRINT:
         return
     search = Search(state, evidence)
     impossible = search.first_impossible() if search.is_possible else None
-    if search.spent:
+    if search.spent and any(len(makers) > 1 or makers[0].weak for makers in state.makers.values()):
         evidence.unsearched.add(state.name)
     if impossible is None:
         return
