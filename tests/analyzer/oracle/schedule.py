@@ -75,7 +75,8 @@ class Record:
         at = len(self.accesses) + 1
         access = Access(
             trace_id=f"{line + 1:032x}", span_id=f"{at:016x}", start_ns=at * STEP_NS,
-            end_ns=at * STEP_NS + STEP_NS // 2, process=Process(f"p{line}", "clock", 0, "key", "host"), op=op, resource=resource, system="memory",
+            end_ns=at * STEP_NS + STEP_NS // 2, process=Process(f"p{line}", "clock", 0, "key", "host"),
+            op=op, resource=resource, system="memory",
             outcome=Outcome.OK, agent=f"agent-{line}", strand=f"s{line}", seq=self.seqs[line], unit=f"s{line}",
         )  # fmt: skip
         self.accesses.append(access)
