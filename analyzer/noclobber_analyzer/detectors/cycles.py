@@ -20,7 +20,7 @@ from noclobber_analyzer.access import Access
 from noclobber_analyzer.dependency import Dependency, Graph, components, dependencies, trimmed
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.succession import Proof
-from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
+from noclobber_analyzer.verdict import Candidate, Grade, Link, Name, partial
 
 __all__ = ["SEARCH_STEPS_MAX", "cycles"]
 
@@ -220,11 +220,12 @@ def _candidate(kind: Kind, cycle: Sequence[Dependency], evidence: Evidence) -> C
     grade = _grade(cycle, evidence)
     if grade is None:
         return None
-    roles: dict[tuple[str, str], tuple[Access, str]] = {}
+    overwriting = {(edge.then.name, edge.then.resource) for edge in cycle if edge.type != "wr"}
+    roles: dict[tuple[Name, str], tuple[Access, str]] = {}
     for edge in cycle:
         for access in (edge.first, edge.then):
-            role = "overwriter" if access is edge.then and edge.type != "wr" else _ROLE.get(access.op, "writer")
-            roles.setdefault((access.span_id, access.resource), (access, role))
+            place = (access.name, access.resource)
+            roles[place] = access, "overwriter" if place in overwriting else _ROLE.get(access.op, "writer")
     last = max(cycle, key=lambda edge: (edge.then.end_ns, edge.then.span_id))
     return Candidate(
         kind=kind,
