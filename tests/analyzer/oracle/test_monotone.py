@@ -10,7 +10,7 @@ from oracle.strategies import complete_plans, plans
 from oracle.truth import TRUE
 from oracle.world import Plan, World
 
-from noclobber.contract import FRONTIER_END, Op, Outcome
+from noclobber.contract import FRONTIER_END, Guard, Op, Outcome
 from noclobber_analyzer.access import Access, Mark
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import HistoryBuilder
@@ -176,3 +176,31 @@ def test_join_accuses_nobody(plan: Plan, data: st.DataObject) -> None:
     told = {(kind, a.span_id) for f in before.findings for kind in (f.kind, *f.also) for a in f.accesses}
     accused = [f for f in after.findings if f.certainty.rank >= LIKELY and f.kind in TRUE]
     assert [f for f in accused if not any((f.kind, a.span_id) in told for a in f.accesses)] == []
+
+
+def _accused(evaluation: Evaluation) -> set[tuple[str, str]]:
+    """What is likely at least of the kinds that the oracle knows, with each access that it is told of."""
+    findings = (f for f in evaluation.findings if f.certainty.rank >= LIKELY and f.kind in TRUE)
+    return {(kind, a.span_id) for f in findings for kind in (f.kind, *f.also) for a in f.accesses}
+
+
+@given(complete_plans(), st.data())
+@settings(max_examples=400, **PACE)
+def test_guard_accuses_nobody(plan: Plan, data: st.DataObject) -> None:
+    """A guard by which the store compared a write's base makes no finding and none surer."""
+    accesses = World(plan).recorded
+    based = [a for a in accesses if a.op is Op.WRITE and a.base is not None and a.guard is Guard.NONE]
+    if not based:
+        return
+    chosen = data.draw(st.sampled_from(based))
+    guarded = [msgspec.structs.replace(a, guard=Guard.VERSION, expected=a.base) if a is chosen else a for a in accesses]
+    assert _accused(_judge(guarded)) <= _accused(_judge(accesses))
+
+
+@given(complete_plans())
+@settings(max_examples=400, **PACE)
+def test_lock_accuses_nobody(plan: Plan) -> None:
+    """A lock that everybody holds makes no finding and none surer."""
+    accesses = World(plan).recorded
+    locked = [msgspec.structs.replace(a, locks=("redis://lock",)) for a in accesses]
+    assert _accused(_judge(locked)) <= _accused(_judge(accesses))
