@@ -23,7 +23,7 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from noclobber.contract import FRONTIER_END, Certainty, Kind, Op
-from noclobber_analyzer.access import Access, Mark
+from noclobber_analyzer.access import Access, Mark, changed
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import HistoryBuilder
 from noclobber_analyzer.kinds import KINDS
@@ -35,7 +35,7 @@ Shape = list[tuple[Any, ...]]
 def _judge(story: Told, accesses: Sequence[Access]) -> Evaluation:
     builder = HistoryBuilder(story.declarations)
     for access in accesses:
-        builder.add(msgspec.structs.replace(access), access.name)
+        builder.add(changed(access), access.name)
     for number, process in enumerate({a.process.id: a.process for a in accesses}.values()):
         builder.add(Mark(process, FRONTIER_END, None, 0, 10**19), (f"{number:032x}", "f" * 16))
     return evaluate(builder.finish(ended=True), declarations=story.declarations, latent=True)
@@ -97,7 +97,7 @@ def _renamed(access: Access) -> Access:
         return None if name is None else _other(name)
 
     lock, scan = access.lock, access.scan
-    return msgspec.structs.replace(
+    return changed(
         access,
         trace_id=hashlib.blake2b(access.trace_id.encode(), digest_size=16).hexdigest(),
         agent=_other(access.agent), strand=_other(access.strand), unit=_other(access.unit), run=known(access.run),
@@ -141,12 +141,12 @@ def test_less_is_never_surer(kind: Kind) -> None:
 
 
 LESS: dict[str, Callable[[Access], Access]] = {
-    "overwritten": lambda a: msgspec.structs.replace(a, overwritten=None),
-    "clock": lambda a: msgspec.structs.replace(a, process=msgspec.structs.replace(a.process, clock=None, host=None)),
-    "base source": lambda a: msgspec.structs.replace(a, base_source="remembered" if a.base_source else None),
-    "all of it": lambda a: msgspec.structs.replace(a, partial=True),
-    "message": lambda a: msgspec.structs.replace(a, message=None),
-    "unit": lambda a: msgspec.structs.replace(a, unit=a.strand, unit_kind=None, step=None, txn_id=None, isolation=None)
+    "overwritten": lambda a: changed(a, overwritten=None),
+    "clock": lambda a: changed(a, process=msgspec.structs.replace(a.process, clock=None, host=None)),
+    "base source": lambda a: changed(a, base_source="remembered" if a.base_source else None),
+    "all of it": lambda a: changed(a, partial=True),
+    "message": lambda a: changed(a, message=None),
+    "unit": lambda a: changed(a, unit=a.strand, unit_kind=None, step=None, txn_id=None, isolation=None)
     if a.txn_id is None else a,
 }  # fmt: skip
 

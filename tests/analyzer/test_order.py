@@ -1,9 +1,9 @@
 """Happens-before: what makes one wait for another, what merely lets it know, and what a search does at its limit."""
 
-import msgspec
 import pytest
 
 from noclobber_analyzer import paths as module
+from noclobber_analyzer.access import changed
 from noclobber_analyzer.history import HistoryBuilder
 from noclobber_analyzer.order import Answer, By, Order
 from story import Story
@@ -75,7 +75,7 @@ def test_a_circle_is_searched_without_ranks() -> None:
     """Broken capture, where two wait for each other: what is a path is still found."""
     story = Story(clocks="apart")
     accesses = story.accesses("As1 Ag2 Bs2 Bg1 Crx1")
-    accesses = [msgspec.structs.replace(a, seq={1: 2, 2: 1}[a.seq]) if a.strand in "AB" else a for a in accesses]
+    accesses = [changed(a, seq={1: 2, 2: 1}[a.seq]) if a.strand in "AB" else a for a in accesses]
     builder = HistoryBuilder()
     for access in accesses:
         builder.add(access, access.name)
