@@ -63,6 +63,7 @@ def test_spent_limit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_path_only_climbs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who hands nothing on, or only later than the other got all that it got, is ordered before nobody: no search."""
     monkeypatch.setattr(module, "SEARCH_LIMIT", 0)
+    monkeypatch.setattr(module, "RANKED_AFTER", -1)
     ends = "Crx1 " + " ".join(f"As{n} Bg{n}" for n in range(1, 20)) + " Bs99 Cg99 Cs98 Dg98"
     accesses = sorted(Story(clocks="apart").history(ends).accesses, key=lambda a: a.start_ns)
     order = Order(Story(clocks="apart").history(ends))

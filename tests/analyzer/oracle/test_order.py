@@ -142,11 +142,16 @@ class Graph:
         self._holder, self._unlocked = None, access
 
 
-@given(steps)
+@given(steps, st.sampled_from((-1, paths.RANKED_AFTER)))
 @settings(max_examples=400, deadline=None)
-def test_agrees_with_reachability(run: list[Step]) -> None:
-    """On every pair, in sync order and in know order."""
-    graph = Graph(run)
+def test_agrees_with_reachability(run: list[Step], ranked_after: int) -> None:
+    """On every pair, in sync order and in know order, with ranks and without."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "RANKED_AFTER", ranked_after)
+        _assert_agrees(Graph(run))
+
+
+def _assert_agrees(graph: Graph) -> None:
     found = Order(graph.history())
     known = nx.compose(graph.sync, graph.know)
     for know, edges in ((False, graph.sync), (True, known)):
