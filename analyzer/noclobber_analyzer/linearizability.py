@@ -155,7 +155,10 @@ class Search:
 
 
 def _known(state: State, evidence: Evidence) -> frozenset[Version | None]:
-    """Versions that were written, or were there before anybody wrote; of others an unknown writer is more likely."""
+    """Versions that were written, or the one that was there first; of others an unknown writer is more likely."""
+    unmade = {read.read for read in state.reads} - state.makers.keys() - {None}
+    if len(unmade) != 1:
+        return frozenset(state.makers)
     returns = [evidence.returned_ns(w) for w in state.writes if w.outcome is not Outcome.UNKNOWN]
     first = min(returns, default=None)
     prior = (r.read for r in state.reads if first is None or local_ns(r.process, r.start_ns) <= first)

@@ -192,8 +192,8 @@ def _by_search(state: State, evidence: Evidence) -> Iterator[Candidate]:
     impossible = search.first_impossible() if search.is_possible else None
     if search.spent and any(len(makers) > 1 or makers[0].weak for makers in state.makers.values()):
         evidence.unsearched.add(state.name)
-    if impossible is None:
-        return
+    if impossible is None or impossible.op is not Op.READ:
+        return  # a guarded write that fits nowhere: somebody who was not captured made what the store compared
     grade = Grade().at_most(Certainty.LIKELY, "versions of the store's own: content alone names no write")
     grade = grade.resting_on(evidence.absence(state.name, state.accesses[0], impossible))
     newer = search.newest_before(impossible)
