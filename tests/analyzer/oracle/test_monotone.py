@@ -30,16 +30,6 @@ def _judge(accesses: Sequence[Access], *, marked: bool = True) -> Evaluation:
     return evaluate(builder.finish(ended=True))
 
 
-def _ranks(evaluation: Evaluation) -> dict[tuple[str, str], int]:
-    """By what the finding is about, whatever kind names it first: how sure."""
-    ranks: dict[tuple[str, str], int] = {}
-    for finding in evaluation.findings:
-        for kind in (finding.kind, *finding.also):
-            key = kind, finding.accesses[-1].span_id
-            ranks[key] = max(ranks.get(key, 0), finding.certainty.rank)
-    return ranks
-
-
 def _certain(evaluation: Evaluation) -> set[str]:
     return {finding.id for finding in evaluation.findings if finding.certainty == "certain"}
 
@@ -76,7 +66,7 @@ def test_lost_span_is_no_new_certainty(plan: Plan, data: st.DataObject) -> None:
         return
     gone = data.draw(st.sampled_from(range(len(kept))))
     fewer = [a for a in accesses if a is not kept[gone]]
-    known = {key[1] for key, rank in _ranks(_judge(accesses)).items() if rank >= LIKELY}
+    known = {a.span_id for f in _judge(accesses).findings if f.certainty.rank >= LIKELY for a in f.accesses}
     findings = [f for f in _judge(fewer).findings if f.kind in TRUE]
     new = [f for f in findings if f.certainty == "certain" and f.accesses[-1].span_id not in known]
     assert not new
