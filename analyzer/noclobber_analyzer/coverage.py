@@ -12,18 +12,32 @@ Source: contract 2.2 (complete up to), analysis.md 4 (frontiers, silent processe
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import Enum
 from typing import Final, NamedTuple
 
 from noclobber.contract import CONTRACT_VERSION, FRONTIER_END
 from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.clock_bounds import ClockBounds
 
-__all__ = ["LACKS_MAX", "Absence", "Coverage", "Gap", "Gaps", "drops", "holes", "in_clock_of", "measure", "tail", "who"]
+__all__ = [
+    "LACKS_MAX", "Absence", "Coverage", "Gap", "Gaps", "Lack", "drops", "holes", "in_clock_of", "measure", "tail",
+    "who",
+]  # fmt: skip
 
 _EVER: Final = FRONTIER_END
 LACKS_MAX: Final = 16
 """Lacks that one verdict names; any one of them lowers it, more of them lower it no further."""
 LOOKED_AT_MAX: Final = 256
 """Gaps of one process that are looked at for one verdict, the latest first."""
+
+
+class Lack(Enum):
+    """How accesses went missing."""
+
+    HOLE = "a number of a strand is missing"
+    ORPHAN = "nothing of a strand's parent arrived"
+    DROP = "the process had to drop them"
+    TAIL = "the process counted more than arrived"
 
 
 class Gap(NamedTuple):
@@ -34,6 +48,7 @@ class Gap(NamedTuple):
         after_ns, before_ns: they were made in between, as the process's clock recorded it.
         text: what is missing, for people.
         lost: how many; 0 where unknown.
+        lack: how they went missing.
     """
 
     process: str
@@ -42,6 +57,7 @@ class Gap(NamedTuple):
     before_ns: int
     text: str
     lost: int
+    lack: Lack = Lack.HOLE
 
 
 class Gaps:
@@ -123,6 +139,10 @@ class Coverage:
     def is_whole(self) -> bool:
         """Whether no access of any process is known to be missing, whatever it touched."""
         return not self.gaps and not self.lost_spans
+
+    def clock_bounds(self) -> ClockBounds | None:
+        """The bounds of clocks, where somebody else has measured them over more than one history holds."""
+        return None
 
     def absence(self, resource: str, start: Access, end: Access) -> Absence:
         """Whether everything that was done to a resource from the call of `start` to the return of `end` is known.
@@ -239,7 +259,15 @@ def _orphans(strands: Mapping[str, Sequence[Access]]) -> list[Gap]:
     """Strands whose parent is said to have made accesses of which none was captured."""
     first = {name: accesses[0] for name, accesses in strands.items() if accesses[0].strand_parent}
     return [
-        Gap(a.process.id, a.strand, 0, a.end_ns, f"the spans of strand {a.strand_parent}", a.strand_parent_seq)
+        Gap(
+            a.process.id,
+            a.strand,
+            0,
+            a.end_ns,
+            f"the spans of strand {a.strand_parent}",
+            a.strand_parent_seq,
+            Lack.ORPHAN,
+        )
         for a in first.values()
         if a.strand_parent and a.strand_parent_seq and a.strand_parent not in strands
     ]
@@ -251,7 +279,7 @@ def drops(process: Process, marks: Sequence[Mark]) -> list[Gap]:
     for mark in sorted(marks, key=lambda m: (m.time_ns, m.dropped)):
         if mark.dropped > before:
             text = f"{mark.dropped - before} accesses that {who(process)} had to drop"
-            gaps.append(Gap(process.id, None, before_ns, mark.time_ns, text, mark.dropped - before))
+            gaps.append(Gap(process.id, None, before_ns, mark.time_ns, text, mark.dropped - before, Lack.DROP))
             before = mark.dropped
         before_ns = mark.time_ns
     return gaps
@@ -264,7 +292,9 @@ def tail(process: Process, marks: Sequence[Mark], received: int, known: Sequence
     if count <= 0:
         return []
     last = max(mark.time_ns for mark in marks)
-    return [Gap(process.id, None, 0, last, f"{count} of the {sent} accesses that {who(process)} sent", count)]
+    return [
+        Gap(process.id, None, 0, last, f"{count} of the {sent} accesses that {who(process)} sent", count, Lack.TAIL)
+    ]
 
 
 def _lost(gaps_of: Mapping[str, Sequence[Gap]]) -> int:

@@ -3,13 +3,13 @@
 Built once for each evaluation; whatever costs time is made when it is first asked for.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
-from typing import Final, TypeVar, cast
+from typing import TypeVar, cast
 
-from noclobber.contract import Op
+from noclobber.contract import Certainty, Op, Outcome
 from noclobber_analyzer.access import Access
+from noclobber_analyzer.clock_bounds import ClockBounds, measure_clocks
 from noclobber_analyzer.clocks import before as clock_before
 from noclobber_analyzer.clocks import local_ns, slack_ns
 from noclobber_analyzer.coverage import Absence
@@ -22,11 +22,9 @@ from noclobber_analyzer.phrases import some
 from noclobber_analyzer.queues import Queues
 from noclobber_analyzer.state import State
 from noclobber_analyzer.succession import Succession
+from noclobber_analyzer.verdict import Grade
 
-__all__ = ["MODELS_MAX", "Evidence"]
-
-MODELS_MAX: Final = 64
-"""Model calls between a read and a write that are told: the last ones."""
+__all__ = ["Evidence"]
 
 Made = TypeVar("Made")
 
@@ -39,7 +37,9 @@ class Evidence:
         unknown: sentences about what detectors had to leave open.
         unsearched: resources of which nobody knows whether any order in time fits what was read.
         steps_searched: what such searches have cost so far.
+        told_affected: accesses told so far of what came of findings.
         is_whole: whether no access of any process is known to be missing.
+        measured: resources of accesses of which somebody asked how far their clocks are apart.
     """
 
     def __init__(self, history: History) -> None:
@@ -49,6 +49,8 @@ class Evidence:
         self.unknown: list[str] = []
         self.unsearched: set[str] = set()
         self.steps_searched = 0
+        self.told_affected = 0
+        self.measured: set[str] = set()
         self.is_whole = history.coverage.is_whole
         self._states: dict[str, State] = {}
         self._successions: dict[str, Succession] = {}
@@ -152,25 +154,55 @@ class Evidence:
                 return By.CLOCK if first + slack < second else None
         return proof
 
+    @cached_property
+    def clocks(self) -> ClockBounds:
+        """How far clocks are apart, as measured."""
+        known = self.history.coverage.clock_bounds()
+        if known is not None:
+            return known
+        return measure_clocks(self.history.accesses, self.history.processes.values(), whole=self.is_whole)
+
+    def measured_before(self, one: Access, other: Access) -> By | None:
+        """What puts `one` before the call of `other`, a measured bound included; who uses that says `as_measured`."""
+        proof = self.order.before(one, other)
+        if proof is None and not one.open and one.outcome is not Outcome.UNKNOWN:
+            self.measured |= {one.resource, other.resource}
+            return By.MEASURED if self.clocks.before(one, other) else None
+        return proof
+
+    def measured_distance_ns(self, one: Access, other: Access) -> int | None:
+        """About how far apart two calls are, on clocks that compare or are bounded: which to look at first."""
+        self.measured |= {one.resource, other.resource}
+        return self.clocks.distance_ns(one, other)
+
+    def measured_width_ns(self, one: Access, other: Access) -> int | None:
+        """How wide the bound between the clocks of two accesses is; None: there is none."""
+        self.measured |= {one.resource, other.resource}
+        return self.clocks.width_ns(one, other)
+
+    def as_measured(self, grade: Grade, one: Access, other: Access) -> Grade:
+        """A grade that rests on the measured bound between the clocks of two accesses."""
+        return grade.at_most(Certainty.LIKELY, self.clocks.words(one, other))
+
     def overlap(self, one: Access, other: Access) -> bool:
         """Whether clocks that compare show that neither call had returned when the other was made."""
         if slack_ns(one.process, other.process) is None:
             return False
         return not clock_before(one, other) and not clock_before(other, one)
 
-    def models_between(self, start: Access | None, end: Access) -> Iterable[Access]:
-        """Model calls of the same strand between two of its accesses: the window."""
-        own = self._models.get(end.strand, [])
-        first = start.seq if start is not None and start.strand == end.strand else 0
-        upto = bisect_left(own, end.seq, key=lambda a: a.seq)
-        return own[max(bisect_right(own, first, key=lambda a: a.seq), upto - MODELS_MAX) : upto]
+    @cached_property
+    def models(self) -> dict[str, list[Access]]:
+        """Model calls by strand, ascending by `seq`."""
+        found: dict[str, list[Access]] = {}
+        for model in sorted(self.history.of(Op.MODEL), key=lambda a: a.seq):
+            found.setdefault(model.strand, []).append(model)
+        return found
 
     @cached_property
-    def _models(self) -> dict[str, list[Access]]:
-        """The model calls of each strand."""
+    def models_of_run(self) -> dict[str, list[Access]]:
+        """Model calls by run, on whatever strand, by recorded start."""
         found: dict[str, list[Access]] = {}
-        for strand, own in self.history.strands.items():
-            calls = [access for access in own if access.op is Op.MODEL]
-            if calls:
-                found[strand] = calls
+        for model in self.history.of(Op.MODEL):
+            if model.run is not None:
+                found.setdefault(model.run, []).append(model)
         return found

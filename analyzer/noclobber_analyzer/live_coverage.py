@@ -14,8 +14,10 @@ from collections.abc import Mapping
 
 from noclobber.contract import FRONTIER_END
 from noclobber_analyzer.access import Access, Process
+from noclobber_analyzer.clock_bounds import ClockBounds
 from noclobber_analyzer.coverage import LACKS_MAX, Absence, Coverage, Gap, Gaps, in_clock_of, who
 from noclobber_analyzer.frontiers import Frontiers
+from noclobber_analyzer.live_clocks import LiveClocks
 from noclobber_analyzer.window import Window
 
 __all__ = ["LiveCoverage"]
@@ -28,10 +30,12 @@ class LiveCoverage(Coverage):
         window: what is kept.
         frontiers: how far each process is complete.
         now_ns: wall time.
+        clocks: how far clocks are apart.
     """
 
-    def __init__(self, window: Window, frontiers: Frontiers, now_ns: int) -> None:
+    def __init__(self, window: Window, frontiers: Frontiers, now_ns: int, clocks: LiveClocks | None = None) -> None:
         super().__init__()
+        self._clocks, self._now_ns = clocks or LiveClocks(window), now_ns
         self.ended = False
         self.frontiers = frontiers.frontiers()
         self.silent = frontiers.silent(now_ns)
@@ -53,6 +57,10 @@ class LiveCoverage(Coverage):
             if len(missing) >= LACKS_MAX:
                 break
         return Absence(tuple(dict.fromkeys(missing))[:LACKS_MAX], tuple(dict.fromkeys(waiting)))
+
+    def clock_bounds(self) -> ClockBounds:
+        """The bounds of clocks, of all that is kept."""
+        return self._clocks.bounds(self._now_ns, self)
 
     @property
     def is_whole(self) -> bool:

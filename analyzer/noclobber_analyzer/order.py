@@ -39,6 +39,7 @@ class By(Enum):
 
     SYNC = "sync"
     CLOCK = "clock"
+    MEASURED = "measured"  # only by a measured bound of two clocks; `Order` never says so (see `Evidence`)
 
 
 class Order:

@@ -15,9 +15,11 @@ from functools import cached_property
 from itertools import islice
 from typing import Final
 
-from noclobber.contract import Op, VersionKind, WriteMode
+from noclobber.contract import Op, Outcome, VersionKind, WriteMode
 from noclobber_analyzer.access import Access, Version
+from noclobber_analyzer.clock_pairs import clock_of
 from noclobber_analyzer.clocks import before as clock_before
+from noclobber_analyzer.clocks import local_ns
 from noclobber_analyzer.fate import WRITE_OPS, Fate, Fates
 from noclobber_analyzer.state import NUMBERS, State, conflicting_parts, number
 
@@ -134,11 +136,13 @@ class Succession:
         unmade = [version for version in self._state.readers if version not in made]
         if not self._whole or len(unmade) != 1 or any(w.written is None for w in self.applied):
             return None
-        readers = self._state.readers[unmade[0]]
-        earliest = min(readers, key=lambda r: (r.start_ns, r.span_id))
-        if earliest.outcome.value == "not_found" or any(_returned_before(w, earliest) for w in self.applied):
+        first: dict[str, Access] = {}  # of each clock: nobody knows which of them was the first of all
+        for read in sorted(self._state.readers[unmade[0]], key=lambda r: (local_ns(r.process, r.start_ns), r.span_id)):
+            first.setdefault(clock_of(read.process), read)
+        if any(read.outcome is Outcome.NOT_FOUND for read in first.values()):
             return None
-        return unmade[0]
+        there = ((write, first.get(clock_of(write.process))) for write in self.applied)
+        return None if any(r is not None and _returned_before(w, r) for w, r in there) else unmade[0]
 
     @cached_property
     def _from(self) -> dict[Version, list[Access]]:

@@ -113,6 +113,17 @@ class Candidate:
         """Names of the accesses that the definition speaks of."""
         return frozenset(access.name for access, role in self.roles if role not in ("model", "guard", "context"))
 
+    @property
+    def racing(self) -> list[Access]:
+        """The pair that a person would call the bug: the anchors, and whom they race with or so nearly did."""
+        pair = {access.name: access for access in self.anchors}
+        for link in self.links:
+            if link.type == "unordered" and not self.manifest:
+                pair[link.source.name] = link.source
+            elif link.type == "unordered" and pair.keys() & {link.source.name, link.target.name}:
+                pair |= {link.source.name: link.source, link.target.name: link.target}
+        return list(pair.values())
+
     def one(self, *roles: str) -> Access | None:
         """The first access in one of these roles."""
         return next((access for access, role in self.roles if role in roles), None)

@@ -390,5 +390,5 @@ def test_hot_is_flat_in_the_number_of_strands(tmp_path: Path) -> None:
         strong = [f for f in found.findings if f.certainty != "possible"]
         assert [str(f.kind) for f in strong] == ["stale_read"]
         assert set(label["spans"]) & {access.span_id for access in strong[0].accesses}
-        assert [text for text in found.unknown if "frontier" not in text] == []
+        assert [text for text in found.unknown if not text.startswith(("no frontier", "how far clocks"))] == []
     assert max(cost.values()) < 4 * max(cost[5], 10e-6)

@@ -15,10 +15,10 @@ from typing import Final
 
 from noclobber.contract import Certainty, Kind, Outcome, VersionKind
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.clocks import nominally_before
+from noclobber_analyzer.clocks import local_ns, nominally_before, slack_ns
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
-from noclobber_analyzer.order import Answer
+from noclobber_analyzer.order import Answer, By
 from noclobber_analyzer.state import NUMBERS, State, is_foreign
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
@@ -26,6 +26,9 @@ __all__ = ["MAKERS_MAX", "dirty_read"]
 
 MAKERS_MAX: Final = 64
 """Writes of one version that are looked at for one read of it, and reads of it for one write: content comes again."""
+
+NEAR_NS: Final = 100_000_000
+"""How narrow the bound between two clocks must be, so that a read may be taken to lie before an end by them."""
 
 
 def dirty_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
@@ -67,10 +70,12 @@ def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Ca
         return _candidate(write, read, write, partial(grade, (write, read)), "never ended, as far as was captured")
     if commit is None or evidence.fates.of(write) is not Fate.APPLIED or not _is_last(state, write):
         return None
-    if evidence.order.before(read, commit) is None or _made_elsewhere(state, write, read):
-        return None
+    proof = None if _made_elsewhere(state, write, read) else evidence.measured_before(read, commit)
+    if proof is None or (proof is By.MEASURED and evidence.measured_before(read, write) is not None):
+        return None  # committed by then, or not even written: a number may have been another's before
     synced = evidence.order.path(read, commit) is Answer.YES
     grade = Grade() if synced else Grade().at_most(Certainty.LIKELY, "an edge that orders read and commit")
+    grade = evidence.as_measured(grade, read, commit) if proof is By.MEASURED else grade
     grade = _one_maker(state, write, grade, evidence)
     return _candidate(write, read, commit, grade, "not committed yet")
 
@@ -127,15 +132,44 @@ def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evide
     if any(evidence.took_effect_before(other, read) is not None for other in others):
         return None
     ended_before = evidence.order.before(end, read) is not None
-    # Clocks of two machines prove nothing; but where even they put another write of it first, that one is as likely.
-    later = all(evidence.fates.seen_from(other).start_ns > read.start_ns for other in others)
-    if not ended_before and nominally_before(read, end) and later:
-        return likely.resting_on(evidence.absence(state.name, write, read))  # that no other of this number is missing
+    within = None if ended_before else _within(read, end, others, evidence)
+    if within is not None:
+        # ... if no other of this number is missing
+        return _measured(likely, read, within, evidence).resting_on(evidence.absence(state.name, write, read))
     if ended_before and others:
         return None
     return likely.at_most(
         Certainty.POSSIBLE, "which write of this version was read: its number may have been used again"
     )
+
+
+def _within(read: Access, end: Access, others: list[Access], evidence: Evidence) -> list[Access] | None:
+    """Whether a read lies in the open transaction, with all other writes of its number after it.
+
+    Returns:
+        Accesses that only a measured bound places; None: it does not, or nobody knows.
+    """
+    measured = []
+    for other in map(evidence.fates.seen_from, others):
+        if slack_ns(other.process, read.process) is None:
+            if evidence.measured_before(read, other) is None:
+                return None
+            measured.append(other)
+        elif local_ns(other.process, other.start_ns) <= local_ns(read.process, read.start_ns):
+            return None
+    if slack_ns(read.process, end.process) is not None:
+        return measured if nominally_before(read, end) else None
+    # No bound is as narrow as the time from the read's return to the end's call: it must not lie clearly after it, and
+    # where no other write of the number is known that followed, it must lie near.
+    width = evidence.measured_width_ns(read, end)
+    near = width is not None and (others or width <= NEAR_NS)
+    return [*measured, end] if near and evidence.measured_before(end, read) is None else None
+
+
+def _measured(grade: Grade, read: Access, placed: list[Access], evidence: Evidence) -> Grade:
+    for access in placed:
+        grade = evidence.as_measured(grade, read, access)
+    return grade
 
 
 def _made_elsewhere(state: State, write: Access, read: Access) -> bool:

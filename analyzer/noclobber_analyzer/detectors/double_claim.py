@@ -24,7 +24,7 @@ from noclobber_analyzer.order import Answer
 from noclobber_analyzer.queues import group_of, needs_group
 from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, left_open, partial
 
-__all__ = ["Take", "double_claim", "takes"]
+__all__ = ["Take", "double_claim", "selection", "takes"]
 
 TAKE_OPS: Final = frozenset({Op.RECEIVE, *WRITE_OPS})
 WORK_OPS: Final = frozenset({Op.ACK, Op.EFFECT, Op.SEND, *WRITE_OPS})
@@ -100,10 +100,10 @@ def _take(own: list[Access], evidence: Evidence) -> Take | None:
         return None
     later = (a for a in own if a.seq > first.seq and a.op in WORK_OPS)
     work = tuple(a for a in later if evidence.fates.of(a) is not Fate.UNAPPLIED)
-    return Take(first, _selection(first, evidence), work)
+    return Take(first, selection(first, evidence), work)
 
 
-def _selection(take: Access, evidence: Evidence) -> Access | None:
+def selection(take: Access, evidence: Evidence) -> Access | None:
     """The last scan or read by which the strand saw the task before it took it."""
     if take.op is Op.RECEIVE:
         return None  # a queue hands out; nobody selects

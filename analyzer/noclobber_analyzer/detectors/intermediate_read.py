@@ -15,6 +15,7 @@ from noclobber_analyzer.access import Access
 from noclobber_analyzer.detectors.basis import is_overwrite
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
+from noclobber_analyzer.order import By
 from noclobber_analyzer.state import State, conflicting_parts, is_foreign
 from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
 
@@ -34,8 +35,8 @@ def intermediate_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
                 continue
             taken_back = _taken_back(state, evidence) if taken_back is None else taken_back
             grade = _grade(state, write, final, read)
-            if any(not _gone(other, read, evidence) for other in taken_back.get(write.written, ())):
-                grade = grade.at_most(Certainty.POSSIBLE, "which write of this version was read: one was taken back")
+            for other in taken_back.get(write.written, ()):
+                grade = _gone(other, read, grade, evidence)
             if read.txn_id and hole_between(evidence.history, evidence.picture_of(read).seq, read):
                 grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of the reader's own transaction")
             if evidence.fates.of(write) is Fate.UNDECIDED:
@@ -52,9 +53,13 @@ def _taken_back(state: State, evidence: Evidence) -> dict[str | None, list[Acces
     return found
 
 
-def _gone(other: Access, read: Access, evidence: Evidence) -> bool:
-    """Whether a write had been taken back, or refused, when the read was called."""
-    return evidence.order.before(evidence.fates.taken_back_by(other) or other, read) is not None
+def _gone(other: Access, read: Access, grade: Grade, evidence: Evidence) -> Grade:
+    """As sure as it is that a write of the same version had been taken back, or refused, when the read was called."""
+    end = evidence.fates.taken_back_by(other) or other
+    proof = evidence.measured_before(end, read)
+    if proof is None:
+        return grade.at_most(Certainty.POSSIBLE, "which write of this version was read: one was taken back")
+    return evidence.as_measured(grade, end, read) if proof is By.MEASURED else grade
 
 
 def _replaced_by_its_unit(state: State) -> Iterator[tuple[Access, Access]]:

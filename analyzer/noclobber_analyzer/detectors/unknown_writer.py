@@ -14,6 +14,8 @@ from typing import Final
 
 from noclobber.contract import Certainty, Kind, Op, Outcome, VersionKind
 from noclobber_analyzer.access import Access, Version
+from noclobber_analyzer.clock_pairs import clock_of
+from noclobber_analyzer.clocks import local_ns
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS
 from noclobber_analyzer.state import State, number
@@ -64,17 +66,28 @@ def _is_told(state: State) -> bool:
 
 def _unmade(state: State, version: Version, readers: list[Access], evidence: Evidence) -> Iterator[Candidate]:
     earliest = min(readers, key=lambda r: (r.start_ns, r.span_id))
-    before = next(
-        (w for w in state.writes if evidence.order.before(w, evidence.picture_of(earliest)) is not None), None
-    )
-    if before is None:
-        return  # prior state
+    before = None
+    for first in _first_of_each_clock(readers):
+        picture = evidence.picture_of(first)
+        written = next((w for w in state.writes if evidence.order.before(w, picture) is not None), None)
+        if written is None:
+            return  # prior state
+        before = written if first is earliest or before is None else before
+    assert before is not None
     grade = _grade(state, before, earliest, evidence)
     if any(access.closed for access in state.accesses):
         for read in readers:
             yield _garbage(state, read, grade)
     else:
         yield _candidate(state, version, before, earliest, grade)
+
+
+def _first_of_each_clock(readers: list[Access]) -> list[Access]:
+    """The earliest reader of each clock: nobody knows which of them was the earliest of all."""
+    first: dict[str, Access] = {}
+    for read in sorted(readers, key=lambda r: (local_ns(r.process, r.start_ns), r.span_id)):
+        first.setdefault(clock_of(read.process), read)
+    return list(first.values())
 
 
 def _grade(state: State, before: Access, seen: Access, evidence: Evidence) -> Grade:
