@@ -29,6 +29,7 @@ from noclobber_analyzer.precedence import settle
 from noclobber_analyzer.quiet import is_quiet
 from noclobber_analyzer.unseen import addresses_of
 from noclobber_analyzer.verdict import Candidate, Name
+from noclobber_analyzer.witness import NODES_MAX
 
 __all__ = ["Defended", "Evaluation", "evaluate", "lucky_findings"]
 
@@ -119,7 +120,13 @@ def evaluate(
         findings=sorted(found, key=lambda f: (f.first_ns, f.id) if f.manifest else _LAST),
         defended=sorted(defended, key=lambda d: (d.start_ns, d.span_id, d.trace_id)),
         waiting=waiting,
-        unknown=[*history.coverage.unknown, *evidence.unknown, *_of_clocks(evidence), *_told_more(more)],
+        unknown=[
+            *history.coverage.unknown,
+            *dict.fromkeys(evidence.told_open()),
+            *_of_clocks(evidence),
+            *_told_in_part(found),
+            *_told_more(more),
+        ],
         measured=frozenset(name for name in evidence.measured if name in history.resources),
     )
 
@@ -167,6 +174,11 @@ def _on_one_server(candidate: Candidate) -> Candidate:
 def _of_clocks(evidence: Evidence) -> list[str]:
     """How far clocks are apart, for the summary: of all that was recorded, not of a view of it."""
     return evidence.clocks.sentences() if evidence.history.coverage.ended else []
+
+
+def _told_in_part(found: Iterable[Finding]) -> list[str]:
+    wide = sum(len(finding.accesses) > NODES_MAX for finding in found)
+    return [f"the edges of {wide} findings: each has more than {NODES_MAX} accesses"] if wide else []
 
 
 def _told_more(more: int) -> list[str]:

@@ -87,7 +87,7 @@ def _grade(state: State, write: Access, final: Access, read: Access) -> Grade:
     grade = Grade()
     if write.version_kind is VersionKind.FINGERPRINT:
         grade = grade.at_most(Certainty.LIKELY, "versions of the store's own: equal content may be another write's")
-        if any(w.written is None for w in state.writes):
+        if state.unnamed:
             grade = grade.at_most(Certainty.POSSIBLE, "what a script in between made")
     if write.unit_kind is not UnitKind.TXN:
         grade = grade.at_most(Certainty.LIKELY, ONE_PIECE)

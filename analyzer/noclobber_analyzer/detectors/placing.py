@@ -23,7 +23,8 @@ from noclobber_analyzer.verdict import Grade
 
 __all__ = ["between_versions", "may_lie_between", "measured_between", "overlapping", "placed", "restored"]
 
-NUMBERS_MAX: Final = 1000
+NUMBERS_MAX: Final = 128
+"""Numbers between a base and what was replaced that are looked at: the last ones, which name the victim."""
 CHAIN_MAX: Final = 64
 OPEN_MAX: Final = 8
 """Unplaced writes that are looked at more closely, nearest first: they can make a possibility, never more."""
@@ -36,12 +37,12 @@ def between_versions(
     victims: list[Access] = []
     unknown: list[Version] = []
     base = state.base_of(write)
+    own = {a.written for a in state.own_between(base, write)}
     for version in _versions_between(state, write, over):
         makers = [m for m in state.makers.get(version, ()) if m is not write and _may_be(m, base, write, evidence)]
         foreign = [maker for maker in makers if is_foreign(maker, write)]
         victims += [maker for maker in foreign if conflicting_parts(maker, write)]
-        own_unapplied = any(a.written == version for a in state.own_between(base, write) if a.written is not None)
-        unknown += [] if makers or own_unapplied else [version]
+        unknown += [] if makers or version in own else [version]
     return victims, unknown
 
 

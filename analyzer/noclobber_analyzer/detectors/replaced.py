@@ -28,7 +28,17 @@ from noclobber_analyzer.detectors.placing import (
 )
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
-from noclobber_analyzer.state import NUMBERS, Side, Sighting, State, conflicting_parts, differ, is_foreign, number
+from noclobber_analyzer.state import (
+    NUMBERS,
+    OWN_MAX,
+    Side,
+    Sighting,
+    State,
+    conflicting_parts,
+    differ,
+    is_foreign,
+    number,
+)
 from noclobber_analyzer.verdict import Grade, hole_between, partial
 
 __all__ = ["Replaced", "capped_by_own", "certified", "replaced_unseen"]
@@ -308,6 +318,8 @@ def capped_by_own(state: State, write: Access, grade: Grade, evidence: Evidence)
     """What the writer's own calls since its base, and its own end, leave open; None: what it replaced was its own."""
     base = state.base_of(write)
     own = state.own_between(base, write)
+    if len(own) >= OWN_MAX:
+        grade = grade.at_most(Certainty.POSSIBLE, f"what all of the writer's own writes since its base made: {OWN_MAX}")
     over = _overwritten(write)
     if any(a.written is not None and a.written == over for a in own):
         return None
