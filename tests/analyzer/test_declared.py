@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from noclobber.contract import BaseSource
 from noclobber.declarations import Declarations, declaration_from
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.finding import Finding
@@ -107,6 +108,35 @@ def test_invariant() -> None:
     assert findings[0].explanation == ("Since `A` changed `x`, what was declared of `x` does not hold: `size <= 100`.")
 
 
+@pytest.mark.parametrize(("sizes", "raised"), [((90, 120), True), ((120, 130), False), ((90, 95), False)])
+def test_a_finding_that_broke_an_invariant_is_worse(sizes: tuple[int, int], *, raised: bool) -> None:
+    """What was lost also made false what its owners declared: one level up, and the sentence says so."""
+    findings = []
+    for table in ({"pattern": "mem://x", "invariant": "size <= 100"}, {"pattern": "mem://y", "ignore": True}):
+        declarations = Declarations([declaration_from(table)])
+        accesses = Story(source=BaseSource.RECALLED).accesses("Arx1 Brx1 Awx2<1 Bwx3<1")
+        accesses[2].size, accesses[3].size = sizes
+        builder = HistoryBuilder(declarations)
+        for access in accesses:
+            builder.add(access, access.name)
+        found = evaluate(builder.finish(ended=True), declarations=declarations).findings
+        findings.append(next(finding for finding in found if finding.kind == "lost_update"))
+    declared, plain = findings
+    broken = max(sizes) > 100
+    assert declared.severity.rank - plain.severity.rank == broken
+    assert ("does not hold: `size <= 100`" in declared.explanation) == broken
+    assert ("invariant_violation" in declared.also) == raised
+    assert "does not hold" not in plain.explanation
+
+
+def test_what_is_permitted_is_not_latent_either() -> None:
+    """What owners permit to happen may nearly happen, too; elsewhere it is told."""
+    tables = [declaration_from({"pattern": "mem://x", "policy": "last_writer_wins"})]
+    history = Story(agents=dict.fromkeys("ABCD", "worker")).history("Arx1 Awx2<1 Brx2 Bwx3<2 Cry1 Cwy2<1 | Dry2 Dwy3<2")
+    latent = evaluate(history, latent=True, declarations=Declarations(tables)).findings
+    assert [finding.resource for finding in latent] == ["mem://y"]
+
+
 def test_invariant_seen_by_a_scan() -> None:
     """A scan that shows too many leads back to the last write before it."""
     evaluation = _judge("Aiy1 Biz1 Aqy1z1", {"pattern": "mem://", "invariant": "count <= 1"})
@@ -176,4 +206,4 @@ def test_a_broken_invariant_makes_what_broke_it_worse() -> None:
     assert harmed.id == alone.id
     assert (kept.severity, kept.explanation) == (alone.severity, alone.explanation)
     assert harmed.severity.rank > alone.severity.rank
-    assert harmed.explanation == alone.explanation + " What was declared does not hold any more: `size <= 100`."
+    assert harmed.explanation == alone.explanation + " Since then what was declared does not hold: `size <= 100`."

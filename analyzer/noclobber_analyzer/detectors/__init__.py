@@ -24,6 +24,7 @@ from noclobber_analyzer.detectors.lost_update import lost_update
 from noclobber_analyzer.detectors.non_repeatable_read import non_repeatable_read
 from noclobber_analyzer.detectors.passing import lost_message, out_of_order, position_fork
 from noclobber_analyzer.detectors.phantom_read import phantom_read
+from noclobber_analyzer.detectors.reordering import reordered
 from noclobber_analyzer.detectors.sessions import monotonic_writes, session_reads
 from noclobber_analyzer.detectors.skew_in_part import write_skew_in_part
 from noclobber_analyzer.detectors.stale_read import missing_member, stale_read
@@ -65,6 +66,7 @@ OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (
     position_fork,
     lost_message,
     out_of_order,
+    reordered,
     stale_basis,
     check_then_act,
     missing_member,

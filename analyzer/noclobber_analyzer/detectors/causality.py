@@ -108,7 +108,8 @@ def _of_read(read: Access, order: Succession) -> Iterator[_Pair]:
             yield _Pair(read, write, maker, proof)
     if maker is not None and order.kind in (VersionKind.FINGERPRINT, VersionKind.CHAIN):
         named = {write.span_id for write, _ in following} | {maker.span_id}
-        rivals = [w for w in order.applied if w.span_id not in named and w.written != read.read]
+        near = order.applied_near(read, RIVALS_MAX + len(named))
+        rivals = [w for w in near if w.span_id not in named and w.written != read.read]
         rivals = nsmallest(RIVALS_MAX, rivals, key=lambda w: (abs(w.start_ns - read.start_ns), w.span_id))
         yield from (_Pair(read, write, maker, None) for write in rivals if _are_apart(read, write))
 

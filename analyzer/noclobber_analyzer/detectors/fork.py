@@ -17,7 +17,7 @@ from noclobber_analyzer.detectors.basis import guarded, source_grade, unseen_bef
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.state import NUMBERS, State, conflicting_parts, is_foreign, number
-from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
+from noclobber_analyzer.verdict import Candidate, Grade, Link, left_open, partial
 
 __all__ = ["fork"]
 
@@ -145,7 +145,7 @@ def _candidate(state: State, family: _Family, first: Access, child: Access, evid
             grade = grade.at_most(Certainty.LIKELY, "from which of the versions that it had read each goes on")
     if Fate.UNDECIDED in (evidence.fates.of(first), evidence.fates.of(child)):
         grade = grade.at_most(Certainty.POSSIBLE, "whether both were applied: an outcome is unknown")
-    grade = partial(grade, (first, child))
+    grade = partial(left_open(grade, first, child, evidence.order), (first, child))
     bases = [(write, state.base_of(write)) for write in (first, child)]
     links = [Link(base, write, "base", "it goes on from what this returned") for write, base in bases if base]
     links.append(Link(first, child, "unordered", f"two children of {parent}: {why}"))

@@ -15,7 +15,7 @@ from noclobber_analyzer.access import Access
 from noclobber_analyzer.detectors.basis import is_overwrite
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
-from noclobber_analyzer.order import Answer
+from noclobber_analyzer.order import Answer, By
 from noclobber_analyzer.state import NUMBERS, State, conflicting_parts, is_foreign, number
 from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
 
@@ -38,9 +38,8 @@ def intermediate_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
             taken_back = _taken_back(state, evidence) if taken_back is None else taken_back
             grade = _grade(state, write, final, read)
             left = [other for other in taken_back.get(write.written, ()) if _was_there(other, read, evidence)]
-            if left:
-                later = all(_came_after(write, other, read, evidence) for other in left)
-                grade = grade.at_most(Certainty.LIKELY if later else Certainty.POSSIBLE, WHICH_WRITE)
+            for other in left:
+                grade = _told_apart(write, other, read, grade, evidence)
             if write.version_kind in NUMBERS and not evidence.is_whole:
                 known = _came_before(write, read, evidence)
                 grade = grade.at_most(Certainty.LIKELY if known else Certainty.POSSIBLE, LOST)
@@ -102,14 +101,18 @@ def _was_there(other: Access, read: Access, evidence: Evidence) -> bool:
     return not _knew(end, read, evidence) and not _knew(read, other, evidence)
 
 
+def _told_apart(write: Access, other: Access, read: Access, grade: Grade, evidence: Evidence) -> Grade:
+    """As sure as it is that what was read was not another write of the version, which was taken back."""
+    end = evidence.fates.taken_back_by(other) or other
+    if evidence.measured_before(end, read) is By.MEASURED:
+        return evidence.as_measured(grade, end, read)
+    later = _came_before(other, write, evidence) and _came_before(write, read, evidence)
+    return grade.at_most(Certainty.LIKELY if later else Certainty.POSSIBLE, WHICH_WRITE)
+
+
 def _knew(one: Access, other: Access, evidence: Evidence) -> bool:
     """Whether know order puts one access before another; with lost spans, who read whose number is not sure."""
     return evidence.is_whole and evidence.order.path(one, other, know=True) is Answer.YES
-
-
-def _came_after(write: Access, other: Access, read: Access, evidence: Evidence) -> bool:
-    """Whether a write came between another one of its version, which was taken back, and the read that got it."""
-    return _came_before(other, write, evidence) and _came_before(write, read, evidence)
 
 
 def _came_before(one: Access, other: Access, evidence: Evidence) -> bool:
@@ -141,7 +144,7 @@ def _grade(state: State, write: Access, final: Access, read: Access) -> Grade:
     grade = Grade()
     if write.version_kind is VersionKind.FINGERPRINT:
         grade = grade.at_most(Certainty.LIKELY, "versions of the store's own: equal content may be another write's")
-        if any(w.written is None for w in state.writes):
+        if state.unnamed:
             grade = grade.at_most(Certainty.POSSIBLE, "what a script in between made")
     if write.unit_kind is not UnitKind.TXN:
         grade = grade.at_most(Certainty.LIKELY, ONE_PIECE)

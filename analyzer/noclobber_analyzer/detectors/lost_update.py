@@ -59,7 +59,6 @@ def _candidate(state: State, write: Access, found: Replaced, evidence: Evidence)
             links.append(Link(theirs, victim, "base", "the value was computed from what this returned"))
         roles.append((victim, names[0]))
         links.append(_race(victim, write, found, evidence))
-    roles += [(model, "model") for model in evidence.models_between(base, write)]
     roles.append((write, names[1]))
     return Candidate(
         kind=Kind.LOST_UPDATE,

@@ -1,8 +1,9 @@
 """Which foreign writes lie between a base and the write that was computed from it: by versions, and by time.
 
 By versions: numbers from base to what was replaced, or the chain back from it. By time: a write that took effect after
-the base had been got and before the write was called, told by sync order, one machine's clock, or the rows' locks;
-what may lie there, but need not, is kept apart.
+the base had been got and before the write was called, told by sync order, one machine's clock, or the rows' locks,
+what may lie there, but need not, is kept
+apart, and of that only a measured bound between clocks can make more.
 
 Source: contract 2.2 (what is there needs no completeness) and 3.1, analysis.md 16.
 """
@@ -17,12 +18,14 @@ from noclobber_analyzer.detectors.basis import guarded, is_overwrite
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.holds import lock_name, lock_token
-from noclobber_analyzer.order import Answer
+from noclobber_analyzer.order import Answer, By
 from noclobber_analyzer.state import NUMBERS, Side, Sighting, State, conflicting_parts, differ, is_foreign, number
+from noclobber_analyzer.verdict import Grade
 
-__all__ = ["between_versions", "may_lie_between", "overlapping", "placed", "restored"]
+__all__ = ["between_versions", "may_lie_between", "measured_between", "overlapping", "placed", "restored"]
 
-NUMBERS_MAX: Final = 1000
+NUMBERS_MAX: Final = 128
+"""Numbers between a base and what was replaced that are looked at: the last ones, which name the victim."""
 CHAIN_MAX: Final = 64
 OPEN_MAX: Final = 8
 """Unplaced writes that are looked at more closely, nearest first: they can make a possibility, never more."""
@@ -35,12 +38,12 @@ def between_versions(
     victims: list[Access] = []
     unknown: list[Version] = []
     base = state.base_of(write)
+    own = {a.written for a in state.own_between(base, write)}
     for version in _versions_between(state, write, over):
         makers = [m for m in state.makers.get(version, ()) if m is not write and _may_be(m, base, write, evidence)]
         foreign = [maker for maker in makers if is_foreign(maker, write)]
         victims += [maker for maker in foreign if conflicting_parts(maker, write)]
-        own_unapplied = any(a.written == version for a in state.own_between(base, write) if a.written is not None)
-        unknown += [] if makers or own_unapplied else [version]
+        unknown += [] if makers or version in own else [version]
     return victims, unknown
 
 
@@ -90,6 +93,33 @@ def placed(state: State, write: Access, base: Access | None, evidence: Evidence)
             open_.append(other)
     between.sort(key=lambda w: (w.end_ns, w.span_id))
     return between, open_
+
+
+def measured_between(
+    state: State, write: Access, open_: Sequence[Access], evidence: Evidence
+) -> tuple[Access, Grade] | None:
+    """Of foreign writes that nothing has placed, the nearest that measured bounds of clocks put between base and write.
+
+    Returns:
+        The write, and a grade that names the bounds that it rests on.
+    """
+    base = state.base_of(write)
+    if base is None:
+        return None
+    near = []
+    for other in open_:
+        distance = evidence.measured_distance_ns(other, write) if evidence.fates.of(other) is Fate.APPLIED else None
+        if distance is not None:
+            near.append((distance, other.span_id, other))
+    for _, _, other in sorted(near)[:OPEN_MAX]:
+        seen_from = evidence.fates.seen_from(other)
+        after, before = evidence.measured_before(base, seen_from), evidence.measured_before(seen_from, write)
+        if after is None or before is None:
+            continue
+        grade = Grade()
+        grade = evidence.as_measured(grade, base, seen_from) if after is By.MEASURED else grade
+        return other, evidence.as_measured(grade, seen_from, write) if before is By.MEASURED else grade
+    return None
 
 
 def may_lie_between(state: State, write: Access, open_: Sequence[Access], evidence: Evidence) -> Access | None:

@@ -10,7 +10,7 @@ Source: Terry et al. 1994 (session guarantees); detection.md 3.4.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from noclobber.contract import Certainty, Kind, Op, Outcome
 from noclobber_analyzer.access import Access, Version
@@ -54,11 +54,12 @@ class _Seen:
 
     access: Access | None = None
     version: Version | None = None
-    left: frozenset[Version] = frozenset()
+    left: set[Version] = field(default_factory=set)
 
     def learn(self, access: Access, version: Version) -> None:
         if self.version is not None and version != self.version:
-            self.left = (self.left | {self.version}) - {version}
+            self.left.add(self.version)
+            self.left.discard(version)
         self.access, self.version = access, version
 
 
@@ -66,7 +67,7 @@ def _behind(own: list[Access], state: State, order: Succession, evidence: Eviden
     seen = _Seen()
     for access in own:
         if access.op in WRITE_OPS:
-            if access.written is not None and evidence.fates.of(access) is Fate.APPLIED:
+            if access.written is not None and _is_over(access, evidence):
                 seen.learn(access, access.written)
             elif evidence.fates.of(access) is not Fate.UNAPPLIED or access.outcome is Outcome.REJECTED:
                 seen = _Seen()  # what it made there it cannot know, or it was told that it knew too little
@@ -80,12 +81,18 @@ def _behind(own: list[Access], state: State, order: Succession, evidence: Eviden
                 seen.learn(access, access.read)
 
 
+def _is_over(write: Access, evidence: Evidence) -> bool:
+    """Whether a write took effect by its return: one that was not answered may do so later, even if others saw it."""
+    answered = Outcome.UNKNOWN not in (write.outcome, evidence.fates.seen_from(write).outcome)
+    return answered and not write.open and evidence.fates.of(write) is Fate.APPLIED
+
+
 def _stays(state: State, read: Access, evidence: Evidence) -> bool:
     """Whether what was read was no state that was taken back: of another's, or of its own transaction's."""
     end = evidence.fates.end_of(read)
     if read.txn_id is not None and (end is None or end.op is not Op.COMMIT or end.outcome is not Outcome.OK):
         return False
-    return all(a.written != read.read for a in state.unapplied)
+    return read.read not in state.untaken
 
 
 def _is_less(order: Succession, version: Version, other: Version | None) -> bool:
@@ -132,7 +139,7 @@ def _surely_stayed(read: Access, state: State, order: Succession, evidence: Evid
 
 def _are_unique(state: State, order: Succession, *versions: Version) -> bool:
     """Whether each version was made once, by a write that was captured, and none is told by a script."""
-    if order.kind in NUMBERS or state.may_expire or any(w.written is None or not w.verbatim for w in state.writes):
+    if order.kind in NUMBERS or state.may_expire or not order.is_told:
         return False
     return all(state.is_unique(v) and (state.makers.get(v) or v in order.first) for v in versions)
 

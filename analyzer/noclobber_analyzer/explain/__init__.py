@@ -15,11 +15,13 @@ from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.explain import acts, cycles, locks, queues, reads, sessions
+from noclobber_analyzer.explain.consequences import broken_invariants, consequence
 from noclobber_analyzer.explain.luck import latent_sentence
+from noclobber_analyzer.explain.thinking import thought, window
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
 
-__all__ = ["explain", "title"]
+__all__ = ["broken_invariants", "consequence", "explain", "title"]
 
 
 def explain(candidate: Candidate) -> str:
@@ -27,7 +29,7 @@ def explain(candidate: Candidate) -> str:
     if not candidate.manifest:
         return latent_sentence(candidate)
     told = _SENTENCES.get(candidate.kind)
-    return told(candidate) if told is not None else KINDS[candidate.kind].definition
+    return (told(candidate) if told is not None else KINDS[candidate.kind].definition) + thought(candidate)
 
 
 def title(kind: Kind) -> str:
@@ -56,7 +58,7 @@ def _lost_update(candidate: Candidate) -> str:
     return (
         f"{phrases.agent(write)} {verb} `{phrases.key(write.resource)}` {read}, but replaced {replaced} that "
         f"{phrases.others(write, victim)} had made{before}, unseen{waited}. "
-        f"That {_thing(victim)} is lost{_window(candidate)}."
+        f"That {_thing(victim)} is lost{window(candidate)}."
     )
 
 
@@ -64,7 +66,7 @@ def _lost_update_either(candidate: Candidate, one: Access, other: Access) -> str
     return (
         f"{phrases.agent(one)} and {phrases.others(one, other)} both computed a new "
         f"`{phrases.key(other.resource)}` before either had written it ({candidate.words['why']}). "
-        f"Whichever came first is lost{_window(candidate)}."
+        f"Whichever came first is lost{window(candidate)}."
     )
 
 
@@ -83,14 +85,6 @@ def _thing(victim: Access) -> str:
 def _age(base: Access | None, write: Access) -> str:
     age = phrases.gap(base, write) if base is not None else None
     return f", read {age} earlier" if age else ""
-
-
-def _window(candidate: Candidate) -> str:
-    models = candidate.all("model")
-    if not models:
-        return ""
-    total = sum(model.end_ns - model.start_ns for model in models)
-    return f"; {'a model call' if len(models) == 1 else 'model calls'} filled {phrases.duration(total)} of that window"
 
 
 def _fork(candidate: Candidate) -> str:
