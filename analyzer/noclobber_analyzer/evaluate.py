@@ -186,8 +186,9 @@ def _told_more(more: int) -> list[str]:
 
 
 def _anchors(candidates: Iterable[Candidate]) -> list[Access]:
-    """The accesses that name these candidates."""
-    return [anchor for candidate in candidates if not candidate.grade.waiting for anchor in candidate.anchors]
+    """The accesses that name these candidates; what is named by a version is told by who saw it."""
+    told = (candidate for candidate in candidates if not candidate.grade.waiting)
+    return [access for candidate in told for access in candidate.anchors or (candidate.roles[-1][0],)]
 
 
 def _candidates(evidence: Evidence, resources: frozenset[str] | None, *, filtered: bool) -> list[Candidate]:

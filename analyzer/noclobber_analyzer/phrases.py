@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.clocks import local_ns, slack_ns
 
-__all__ = ["agent", "duration", "gap", "key", "others", "short", "some", "version"]
+__all__ = ["agent", "duration", "gap", "key", "others", "short", "some", "state", "version"]
 
 PRINT_LENGTH = 8
 NAME_LENGTH = 80
@@ -51,6 +51,17 @@ def version(name: Version | None) -> str:
         return name
     head, dash, rest = name.partition("-")
     return f"{head}-{rest.partition('-')[0]}" if dash and len(head) <= PRINT_LENGTH else name[:PRINT_LENGTH]
+
+
+def state(name: Version | None) -> str:
+    """A version as what stood there.
+
+    >>> state("17"), state("absent"), state(None)
+    ('version 17', 'the empty state', 'a version that was not recorded')
+    """
+    if name == "absent":
+        return "the empty state"
+    return f"version {version(name)}" if name is not None else version(name)
 
 
 def short(text: str) -> str:

@@ -62,8 +62,8 @@ class Succession:
         makers = self._state.makers.get(read.read or "", ())
         if len(makers) != 1 or read.weak or makers[0].weak or makers[0].version_kind is not read.version_kind:
             return None
-        if self.kind in NUMBERS and self._state.may_expire:
-            return None
+        if self.kind in NUMBERS and (self._state.may_expire or read.read in self._state.taken_back):
+            return None  # the number may be of another life, or was used again after a write that was taken back
         return makers[0] if self._fates.of(makers[0]) is Fate.APPLIED else None
 
     def proof(self) -> Proof:

@@ -160,6 +160,9 @@ def _grade(pair: _Pair, knew: Access | None, evidence: Evidence) -> Grade:
     by_content = pair.read.version_kind is VersionKind.FINGERPRINT or (not synced and evidence.history.has_prints)
     if pair.proof is not Proof.VERSION or by_content:
         grade = grade.at_most(Certainty.LIKELY, "versions of the store's own on all that was read on the way")
+    if not synced and not evidence.is_whole:
+        lost = "the lost spans: a number that was read on the way may be that of a write which was taken back"
+        grade = grade.at_most(Certainty.POSSIBLE, lost)
     return partial(grade, (pair.read, pair.write))
 
 

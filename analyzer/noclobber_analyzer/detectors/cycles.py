@@ -19,6 +19,7 @@ from noclobber.contract import PRECEDENCE, Certainty, Kind, Op, UnitKind
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.dependency import Dependency, Graph, components, dependencies, trimmed
 from noclobber_analyzer.evidence import Evidence
+from noclobber_analyzer.state import NUMBERS
 from noclobber_analyzer.succession import Proof
 from noclobber_analyzer.verdict import Candidate, Grade, Link, Name, partial
 
@@ -54,6 +55,7 @@ _SHAPES: Final = (
     _Shape(Kind.WRITE_SKEW, lambda s, t: t == "rw" and s.length < 2, lambda s: s.length == 2),
     _Shape(Kind.SERIALIZATION_CYCLE, lambda *_: True, lambda s: s.rw == 2),
 )
+LOST: Final = "the lost spans: one may have made a number that was read, in a transaction that was taken back"
 _ROLES_MAX: Final = 16
 """Accesses of one earlier candidate between whose units edges are taken out."""
 _ROLE: Final = {Op.READ: "reader", Op.SCAN: "reader"}
@@ -260,6 +262,9 @@ def _grade(cycle: Sequence[Dependency], evidence: Evidence) -> Grade | None:
     if not by_version:
         grade = grade.at_most(Certainty.LIKELY, "versions of the store's own on all that was read and written")
     for edge in cycle:
+        if edge.type == "wr" and edge.first.version_kind in NUMBERS and not evidence.is_whole:
+            known = evidence.took_effect_before(edge.first, edge.then) is not None
+            grade = grade.at_most(Certainty.LIKELY if known else Certainty.POSSIBLE, LOST)
         if edge.rests_on_first:
             start, end = sorted((edge.first, edge.then), key=lambda a: a.start_ns)
             grade = grade.resting_on(evidence.absence(edge.resource, start, end))

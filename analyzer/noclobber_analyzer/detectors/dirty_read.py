@@ -41,12 +41,14 @@ def dirty_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
         if write.outcome in (Outcome.OK, Outcome.UNKNOWN):
             by_version.setdefault(write.written or "", []).append(write)
     for read in state.reads:
-        found = None
-        for write in _near(by_version.get(read.read or "", []), read):
-            if is_foreign(write, read) and write.version_kind is read.version_kind and write.part == read.part:
-                found = found or _judged(state, write, read, evidence)
-        if found is not None and not state.is_own_version(read):
-            yield found
+        found = [
+            candidate
+            for write in _near(by_version.get(read.read or "", []), read)
+            if is_foreign(write, read) and write.version_kind is read.version_kind and write.part == read.part
+            if (candidate := _judged(state, write, read, evidence)) is not None
+        ]
+        if found and not state.is_own_version(read):
+            yield max(found, key=lambda candidate: candidate.grade.certainty.rank)  # the first of equals
 
 
 def _near(makers: list[Access], read: Access) -> list[Access]:

@@ -17,6 +17,7 @@ from noclobber_analyzer.clocks import nominally_before
 from noclobber_analyzer.detectors.basis import guarded, is_overwrite
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
+from noclobber_analyzer.holds import lock_name, lock_token
 from noclobber_analyzer.order import Answer, By
 from noclobber_analyzer.state import NUMBERS, Side, Sighting, State, conflicting_parts, differ, is_foreign, number
 from noclobber_analyzer.verdict import Grade
@@ -128,7 +129,9 @@ def may_lie_between(state: State, write: Access, open_: Sequence[Access], eviden
     known = state.ancestors(write.base or "")
     nearest = sorted(open_, key=lambda w: (abs(w.start_ns - write.start_ns), w.span_id))[:OPEN_MAX]
     for other in nearest:
-        if other.written not in known and not _clearly_apart(state, other, write, evidence):
+        if other.written in known or _kept_apart(state, other, write):
+            continue
+        if not _clearly_apart(state, other, write, evidence):
             return other
     return None
 
@@ -165,6 +168,17 @@ def _stood_before(state: State, version: Version, other: Access, evidence: Evide
     )
 
 
+def _kept_apart(state: State, other: Access, write: Access) -> bool:
+    """Whether one hold of a lock covers base and write, and the other write was made under that lock, too.
+
+    Such a lock defends until versions, or a clock, place the other write in between.
+    """
+    base = state.base_of(write)
+    held = set(write.locks) & set(base.locks if base is not None else ())
+    names = {lock_name(each) for each in other.locks}
+    return any(lock_token(each) is not None and lock_name(each) in names for each in held)
+
+
 def _clearly_apart(state: State, other: Access, write: Access, evidence: Evidence) -> bool:
     """Whether versions or know order put the other write before the base, or after this write."""
     if write.written is not None and other.written is not None and write.written in state.ancestors(other.written):
@@ -188,8 +202,10 @@ def restored(state: State, write: Access, victim: Access, evidence: Evidence) ->
     """Whether the content that the write replaced is known to be another than its base: None where it was equal.
 
     Under `fingerprint` only the version replaced counts. The last write before this one may have put back what the
-    base was; several may have been the last.
+    base was; several may have been the last. Without versions nobody knows.
     """
+    if write.base is None:
+        return False
     later = [
         other
         for other in state.timeline.around(victim, write)

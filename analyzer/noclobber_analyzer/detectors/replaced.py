@@ -45,6 +45,7 @@ __all__ = ["Replaced", "capped_by_own", "certified", "replaced_unseen"]
 
 RIVALS_MAX: Final = 32
 """Earlier writes of one base that are looked at: the last of them is the one that is named."""
+UNVERSIONED: Final = "versions: what was read, and what the write was computed from"
 WHICH_BASE: Final = "which of the versions that it had read the value was computed from"
 OWN_UNKNOWN: Final = "the version that the writer's own script or unanswered write made in between"
 
@@ -89,11 +90,30 @@ def replaced_unseen(state: State, write: Access, evidence: Evidence) -> Replaced
 
 def _unversioned(state: State, write: Access, evidence: Evidence) -> Replaced | None:
     """Without versions only time speaks, and nobody knows what was read or meant: possible, never more."""
+    if state.base_of(write) is None:
+        return _by_lost_read(state, write, evidence)
     found = _by_time(state, write, evidence)
     if found is None:
         return None
-    grade = Grade().at_most(Certainty.POSSIBLE, "versions: what was read, and what the write was computed from")
+    grade = Grade().at_most(Certainty.POSSIBLE, UNVERSIONED)
     return Replaced(found.victim, grade, found.why, found.ordered, found.either)
+
+
+def _by_lost_read(state: State, write: Access, evidence: Evidence) -> Replaced | None:
+    """A write whose unit has lost spans before it: one of them may have been the read that it was computed from."""
+    own = evidence.history.strands[write.strand]
+    upto = bisect_left(own, write.seq, key=lambda a: a.seq)
+    before = next((a for a in reversed(own[:upto]) if a.unit != write.unit), None)
+    lost = write.unit_kind is not None and hole_between(evidence.history, before.seq if before else None, write)
+    if not lost or not is_overwrite(write):
+        return None
+    between, open_ = placed(state, write, before, evidence)
+    victim = between[-1] if between else may_lie_between(state, write, open_, evidence)
+    if victim is None:
+        return None
+    lost_read = "the lost spans of the writer's own unit: whether, and when, it had read"
+    grade = Grade().at_most(Certainty.POSSIBLE, lost_read).at_most(Certainty.POSSIBLE, UNVERSIONED)
+    return Replaced(victim, grade, "it may lie between a lost read and the write")
 
 
 def _overwritten(write: Access) -> Version | None:

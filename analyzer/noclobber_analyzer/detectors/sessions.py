@@ -115,11 +115,26 @@ def _judged(seen: _Seen, read: Access, state: State, order: Succession, evidence
     grade = Grade()
     if proof is not Proof.VERSION:
         grade = grade.at_most(Certainty.LIKELY, RESTORED).resting_on(evidence.absence(state.name, before, read))
-    if not evidence.is_whole and not state.makers.get(seen.version):
-        grade = grade.at_most(Certainty.POSSIBLE, "the lost spans: what it had read may have been taken back")
+    if before.op is Op.READ and not _surely_stayed(before, state, order, evidence):
+        grade = grade.at_most(Certainty.POSSIBLE, "whether what it had read before was taken back: spans are lost")
     if hole_between(evidence.history, before.seq, read):
         grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of its own strand: it may have deleted the state")
     return _candidate(state, before, read, partial(grade, (before, read)))
+
+
+def _surely_stayed(read: Access, state: State, order: Succession, evidence: Evidence) -> bool:
+    """Whether what was read was there to stay: an end that is lost may be an abort, and a lost write one that ended so.
+
+    A number may be used again after a write that was taken back; if one that stayed was there before the read, the
+    state was never older.
+    """
+    makers = state.makers.get(read.read or "", ())
+    if any(evidence.fates.of(maker) is not Fate.APPLIED for maker in makers):
+        return False
+    if evidence.is_whole:
+        return True
+    numbers = order.kind in NUMBERS
+    return bool(makers) and (not numbers or any(evidence.took_effect_before(m, read) is not None for m in makers))
 
 
 def _are_unique(state: State, order: Succession, *versions: Version) -> bool:

@@ -21,7 +21,7 @@ from noclobber_analyzer.clocks import local_ns, slack_ns
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.linearizability import Search
-from noclobber_analyzer.state import NUMBERS, State, number
+from noclobber_analyzer.state import NUMBERS, State, is_foreign, number
 from noclobber_analyzer.succession import Proof, Succession
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
@@ -29,6 +29,8 @@ __all__ = ["missing_member", "stale_read"]
 
 NEXT_MAX: Final = 8
 """Writes computed from one version that are looked at for one read of it."""
+READERS_MAX: Final = 64
+"""Reads of one version that are held against a transaction whose end is lost."""
 CHECKS_MAX: Final = 200_000
 """Members, and accesses of those that were left out, that one evaluation looks at for scans of whole containers."""
 
@@ -44,6 +46,14 @@ def stale_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Stale reads of one resource; each read is at most one."""
     if not state.writes or not state.reads or not state.is_shared:
         return
+    told = set()
+    for candidate in _proven(state, evidence):
+        told.add(candidate.anchors[0].name)
+        yield candidate
+    yield from (c for c in _by_lost_ends(state, evidence) if c.anchors[0].name not in told)
+
+
+def _proven(state: State, evidence: Evidence) -> Iterator[Candidate]:
     if state.reads[0].version_kind in NUMBERS:
         yield from _by_numbers(state, evidence)
         return
@@ -198,6 +208,27 @@ def _by_search(state: State, evidence: Evidence) -> Iterator[Candidate]:
     grade = grade.resting_on(evidence.absence(state.name, state.accesses[0], impossible))
     newer = search.newest_before(impossible)
     yield _candidate(state, newer, impossible, partial(grade, state.accesses[:1]))
+
+
+def _by_lost_ends(state: State, evidence: Evidence) -> Iterator[Candidate]:
+    """Reads of what a write had replaced whose transaction was over by then, though nobody captured how it ended."""
+    if state.may_expire or not evidence.history.coverage.ended:
+        return  # its end may still come
+    order = evidence.succession(state)
+    for write in state.writes:
+        if not write.txn_id or evidence.fates.end_of(write) is not None or write.written is None:
+            continue
+        last = max(evidence.history.transactions[write.txn_id], key=lambda a: a.seq)
+        for read in state.readers.get(write.base or "", ())[:READERS_MAX]:
+            comparable = read.part == write.part and is_foreign(read, write)
+            if comparable and order.is_older(read.read or "", write.written) and _over(last, read, evidence):
+                grade = Grade().at_most(Certainty.POSSIBLE, "how the transaction ended: its end was not captured")
+                yield _candidate(state, write, read, partial(grade, (write, read)))
+
+
+def _over(last: Access, read: Access, evidence: Evidence) -> bool:
+    """Whether the last that is known of a transaction had returned when a read's picture was taken."""
+    return clock_before(last, evidence.picture_of(read))
 
 
 def _candidate(state: State, newer: Access | None, read: Access, grade: Grade) -> Candidate:
