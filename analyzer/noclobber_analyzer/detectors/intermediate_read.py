@@ -38,8 +38,12 @@ def intermediate_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
             taken_back = _taken_back(state, evidence) if taken_back is None else taken_back
             grade = _grade(state, write, final, read)
             left = [other for other in taken_back.get(write.written, ()) if _was_there(other, read, evidence)]
-            for other in left:
-                grade = _told_apart(write, other, read, grade, evidence)
+            gone = [other for other in left if _gone_as_measured(other, read, evidence)]
+            for other in gone:
+                grade = evidence.as_measured(grade, _end_of(other, evidence), read)
+            if len(gone) < len(left):
+                later = all(_came_after(write, other, read, evidence) for other in left)
+                grade = grade.at_most(Certainty.LIKELY if later else Certainty.POSSIBLE, WHICH_WRITE)
             if write.version_kind in NUMBERS and not evidence.is_whole:
                 known = _came_before(write, read, evidence)
                 grade = grade.at_most(Certainty.LIKELY if known else Certainty.POSSIBLE, LOST)
@@ -89,30 +93,36 @@ def _taken_back(state: State, evidence: Evidence) -> dict[str | None, list[Acces
     return found
 
 
+def _end_of(other: Access, evidence: Evidence) -> Access:
+    """What took a write back, or the refused write itself."""
+    return evidence.fates.taken_back_by(other) or other
+
+
+def _gone_as_measured(other: Access, read: Access, evidence: Evidence) -> bool:
+    """Whether a measured bound of clocks shows that a write had been taken back, or refused, before the read."""
+    return evidence.measured_before(_end_of(other, evidence), read) is By.MEASURED
+
+
 def _was_there(other: Access, read: Access, evidence: Evidence) -> bool:
     """Whether a write that did not stay may have been there for the read: made by then, and not yet taken back.
 
     By sync order, one clock, or because who knew of the one came after it.
     """
-    end = evidence.fates.taken_back_by(other) or other
+    end = _end_of(other, evidence)
     order = evidence.order
     if order.before(end, read) is not None or order.before(read, other) is not None:
         return False
     return not _knew(end, read, evidence) and not _knew(read, other, evidence)
 
 
-def _told_apart(write: Access, other: Access, read: Access, grade: Grade, evidence: Evidence) -> Grade:
-    """As sure as it is that what was read was not another write of the version, which was taken back."""
-    end = evidence.fates.taken_back_by(other) or other
-    if evidence.measured_before(end, read) is By.MEASURED:
-        return evidence.as_measured(grade, end, read)
-    later = _came_before(other, write, evidence) and _came_before(write, read, evidence)
-    return grade.at_most(Certainty.LIKELY if later else Certainty.POSSIBLE, WHICH_WRITE)
-
-
 def _knew(one: Access, other: Access, evidence: Evidence) -> bool:
     """Whether know order puts one access before another; with lost spans, who read whose number is not sure."""
     return evidence.is_whole and evidence.order.path(one, other, know=True) is Answer.YES
+
+
+def _came_after(write: Access, other: Access, read: Access, evidence: Evidence) -> bool:
+    """Whether a write came between another one of its version, which was taken back, and the read that got it."""
+    return _came_before(other, write, evidence) and _came_before(write, read, evidence)
 
 
 def _came_before(one: Access, other: Access, evidence: Evidence) -> bool:

@@ -9,7 +9,7 @@ Source: contract 2.3 (prior state), detection.md 3.3; Elle issue 8 (a read of a 
 """
 
 from collections.abc import Iterator
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Final
 
 from noclobber.contract import Certainty, Kind, Op, Outcome, VersionKind
@@ -66,16 +66,11 @@ def _is_told(state: State) -> bool:
 
 def _unmade(state: State, version: Version, readers: list[Access], evidence: Evidence) -> Iterator[Candidate]:
     earliest = min(readers, key=lambda r: (r.start_ns, r.span_id))
-    before = None
-    for first in _first_of_each_clock(readers):
-        written = _there_before(state, first, evidence)
-        if written is None:
-            return  # prior state
-        before = written if first is earliest or before is None else before
-    assert before is not None
-    continued = (w for w in state.writes if version in (w.base, w.overwritten))
-    if any(_there_before(state, write, evidence) is None for write in islice(continued, 1)):
-        return  # prior state: a write went on from it before anything else that was captured was there
+    found = [_there_before(state, first, evidence) for first in _first_of_each_clock(readers)]
+    continued = [w for w in state.writes if version in (w.base, w.overwritten)]
+    before = found[0]
+    if before is None or None in found or any(_there_before(state, w, evidence) is None for w in continued[:1]):
+        return  # prior state: seen, or gone on from, before anything that was captured was there
     grade = _grade(state, before, earliest, evidence)
     if any(access.closed for access in state.accesses):
         for read in readers:
@@ -84,19 +79,17 @@ def _unmade(state: State, version: Version, readers: list[Access], evidence: Evi
         yield _candidate(state, version, before, earliest, grade)
 
 
-def _there_before(state: State, access: Access, evidence: Evidence) -> Access | None:
-    """A captured write that was there for all when an access saw what stood there."""
-    seen_at = evidence.picture_of(access)
-    applied = (w for w in state.writes if w is not access and evidence.fates.of(w) is Fate.APPLIED)
-    return next((w for w in applied if evidence.took_effect_before(w, seen_at) is not None), None)
-
-
 def _first_of_each_clock(readers: list[Access]) -> list[Access]:
     """The earliest reader of each clock: nobody knows which of them was the earliest of all."""
     first: dict[str, Access] = {}
     for read in sorted(readers, key=lambda r: (local_ns(r.process, r.start_ns), r.span_id)):
         first.setdefault(clock_of(read.process), read)
     return list(first.values())
+def _there_before(state: State, access: Access, evidence: Evidence) -> Access | None:
+    """A captured write that was there for all when an access saw what stood there."""
+    seen_at = evidence.picture_of(access)
+    applied = (w for w in state.writes if w is not access and evidence.fates.of(w) is Fate.APPLIED)
+    return next((w for w in applied if evidence.took_effect_before(w, seen_at) is not None), None)
 
 
 def _grade(state: State, before: Access, seen: Access, evidence: Evidence) -> Grade:
