@@ -54,6 +54,7 @@ _SHAPES: Final = (
     _Shape(Kind.LONG_FORK, lambda s, t: not (t == "rw" and s.last), lambda s: s.rw == 2 and not (s.first and s.last)),
     _Shape(Kind.WRITE_SKEW, lambda s, t: t == "rw" and s.length < 2, lambda s: s.length == 2),
     _Shape(Kind.SERIALIZATION_CYCLE, lambda *_: True, lambda s: s.rw == 2),
+    _Shape(Kind.SERIALIZATION_CYCLE, lambda _, t: t == "ww", lambda _: True),  # of units that are no transactions
 )
 LOST: Final = "the lost spans: one may have made a number that was read, in a transaction that was taken back"
 _ROLES_MAX: Final = 16
@@ -91,7 +92,10 @@ def _graph(found: Iterable[Dependency], shape: _Shape, earlier: Iterable[Candida
             explained.update(_explained(candidate))
     types = [t for t in ("ww", "wr", "rw") if shape.may(_State(), t)]
     return _grouped(
-        edge for edge in found if edge.type in types and (edge.source, edge.target, edge.resource) not in explained
+        edge
+        for edge in found
+        if edge.type in types and (edge.source, edge.target, edge.resource) not in explained
+        if shape.kind is not Kind.DIRTY_WRITE or (edge.first.txn_id and edge.then.txn_id)
     )
 
 
