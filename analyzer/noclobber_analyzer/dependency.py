@@ -12,9 +12,9 @@ Source: Adya 1999, chapter 4 (dependencies); analysis.md 7.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from noclobber.contract import Op, Outcome, UnitKind
 from noclobber_analyzer.access import Access
@@ -51,6 +51,18 @@ class Dependency(NamedTuple):
 
 Graph = dict[str, list[Dependency]]
 """Dependencies by their source."""
+
+
+class Arc(Protocol):
+    """An edge of a graph that is kept by the sources of its edges."""
+
+    @property
+    def target(self) -> str:
+        """Where it leads."""
+        ...
+
+
+_Arc = TypeVar("_Arc", bound=Arc)
 
 
 def dependencies(evidence: Evidence) -> list[Dependency]:
@@ -187,8 +199,13 @@ def _of_scan(scan: Access, units: _Units, evidence: Evidence) -> Iterator[Depend
             )
 
 
-def trimmed(graph: Graph) -> Graph:
-    """The graph without units that have no edge in or none out, again and again: every cycle survives. Linear."""
+def trimmed(graph: Mapping[str, list[_Arc]], anchored: Container[str] = ()) -> dict[str, list[_Arc]]:
+    """The graph without units that have no edge in or none out, again and again: every cycle survives. Linear.
+
+    Args:
+        graph: edges by source.
+        anchored: units that may have edges elsewhere; they stay.
+    """
     incoming: dict[str, int] = defaultdict(int)
     into: dict[str, list[str]] = defaultdict(list)
     outgoing = {unit: len(edges) for unit, edges in graph.items()}
@@ -197,18 +214,18 @@ def trimmed(graph: Graph) -> Graph:
             incoming[edge.target] += 1
             into[edge.target].append(unit)
     nodes = set(outgoing) | set(incoming)
-    gone = {unit for unit in nodes if not outgoing.get(unit) or not incoming.get(unit)}
+    gone = {unit for unit in nodes if not (outgoing.get(unit) and incoming.get(unit)) and unit not in anchored}
     work = list(gone)
     while work:
         unit = work.pop()
         for source in into.get(unit, ()):
             outgoing[source] -= 1
-            if outgoing[source] == 0 and source not in gone:
+            if outgoing[source] == 0 and source not in gone and source not in anchored:
                 gone.add(source)
                 work.append(source)
         for edge in graph.get(unit, ()):
             incoming[edge.target] -= 1
-            if incoming[edge.target] == 0 and edge.target not in gone:
+            if incoming[edge.target] == 0 and edge.target not in gone and edge.target not in anchored:
                 gone.add(edge.target)
                 work.append(edge.target)
     return {
@@ -216,7 +233,7 @@ def trimmed(graph: Graph) -> Graph:
     }
 
 
-def components(graph: Graph) -> list[list[str]]:
+def components(graph: Mapping[str, list[_Arc]]) -> list[list[str]]:
     """Strongly connected components of two units or more. Linear; no recursion."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
@@ -226,7 +243,7 @@ def components(graph: Graph) -> list[list[str]]:
     for root in sorted(graph):
         if root in index:
             continue
-        work: list[tuple[str, Iterator[Dependency]]] = [(root, iter(graph[root]))]
+        work: list[tuple[str, Iterator[_Arc]]] = [(root, iter(graph[root]))]
         index[root] = low[root] = len(index)
         stack.append(root)
         on_stack.add(root)

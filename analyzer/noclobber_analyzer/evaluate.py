@@ -17,6 +17,7 @@ from noclobber_analyzer.advice import advise
 from noclobber_analyzer.affected import affected, reaches_outside
 from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.defences import defences
+from noclobber_analyzer.dependency import Dependency, dependencies
 from noclobber_analyzer.detectors import OF_HISTORY, OF_STATE
 from noclobber_analyzer.detectors.cycles import cycles
 from noclobber_analyzer.evidence import Evidence
@@ -64,12 +65,14 @@ class Evaluation:
         defended: each access once, in canonical order.
         waiting: resource -> ids of the processes whose frontiers its open verdicts wait for; empty in files.
         unknown: sentences about what could not be judged, coverage's included.
+        edges: dependencies between units that cycles may consist of.
     """
 
     findings: list[Finding] = field(default_factory=list)
     defended: list[Defended] = field(default_factory=list)
     waiting: dict[str, frozenset[str]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+    edges: list[Dependency] = field(default_factory=list)
 
 
 def evaluate(
@@ -90,7 +93,9 @@ def evaluate(
     evidence = Evidence(history)
     found: list[Finding] = []
     waiting: dict[str, frozenset[str]] = {}
-    candidates = _candidates(evidence, resources)
+    candidates = list(_of_kinds(evidence, resources))
+    edges = dependencies(evidence)
+    candidates += [c for c in cycles(evidence, candidates, edges) if resources is None or c.resource in resources]
     candidates += (
         c for c in invariant_violation(evidence, declarations) if resources is None or c.resource in resources
     )
@@ -116,6 +121,7 @@ def evaluate(
         defended=sorted(defended, key=lambda d: (d.start_ns, d.span_id, d.trace_id)),
         waiting=waiting,
         unknown=[*history.coverage.unknown, *evidence.unknown, *_told_more(more)],
+        edges=edges,
     )
 
 
@@ -134,11 +140,6 @@ def _told_more(more: int) -> list[str]:
 def _anchors(candidates: Iterable[Candidate]) -> list[Access]:
     """The accesses that name these candidates."""
     return [anchor for candidate in candidates if not candidate.grade.waiting for anchor in candidate.anchors]
-
-
-def _candidates(evidence: Evidence, resources: frozenset[str] | None) -> list[Candidate]:
-    found = list(_of_kinds(evidence, resources))
-    return found + [c for c in cycles(evidence, found) if resources is None or c.resource in resources]
 
 
 def _of_kinds(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[Candidate]:

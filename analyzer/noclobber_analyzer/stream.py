@@ -6,7 +6,8 @@ speaks again, or of which a loss came to light. Dirty resources are judged by th
 history, findings and defended accesses are written, and only then the checkpoint. After a start the kept history is
 read again and all of it is dirty: work that was interrupted is repeated, and repeating it changes nothing.
 
-Source: analysis.md 4 and 9. What the kept history is stands in `window`, how complete it is in `live_coverage`.
+Source: analysis.md 4 and 9. What the kept history is stands in `window`, how complete it is in `live_coverage`, what
+differs where several analyzers share the store in `ranges`, `outlines` and `conflicts`.
 """
 
 import copy
@@ -20,6 +21,7 @@ from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from noclobber_analyzer.clock import SECOND_NS, Clock
+from noclobber_analyzer.conflicts import Conflicts
 from noclobber_analyzer.cursor import (
     BATCH_ROWS_MAX,
     Batch,
@@ -40,6 +42,8 @@ from noclobber_analyzer.history import History
 from noclobber_analyzer.issues import Head
 from noclobber_analyzer.ledger import Ledger
 from noclobber_analyzer.live_coverage import LiveCoverage
+from noclobber_analyzer.outlines import Outlines
+from noclobber_analyzer.ranges import Share
 from noclobber_analyzer.reconcile import reconcile
 from noclobber_analyzer.rows import Row, span_of
 from noclobber_analyzer.standing import Defences, Standing
@@ -123,6 +127,10 @@ class Stream:
         name: of this analyzer, for its checkpoint.
         limits: bounds.
         declarations: names that owners gave their resources, what is to be ignored, which rows are tasks.
+        share: the resources that are this one's to judge, where others share the store; None: all.
+
+    Attributes:
+        saved: the checkpoint that was written last; None before the first one, and since ranges were taken over.
     """
 
     def __init__(
@@ -134,6 +142,7 @@ class Stream:
         limits: Limits,
         *,
         declarations: Declarations = NOTHING_DECLARED,
+        share: Share | None = None,
     ) -> None:
         self.totals = Totals()
         self.window = Window(limits.accesses_max, limits.whole_max)
@@ -143,7 +152,11 @@ class Stream:
         self.behind_ns = 0
         self._store, self._judge, self._clock, self._name, self._limits = store, judge, clock, name, limits
         self._declarations = declarations
-        self._feed = Feed(store, Cursor(), limits.batch_rows_max)
+        self.saved: Checkpoint | None = None
+        self._share = share or Share(store)
+        self._outlines = Outlines(self._share, self.window, self._declared)
+        self._conflicts = Conflicts(store, name, self._reaches_others, limits.kept_ns) if share is not None else None
+        self._feed = Feed(store, Cursor(), limits.batch_rows_max, self._outlines.read)
         self._ledger = Ledger(store)
         self._standing = Standing(store, self._ledger)
         self._defences = Defences(store)
@@ -163,22 +176,34 @@ class Stream:
         """How far it has read."""
         return self._feed.cursor
 
-    def open(self) -> None:
-        """Go on where the last analyzer of this name was: read its kept history again."""
-        checkpoint = read_checkpoint(self._store, self._name)
+    def open(self, checkpoint: Checkpoint | None = None) -> None:
+        """Go on where the last analyzer of this name was, or from a checkpoint: read its kept history again."""
+        checkpoint = checkpoint or read_checkpoint(self._store, self._name)
         now_ns = self._clock.now_ns()
         self.frontiers.deaf_until(now_ns)
         if checkpoint is not None:
-            self._feed = Feed(self._store, checkpoint.cursor, self._limits.batch_rows_max)
+            self._feed = Feed(self._store, checkpoint.cursor, self._limits.batch_rows_max, self._outlines.read)
             self.window.begin_cut(checkpoint.cut)
             notes = notes_between(self._store, checkpoint.kept_from_ns, checkpoint.cursor)
             for portion in portions(notes, self._limits.batch_rows_max):
-                self._take(batch_of(self._store, portion, more=True), now_ns)
+                self._take(batch_of(self._store, portion, more=True, read=self._outlines.read), now_ns)
             self._settle(now_ns)
             self._evict()
-        self._dirty = dict.fromkeys(self.window.resources)
+        self._dirty = dict.fromkeys(self._share.own(self.window.resources))
         self._defences.read(self.window.horizon_ns)
         log.info("live analysis begins with %d accesses in the kept history", len(self.window))
+
+    def take_over(self, ranges: frozenset[int]) -> None:
+        """Judge all that is kept of some ranges: whoever had them may not have come to do so."""
+        self.saved = None
+        self._unwritten = True
+        self._dirty.update(dict.fromkeys(self._share.own(self.window.resources, ranges)))
+        self._defences.read(self.window.horizon_ns)
+
+    def give_up(self) -> None:
+        """Ranges have gone to others: what is theirs is neither judged nor waited for."""
+        self._dirty = dict.fromkeys(self._share.own(self._dirty))
+        self.waiting = {name: self.waiting[name] for name in self._share.own(self.waiting)}
 
     def deaf(self) -> None:
         """The store could not be read for a while: nobody was silent meanwhile."""
@@ -202,6 +227,7 @@ class Stream:
             return
         checkpoint = Checkpoint(self._feed.cursor, self.window.horizon_ns, self.window.cut())
         write_checkpoint(self._store, self._name, checkpoint, now_ns)
+        self.saved = checkpoint
         self._checkpoint_at_ns, self._unwritten = now_ns, False
 
     # -- what arrived ------------------------------------------------------------------------------------------------
@@ -230,7 +256,7 @@ class Stream:
             item = self._decoded(row)
             if isinstance(item, Mark):
                 self.frontiers.saw(item, segment, now_ns)
-            elif item is not None and self._add(item, opened_ns(segment[1]), batch.noted_ns[segment], now_ns):
+            elif item is not None and self._add(item, row, opened_ns(segment[1]), batch.noted_ns[segment], now_ns):
                 self._count_late(item, frontiers.get(item.process.id, 0))
         self._soil(self.window.measure())
         for process in self._late:
@@ -245,9 +271,13 @@ class Stream:
             self.totals.unreadable += 1
             return None
 
-    def _add(self, access: Access, opened_at_ns: int, noted_ns: int, now_ns: int) -> bool:
+    def _declared(self, row: Row) -> Access | Mark | None:
+        item = self._decoded(row)
+        return as_declared(item, self._declarations) if isinstance(item, Access) else item
+
+    def _add(self, access: Access, row: Row, opened_at_ns: int, noted_ns: int, now_ns: int) -> bool:
         """Take an access; whether it says anything new."""
-        concerned = self.window.add(as_declared(access, self._declarations), opened_at_ns, noted_ns)
+        concerned = self._outlines.add(as_declared(access, self._declarations), row, opened_at_ns, noted_ns)
         if concerned:
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)
@@ -275,9 +305,15 @@ class Stream:
         moved = settled.moved | (silent - self.silent)
         self._soil(name for name, processes in self.waiting.items() if processes & moved)
         self.silent = silent
+        if self._conflicts is not None and not self._share.is_all:
+            self._soil(self._conflicts.hear(now_ns))
 
     def _soil(self, resources: Iterable[str]) -> None:
-        self._dirty.update(dict.fromkeys(resources))
+        self._dirty.update(dict.fromkeys(self._share.own(resources)))
+
+    def _reaches_others(self, unit: str) -> bool:
+        touched_by_it = self.window.of_unit(unit)
+        return len(self._share.own(touched_by_it)) < len(touched_by_it)
 
     # -- what follows ------------------------------------------------------------------------------------------------
 
@@ -290,6 +326,7 @@ class Stream:
         judged, evaluation = self._evaluated(names, coverage)
         written = self._write(judged, evaluation, now_ns)
         self._remember(judged, evaluation)
+        self._hand_on(judged, evaluation, now_ns)
         return written
 
     def _evaluated(self, names: frozenset[str], coverage: LiveCoverage) -> tuple[frozenset[str] | None, Evaluation]:
@@ -298,15 +335,35 @@ class Stream:
         A finding names what came of it, which may lie outside the view: then the view is widened and judged again.
         """
         asked = names | {access.resource for f in self._standing.of(names).values() for access in f.affected.accesses}
+        asked |= self._conflicts.beside(names) if self._conflicts is not None else frozenset()
         for _ in range(REACH_ROUNDS):
-            view = self.window.view(asked)
+            view = self._filled(asked)
             judged = None if view.resources is None else names
+            if judged is None and not self._share.is_all:
+                judged = frozenset(self._share.own(self.window.resources))
             evaluation = self._safely(view, judged, names, coverage)
             reached = {access.resource for f in evaluation.findings for access in f.affected.accesses} - asked
             if judged is None or not reached:
                 break
             asked |= reached
         return judged, evaluation
+
+    def _filled(self, asked: Iterable[str]) -> View:
+        """The view around some resources, with all accesses in it whole."""
+        view = self.window.view(asked)
+        while True:
+            fetched, concerned = self._outlines.fill(self._store, view.accesses)
+            if not fetched:
+                return view
+            self._soil(concerned)
+            view = self.window.view(asked)
+
+    def _hand_on(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> None:
+        """Tell others of the conflicts at one's own resources; judge again what a new ring runs through."""
+        if self._conflicts is not None:
+            own = (edge for edge in evaluation.edges if judged is None or edge.resource in judged)
+            self._conflicts.tell(own, now_ns, alone=self._share.is_all)
+            self._soil(self._conflicts.closed(now_ns))
 
     def _safely(
         self, view: View, judged: frozenset[str] | None, names: frozenset[str], coverage: LiveCoverage
@@ -352,7 +409,9 @@ class Stream:
         heads = self._ledger.write(changes.found, changes.gone, now_ns)
         self._standing.wrote(heads)
         whole = self.window.resources if judged is None else judged
-        self._defences.write(evaluation.defended, [n for n in whole if n not in self.window.trimmed], now_ns)
+        own = set(self._share.own(each.resource for each in evaluation.defended))
+        defended = [each for each in evaluation.defended if each.resource in own]
+        self._defences.write(defended, [n for n in whole if n not in self.window.trimmed], now_ns)
         self.totals.written += len(heads)
         self.totals.retracted += sum(head.status == "retracted" for head in heads)
         return heads
@@ -386,6 +445,7 @@ class Stream:
         if not gone.names and len(self.window.processes) < PROCESSES_MAX:
             return
         self._unwritten = True
+        self._outlines.forget(gone.names)
         self._standing.forget(gone.resources)
         self._defences.forget(gone.names, gone.resources)
         for name in gone.resources:

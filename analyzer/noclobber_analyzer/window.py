@@ -175,8 +175,16 @@ class Window:
         else:
             self._order.append((opened_ns, access.name))
             self._loaded_ns[access.name] = loaded_ns
+        self._process(access.process).received += known is None
+        return self._put(access)
+
+    def replace(self, access: Access) -> set[str]:
+        """Put an access in the place of the one of its name, whichever would count; returns as `add` does."""
+        self._remove(self._kept[access.name])
+        return self._put(access)
+
+    def _put(self, access: Access) -> set[str]:
         line = self._process(access.process)
-        line.received += known is None
         line.strands.add(access.strand)
         access.process = line.process if access.process == line.process else access.process
         self._kept[access.name] = access
@@ -246,6 +254,10 @@ class Window:
         """Resources that a process touched."""
         line = self.processes.get(process)
         return set().union(*(self.of_strand(strand) for strand in line.strands)) if line else set()
+
+    def of_unit(self, unit: str) -> set[str]:
+        """Resources that a unit touched."""
+        return {name for access in self._units.get(unit, {}).values() for name in touched(access)}
 
     def accesses_of(self, resource: str) -> Iterable[Access]:
         """Kept accesses that touched a resource itself."""

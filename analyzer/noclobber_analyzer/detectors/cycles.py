@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from noclobber.contract import PRECEDENCE, Certainty, Kind, Op, UnitKind
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.dependency import Dependency, Graph, components, dependencies, trimmed
+from noclobber_analyzer.dependency import Dependency, Graph, components, trimmed
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.succession import Proof
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
@@ -64,9 +64,11 @@ _WHY: Final = {
 }
 
 
-def cycles(evidence: Evidence, earlier: Sequence[Candidate]) -> Iterator[Candidate]:
+def cycles(
+    evidence: Evidence, earlier: Sequence[Candidate], edges: Sequence[Dependency]
+) -> Iterator[Candidate]:
     """Cycles that no earlier candidate explains; each unit names one at most, of the first kind that it can."""
-    found = [edge for edges in trimmed(_grouped(dependencies(evidence))).values() for edge in edges]
+    found = [edge for out in trimmed(_grouped(edges)).values() for edge in out]
     search = _Search()
     for shape in _SHAPES if found else ():
         graph = trimmed(_graph(found, shape, earlier))
