@@ -14,12 +14,11 @@ Source: analysis.md 7 (trimming, components) and 10.3.
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from noclobber_analyzer.clock import SECOND_NS
-from noclobber_analyzer.dependency import Dependency, components, trimmed
+from noclobber_analyzer.dependency import Dependency, by_source, rings, trimmed
 from noclobber_analyzer.tables import Store
 
 __all__ = ["Conflict", "Conflicts"]
@@ -84,7 +83,7 @@ class Conflicts:
         if alone or not self._untold:
             return
         outside = {unit for edge in self._own for unit in edge[:2] if self._elsewhere(unit)}
-        staying = (edge for out in trimmed(_by_source(self._own), outside).values() for edge in out)
+        staying = (edge for out in trimmed(by_source(self._own), outside).values() for edge in out)
         fresh = [edge for edge in staying if edge not in self._told]
         if fresh:
             self._store.insert("conflicts", ("owner", *CONFLICT, "at_ns"), [(self._owner, *e, now_ns) for e in fresh])
@@ -120,18 +119,15 @@ class Conflicts:
         return frozenset().union(*found)
 
     def _found(self) -> dict[str, frozenset[str]]:
-        graph = trimmed(_by_source([*self._own, *(edge for edge in self._others if edge not in self._own)]))
-        rings: dict[str, frozenset[str]] = {}
-        for units in components(graph):
-            inside = set(units)
-            ring = frozenset(e.resource for unit in units for e in graph.get(unit, ()) if e.target in inside)
+        found: dict[str, frozenset[str]] = {}
+        for ring in rings([*self._own, *(edge for edge in self._others if edge not in self._own)]):
             if len(ring) > RING_MAX:
                 self.too_wide += 1
-                log.warning("a ring of %d units over %d resources is too wide for one view", len(units), len(ring))
+                log.warning("units depend on one another over %d resources: too many for one view", len(ring))
             elif len(ring) > 1:
                 for name in ring:
-                    rings[name] = ring | rings.get(name, frozenset())
-        return rings
+                    found[name] = ring | found.get(name, frozenset())
+        return found
 
     def _forget(self, now_ns: int) -> None:
         for edges in (self._own, self._others):
@@ -141,10 +137,3 @@ class Conflicts:
                 del edges[edge]
                 self._told.discard(edge)
             self.forgotten += len(more)
-
-
-def _by_source(edges: Iterable[Conflict]) -> Mapping[str, list[Conflict]]:
-    graph: dict[str, list[Conflict]] = defaultdict(list)
-    for edge in edges:
-        graph[edge.source].append(edge)
-    return graph

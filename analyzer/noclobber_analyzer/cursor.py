@@ -18,8 +18,8 @@ from noclobber_analyzer.clock import SECOND_NS
 from noclobber_analyzer.tables import Store as TableStore
 
 __all__ = [
-    "BATCH_ROWS_MAX", "Batch", "Cursor", "Feed", "Note", "Reader", "SegmentId", "Store", "batch_of", "notes_between",
-    "opened_ns", "portions", "read_segments",
+    "BATCH_ROWS_MAX", "Batch", "Cursor", "Feed", "Note", "Reader", "SegmentId", "Store", "batch_of", "came_between",
+    "notes_between", "opened_ns", "portions", "read_segments",
 ]  # fmt: skip
 
 BATCH_ROWS_MAX = 25_000
@@ -200,3 +200,14 @@ def notes_between(store: Store, since_ns: int, until: Cursor) -> list[Note]:
     last = until.last or {"": 0}
     rows = store.rows(sql, {"least": least, "names": list(last), "last": list(last.values())})
     return [_note(row) for row in rows]
+
+
+def came_between(store: Store, after: Cursor, before_ns: int) -> bool:
+    """Whether there are segments that a cursor has not read and that were opened before a time."""
+    sql = (
+        "SELECT count() FROM ingest WHERE segment < {below:UInt64} "
+        "AND segment > transform(collector, {names:Array(String)}, {last:Array(UInt64)}, toUInt64(0))"
+    )
+    last = after.last or {"": 0}
+    below = max(0, before_ns // 1_000_000) << 16
+    return bool(store.rows(sql, {"below": below, "names": list(last), "last": list(last.values())})[0][0])

@@ -23,7 +23,7 @@ from noclobber_analyzer.fate import WRITE_OPS, Fate
 from noclobber_analyzer.state import State, conflicting_parts
 from noclobber_analyzer.succession import Proof, Succession
 
-__all__ = ["Dependency", "Graph", "components", "dependencies", "trimmed"]
+__all__ = ["Dependency", "Graph", "by_source", "components", "dependencies", "rings", "trimmed"]
 
 _USING: Final = WRITE_OPS | {Op.EFFECT, Op.ACK, Op.SEND}
 _STATE: Final = WRITE_OPS | {Op.READ, Op.SCAN}
@@ -54,11 +54,21 @@ Graph = dict[str, list[Dependency]]
 
 
 class Arc(Protocol):
-    """An edge of a graph that is kept by the sources of its edges."""
+    """What makes up a graph: a dependency, or what another analyzer says of one."""
+
+    @property
+    def source(self) -> str:
+        """The unit that comes first."""
+        ...
 
     @property
     def target(self) -> str:
-        """Where it leads."""
+        """The unit that depends on it."""
+        ...
+
+    @property
+    def resource(self) -> str:
+        """Where."""
         ...
 
 
@@ -197,6 +207,24 @@ def _of_scan(scan: Access, units: _Units, evidence: Evidence) -> Iterator[Depend
             yield Dependency(
                 scan.unit, write.unit, "rw", write.resource, scan, write, Proof.CONTENT, rests_on_first=True
             )
+
+
+def by_source(edges: Iterable[_Arc]) -> dict[str, list[_Arc]]:
+    """Edges as a graph."""
+    graph: dict[str, list[_Arc]] = defaultdict(list)
+    for edge in edges:
+        graph[edge.source].append(edge)
+    return graph
+
+
+def rings(edges: Iterable[_Arc]) -> list[frozenset[str]]:
+    """For each set of units that all depend on one another (a strongly connected component) the resources where."""
+    graph = trimmed(by_source(edges))
+    found = []
+    for units in components(graph) if graph else ():
+        inside = set(units)
+        found.append(frozenset(e.resource for unit in units for e in graph.get(unit, ()) if e.target in inside))
+    return found
 
 
 def trimmed(graph: Mapping[str, list[_Arc]], anchored: Container[str] = ()) -> dict[str, list[_Arc]]:

@@ -7,7 +7,7 @@ processes that it waits for, so that live analysis knows when to ask again; in f
 Source: house.md (one evaluator), analysis.md 1, 4 and 6. What each kind means stands in `detectors`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from noclobber.contract import Defence
@@ -17,7 +17,7 @@ from noclobber_analyzer.advice import advise
 from noclobber_analyzer.affected import affected, reaches_outside
 from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.defences import defences
-from noclobber_analyzer.dependency import Dependency, dependencies
+from noclobber_analyzer.dependency import Dependency, dependencies, rings
 from noclobber_analyzer.detectors import OF_HISTORY, OF_STATE
 from noclobber_analyzer.detectors.cycles import cycles
 from noclobber_analyzer.evidence import Evidence
@@ -93,17 +93,18 @@ def evaluate(
     evidence = Evidence(history)
     found: list[Finding] = []
     waiting: dict[str, frozenset[str]] = {}
-    candidates = list(_of_kinds(evidence, resources))
     edges = dependencies(evidence)
-    candidates += [c for c in cycles(evidence, candidates, edges) if resources is None or c.resource in resources]
-    candidates += (
-        c for c in invariant_violation(evidence, declarations) if resources is None or c.resource in resources
-    )
+    near = _with_rings(resources, edges)
+    candidates = list(_of_kinds(evidence, near))
+    candidates += cycles(evidence, candidates, edges)
+    candidates += invariant_violation(evidence, declarations)
     meant: list[Candidate] = []
     raced: list[Candidate] = []
     for candidate in candidates:
         (meant if permitted(declarations, candidate.kind, candidate.resource) else raced).append(candidate)
-    settled = settle(raced)
+    all_settled = settle(raced)
+    settled = [c for c in all_settled if resources is None or c.resource in resources]
+    meant = [c for c in meant if resources is None or c.resource in resources]
     lucky, more = _lucky(evidence, settled, resources, declarations) if latent else ([], 0)
     for candidate in (*settled, *lucky):
         if candidate.grade.waiting:
@@ -111,7 +112,7 @@ def evaluate(
             waiting[name] = waiting.get(name, frozenset()) | candidate.grade.waiting
         else:
             found.append(_finding(candidate, evidence))
-    accused = {(ref.trace_id, ref.span_id) for finding in found for ref in finding.accesses if finding.manifest}
+    accused = {access.name for c in all_settled if c.manifest and not c.grade.waiting for access, _ in c.roles}
     defended = [
         Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
         for access, reason in defences(evidence, resources, accused, _anchors(meant))
@@ -140,6 +141,13 @@ def _told_more(more: int) -> list[str]:
 def _anchors(candidates: Iterable[Candidate]) -> list[Access]:
     """The accesses that name these candidates."""
     return [anchor for candidate in candidates if not candidate.grade.waiting for anchor in candidate.anchors]
+
+
+def _with_rings(resources: frozenset[str] | None, edges: Sequence[Dependency]) -> frozenset[str] | None:
+    """Some resources, and those that lie on cycles with them: what is said there may explain a cycle, or be one."""
+    if resources is None:
+        return None
+    return resources.union(*(ring for ring in rings(edges) if not ring.isdisjoint(resources)))
 
 
 def _of_kinds(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[Candidate]:

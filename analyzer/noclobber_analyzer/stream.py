@@ -29,6 +29,7 @@ from noclobber_analyzer.cursor import (
     Feed,
     Store,
     batch_of,
+    came_between,
     notes_between,
     opened_ns,
     portions,
@@ -153,8 +154,9 @@ class Stream:
         self._store, self._judge, self._clock, self._name, self._limits = store, judge, clock, name, limits
         self._declarations = declarations
         self.saved: Checkpoint | None = None
-        self._share = share or Share(store)
-        self._outlines = Outlines(self._share, self.window, self._declared)
+        self._opened_from_ns = 0
+        self.share = share or Share(store)
+        self._outlines = Outlines(self.share, self.window, self._declared)
         self._conflicts = Conflicts(store, name, self._reaches_others, limits.kept_ns) if share is not None else None
         self._feed = Feed(store, Cursor(), limits.batch_rows_max, self._outlines.read)
         self._ledger = Ledger(store)
@@ -182,6 +184,7 @@ class Stream:
         now_ns = self._clock.now_ns()
         self.frontiers.deaf_until(now_ns)
         if checkpoint is not None:
+            self._opened_from_ns = checkpoint.kept_from_ns
             self._feed = Feed(self._store, checkpoint.cursor, self._limits.batch_rows_max, self._outlines.read)
             self.window.begin_cut(checkpoint.cut)
             notes = notes_between(self._store, checkpoint.kept_from_ns, checkpoint.cursor)
@@ -189,7 +192,7 @@ class Stream:
                 self._take(batch_of(self._store, portion, more=True, read=self._outlines.read), now_ns)
             self._settle(now_ns)
             self._evict()
-        self._dirty = dict.fromkeys(self._share.own(self.window.resources))
+        self._dirty = dict.fromkeys(self.share.own(self.window.resources))
         self._defences.read(self.window.horizon_ns)
         log.info("live analysis begins with %d accesses in the kept history", len(self.window))
 
@@ -197,13 +200,18 @@ class Stream:
         """Judge all that is kept of some ranges: whoever had them may not have come to do so."""
         self.saved = None
         self._unwritten = True
-        self._dirty.update(dict.fromkeys(self._share.own(self.window.resources, ranges)))
+        self._dirty.update(dict.fromkeys(self.share.own(self.window.resources, ranges)))
         self._defences.read(self.window.horizon_ns)
 
     def give_up(self) -> None:
         """Ranges have gone to others: what is theirs is neither judged nor waited for."""
-        self._dirty = dict.fromkeys(self._share.own(self._dirty))
-        self.waiting = {name: self.waiting[name] for name in self._share.own(self.waiting)}
+        self._dirty = dict.fromkeys(self.share.own(self._dirty))
+        self.waiting = {name: self.waiting[name] for name in self.share.own(self.waiting)}
+
+    def covers(self, checkpoint: Checkpoint) -> bool:
+        """Whether all that arrived after a checkpoint is kept here, or still to be read."""
+        begun_ns = max(self._opened_from_ns, self.window.horizon_ns if self.window.evicted else 0)
+        return not came_between(self._store, checkpoint.cursor, begun_ns)
 
     def deaf(self) -> None:
         """The store could not be read for a while: nobody was silent meanwhile."""
@@ -305,15 +313,15 @@ class Stream:
         moved = settled.moved | (silent - self.silent)
         self._soil(name for name, processes in self.waiting.items() if processes & moved)
         self.silent = silent
-        if self._conflicts is not None and not self._share.is_all:
+        if self._conflicts is not None and not self.share.is_all:
             self._soil(self._conflicts.hear(now_ns))
 
     def _soil(self, resources: Iterable[str]) -> None:
-        self._dirty.update(dict.fromkeys(self._share.own(resources)))
+        self._dirty.update(dict.fromkeys(self.share.own(resources)))
 
     def _reaches_others(self, unit: str) -> bool:
         touched_by_it = self.window.of_unit(unit)
-        return len(self._share.own(touched_by_it)) < len(touched_by_it)
+        return len(self.share.own(touched_by_it)) < len(touched_by_it)
 
     # -- what follows ------------------------------------------------------------------------------------------------
 
@@ -339,8 +347,8 @@ class Stream:
         for _ in range(REACH_ROUNDS):
             view = self._filled(asked)
             judged = None if view.resources is None else names
-            if judged is None and not self._share.is_all:
-                judged = frozenset(self._share.own(self.window.resources))
+            if judged is None and not self.share.is_all:
+                judged = frozenset(self.share.own(self.window.resources))
             evaluation = self._safely(view, judged, names, coverage)
             reached = {access.resource for f in evaluation.findings for access in f.affected.accesses} - asked
             if judged is None or not reached:
@@ -362,7 +370,7 @@ class Stream:
         """Tell others of the conflicts at one's own resources; judge again what a new ring runs through."""
         if self._conflicts is not None:
             own = (edge for edge in evaluation.edges if judged is None or edge.resource in judged)
-            self._conflicts.tell(own, now_ns, alone=self._share.is_all)
+            self._conflicts.tell(own, now_ns, alone=self.share.is_all)
             self._soil(self._conflicts.closed(now_ns))
 
     def _safely(
@@ -409,7 +417,7 @@ class Stream:
         heads = self._ledger.write(changes.found, changes.gone, now_ns)
         self._standing.wrote(heads)
         whole = self.window.resources if judged is None else judged
-        own = set(self._share.own(each.resource for each in evaluation.defended))
+        own = set(self.share.own(each.resource for each in evaluation.defended))
         defended = [each for each in evaluation.defended if each.resource in own]
         self._defences.write(defended, [n for n in whole if n not in self.window.trimmed], now_ns)
         self.totals.written += len(heads)

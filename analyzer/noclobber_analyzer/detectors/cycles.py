@@ -11,13 +11,13 @@ are allowed under snapshot isolation; whether they were meant to be nobody can t
 Source: Adya 1999 (G0, G1c, G-single, G2), Berenson et al. 1995 (A5A, A5B), Elle (arXiv 2003.10554); analysis.md 7.
 """
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from noclobber.contract import PRECEDENCE, Certainty, Kind, Op, UnitKind
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.dependency import Dependency, Graph, components, trimmed
+from noclobber_analyzer.dependency import Dependency, Graph, by_source, components, trimmed
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.succession import Proof
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
@@ -64,11 +64,9 @@ _WHY: Final = {
 }
 
 
-def cycles(
-    evidence: Evidence, earlier: Sequence[Candidate], edges: Sequence[Dependency]
-) -> Iterator[Candidate]:
+def cycles(evidence: Evidence, earlier: Sequence[Candidate], edges: Sequence[Dependency]) -> Iterator[Candidate]:
     """Cycles that no earlier candidate explains; each unit names one at most, of the first kind that it can."""
-    found = [edge for out in trimmed(_grouped(edges)).values() for edge in out]
+    found = [edge for out in trimmed(by_source(edges)).values() for edge in out]
     search = _Search()
     for shape in _SHAPES if found else ():
         graph = trimmed(_graph(found, shape, earlier))
@@ -90,16 +88,9 @@ def _graph(found: Iterable[Dependency], shape: _Shape, earlier: Iterable[Candida
         if PRECEDENCE[candidate.kind] < PRECEDENCE[shape.kind] and candidate.grade.certainty is not Certainty.POSSIBLE:
             explained.update(_explained(candidate))
     types = [t for t in ("ww", "wr", "rw") if shape.may(_State(), t)]
-    return _grouped(
+    return by_source(
         edge for edge in found if edge.type in types and (edge.source, edge.target, edge.resource) not in explained
     )
-
-
-def _grouped(edges: Iterable[Dependency]) -> Graph:
-    graph: Graph = defaultdict(list)
-    for edge in edges:
-        graph[edge.source].append(edge)
-    return graph
 
 
 def _explained(candidate: Candidate) -> Iterator[tuple[str, str, str]]:
