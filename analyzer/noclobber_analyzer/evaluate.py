@@ -116,6 +116,7 @@ def evaluate(
     defended = [
         Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
         for access, reason in defences(evidence, resources, accused, _anchors(meant))
+        if resources is None or access.resource in resources
     ]
     return Evaluation(
         findings=sorted(found, key=lambda f: (f.first_ns, f.id) if f.manifest else _LAST),
@@ -158,8 +159,13 @@ def _of_kinds(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[
                 yield from of_state(state, evidence)
     for of_history in OF_HISTORY:
         for candidate in of_history(evidence):
-            if resources is None or candidate.resource in resources:
+            if resources is None or _speaks_of(candidate, resources):
                 yield candidate
+
+
+def _speaks_of(candidate: Candidate, resources: frozenset[str]) -> bool:
+    """Whether it is about some resources, or accuses an access to them."""
+    return candidate.resource in resources or any(access.resource in resources for access, _ in candidate.roles)
 
 
 def _finding(candidate: Candidate, evidence: Evidence) -> Finding:

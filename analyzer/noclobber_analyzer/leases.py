@@ -102,8 +102,9 @@ class Leases:
     def _turn(self, done: Checkpoint | None, now_ns: int) -> Turn:
         self._done = done
         beats = self._read(now_ns)
-        others = {name: beat for name, beat in beats.items() if name != self.owner and self._lives(name, beat, now_ns)}
-        holders = _holders(others)
+        beats.pop(self.owner, None)
+        others = {name for name, beat in beats.items() if self._lives(name, beat, now_ns)}
+        holders = {number: of for number, of in _holders(beats).items() if of[1] in others}
         lost = {number for number, epoch in self.held.items() if holders.get(number, (0, "")) > (epoch, self.owner)}
         for number in lost:
             del self.held[number]

@@ -417,9 +417,7 @@ class Stream:
         heads = self._ledger.write(changes.found, changes.gone, now_ns)
         self._standing.wrote(heads)
         whole = self.window.resources if judged is None else judged
-        own = set(self.share.own(each.resource for each in evaluation.defended))
-        defended = [each for each in evaluation.defended if each.resource in own]
-        self._defences.write(defended, [n for n in whole if n not in self.window.trimmed], now_ns)
+        self._defences.write(evaluation.defended, [n for n in whole if n not in self.window.trimmed], now_ns)
         self.totals.written += len(heads)
         self.totals.retracted += sum(head.status == "retracted" for head in heads)
         return heads

@@ -10,21 +10,39 @@ from noclobber_analyzer import decode
 from noclobber_analyzer.access import Access
 from story import Story
 
+NAMES = frozenset(
+    {Attr.AGENT, Attr.STRAND, Attr.RUN, Attr.UNIT, Attr.TXN_ID, Attr.STRAND_PARENT, Attr.STRAND_OTHER, Attr.WAITS_FOR,
+     Attr.LOCK_OWNER, Attr.MESSAGE_ID, Attr.MESSAGE_SESSION, Attr.EFFECT_HASH}
+)  # fmt: skip
+"""What is named anew where several stories are told to one store."""
+RESOURCES = frozenset({Attr.RESOURCE, Attr.RESULT_RESOURCES, Attr.LOCKS})
 
-def told_requests(text: str, **told_with: Any) -> list[Request]:
-    """A story, one access each, with a last mark of each process."""
-    return with_ends([_request(access) for access in Story(**told_with).accesses(text)])
+
+def told_requests(text: str, number: int = 0, **told_with: Any) -> list[Request]:
+    """A story, one access each, and a last mark of each process; those of other numbers share nothing with it."""
+    return with_ends([_request(access, number) for access in Story(**told_with).accesses(text)])
 
 
-def _request(access: Access) -> Request:
-    words = _words(access)
+def _request(access: Access, number: int) -> Request:
+    words = {name: _anew(name, value, number) for name, value in _words(access).items()}
+    words["noclobber.outcome"] = str(access.outcome)
     process = {name: getattr(access.process, field) for name, (field, _) in decode._PROCESS.items()}
+    process["noclobber.process"] += f" of {number}"
     span = {
-        "traceId": access.trace_id, "spanId": access.span_id, "name": str(access.op), "kind": 1,
-        "startTimeUnixNano": str(access.start_ns), "endTimeUnixNano": str(access.end_ns), "attributes": _pairs(words),
+        "traceId": f"{number:016x}{access.trace_id[16:]}", "spanId": f"{number:08x}{access.span_id[8:]}",
+        "name": str(access.op), "kind": 1, "startTimeUnixNano": str(access.start_ns),
+        "endTimeUnixNano": str(access.end_ns), "attributes": _pairs(words),
     }  # fmt: skip
     scope = {"scope": {"name": "noclobber.story"}, "spans": [span]}
     return {"resourceSpans": [{"resource": {"attributes": _pairs(process)}, "scopeSpans": [scope]}]}
+
+
+def _anew(name: str, value: object, number: int) -> object:
+    if isinstance(value, tuple):
+        return tuple(_anew(name, each, number) for each in value)
+    if name in RESOURCES:
+        return str(value).replace("://", f"://{number}/", 1)
+    return f"{value}{number}" if name in NAMES else value
 
 
 def _words(access: Access) -> dict[str, object]:
