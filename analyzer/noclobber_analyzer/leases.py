@@ -97,7 +97,12 @@ class Leases:
         """
         now_ns = self._turned_ns = self._clock.now_ns()
         with self._writing:
-            return self._turn(done or self._done, now_ns)
+            before = dict(self.held), self._done
+            try:
+                return self._turn(done or self._done, now_ns)
+            except Exception:
+                self.held, self._done = before  # nobody was told of the others
+                raise
 
     def _turn(self, done: Checkpoint | None, now_ns: int) -> Turn:
         self._done = done
