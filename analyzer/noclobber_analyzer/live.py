@@ -21,7 +21,7 @@ from functools import partial
 from typing import Final
 
 from noclobber.declarations import Declarations
-from noclobber_analyzer.checkpoint import Checkpoint, earlier, read_checkpoint
+from noclobber_analyzer.checkpoint import Checkpoint, earlier
 from noclobber_analyzer.clock import SECOND_NS, SYSTEM, Clock
 from noclobber_analyzer.cursor import Store
 from noclobber_analyzer.declared import NOTHING_DECLARED
@@ -77,13 +77,12 @@ class LiveAnalyzer:
     ) -> None:
         judge = judge or partial(evaluate, declarations=declarations)
         self._leases = leases
-        self._share = Share(store, ()) if leases is not None else None
-        name = f"{leases.group}/{leases.owner}" if leases is not None else name
+        self._share = Share(store, (), leases.owner) if leases is not None else None
+        name = leases.group if leases is not None else name
         self._new_stream = partial(
             Stream, store, judge, clock, name, limits, declarations=declarations, share=self._share
         )
         self._stream = self._new_stream()
-        self._store = store
         self._keeper = IssueKeeper(store, clock, base_url=dashboard)
         self._on_found = on_found
         self._clock = clock
@@ -177,10 +176,10 @@ class LiveAnalyzer:
             if turn.lost and self._opened:
                 self._stream.give_up()
         if self._gained:
-            self._take_over(self._gained, self._since, leases.group)
+            self._take_over(self._gained, self._since)
             self._gained, self._since = frozenset(), None
 
-    def _take_over(self, ranges: frozenset[int], since: Checkpoint | None, group: str) -> None:
+    def _take_over(self, ranges: frozenset[int], since: Checkpoint | None) -> None:
         """Judge what others had not come to; what is no longer kept of that is read again."""
         log.info("%d ranges taken over", len(ranges))
         if self._opened and (since is None or self._stream.covers(since)):
@@ -188,7 +187,7 @@ class LiveAnalyzer:
             return
         stream = self._new_stream()
         stream.totals = self._stream.totals
-        stream.open(since or read_checkpoint(self._store, group))
+        stream.open(since)
         self._stream, self._opened = stream, True
 
     def _beat(self) -> None:

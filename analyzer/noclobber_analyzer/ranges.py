@@ -31,10 +31,12 @@ class Share:
     Args:
         store: knows the hash of a name.
         ranges: to begin with.
+        owner: names the analyzer among those that share the store.
     """
 
-    def __init__(self, store: Store, ranges: Iterable[int] = ALL) -> None:
+    def __init__(self, store: Store, ranges: Iterable[int] = ALL, owner: str = "") -> None:
         self.ranges = frozenset(ranges)
+        self.owner = owner
         self._store = store
         self._known: dict[str, int] = {}
 

@@ -125,7 +125,7 @@ class Stream:
         store: holds everything.
         judge: the evaluator.
         clock: wall time.
-        name: of this analyzer, for its checkpoint.
+        name: of this analyzer, for its checkpoint; where several share the store, each one's stands in its leases.
         limits: bounds.
         declarations: names that owners gave their resources, what is to be ignored, which rows are tasks.
         share: the resources that are this one's to judge, where others share the store; None: all.
@@ -157,7 +157,9 @@ class Stream:
         self._opened_from_ns = 0
         self.share = share or Share(store)
         self._outlines = Outlines(self.share, self.window, self._declared)
-        self._conflicts = Conflicts(store, name, self._reaches_others, limits.kept_ns) if share is not None else None
+        self._conflicts = (
+            Conflicts(store, share.owner, self._reaches_others, limits.kept_ns) if share is not None else None
+        )
         self._feed = Feed(store, Cursor(), limits.batch_rows_max, self._outlines.read)
         self._ledger = Ledger(store)
         self._standing = Standing(store, self._ledger)
@@ -234,7 +236,8 @@ class Stream:
         if not self._unwritten or self._dirty or not (now or now_ns - self._checkpoint_at_ns >= CHECKPOINT_EVERY_NS):
             return
         checkpoint = Checkpoint(self._feed.cursor, self.window.horizon_ns, self.window.cut())
-        write_checkpoint(self._store, self._name, checkpoint, now_ns)
+        if 0 in self.share.ranges:
+            write_checkpoint(self._store, self._name, checkpoint, now_ns)
         self.saved = checkpoint
         self._checkpoint_at_ns, self._unwritten = now_ns, False
 

@@ -100,7 +100,7 @@ def _work(store: "Store", words: argparse.Namespace, routes: "tuple[Route, ...]"
     )
     sender.start()
     analyzer.start()
-    print(f"analysing {store.name} as '{words.name}' ({owner}), {len(routes)} alert routes", flush=True)
+    print(f"analysing {store.name} as '{words.name}', {len(routes)} alert routes, known as {owner}", flush=True)
     ended.wait()
     in_time = analyzer.stop(STOP_TIMEOUT_S)
     return 0 if sender.stop(STOP_TIMEOUT_S) and in_time else 1

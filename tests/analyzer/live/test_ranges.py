@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from intake import Intake, Request, generated, one_by_one
@@ -27,11 +28,12 @@ def split(count: int, seed: int) -> list[frozenset[int]]:
     return [frozenset(number for number in range(RANGES) if owner[number] == one) for one in range(count)]
 
 
-def streams_over(store: object, parts: Sequence[frozenset[int]], **limits: int) -> list[Stream]:
+def streams_over(store: Any, parts: Sequence[frozenset[int]], **limits: int) -> list[Stream]:
     """A stream for each part, that went on where the last one of its name was."""
     found = []
     for number, part in enumerate(parts):
-        stream = Stream(store, evaluate, SYSTEM, f"live/{number}", Limits(**limits), share=Share(store, part))  # type: ignore[arg-type]
+        share = Share(store, part, f"owner {number}")
+        stream = Stream(store, evaluate, SYSTEM, "live", Limits(**limits), share=share)
         stream.open()
         found.append(stream)
     return found
