@@ -13,7 +13,7 @@ outlined again: which of its forms counts is decided when it is fetched.
 Source: analysis.md 6 (second fetch by unit) and 10, docs/decisions/0004-ranges.md.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from typing import Any, Final
 
@@ -40,8 +40,8 @@ WHOLE: Final = (
 )
 """Which rows are read whole."""
 ALWAYS: Final = sorted(str(op) for op in (*SYNC, Op.MARK))
-FETCHED_MAX: Final = 400
-"""Resources fetched by one statement: their hashes stand in a URL, where the store is a server."""
+FETCHED_MAX: Final = 500
+"""Accesses fetched by one statement: their ids stand in a URL, where the store is a server."""
 
 Decoder = Callable[[Row], Access | Mark | None]
 
@@ -111,7 +111,7 @@ class Outlines:
             return False, set()
         before = {name: self._window.get(name) for name in wanted}
         found: dict[Name, Access] = {}
-        for row in _rows(store, list(wanted.values())):
+        for row in _rows(store, wanted):
             name = (row["trace_id"].hex(), row["span_id"].hex())
             item = self._decoded(row) if name in self._lacking else None
             if isinstance(item, Access):
@@ -133,17 +133,20 @@ class Outlines:
             self._lacking.pop(name, None)
 
 
-def _rows(store: Store, places: Sequence[tuple[int, int]]) -> Iterator[dict[str, Any]]:
-    """The rows of some resources in the minutes where something of them is lacking."""
+def _rows(store: Store, places: Mapping[Name, tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    """The rows of some accesses, by minute and hash of their resources; each as often as it came."""
     sql = (
-        "SELECT * FROM accesses WHERE minute >= {first:UInt32} AND minute <= {last:UInt32} "
-        "AND resource_hash IN {hashes:Array(UInt64)} AND op != ''"
+        "SELECT * FROM accesses WHERE minute IN {minutes:Array(UInt32)} AND resource_hash IN {hashes:Array(UInt64)} "
+        "AND lower(hex(span_id)) IN {spans:Array(String)} AND op != ''"
     )
-    minutes = [minute for minute, _ in places]
-    hashes = sorted({resource_hash for _, resource_hash in places})
-    for at in range(0, len(hashes), FETCHED_MAX):
-        asked: dict[str, object] = {"first": min(minutes), "last": max(minutes)}
-        asked["hashes"] = hashes[at : at + FETCHED_MAX]
+    names = sorted(places, key=places.__getitem__)
+    for at in range(0, len(names), FETCHED_MAX):
+        part = names[at : at + FETCHED_MAX]
+        asked: dict[str, object] = {
+            "minutes": sorted({places[name][0] for name in part}),
+            "hashes": sorted({places[name][1] for name in part}),
+            "spans": [span_id for _, span_id in part],
+        }
         yield from store.dicts(sql, asked)
 
 
