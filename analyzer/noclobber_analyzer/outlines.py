@@ -8,7 +8,8 @@ therefore sees exactly what it would see if nobody shared the store.
 
 An outline has the columns from which `window` and `coverage` decide, and those in which a span could be unreadable: a
 row that has attributes in another type than their columns' is read whole. A span that comes again under a known name is
-outlined again: which of its forms counts is decided when it is fetched.
+outlined again: which of its forms counts is decided when it is fetched. Where most outlines have to be filled in, since
+units reach over all ranges, everything is read whole at once, and now and then tried in outline again.
 
 Source: analysis.md 6 (second fetch by unit) and 10, docs/decisions/0004-ranges.md.
 """
@@ -43,6 +44,13 @@ ALWAYS: Final = sorted(str(op) for op in (*SYNC, Op.MARK))
 FETCHED_MAX: Final = 500
 """Accesses fetched by one statement: their ids stand in a URL, where the store is a server."""
 
+WORTH_IT: Final = 0.4
+"""Share of outlines that are filled in, from which on it is cheaper to read everything whole."""
+LATELY: Final = 20_000
+"""Outlines over which that share is taken."""
+TRY_EVERY: Final = 16
+"""Pulls after which outlines are tried again where they were not worth it."""
+
 Decoder = Callable[[Row], Access | Mark | None]
 
 
@@ -62,15 +70,23 @@ class Outlines:
         self.fetched = 0
         self._share, self._window, self._decoded = share, window, decoded
         self._lacking: dict[Name, tuple[int, int]] = {}
+        self._pulls = 0
+        self._outlined = self._filled = 0.0
 
     def __len__(self) -> int:
         return len(self._lacking)
 
     def read(self, store: Store, segments: Sequence[SegmentId]) -> Iterator[dict[str, Any]]:
         """The rows of some segments, in their order: one's own whole, those of others in outline."""
-        if self._share.is_all:
+        self._pulls += 1
+        if self._share.is_all or not self._are_worth_it():
             return read_segments(store, segments)
         return self._parted(store, segments)
+
+    def _are_worth_it(self) -> bool:
+        if self._outlined > LATELY:
+            self._outlined, self._filled = self._outlined / 2, self._filled / 2
+        return self._filled <= WORTH_IT * self._outlined or self._pulls % TRY_EVERY == 0
 
     def _parted(self, store: Store, segments: Sequence[SegmentId]) -> Iterator[dict[str, Any]]:
         within = "FROM accesses WHERE collector = {name:String} AND segment IN {segments:Array(UInt64)} AND op != ''"
@@ -97,6 +113,7 @@ class Outlines:
             concerned = self._window.replace(max(known, access, key=lambda a: (not a.open, a.end_ns)))
         if outline:
             self._lacking[name] = (_number(row["minute"]), _number(row["resource_hash"]))
+            self._outlined += 1
         return concerned
 
     def fill(self, store: Store, accesses: Iterable[Access]) -> tuple[bool, set[str]]:
@@ -125,6 +142,7 @@ class Outlines:
         for name in (*wanted, *found):
             self._lacking.pop(name, None)
         self.fetched += len(found)
+        self._filled += len(found)
         return True, touched | self._window.measure()
 
     def forget(self, names: Iterable[Name]) -> None:
