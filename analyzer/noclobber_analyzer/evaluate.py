@@ -29,6 +29,7 @@ from noclobber_analyzer.kinds import permits
 from noclobber_analyzer.latent import latent_candidates
 from noclobber_analyzer.policies import permitted
 from noclobber_analyzer.precedence import settle
+from noclobber_analyzer.quiet import is_quiet
 from noclobber_analyzer.verdict import Candidate
 from noclobber_analyzer.witness import witness
 
@@ -81,6 +82,7 @@ def evaluate(
     resources: frozenset[str] | None = None,
     latent: bool = False,
     declarations: Declarations = NOTHING_DECLARED,
+    filtered: bool = True,
 ) -> Evaluation:
     """Judge a history.
 
@@ -89,13 +91,14 @@ def evaluate(
         resources: only verdicts on these (a live view carries no more); None: on all.
         latent: whether to report conflicts that luck alone kept apart, too.
         declarations: what owners know of their resources; what they permit is defended.
+        filtered: whether detectors are spared the resources that raise no question; what is found is the same.
     """
     evidence = Evidence(history)
     found: list[Finding] = []
     waiting: dict[str, frozenset[str]] = {}
     edges = dependencies(evidence)
     near = _with_rings(resources, edges)
-    candidates = list(_of_kinds(evidence, near))
+    candidates = list(_of_kinds(evidence, near, filtered=filtered))
     candidates += cycles(evidence, candidates, edges)
     candidates += invariant_violation(evidence, declarations)
     meant: list[Candidate] = []
@@ -151,9 +154,9 @@ def _with_rings(resources: frozenset[str] | None, edges: Sequence[Dependency]) -
     return resources.union(*(ring for ring in rings(edges) if not ring.isdisjoint(resources)))
 
 
-def _of_kinds(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[Candidate]:
-    for name in sorted(evidence.history.resources):
-        if resources is None or name in resources:
+def _of_kinds(evidence: Evidence, resources: frozenset[str] | None, *, filtered: bool) -> Iterable[Candidate]:
+    for name, accesses in sorted(evidence.history.resources.items()):
+        if (resources is None or name in resources) and not (filtered and is_quiet(name, accesses)):
             state = evidence.state(name)
             for of_state in OF_STATE:
                 yield from of_state(state, evidence)
