@@ -15,6 +15,7 @@ is complete; that is decided by `coverage`.
 
 from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import cached_property
 from itertools import pairwise
@@ -74,7 +75,7 @@ class Order:
     def __init__(self, history: History) -> None:
         self._history = history
         self._into: dict[str, list[_Edge]] = defaultdict(list)
-        self._known: dict[str, list[_Edge]] | None = None
+        self._known: _Into | None = None
         self.steps = 0
         for edge in _sync_edges(history):
             self._into[edge[0]].append(edge[1])
@@ -104,14 +105,16 @@ class Order:
         """Whether sync order puts the two in some order."""
         return self.path(one, other) is Answer.YES or self.path(other, one) is Answer.YES
 
-    def _edges(self, *, know: bool) -> dict[str, list[_Edge]]:
+    def _edges(self, *, know: bool) -> "_Into":
         if not know:
             return self._into
         if self._known is None:
             self._known = _with_reads_from(self._history, self._into)
+            if self._history.read_from is not None:
+                self._known = _Wider(self._known, self._history.read_from)
         return self._known
 
-    def _search(self, strand: str, seq: int, to: str, to_seq: int, into: dict[str, list[_Edge]]) -> Answer:
+    def _search(self, strand: str, seq: int, to: str, to_seq: int, into: "_Into") -> Answer:
         if strand == to:
             return Answer.YES if seq < to_seq else Answer.NO
         done: dict[str, int] = {}
@@ -210,8 +213,32 @@ def _lock_edges(accesses: list[Access]) -> list[tuple[str, _Edge]]:
     return edges
 
 
+class _Wider:
+    """Edges of a part of a history, with the reads-from of all of it, strand by strand when they are asked for."""
+
+    def __init__(
+        self, edges: dict[str, list[_Edge]], read_from: Callable[[str], Iterable[tuple[int, str, int]]]
+    ) -> None:
+        self._edges, self._read_from = edges, read_from
+        self._found: dict[str, list[_Edge]] = {}
+
+    def get(self, strand: str, default: object = None) -> list[_Edge]:  # noqa: ARG002  asked as a dict is
+        """The edges into a strand."""
+        found = self._found.get(strand)
+        if found is None:
+            more = {_Edge(seq, source, source_seq, "reads-from") for seq, source, source_seq in self._read_from(strand)}
+            found = self._found[strand] = sorted(more.union(self._edges.get(strand, ())))
+        return found
+
+
+_Into = dict[str, list[_Edge]] | _Wider
+
+
 def _with_reads_from(history: History, into: dict[str, list[_Edge]]) -> dict[str, list[_Edge]]:
-    """Sync edges and reads-from: the unique, not weak write of a version, to whoever read it on that resource."""
+    """Sync edges and reads-from: the unique, not weak write of a version, to whoever read it on that resource.
+
+    Of a part of a history only those from writes whose versions their commits told: it knows the others better.
+    """
     known = defaultdict(list, {strand: list(edges) for strand, edges in into.items()})
     for accesses in history.resources.values():
         makers: dict[str, Access | None] = {}
@@ -221,7 +248,9 @@ def _with_reads_from(history: History, into: dict[str, list[_Edge]]) -> dict[str
         for access in accesses:
             if access.op is Op.READ and access.read is not None and not access.weak:
                 maker = makers.get(access.read)
-                if maker is not None and maker.strand != access.strand:
+                if maker is None or (history.read_from is not None and maker.name not in history.completed):
+                    continue
+                if maker.strand != access.strand:
                     known[access.strand].append(_Edge(access.seq, maker.strand, maker.seq, "reads-from"))
     for edges in known.values():
         edges.sort()

@@ -407,7 +407,11 @@ class Stream:
             for access in sorted(view.accesses, key=lambda a: (a.start_ns, a.span_id, a.trace_id))
         ]
         processes: dict[str, Process] = {access.process.id: access.process for access in accesses}
-        return History(accesses, processes, coverage)
+        history = History(accesses, processes, coverage)
+        if view.resources is not None:
+            history.read_from, history.size = self.window.read_from, len(self.window)
+            history.has_prints = self.window.has_prints
+        return history
 
     def _write(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> list[Head]:
         standing = self._standing.of(judged)

@@ -18,10 +18,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from noclobber.contract import Op
+from noclobber.contract import Op, VersionKind
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.coverage import Gap, drops, holes, tail
 from noclobber_analyzer.history import that_counts
+from noclobber_analyzer.knowledge import Knowledge
 
 __all__ = ["Evicted", "Name", "StrandLine", "View", "Window", "touched"]
 
@@ -127,6 +128,8 @@ class Window:
         self._units: dict[str, dict[Name, Access]] = defaultdict(dict)
         self._sync: dict[Name, Access] = {}
         self._containers: set[str] = set()
+        self._knowledge = Knowledge()
+        self._prints = 0
         self._cut: set[str] = set()
         self._loose: set[str] = set()
         self.trimmed: set[str] = set()
@@ -188,6 +191,8 @@ class Window:
         line.strands.add(access.strand)
         access.process = line.process if access.process == line.process else access.process
         self._kept[access.name] = access
+        self._knowledge.add(access)
+        self._prints += access.version_kind is VersionKind.FINGERPRINT
         for resource in touched(access):
             self._resources[resource][access.name] = access
             if resource.endswith("/"):
@@ -254,6 +259,16 @@ class Window:
         """Resources that a process touched."""
         line = self.processes.get(process)
         return set().union(*(self.of_strand(strand) for strand in line.strands)) if line else set()
+
+    @property
+    def has_prints(self) -> bool:
+        """Whether any version is but a print of content."""
+        return self._prints > 0
+
+    def read_from(self, strand: str) -> Iterator[tuple[int, str, int]]:
+        """Where a strand read what another had made (`knowledge`)."""
+        line = self.strands.get(strand)
+        return self._knowledge.into(line.accesses if line is not None else ())
 
     def of_unit(self, unit: str) -> set[str]:
         """Resources that a unit touched."""
@@ -351,6 +366,8 @@ class Window:
     def _remove(self, access: Access) -> None:
         name = access.name
         del self._kept[name]
+        self._knowledge.drop(access)
+        self._prints -= access.version_kind is VersionKind.FINGERPRINT
         self._sync.pop(name, None)
         for resource in touched(access):
             _discard(self._resources, resource, name)
