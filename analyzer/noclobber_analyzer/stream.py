@@ -61,6 +61,7 @@ RESOURCES_MAX: Final = 2_000
 PROCESSES_MAX: Final = 10_000
 """Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""
 CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
+MS_NS: Final = 1_000_000
 REACH_ROUNDS: Final = 4
 """How often a view is widened to follow what a finding affected."""
 WRITES: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE})
@@ -212,7 +213,8 @@ class Stream:
 
     def covers(self, checkpoint: Checkpoint) -> bool:
         """Whether all that arrived after a checkpoint is kept here, or still to be read."""
-        begun_ns = max(self._opened_from_ns, self.window.horizon_ns if self.window.evicted else 0)
+        partly_ns = self.window.horizon_ns + MS_NS if self.window.evicted else 0  # of the oldest segment some are gone
+        begun_ns = max(self._opened_from_ns, partly_ns)
         return not came_between(self._store, checkpoint.cursor, begun_ns)
 
     def deaf(self) -> None:
