@@ -64,7 +64,7 @@ class History:
         context: spans of others by (trace id, span id).
         completed: writes whose version their commit told.
         size: accesses of the longer history that this is a part of, or its own.
-        read_from: of that longer history, by strand, where it read what another strand had made; None: it is whole.
+        read_from: of that longer history, where a strand read what another had made; None: this is whole.
     """
 
     def __init__(self, accesses: list[Access], processes: Mapping[str, Process], coverage: Coverage) -> None:
@@ -86,7 +86,8 @@ class History:
         self.context: dict[tuple[str, str], ContextSpan] = {}
         self.completed: set[tuple[str, str]] = set()
         self.size = len(accesses)
-        self.read_from: Callable[[str], Iterable[tuple[int, str, int]]] | None = None
+        self.read_from: Callable[[], Iterable[tuple[str, int, str, int]]] | None = None
+        self._numbers: dict[str, list[int]] = {}
         _complete_at_commit(self)
 
     @cached_property
@@ -121,6 +122,13 @@ class History:
             if access.seq == seq:
                 return access
         return None
+
+    def numbers_of(self, strand: str) -> list[int]:
+        """The numbers of a strand's captured accesses, each once, ascending."""
+        known = self._numbers.get(strand)
+        if known is None:
+            known = self._numbers[strand] = sorted({access.seq for access in self.strands.get(strand, ())})
+        return known
 
     def _around(self, strand: str, seq: int) -> list[Access]:
         """The few accesses of a strand near a number: one, unless numbers repeat."""
@@ -266,9 +274,9 @@ def _by_resource(accesses: Iterable[Access]) -> dict[str, list[Access]]:
         elif access.op is Op.SCAN and access.scan is not None:
             for member in _members(access):
                 resources[member.resource].append(member)
-    containers = [name for name in resources if name.endswith("/")]
+    containers = {name for name in resources if name.endswith("/")}
     for name in list(resources) if containers else ():
-        above = [c for c in containers if c != name and name.startswith(c)]
+        above = [name[: at + 1] for at, char in enumerate(name[:-1]) if char == "/" and name[: at + 1] in containers]
         if above:
             resources[name] += [a for c in above for a in resources[c] if a.op is not Op.READ]
             resources[name].sort(key=_CANONICAL)

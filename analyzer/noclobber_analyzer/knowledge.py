@@ -1,8 +1,9 @@
 """Who read whose version, anywhere in the kept history: for judgements that see a part of it.
 
 Know order runs through any resource: a writer may know of another's write since it read what a third one made of it,
-somewhere else. A view around a few resources does not hold those reads, so the search for a path asks here, strand by
-strand as it comes to them. As in a whole history, the one captured write of a version that is not weak is who made it.
+somewhere else. A view around a few resources does not hold those reads, so the order of a view asks here for all of
+them, once anybody asks it who knew of what. As in a whole history, the one captured write of a version that is not weak
+is who made it.
 
 Source: analysis.md 3.1 (reads-from) and 10.2.
 """

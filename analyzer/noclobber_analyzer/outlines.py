@@ -6,12 +6,12 @@ the window knows the same strands, holes and units as that of a single analyzer,
 a judgement; those of them that are outlines are then fetched whole, once, by the store's primary key. A judgement
 therefore sees exactly what it would see if nobody shared the store.
 
-An outline has the columns from which `window`, `knowledge` and `coverage` decide, and those in which a span could be
+An outline has the columns from which `window`, `knowledge`, `reach` and `coverage` decide, and those in which a span could be
 unreadable: a row that has attributes in another type than their columns' is read whole. A span that comes again under
 a known name is outlined again: which of its forms counts is decided when it is fetched. Where most outlines have to be
 filled in, since units reach over all ranges, everything is read whole at once, and now and then tried in outline again.
 
-Source: analysis.md 6 (second fetch by unit) and 10, docs/decisions/0004-ranges.md.
+Source: analysis.md 6 (second fetch by unit) and 10, docs/decisions/0006-ranges.md.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ COLUMNS: Final = (
     "process", "clock", "clock_offset_ns", "key_id", "host", "service", "pid", "contract",
     "op", "resource", "system", "outcome", "agent", "strand", "seq", "step", "unit", "unit_kind", "txn_id", "open",
     "version_kind", "version_base_source", "write_mode", "guard", "message_id", "effect_hash", "result_resources",
-    "version_read", "version_written", "version_weak", "result_versions",
+    "version_read", "version_base", "version_written", "version_weak", "result_versions",
 )  # fmt: skip
 WHOLE: Final = (
     f"(bitShiftRight(resource_hash, {SHIFT}) IN {{ranges:Array(UInt8)}} OR op IN {{always:Array(String)}} "

@@ -5,7 +5,7 @@ them. Every resource is judged by the owner of its range and by nobody else, wha
 finding has one writer. The store computes the hash, also of names that no access was stored under (a declared alias, a
 member of a scan).
 
-Source: analysis.md 10, docs/decisions/0004-ranges.md. How ranges change hands stands in `leases`.
+Source: analysis.md 10, docs/decisions/0006-ranges.md. How ranges change hands stands in `leases`.
 """
 
 from collections.abc import Iterable

@@ -42,9 +42,12 @@ from noclobber_analyzer.frontiers import Frontiers
 from noclobber_analyzer.history import History
 from noclobber_analyzer.issues import Head
 from noclobber_analyzer.ledger import Ledger
+from noclobber_analyzer.live_clocks import LiveClocks
 from noclobber_analyzer.live_coverage import LiveCoverage
+from noclobber_analyzer.live_latent import EVERY_NS, LatentWatch
 from noclobber_analyzer.outlines import Outlines
 from noclobber_analyzer.ranges import Share
+from noclobber_analyzer.reach import Reach
 from noclobber_analyzer.reconcile import reconcile
 from noclobber_analyzer.rows import Row, span_of
 from noclobber_analyzer.standing import Defences, Standing
@@ -62,8 +65,8 @@ PROCESSES_MAX: Final = 10_000
 """Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""
 CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
 MS_NS: Final = 1_000_000
-REACH_ROUNDS: Final = 4
-"""How often a view is widened to follow what a finding affected."""
+REACH_ROUNDS: Final = 16
+"""How often a view is widened to follow what a finding affected: each leads at least one resource further."""
 WRITES: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE})
 
 log = logging.getLogger("noclobber.analyzer")
@@ -85,6 +88,7 @@ class Limits:
         kept_ns, accesses_max: the kept history, by age of segments and by number.
         batch_rows_max: rows read in one step. resources_max: resources judged in one step.
         whole_max: kept accesses up to which every judgement sees all of them.
+        latent_every_ns: least time between two looks for what luck kept apart; 0: it does not look.
     """
 
     kept_ns: int = KEPT_NS
@@ -92,6 +96,7 @@ class Limits:
     batch_rows_max: int = BATCH_ROWS_MAX
     resources_max: int = RESOURCES_MAX
     whole_max: int = 4_000
+    latent_every_ns: int = EVERY_NS
 
 
 @dataclass(slots=True)
@@ -158,13 +163,14 @@ class Stream:
         self._opened_from_ns = 0
         self.share = share or Share(store)
         self._outlines = Outlines(self.share, self.window, self._declared)
-        self._conflicts = (
-            Conflicts(store, share.owner, self._reaches_others, limits.kept_ns) if share is not None else None
-        )
+        self._conflicts = Conflicts(store, share.owner, self._reaches_others, limits.kept_ns) if share else None
         self._feed = Feed(store, Cursor(), limits.batch_rows_max, self._outlines.read)
         self._ledger = Ledger(store)
         self._standing = Standing(store, self._ledger)
         self._defences = Defences(store)
+        self._clocks = LiveClocks(self.window)
+        self._reach = Reach()
+        self._latent = LatentWatch(store, self._ledger, self.window, declarations, limits.latent_every_ns)
         self._dirty: dict[str, None] = {}
         self._late: set[str] = set()
         self._newest_ns = 0
@@ -175,6 +181,11 @@ class Stream:
     def dirty(self) -> int:
         """Resources that are to be judged."""
         return len(self._dirty)
+
+    @property
+    def latent_skipped(self) -> int:
+        """Resources at which nobody looked for what luck kept apart: too much belongs to them."""
+        return self._latent.skipped
 
     @property
     def cursor(self) -> Cursor:
@@ -230,6 +241,8 @@ class Stream:
         if not self._dirty:
             self._evict()
             self.checkpoint()
+        if not (left_over or self._dirty or self.behind_ns or written):
+            written = self._look_for_luck()
         return left_over or bool(self._dirty) or self.behind_ns > 0, written
 
     def checkpoint(self, *, now: bool = False) -> None:
@@ -294,6 +307,7 @@ class Stream:
         if concerned:
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)
+            self._soil(self._reach.of(access))
         self._soil(concerned)
         return bool(concerned)
 
@@ -318,6 +332,8 @@ class Stream:
         moved = settled.moved | (silent - self.silent)
         self._soil(name for name, processes in self.waiting.items() if processes & moved)
         self.silent = silent
+        if self._clocks.asked:
+            self._soil(self._clocks.outdated(now_ns, LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)))
         if self._conflicts is not None and not self.share.is_all:
             self._soil(self._conflicts.hear(now_ns))
 
@@ -335,7 +351,7 @@ class Stream:
         names = frozenset(list(self._dirty)[: self._limits.resources_max])
         now_ns = self._clock.now_ns()
         self._standing.refresh(self.window.horizon_ns)
-        coverage = LiveCoverage(self.window, self.frontiers, now_ns)
+        coverage = LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)
         judged, evaluation = self._evaluated(names, coverage)
         written = self._write(judged, evaluation, now_ns)
         self._remember(judged, evaluation)
@@ -425,6 +441,7 @@ class Stream:
             )
         heads = self._ledger.write(changes.found, changes.gone, now_ns)
         self._standing.wrote(heads)
+        self._reach.follow(changes.found, self.window.get)
         whole = self.window.resources if judged is None else judged
         self._defences.write(evaluation.defended, [n for n in whole if n not in self.window.trimmed], now_ns)
         self.totals.written += len(heads)
@@ -446,7 +463,19 @@ class Stream:
         others = f" and {len(later) - 1} more" if len(later) > 1 else ""
         return f"judged anew with a {latest.op} by {latest.agent} that arrived later (span {latest.span_id}){others}"
 
+    def _look_for_luck(self) -> list[Head]:
+        """With nothing else to do: what nearly happened."""
+        now_ns = self._clock.now_ns()
+
+        def around(names: Iterable[str]) -> History:
+            return self._history(self._filled(names), LiveCoverage(self.window, self.frontiers, now_ns))
+
+        heads = self._latent.look(around, self._standing, now_ns)
+        self._standing.wrote(heads)
+        return heads
+
     def _remember(self, judged: frozenset[str] | None, evaluation: Evaluation) -> None:
+        self._latent.note(self.window.resources if judged is None else judged, self._clock.now_ns())
         if judged is None:
             self.waiting.clear()
             self._dirty.clear()
@@ -454,6 +483,7 @@ class Stream:
             self.waiting.pop(name, None)
             self._dirty.pop(name, None)
         self.waiting.update({name: of for name, of in evaluation.waiting.items() if of})
+        self._clocks.asked = (set() if judged is None else self._clocks.asked - judged) | evaluation.measured
 
     def _evict(self) -> None:
         gone = self.window.evict(self._newest_ns - self._limits.kept_ns)
@@ -463,6 +493,8 @@ class Stream:
         self._outlines.forget(gone.names)
         self._standing.forget(gone.resources)
         self._defences.forget(gone.names, gone.resources)
+        self._clocks.asked -= gone.resources
+        self._reach.forget(gone.resources)
         for name in gone.resources:
             self.waiting.pop(name, None)
         self.frontiers.forget(self.window.forget_ended(self.frontiers.ended() | self.silent))

@@ -20,7 +20,7 @@ from operator import attrgetter
 
 from noclobber.contract import Op, VersionKind
 from noclobber_analyzer.access import Access, Mark, Process
-from noclobber_analyzer.coverage import Gap, drops, holes, tail
+from noclobber_analyzer.coverage import Gap, Lack, drops, holes, tail
 from noclobber_analyzer.history import that_counts
 from noclobber_analyzer.knowledge import Knowledge
 
@@ -111,14 +111,15 @@ class Window:
 
     Attributes:
         strands, processes: what is known of each.
-        evicted: accesses that fell out.
+        evicted: accesses that fell out. changes: how often an access came or went, or
+            a mark told of a loss.
         trimmed: resources of which some accesses fell out and others are kept.
     """
 
     def __init__(self, accesses_max: int = 1_000_000, whole_max: int = WHOLE_MAX) -> None:
         self.strands: dict[str, StrandLine] = {}
         self.processes: dict[str, ProcessLine] = {}
-        self.evicted = 0
+        self.evicted = self.changes = 0
         self._accesses_max = accesses_max
         self._whole_max = whole_max
         self._kept: dict[Name, Access] = {}
@@ -130,6 +131,7 @@ class Window:
         self._containers: set[str] = set()
         self._knowledge = Knowledge()
         self._prints = 0
+        self._read_from: tuple[int, list[tuple[str, int, str, int]]] = (-1, [])
         self._cut: set[str] = set()
         self._loose: set[str] = set()
         self.trimmed: set[str] = set()
@@ -187,6 +189,7 @@ class Window:
         return self._put(access)
 
     def _put(self, access: Access) -> set[str]:
+        self.changes += 1
         line = self._process(access.process)
         line.strands.add(access.strand)
         access.process = line.process if access.process == line.process else access.process
@@ -225,7 +228,9 @@ class Window:
         line = self._process(mark.process)
         before = self.losses(mark.process.id)
         line.marks = [*line.marks, mark][-MARKS_MAX:]
-        return before != self.losses(mark.process.id)
+        changed = before != self.losses(mark.process.id)
+        self.changes += changed
+        return changed
 
     def losses(self, process: str) -> list[Gap]:
         """What a process lost: holes of its strands, what it had to drop, what is missing at the end."""
@@ -248,7 +253,7 @@ class Window:
 
     def _orphan(self, first: Access) -> Gap:
         text = f"the spans of strand {first.strand_parent}"
-        return Gap(first.process.id, first.strand, 0, first.end_ns, text, first.strand_parent_seq or 0)
+        return Gap(first.process.id, first.strand, 0, first.end_ns, text, first.strand_parent_seq or 0, Lack.ORPHAN)
 
     def of_strand(self, strand: str) -> set[str]:
         """Resources that a strand touched."""
@@ -265,10 +270,14 @@ class Window:
         """Whether any version is but a print of content."""
         return self._prints > 0
 
-    def read_from(self, strand: str) -> Iterator[tuple[int, str, int]]:
-        """Where a strand read what another had made (`knowledge`)."""
-        line = self.strands.get(strand)
-        return self._knowledge.into(line.accesses if line is not None else ())
+    def read_from(self) -> list[tuple[str, int, str, int]]:
+        """Where a strand read what another had made (`knowledge`): both, each with its number."""
+        if self._read_from[0] != self.changes:
+            found = [
+                (strand, *each) for strand, line in self.strands.items() for each in self._knowledge.into(line.accesses)
+            ]
+            self._read_from = (self.changes, found)
+        return self._read_from[1]
 
     def of_unit(self, unit: str) -> set[str]:
         """Resources that a unit touched."""
@@ -277,6 +286,10 @@ class Window:
     def accesses_of(self, resource: str) -> Iterable[Access]:
         """Kept accesses that touched a resource itself."""
         return self._resources.get(resource, {}).values()
+
+    def accesses(self) -> list[Access]:
+        """All that is kept, in no order."""
+        return list(self._kept.values())
 
     def loaded_ns(self, name: Name) -> int:
         """When the segment of an access was noted; 0 if it is not kept."""
@@ -365,6 +378,7 @@ class Window:
 
     def _remove(self, access: Access) -> None:
         name = access.name
+        self.changes += 1
         del self._kept[name]
         self._knowledge.drop(access)
         self._prints -= access.version_kind is VersionKind.FINGERPRINT
