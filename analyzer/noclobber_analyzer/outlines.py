@@ -6,10 +6,11 @@ the window knows the same strands, holes and units as that of a single analyzer,
 a judgement; those of them that are outlines are then fetched whole, once, by the store's primary key. A judgement
 therefore sees exactly what it would see if nobody shared the store.
 
-An outline has the columns from which `window`, `knowledge`, `reach` and `coverage` decide, and those in which a span could be
-unreadable: a row that has attributes in another type than their columns' is read whole. A span that comes again under
-a known name is outlined again: which of its forms counts is decided when it is fetched. Where most outlines have to be
-filled in, since units reach over all ranges, everything is read whole at once, and now and then tried in outline again.
+An outline has the columns from which `window`, `knowledge`, `reach` and `coverage` decide, and those in which a span
+could be unreadable: a row that has attributes in another type than their columns' is read whole. A span that comes
+again under a known name is outlined again: which of its forms counts is decided when it is fetched. Where most outlines
+have to be filled in, since units reach over all ranges, everything is read whole at once, and now and then tried in
+outline again.
 
 Source: analysis.md 6 (second fetch by unit) and 10, docs/decisions/0006-ranges.md.
 """
