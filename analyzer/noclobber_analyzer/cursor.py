@@ -9,7 +9,7 @@ the old one was.
 Source: storage.md 8.2, analysis.md 9.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -18,8 +18,8 @@ from noclobber_analyzer.clock import SECOND_NS
 from noclobber_analyzer.tables import Store as TableStore
 
 __all__ = [
-    "BATCH_ROWS_MAX", "Batch", "Cursor", "Feed", "Note", "SegmentId", "Store", "batch_of", "notes_between", "opened_ns",
-    "portions",
+    "BATCH_ROWS_MAX", "Batch", "Cursor", "Feed", "Note", "Reader", "SegmentId", "Store", "batch_of", "came_between",
+    "notes_between", "opened_ns", "portions", "read_segments",
 ]  # fmt: skip
 
 BATCH_ROWS_MAX = 25_000
@@ -96,11 +96,15 @@ class Feed:
         store: holds `ingest` and `accesses`.
         cursor: where to go on; changed by `pull`.
         batch_rows_max: rows in one pull.
+        read: reads the rows of segments; all of them where None.
     """
 
-    def __init__(self, store: Store, cursor: Cursor, batch_rows_max: int = BATCH_ROWS_MAX) -> None:
+    def __init__(
+        self, store: Store, cursor: Cursor, batch_rows_max: int = BATCH_ROWS_MAX, read: "Reader | None" = None
+    ) -> None:
         self.cursor = cursor
         self._store = store
+        self._read = read or read_segments
         self._batch_rows_max = batch_rows_max
 
     def pull(self) -> Batch | None:
@@ -109,7 +113,7 @@ class Feed:
         if not fresh:
             return None
         taken = next(portions(fresh, self._batch_rows_max))
-        batch = batch_of(self._store, taken, more=len(taken) < len(fresh))
+        batch = batch_of(self._store, taken, more=len(taken) < len(fresh), read=self._read)
         self._advance(taken)
         return batch
 
@@ -158,10 +162,14 @@ def portions(notes: Sequence[Note], rows_max: int) -> Iterator[list[Note]]:
         yield portion
 
 
-def batch_of(store: Store, notes: Sequence[Note], *, more: bool) -> Batch:
+Reader = Callable[[Store, Sequence[SegmentId]], Iterator[dict[str, Any]]]
+"""Reads the rows of some segments, in their order."""
+
+
+def batch_of(store: Store, notes: Sequence[Note], *, more: bool, read: Reader | None = None) -> Batch:
     """The rows of some segments."""
     segments = [note.id for note in notes]
-    rows = list(read_segments(store, segments))
+    rows = list((read or read_segments)(store, segments))
     return Batch(segments, rows, {note.id: note.noted_ns for note in notes}, more)
 
 
@@ -192,3 +200,14 @@ def notes_between(store: Store, since_ns: int, until: Cursor) -> list[Note]:
     last = until.last or {"": 0}
     rows = store.rows(sql, {"least": least, "names": list(last), "last": list(last.values())})
     return [_note(row) for row in rows]
+
+
+def came_between(store: Store, after: Cursor, before_ns: int) -> bool:
+    """Whether there are segments that a cursor has not read and that were opened before a time."""
+    sql = (
+        "SELECT count() FROM ingest WHERE segment < {below:UInt64} "
+        "AND segment > transform(collector, {names:Array(String)}, {last:Array(UInt64)}, toUInt64(0))"
+    )
+    last = after.last or {"": 0}
+    below = max(0, before_ns // 1_000_000) << 16
+    return bool(store.rows(sql, {"below": below, "names": list(last), "last": list(last.values())})[0][0])

@@ -9,7 +9,7 @@ Source: contract 2.4 (duplicates), analysis.md 2 (scans, containers), storage.md
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
@@ -62,6 +62,9 @@ class History:
         processes: by id.
         coverage: how complete all this is.
         context: spans of others by (trace id, span id).
+        completed: writes whose version their commit told.
+        size: accesses of the longer history that this is a part of, or its own.
+        read_from: of that longer history, where a strand read what another had made; None: this is whole.
     """
 
     def __init__(self, accesses: list[Access], processes: Mapping[str, Process], coverage: Coverage) -> None:
@@ -81,6 +84,9 @@ class History:
         self.transactions = _in_program_order(transactions)
         self.resources = _by_resource(accesses)
         self.context: dict[tuple[str, str], ContextSpan] = {}
+        self.completed: set[tuple[str, str]] = set()
+        self.size = len(accesses)
+        self.read_from: Callable[[], Iterable[tuple[str, int, str, int]]] | None = None
         self._numbers: dict[str, list[int]] = {}
         _complete_at_commit(self)
 
@@ -296,3 +302,4 @@ def _complete_at_commit(history: History) -> None:
             for write in reversed(accesses):
                 if write.op in (Op.WRITE, Op.UPDATE, Op.DELETE) and write.written is None and write.resource in made:
                     write.written = made.pop(write.resource)
+                    history.completed.add(write.name)

@@ -178,8 +178,13 @@ def _lock_edges(accesses: list[Access]) -> list[tuple[str, Edge]]:
 
 
 def _with_reads_from(history: History, into: Into) -> Into:
-    """Sync edges and reads-from: the unique, not weak write of a version, to whoever read it on that resource."""
+    """Sync edges and reads-from: the unique, not weak write of a version, to whoever read it on that resource.
+
+    Of a part of a history only those from writes whose versions their commits told: the whole knows the others better.
+    """
     known: dict[str, list[Edge]] = defaultdict(list, {strand: list(edges) for strand, edges in into.items()})
+    for strand, seq, source, source_seq in history.read_from() if history.read_from is not None else ():
+        known[strand].append(Edge(seq, source, source_seq, "reads-from"))
     for accesses in history.resources.values():
         makers: dict[str, Access | None] = {}
         for access in accesses:
@@ -188,7 +193,9 @@ def _with_reads_from(history: History, into: Into) -> Into:
         for access in accesses:
             if access.op is Op.READ and access.read is not None and not access.weak:
                 maker = makers.get(access.read)
-                if maker is not None and maker.strand != access.strand:
+                if maker is None or (history.read_from is not None and maker.name not in history.completed):
+                    continue
+                if maker.strand != access.strand:
                     known[access.strand].append(Edge(access.seq, maker.strand, maker.seq, "reads-from"))
     for edges in known.values():
         edges.sort()

@@ -6,7 +6,8 @@ speaks again, or of which a loss came to light. Dirty resources are judged by th
 history, findings and defended accesses are written, and only then the checkpoint. After a start the kept history is
 read again and all of it is dirty: work that was interrupted is repeated, and repeating it changes nothing.
 
-Source: analysis.md 4 and 9. What the kept history is stands in `window`, how complete it is in `live_coverage`.
+Source: analysis.md 4 and 9. What the kept history is stands in `window`, how complete it is in `live_coverage`, what
+differs where several analyzers share the store in `ranges`, `outlines` and `conflicts`.
 """
 
 import copy
@@ -20,6 +21,7 @@ from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from noclobber_analyzer.clock import SECOND_NS, Clock
+from noclobber_analyzer.conflicts import Conflicts
 from noclobber_analyzer.cursor import (
     BATCH_ROWS_MAX,
     Batch,
@@ -27,6 +29,7 @@ from noclobber_analyzer.cursor import (
     Feed,
     Store,
     batch_of,
+    came_between,
     notes_between,
     opened_ns,
     portions,
@@ -42,6 +45,8 @@ from noclobber_analyzer.ledger import Ledger
 from noclobber_analyzer.live_clocks import LiveClocks
 from noclobber_analyzer.live_coverage import LiveCoverage
 from noclobber_analyzer.live_latent import EVERY_NS, LatentWatch
+from noclobber_analyzer.outlines import Outlines
+from noclobber_analyzer.ranges import Share
 from noclobber_analyzer.reach import Reach
 from noclobber_analyzer.reconcile import reconcile
 from noclobber_analyzer.rows import Row, span_of
@@ -59,6 +64,7 @@ RESOURCES_MAX: Final = 2_000
 PROCESSES_MAX: Final = 10_000
 """Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""
 CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
+MS_NS: Final = 1_000_000
 REACH_ROUNDS: Final = 16
 """How often a view is widened to follow what a finding affected: each leads at least one resource further."""
 WRITES: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE})
@@ -125,9 +131,13 @@ class Stream:
         store: holds everything.
         judge: the evaluator.
         clock: wall time.
-        name: of this analyzer, for its checkpoint.
+        name: of this analyzer, for its checkpoint; where several share the store, each one's stands in its leases.
         limits: bounds.
         declarations: names that owners gave their resources, what is to be ignored, which rows are tasks.
+        share: the resources that are this one's to judge, where others share the store; None: all.
+
+    Attributes:
+        saved: the checkpoint that was written last; None before the first one, and since ranges were taken over.
     """
 
     def __init__(
@@ -139,6 +149,7 @@ class Stream:
         limits: Limits,
         *,
         declarations: Declarations = NOTHING_DECLARED,
+        share: Share | None = None,
     ) -> None:
         self.totals = Totals()
         self.window = Window(limits.accesses_max, limits.whole_max)
@@ -148,7 +159,12 @@ class Stream:
         self.behind_ns = 0
         self._store, self._judge, self._clock, self._name, self._limits = store, judge, clock, name, limits
         self._declarations = declarations
-        self._feed = Feed(store, Cursor(), limits.batch_rows_max)
+        self.saved: Checkpoint | None = None
+        self._opened_from_ns = 0
+        self.share = share or Share(store)
+        self._outlines = Outlines(self.share, self.window, self._declared)
+        self._conflicts = Conflicts(store, share.owner, self._reaches_others, limits.kept_ns) if share else None
+        self._feed = Feed(store, Cursor(), limits.batch_rows_max, self._outlines.read)
         self._ledger = Ledger(store)
         self._standing = Standing(store, self._ledger)
         self._defences = Defences(store)
@@ -176,22 +192,41 @@ class Stream:
         """How far it has read."""
         return self._feed.cursor
 
-    def open(self) -> None:
-        """Go on where the last analyzer of this name was: read its kept history again."""
-        checkpoint = read_checkpoint(self._store, self._name)
+    def open(self, checkpoint: Checkpoint | None = None) -> None:
+        """Go on where the last analyzer of this name was, or from a checkpoint: read its kept history again."""
+        checkpoint = checkpoint or read_checkpoint(self._store, self._name)
         now_ns = self._clock.now_ns()
         self.frontiers.deaf_until(now_ns)
         if checkpoint is not None:
-            self._feed = Feed(self._store, checkpoint.cursor, self._limits.batch_rows_max)
+            self._opened_from_ns = checkpoint.kept_from_ns
+            self._feed = Feed(self._store, checkpoint.cursor, self._limits.batch_rows_max, self._outlines.read)
             self.window.begin_cut(checkpoint.cut)
             notes = notes_between(self._store, checkpoint.kept_from_ns, checkpoint.cursor)
             for portion in portions(notes, self._limits.batch_rows_max):
-                self._take(batch_of(self._store, portion, more=True), now_ns)
+                self._take(batch_of(self._store, portion, more=True, read=self._outlines.read), now_ns)
             self._settle(now_ns)
             self._evict()
-        self._dirty = dict.fromkeys(self.window.resources)
+        self._dirty = dict.fromkeys(self.share.own(self.window.resources))
         self._defences.read(self.window.horizon_ns)
         log.info("live analysis begins with %d accesses in the kept history", len(self.window))
+
+    def take_over(self, ranges: frozenset[int]) -> None:
+        """Judge all that is kept of some ranges: whoever had them may not have come to do so."""
+        self.saved = None
+        self._unwritten = True
+        self._dirty.update(dict.fromkeys(self.share.own(self.window.resources, ranges)))
+        self._defences.read(self.window.horizon_ns)
+
+    def give_up(self) -> None:
+        """Ranges have gone to others: what is theirs is neither judged nor waited for."""
+        self._dirty = dict.fromkeys(self.share.own(self._dirty))
+        self.waiting = {name: self.waiting[name] for name in self.share.own(self.waiting)}
+
+    def covers(self, checkpoint: Checkpoint) -> bool:
+        """Whether all that arrived after a checkpoint is kept here, or still to be read."""
+        partly_ns = self.window.horizon_ns + MS_NS if self.window.evicted else 0  # of the oldest segment some are gone
+        begun_ns = max(self._opened_from_ns, partly_ns)
+        return not came_between(self._store, checkpoint.cursor, begun_ns)
 
     def deaf(self) -> None:
         """The store could not be read for a while: nobody was silent meanwhile."""
@@ -216,7 +251,9 @@ class Stream:
         if not self._unwritten or self._dirty or not (now or now_ns - self._checkpoint_at_ns >= CHECKPOINT_EVERY_NS):
             return
         checkpoint = Checkpoint(self._feed.cursor, self.window.horizon_ns, self.window.cut())
-        write_checkpoint(self._store, self._name, checkpoint, now_ns)
+        if 0 in self.share.ranges:
+            write_checkpoint(self._store, self._name, checkpoint, now_ns)
+        self.saved = checkpoint
         self._checkpoint_at_ns, self._unwritten = now_ns, False
 
     # -- what arrived ------------------------------------------------------------------------------------------------
@@ -245,7 +282,7 @@ class Stream:
             item = self._decoded(row)
             if isinstance(item, Mark):
                 self.frontiers.saw(item, segment, now_ns)
-            elif item is not None and self._add(item, opened_ns(segment[1]), batch.noted_ns[segment], now_ns):
+            elif item is not None and self._add(item, row, opened_ns(segment[1]), batch.noted_ns[segment], now_ns):
                 self._count_late(item, frontiers.get(item.process.id, 0))
         self._soil(self.window.measure())
         for process in self._late:
@@ -260,9 +297,13 @@ class Stream:
             self.totals.unreadable += 1
             return None
 
-    def _add(self, access: Access, opened_at_ns: int, noted_ns: int, now_ns: int) -> bool:
+    def _declared(self, row: Row) -> Access | Mark | None:
+        item = self._decoded(row)
+        return as_declared(item, self._declarations) if isinstance(item, Access) else item
+
+    def _add(self, access: Access, row: Row, opened_at_ns: int, noted_ns: int, now_ns: int) -> bool:
         """Take an access; whether it says anything new."""
-        concerned = self.window.add(as_declared(access, self._declarations), opened_at_ns, noted_ns)
+        concerned = self._outlines.add(as_declared(access, self._declarations), row, opened_at_ns, noted_ns)
         if concerned:
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)
@@ -293,9 +334,15 @@ class Stream:
         self.silent = silent
         if self._clocks.asked:
             self._soil(self._clocks.outdated(now_ns, LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)))
+        if self._conflicts is not None and not self.share.is_all:
+            self._soil(self._conflicts.hear(now_ns))
 
     def _soil(self, resources: Iterable[str]) -> None:
-        self._dirty.update(dict.fromkeys(resources))
+        self._dirty.update(dict.fromkeys(self.share.own(resources)))
+
+    def _reaches_others(self, unit: str) -> bool:
+        touched_by_it = self.window.of_unit(unit)
+        return len(self.share.own(touched_by_it)) < len(touched_by_it)
 
     # -- what follows ------------------------------------------------------------------------------------------------
 
@@ -308,6 +355,7 @@ class Stream:
         judged, evaluation = self._evaluated(names, coverage)
         written = self._write(judged, evaluation, now_ns)
         self._remember(judged, evaluation)
+        self._hand_on(judged, evaluation, now_ns)
         return written
 
     def _evaluated(self, names: frozenset[str], coverage: LiveCoverage) -> tuple[frozenset[str] | None, Evaluation]:
@@ -316,15 +364,35 @@ class Stream:
         A finding names what came of it, which may lie outside the view: then the view is widened and judged again.
         """
         asked = names | {access.resource for f in self._standing.of(names).values() for access in f.affected.accesses}
+        asked |= self._conflicts.beside(names) if self._conflicts is not None else frozenset()
         for _ in range(REACH_ROUNDS):
-            view = self.window.view(asked)
+            view = self._filled(asked)
             judged = None if view.resources is None else names
+            if judged is None and not self.share.is_all:
+                judged = frozenset(self.share.own(self.window.resources))
             evaluation = self._safely(view, judged, names, coverage)
             reached = {access.resource for f in evaluation.findings for access in f.affected.accesses} - asked
             if judged is None or not reached:
                 break
             asked |= reached
         return judged, evaluation
+
+    def _filled(self, asked: Iterable[str]) -> View:
+        """The view around some resources, with all accesses in it whole."""
+        view = self.window.view(asked)
+        while True:
+            fetched, concerned = self._outlines.fill(self._store, view.accesses)
+            if not fetched:
+                return view
+            self._soil(concerned)
+            view = self.window.view(asked)
+
+    def _hand_on(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> None:
+        """Tell others of the conflicts at one's own resources; judge again what a new ring runs through."""
+        if self._conflicts is not None:
+            own = (edge for edge in evaluation.edges if judged is None or edge.resource in judged)
+            self._conflicts.tell(own, now_ns, alone=self.share.is_all)
+            self._soil(self._conflicts.closed(now_ns))
 
     def _safely(
         self, view: View, judged: frozenset[str] | None, names: frozenset[str], coverage: LiveCoverage
@@ -357,7 +425,11 @@ class Stream:
             for access in sorted(view.accesses, key=lambda a: (a.start_ns, a.span_id, a.trace_id))
         ]
         processes: dict[str, Process] = {access.process.id: access.process for access in accesses}
-        return History(accesses, processes, coverage)
+        history = History(accesses, processes, coverage)
+        if view.resources is not None:
+            history.read_from, history.size = self.window.read_from, len(self.window)
+            history.has_prints = self.window.has_prints
+        return history
 
     def _write(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> list[Head]:
         standing = self._standing.of(judged)
@@ -396,7 +468,7 @@ class Stream:
         now_ns = self._clock.now_ns()
 
         def around(names: Iterable[str]) -> History:
-            return self._history(self.window.view(names), LiveCoverage(self.window, self.frontiers, now_ns))
+            return self._history(self._filled(names), LiveCoverage(self.window, self.frontiers, now_ns))
 
         heads = self._latent.look(around, self._standing, now_ns)
         self._standing.wrote(heads)
@@ -418,6 +490,7 @@ class Stream:
         if not gone.names and len(self.window.processes) < PROCESSES_MAX:
             return
         self._unwritten = True
+        self._outlines.forget(gone.names)
         self._standing.forget(gone.resources)
         self._defences.forget(gone.names, gone.resources)
         self._clocks.asked -= gone.resources

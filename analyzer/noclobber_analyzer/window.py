@@ -18,10 +18,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from noclobber.contract import Op
+from noclobber.contract import Op, VersionKind
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.coverage import Gap, Lack, drops, holes, tail
 from noclobber_analyzer.history import that_counts
+from noclobber_analyzer.knowledge import Knowledge
 
 __all__ = ["Evicted", "Name", "StrandLine", "View", "Window", "touched"]
 
@@ -128,6 +129,9 @@ class Window:
         self._units: dict[str, dict[Name, Access]] = defaultdict(dict)
         self._sync: dict[Name, Access] = {}
         self._containers: set[str] = set()
+        self._knowledge = Knowledge()
+        self._prints = 0
+        self._read_from: tuple[int, list[tuple[str, int, str, int]]] = (-1, [])
         self._cut: set[str] = set()
         self._loose: set[str] = set()
         self.trimmed: set[str] = set()
@@ -176,12 +180,22 @@ class Window:
         else:
             self._order.append((opened_ns, access.name))
             self._loaded_ns[access.name] = loaded_ns
+        self._process(access.process).received += known is None
+        return self._put(access)
+
+    def replace(self, access: Access) -> set[str]:
+        """Put an access in the place of the one of its name, whichever would count; returns as `add` does."""
+        self._remove(self._kept[access.name])
+        return self._put(access)
+
+    def _put(self, access: Access) -> set[str]:
         self.changes += 1
         line = self._process(access.process)
-        line.received += known is None
         line.strands.add(access.strand)
         access.process = line.process if access.process == line.process else access.process
         self._kept[access.name] = access
+        self._knowledge.add(access)
+        self._prints += access.version_kind is VersionKind.FINGERPRINT
         for resource in touched(access):
             self._resources[resource][access.name] = access
             if resource.endswith("/"):
@@ -250,6 +264,24 @@ class Window:
         """Resources that a process touched."""
         line = self.processes.get(process)
         return set().union(*(self.of_strand(strand) for strand in line.strands)) if line else set()
+
+    @property
+    def has_prints(self) -> bool:
+        """Whether any version is but a print of content."""
+        return self._prints > 0
+
+    def read_from(self) -> list[tuple[str, int, str, int]]:
+        """Where a strand read what another had made (`knowledge`): both, each with its number."""
+        if self._read_from[0] != self.changes:
+            found = [
+                (strand, *each) for strand, line in self.strands.items() for each in self._knowledge.into(line.accesses)
+            ]
+            self._read_from = (self.changes, found)
+        return self._read_from[1]
+
+    def of_unit(self, unit: str) -> set[str]:
+        """Resources that a unit touched."""
+        return {name for access in self._units.get(unit, {}).values() for name in touched(access)}
 
     def accesses_of(self, resource: str) -> Iterable[Access]:
         """Kept accesses that touched a resource itself."""
@@ -348,6 +380,8 @@ class Window:
         name = access.name
         self.changes += 1
         del self._kept[name]
+        self._knowledge.drop(access)
+        self._prints -= access.version_kind is VersionKind.FINGERPRINT
         self._sync.pop(name, None)
         for resource in touched(access):
             _discard(self._resources, resource, name)

@@ -74,7 +74,7 @@ def _of_resource(name: str, evidence: Evidence) -> Iterator[_Pair]:
     first = accesses[0].process
     if all(a.process is first or slack_ns(first, a.process) is not None for a in accesses):
         return
-    searched = None if len(evidence.history.accesses) <= WHOLE_MAX else list(_out_of_order(accesses))
+    searched = None if evidence.history.size <= WHOLE_MAX else list(_out_of_order(accesses))
     if searched == []:
         return
     state = evidence.state(name)

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from noclobber.contract import PRECEDENCE, Certainty, Kind, Op, UnitKind
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.dependency import Dependency, Graph, components, dependencies, trimmed
+from noclobber_analyzer.dependency import Dependency, Graph, by_source, components, trimmed
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.state import NUMBERS
 from noclobber_analyzer.succession import Proof
@@ -67,9 +67,9 @@ _WHY: Final = {
 }
 
 
-def cycles(evidence: Evidence, earlier: Sequence[Candidate]) -> Iterator[Candidate]:
+def cycles(evidence: Evidence, earlier: Sequence[Candidate], edges: Sequence[Dependency]) -> Iterator[Candidate]:
     """Cycles that no earlier candidate explains; each unit names one at most, of the first kind that it can."""
-    found = [edge for edges in trimmed(_grouped(dependencies(evidence))).values() for edge in edges]
+    found = [edge for out in trimmed(by_source(edges)).values() for edge in out]
     search = _Search()
     for shape in _SHAPES if found else ():
         graph = trimmed(_graph(found, shape, earlier))
@@ -91,19 +91,12 @@ def _graph(found: Iterable[Dependency], shape: _Shape, earlier: Iterable[Candida
         if PRECEDENCE[candidate.kind] < PRECEDENCE[shape.kind] and candidate.grade.certainty is not Certainty.POSSIBLE:
             explained.update(_explained(candidate))
     types = [t for t in ("ww", "wr", "rw") if shape.may(_State(), t)]
-    return _grouped(
+    return by_source(
         edge
         for edge in found
         if edge.type in types and (edge.source, edge.target, edge.resource) not in explained
         if shape.kind is not Kind.DIRTY_WRITE or (edge.first.txn_id and edge.then.txn_id)
     )
-
-
-def _grouped(edges: Iterable[Dependency]) -> Graph:
-    graph: Graph = defaultdict(list)
-    for edge in edges:
-        graph[edge.source].append(edge)
-    return graph
 
 
 def _explained(candidate: Candidate) -> Iterator[tuple[str, str, str]]:

@@ -85,6 +85,8 @@ def _first_of_each_clock(readers: list[Access]) -> list[Access]:
     for read in sorted(readers, key=lambda r: (local_ns(r.process, r.start_ns), r.span_id)):
         first.setdefault(clock_of(read.process), read)
     return list(first.values())
+
+
 def _there_before(state: State, access: Access, evidence: Evidence) -> Access | None:
     """A captured write that was there for all when an access saw what stood there."""
     seen_at = evidence.picture_of(access)
