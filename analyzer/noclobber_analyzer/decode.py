@@ -1,17 +1,22 @@
 """One decoder of meaning: attributes of a span, whatever they came in, become an `Access` or a `Mark`.
 
 Both readers (OTLP files, rows of the store) bring a span's attributes under the contract's names; what they mean is
-decided here and only here, so that both give identical accesses and, after them, identical ids. A span that is not
-noclobber's is context. A span that speaks a newer contract is read as far as it is understood and marked `partial`;
-one that lacks what every access must have cannot be judged and is reported as unreadable.
+decided here and only here, so that both give identical accesses and, after them, identical ids. It is decided for one
+attribute at a time (`fact`), which lets a reader remember what it has seen: a few thousand different attributes make
+up millions of spans. A span that is not noclobber's is context. A span that speaks a newer contract is read as far as
+it is understood and marked `partial`; one that lacks what every access must have cannot be judged and is reported as
+unreadable.
 
 Source: contract 2 (attributes), 2.1 (ops), 2.4 (spans of others).
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from sys import intern
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from noclobber.contract import (
     CONTRACT_VERSION,
@@ -25,11 +30,21 @@ from noclobber.contract import (
     WriteMode,
 )
 from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan
+from noclobber_analyzer.spans import SpanRecord
 
-__all__ = ["Attributes", "Unreadable", "decode_process", "decode_span"]
+__all__ = ["MISREAD", "NO_FACT", "Attributes", "Fact", "Unreadable", "decode_process", "decode_span", "fact"]
 
 Attributes = Mapping[str, object]
-"""A span's or a resource's attributes by the contract's names: str, int, float, bool, or a sequence of str."""
+"""A resource's attributes by the contract's names: str, int, float, bool, or a sequence of str."""
+
+Fact = tuple[str, Any]
+"""What one attribute says: the field of the access that it fills, and the field's value."""
+
+NO_FACT: Final[Fact] = ("", None)
+"""What an attribute says that means nothing to the contract."""
+
+MISREAD: Final = "misread"
+"""The field that names an attribute whose value could not be understood."""
 
 
 class Unreadable(Exception):  # noqa: N818  it is a fact about a span, counted; not an error that stops anything
@@ -137,31 +152,33 @@ _PLAIN: Final[_Table] = {
     Attr.CODE_LINE: ("code_line", _number),
     Attr.PEER_ADDRESS: ("peer", _text),
 }
-_SCAN: Final[_Table] = {
-    Attr.PREDICATE: ("predicate", _text),
-    Attr.SCAN_ID: ("id", _text),
-    Attr.SCAN_PART: ("part", _number),
-    Attr.SCAN_PARTS: ("parts", _number),
-    Attr.SCAN_APPROXIMATE: ("approximate", _truth),
-    Attr.RESULT_RESOURCES: ("resources", _texts),
-    Attr.RESULT_VERSIONS: ("versions", _texts),
-    Attr.RESULT_COUNT: ("count", _number),
+_OF_GROUPS: Final[_Table] = {
+    Attr.PREDICATE: ("scan.predicate", _text),
+    Attr.SCAN_ID: ("scan.id", _text),
+    Attr.SCAN_PART: ("scan.part", _number),
+    Attr.SCAN_PARTS: ("scan.parts", _number),
+    Attr.SCAN_APPROXIMATE: ("scan.approximate", _truth),
+    Attr.RESULT_RESOURCES: ("scan.resources", _texts),
+    Attr.RESULT_VERSIONS: ("scan.versions", _texts),
+    Attr.MESSAGE_ID: ("message.id", _text),
+    Attr.MESSAGE_GROUP: ("message.group", _text),
+    Attr.MESSAGE_KEY: ("message.key", _text),
+    Attr.MESSAGE_SEQ: ("message.seq", _number),
+    Attr.MESSAGE_SESSION: ("message.session", _text),
+    Attr.MESSAGE_DELIVERY: ("message.delivery", _number),
+    Attr.LOCK_OWNER: ("lock.owner", _text),
+    Attr.LOCK_TOKEN: ("lock.token", _text),
+    Attr.LOCK_TTL_MS: ("lock.ttl_ms", _number),
+    Attr.LOCK_MODE: ("lock.shared", lambda value: value == "shared"),
+    Attr.EFFECT_HASH: ("effect.hash", _text),
+    Attr.EFFECT_KEY: ("effect.key", _text),
+    Attr.FRONTIER_NS: ("mark.frontier_ns", _number),
+    Attr.ACCESSES: ("mark.accesses", _number),
+    Attr.DROPPED: ("mark.dropped", _number),
 }
-_MESSAGE: Final[_Table] = {
-    Attr.MESSAGE_ID: ("id", _text),
-    Attr.MESSAGE_GROUP: ("group", _text),
-    Attr.MESSAGE_KEY: ("key", _text),
-    Attr.MESSAGE_SEQ: ("seq", _number),
-    Attr.MESSAGE_SESSION: ("session", _text),
-    Attr.MESSAGE_DELIVERY: ("delivery", _number),
-}
-_LOCK: Final[_Table] = {
-    Attr.LOCK_OWNER: ("owner", _text),
-    Attr.LOCK_TOKEN: ("token", _text),
-    Attr.LOCK_TTL_MS: ("ttl_ms", _number),
-    Attr.LOCK_MODE: ("shared", lambda value: value == "shared"),
-}
-_EFFECT: Final[_Table] = {Attr.EFFECT_HASH: ("hash", _text), Attr.EFFECT_KEY: ("key", _text)}
+"""Facts that few accesses have: they go into records of their own."""
+_FACTS: Final[_Table] = {**_PLAIN, **_OF_GROUPS}
+_GROUPED: Final = frozenset(field for field, _ in _OF_GROUPS.values())
 _PROCESS: Final[_Table] = {
     Attr.PROCESS: ("id", _text),
     Attr.CLOCK: ("clock", _text),
@@ -172,104 +189,113 @@ _PROCESS: Final[_Table] = {
     Attr.PROCESS_PID: ("pid", _number),
     Attr.CONTRACT: ("contract", _text),
 }
-_NEEDED: Final = ("op", "resource", "system", "outcome", "agent", "strand", "seq")
+_NEEDED: Final = frozenset({"op", "resource", "system", "outcome", "agent", "strand", "seq"})
+
+
+def fact(name: str, value: object) -> Fact:
+    """What one attribute of a span says.
+
+    Args:
+        name: by the contract.
+        value: str, int, float, bool, or a sequence of str.
+
+    Returns:
+        Field and value; `NO_FACT` if it means nothing; `MISREAD` and why, if it should mean something but does not.
+    """
+    entry = _FACTS.get(name)
+    if entry is None or (value == "" and name != Attr.OP):  # an empty text says nothing: stores have no other word
+        return NO_FACT
+    try:
+        return entry[0], entry[1](value)
+    except (KeyError, TypeError, ValueError):
+        return MISREAD, f"{name} is {value!r}"
 
 
 def decode_process(attributes: Attributes) -> Process | None:
     """The process of a resource's attributes; None if it is not one of noclobber's."""
     if Attr.PROCESS not in attributes:
         return None
-    return Process(**_picked(attributes, _PROCESS, lenient=True)[0])
+    said: dict[str, Any] = {}
+    for name, (field, convert) in _PROCESS.items():
+        if attributes.get(name) not in (None, ""):
+            with suppress(KeyError, TypeError, ValueError):
+                said[field] = convert(attributes[name])
+    return Process(**said)
 
 
-def decode_span(
-    attributes: Attributes,
-    process: Process,
-    *,
-    trace_id: str,
-    span_id: str,
-    parent_span_id: str,
-    start_ns: int,
-    end_ns: int,
-    links: tuple[tuple[str, str, str], ...] = (),
-) -> Access | Mark:
-    """The access or mark that a span of noclobber's is.
+def decode_span(span: SpanRecord, process: Process) -> Access | Mark | None:
+    """What a span of noclobber's tells: an access, or a mark; None if it is no span of noclobber's after all.
 
     Args:
-        attributes: the span's own, by the contract's names.
+        span: its facts are taken out of it.
         process: who sent it.
-        trace_id: in hex, as all ids here.
-        span_id: together with the trace's id its name.
-        parent_span_id: "" where there is none.
-        start_ns: as recorded.
-        end_ns: as recorded; 0 while the call is open.
-        links: (trace id, span id, value of `noclobber.edge`) of each span link that has one.
 
     Raises:
         Unreadable: what every access must have is missing, or has another form.
     """
-    if attributes.get(Attr.OP) == Op.MARK:
-        return _mark(attributes, process, end_ns)
-    facts, understood = _picked(attributes, _PLAIN, lenient=_is_newer(process))
-    for name in _NEEDED:
-        if name not in facts:
-            raise Unreadable(f"{name} is missing")
-    facts.setdefault("unit", facts.get("step") or facts["strand"])
-    if not understood:
+    facts = span.facts
+    facts.pop("", None)
+    misread = facts.pop(MISREAD, None)
+    if misread is not None:
+        if not _is_newer(process):
+            raise Unreadable(misread)
         facts["partial"] = True
-    for table, kind, name, key in _GROUPS:
-        if key(facts, attributes):
-            facts[name] = kind(**_picked(attributes, table, lenient=_is_newer(process))[0])
+    op = facts.get("op")
+    if op is None and misread is None:
+        return None
+    if not facts.keys().isdisjoint(_GROUPED):
+        _gather(facts)
+    if op is Op.MARK:
+        return _mark(facts.get("mark"), process, span.end_ns)
+    facts.pop("mark", None)
+    if not _NEEDED <= facts.keys():
+        raise Unreadable(f"{', '.join(sorted(_NEEDED - facts.keys()))} missing")
+    if "unit" not in facts:
+        facts["unit"] = facts.get("step") or facts["strand"]
+    if op is Op.SCAN and "scan" not in facts:
+        facts["scan"] = Scan(count=facts.get("result_count"))
     return Access(
-        trace_id=trace_id,
-        span_id=span_id,
-        parent_span_id=parent_span_id,
-        start_ns=start_ns,
-        end_ns=max(end_ns, start_ns),
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_span_id=span.parent_span_id,
+        start_ns=span.start_ns,
+        end_ns=span.end_ns if span.end_ns > span.start_ns else span.start_ns,
         process=process,
-        links=links,
+        links=span.links,
         **facts,
     )
 
 
-_GROUPS: Final[tuple[tuple[_Table, Callable[..., Any], str, Callable[[dict[str, Any], Attributes], bool]], ...]] = (
-    (_SCAN, Scan, "scan", lambda facts, all_: facts["op"] is Op.SCAN or Attr.RESULT_RESOURCES in all_),
-    (_MESSAGE, Message, "message", lambda _, all_: Attr.MESSAGE_ID in all_),
-    (_LOCK, Lock, "lock", lambda _, all_: any(name in all_ for name in _LOCK)),
-    (_EFFECT, Effect, "effect", lambda _, all_: Attr.EFFECT_HASH in all_),
-)
+def _gather(facts: dict[str, Any]) -> None:
+    """Put the facts that few accesses have into records of their own."""
+    groups: dict[str, dict[str, Any]] = {}
+    for name in _GROUPED & facts.keys():
+        group, _, field = name.partition(".")
+        groups.setdefault(group, {})[field] = facts.pop(name)
+    for group, said in groups.items():
+        build, needed = _RECORDS[group]
+        if needed is None or needed in said or facts.get("op") is Op.SCAN:
+            facts[group] = build(**said)
+    scan = facts.get("scan")
+    if scan is not None and "result_count" in facts:
+        facts["scan"] = msgspec.structs.replace(scan, count=facts["result_count"])
 
 
-def _mark(attributes: Attributes, process: Process, time_ns: int) -> Mark:
-    try:
-        accesses = attributes.get(Attr.ACCESSES)
-        return Mark(
-            process=process,
-            frontier_ns=_number(attributes[Attr.FRONTIER_NS]),
-            accesses=None if accesses is None else _number(accesses),
-            dropped=_number(attributes.get(Attr.DROPPED, 0)),
-            time_ns=time_ns,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise Unreadable(f"a mark without a usable frontier: {error}") from error
+_RECORDS: Final[dict[str, tuple[Callable[..., Any], str | None]]] = {
+    "scan": (Scan, "resources"),
+    "message": (Message, "id"),
+    "lock": (Lock, None),
+    "effect": (Effect, "hash"),
+    "mark": (dict, None),
+}
+"""How each record is made, and without what it is none (a scan always is one)."""
+
+
+def _mark(said: dict[str, Any] | None, process: Process, time_ns: int) -> Mark:
+    if said is None or "frontier_ns" not in said:
+        raise Unreadable("a mark without a usable frontier")
+    return Mark(process, said["frontier_ns"], said.get("accesses"), said.get("dropped", 0), time_ns)
 
 
 def _is_newer(process: Process) -> bool:
     return process.contract is not None and process.contract != CONTRACT_VERSION
-
-
-def _picked(attributes: Attributes, table: _Table, *, lenient: bool) -> tuple[dict[str, Any], bool]:
-    """The fields of one record, and whether all was understood; `lenient` skips what is not."""
-    facts: dict[str, Any] = {}
-    understood = True
-    for name, value in attributes.items():
-        entry = table.get(name)
-        if entry is None or value == "":  # an empty text says nothing: the store has no other word for it
-            continue
-        try:
-            facts[entry[0]] = entry[1](value)
-        except (KeyError, TypeError, ValueError) as error:
-            if not lenient:
-                raise Unreadable(f"{name} is {value!r}") from error
-            understood = False
-    return facts, understood

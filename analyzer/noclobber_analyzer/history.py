@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from noclobber.contract import Attr, Op, Outcome, VersionKind
+from noclobber.contract import Op, Outcome, VersionKind
 from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.coverage import Coverage, measure
@@ -122,25 +122,16 @@ class HistoryBuilder:
 
     def add_span(self, process: Process, span: SpanRecord) -> None:
         """Take one span of noclobber's; one that cannot be read is counted."""
-        if Attr.OP not in span.attributes:
-            self._keep_context(span)
-            return
+        name = (span.trace_id, span.span_id)
         try:
-            self.add(
-                decode_span(
-                    span.attributes,
-                    process,
-                    trace_id=span.trace_id,
-                    span_id=span.span_id,
-                    parent_span_id=span.parent_span_id,
-                    start_ns=span.start_ns,
-                    end_ns=span.end_ns,
-                    links=span.links,
-                ),
-                (span.trace_id, span.span_id),
-            )
+            item = decode_span(span, process)
         except Unreadable:
-            self._unreadable.add((span.trace_id, span.span_id))
+            self._unreadable.add(name)
+            return
+        if item is None:
+            self._keep_context(span)
+        else:
+            self.add(item, name)
 
     def add(self, item: Access | Mark, name: tuple[str, str]) -> None:
         """Take what a span of this trace and span id was decoded to."""

@@ -1,7 +1,9 @@
 """One OTLP/JSON request to spans: the shape is checked while it is parsed, so a wrong one is named with its place.
 
-msgspec parses straight into the typed records below and skips what they do not name. Ids are hex and 64-bit numbers
-may be text, as the OTLP specification's JSON encoding says. What the attributes mean is decided in `decode`.
+msgspec parses straight into the typed records below and skips what they do not name. A span's attributes it leaves as
+they are written: most of them were met before, byte for byte, and `_Memory` knows already what they say. Ids are hex
+and 64-bit numbers may be text, as the OTLP specification's JSON encoding says. What an attribute means is decided in
+`decode`.
 """
 
 from collections.abc import Iterator
@@ -10,9 +12,13 @@ from typing import Final
 import msgspec
 
 from noclobber.contract import Attr
+from noclobber_analyzer.decode import NO_FACT, Fact, fact
 from noclobber_analyzer.spans import SpanGroup, SpanRecord
 
 __all__ = ["NotARequest", "groups_of_json"]
+
+REMEMBERED_MAX: Final = 1 << 16
+"""Attributes remembered at a time: what repeats is learnt again at once."""
 
 
 class NotARequest(Exception):  # noqa: N818  a fact about one line; its reader knows the file and makes the error
@@ -48,7 +54,7 @@ class _Span(msgspec.Struct, gc=False, rename="camel"):
     end_time_unix_nano: int | str = 0
     parent_span_id: str = ""
     name: str = ""
-    attributes: list[_Attribute] = []
+    attributes: list[msgspec.Raw] = []
     links: list[_Link] = []
 
 
@@ -76,7 +82,21 @@ class _Request(msgspec.Struct, gc=False, rename="camel"):
     resource_logs: msgspec.Raw | None = None
 
 
+class _Memory(dict[bytes, Fact]):
+    """What each attribute says, by the bytes that it is written in."""
+
+    def __missing__(self, written: bytes) -> Fact:
+        attribute = _ATTRIBUTE.decode(written)
+        said = NO_FACT if attribute.value is None else fact(attribute.key, _value(attribute.value))
+        if len(self) >= REMEMBERED_MAX:
+            self.clear()
+        self[written] = said
+        return said
+
+
 _DECODER: Final = msgspec.json.Decoder(_Request)
+_ATTRIBUTE: Final = msgspec.json.Decoder(_Attribute)
+_MEMORY: Final = _Memory()
 
 
 def groups_of_json(text: bytes) -> Iterator[SpanGroup]:
@@ -106,7 +126,7 @@ def _record(span: _Span) -> SpanRecord:
         int(span.start_time_unix_nano),
         int(span.end_time_unix_nano),
         span.name,
-        _attributes(span.attributes),
+        dict(map(_MEMORY.__getitem__, map(bytes, span.attributes))),
         tuple(_link(link) for link in span.links) if span.links else (),
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from noclobber.contract import Attr
+from noclobber_analyzer.decode import fact
 from noclobber_analyzer.spans import SpanGroup, SpanRecord
 
 __all__ = ["groups_of_protobuf"]
@@ -41,7 +42,7 @@ def _record(span: Any) -> SpanRecord:
         span.start_time_unix_nano,
         span.end_time_unix_nano,
         span.name,
-        _attributes(span.attributes),
+        dict(fact(pair.key, _value(pair.value)) for pair in span.attributes),
         tuple(
             (link.trace_id.hex(), link.span_id.hex(), str(_attributes(link.attributes).get(Attr.EDGE, "")))
             for link in span.links

@@ -41,7 +41,7 @@ from noclobber_analyzer.issues import Head
 from noclobber_analyzer.ledger import Ledger
 from noclobber_analyzer.live_coverage import LiveCoverage
 from noclobber_analyzer.reconcile import reconcile
-from noclobber_analyzer.rows import Row, span_of
+from noclobber_analyzer.rows import StoredSpan
 from noclobber_analyzer.standing import Defences, Standing
 from noclobber_analyzer.window import View, Window, touched
 
@@ -224,10 +224,10 @@ class Stream:
         for segment in batch.segments:
             self.frontiers.loaded(segment)
             self._newest_ns = max(self._newest_ns, opened_ns(segment[1]))
-        for row in batch.rows:
+        for stored in batch.spans:
             self.totals.rows += 1
-            segment = (str(row["collector"]), int(row["segment"]))
-            item = self._decoded(row)
+            segment = stored.segment
+            item = self._decoded(stored)
             if isinstance(item, Mark):
                 self.frontiers.saw(item, segment, now_ns)
             elif item is not None and self._add(item, opened_ns(segment[1]), batch.noted_ns[segment], now_ns):
@@ -237,19 +237,9 @@ class Stream:
             self._soil(self.window.of_process(process))
         self._late.clear()
 
-    def _decoded(self, row: Row) -> Access | Mark | None:
+    def _decoded(self, stored: StoredSpan) -> Access | Mark | None:
         try:
-            process, span = span_of(row)
-            return decode_span(
-                span.attributes,
-                process,
-                trace_id=span.trace_id,
-                span_id=span.span_id,
-                parent_span_id=span.parent_span_id,
-                start_ns=span.start_ns,
-                end_ns=span.end_ns,
-                links=span.links,
-            )
+            return decode_span(stored.span, stored.process)
         except (Unreadable, TypeError, ValueError):
             self.totals.unreadable += 1
             return None
