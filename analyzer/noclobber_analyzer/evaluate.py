@@ -31,7 +31,7 @@ from noclobber_analyzer.precedence import settle
 from noclobber_analyzer.verdict import Candidate
 from noclobber_analyzer.witness import witness
 
-__all__ = ["Defended", "Evaluation", "evaluate"]
+__all__ = ["Defended", "Evaluation", "defended_as", "evaluate"]
 
 _LAST = (1 << 63, "")
 CONTEXT_ROLES = frozenset({"model", "guard", "context"})
@@ -108,8 +108,7 @@ def evaluate(
             found.append(_finding(candidate, evidence))
     accused = {(ref.trace_id, ref.span_id) for finding in found for ref in finding.accesses if finding.manifest}
     defended = [
-        Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
-        for access, reason in defences(evidence, resources, accused, _anchors(meant))
+        defended_as(access, reason) for access, reason in defences(evidence, resources, accused, _anchors(meant))
     ]
     return Evaluation(
         findings=sorted(found, key=lambda f: (f.first_ns, f.id) if f.manifest else _LAST),
@@ -117,6 +116,11 @@ def evaluate(
         waiting=waiting,
         unknown=[*history.coverage.unknown, *evidence.unknown, *_told_more(more)],
     )
+
+
+def defended_as(access: Access, reason: Defence) -> Defended:
+    """The record of a defended access."""
+    return Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
 
 
 def _lucky(

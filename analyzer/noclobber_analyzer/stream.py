@@ -33,7 +33,7 @@ from noclobber_analyzer.cursor import (
 )
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_span
-from noclobber_analyzer.evaluate import Evaluation
+from noclobber_analyzer.evaluate import Evaluation, defended_as
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.frontiers import Frontiers
 from noclobber_analyzer.history import History
@@ -42,6 +42,7 @@ from noclobber_analyzer.ledger import Ledger
 from noclobber_analyzer.live_coverage import LiveCoverage
 from noclobber_analyzer.reconcile import reconcile
 from noclobber_analyzer.rows import StoredSpan
+from noclobber_analyzer.sieve import Sieve
 from noclobber_analyzer.standing import Defences, Standing
 from noclobber_analyzer.window import View, Window, touched
 
@@ -99,6 +100,7 @@ class Totals:
         judgements: evaluations made. written: revisions of findings; retracted: those of them that take one back.
         contradicted: certain findings that were not found again: bugs.
         failed: resources whose judgement raised an error.
+        quiet: resources that were touched and needed no judgement.
     """
 
     rows: int = 0
@@ -111,6 +113,7 @@ class Totals:
     retracted: int = 0
     contradicted: int = 0
     failed: int = 0
+    quiet: int = 0
 
 
 class Stream:
@@ -123,6 +126,7 @@ class Stream:
         name: of this analyzer, for its checkpoint.
         limits: bounds.
         declarations: names that owners gave their resources, what is to be ignored, which rows are tasks.
+        sifts: whether what needs no judgement is passed over.
     """
 
     def __init__(
@@ -134,8 +138,10 @@ class Stream:
         limits: Limits,
         *,
         declarations: Declarations = NOTHING_DECLARED,
+        sifts: bool = True,
     ) -> None:
         self.totals = Totals()
+        self._sifts = sifts and not any(each.invariant for each in declarations.declared)
         self.window = Window(limits.accesses_max, limits.whole_max)
         self.frontiers = Frontiers()
         self.waiting: dict[str, frozenset[str]] = {}
@@ -147,6 +153,7 @@ class Stream:
         self._ledger = Ledger(store)
         self._standing = Standing(store, self._ledger)
         self._defences = Defences(store)
+        self._sieve = Sieve(self.window)
         self._dirty: dict[str, None] = {}
         self._late: set[str] = set()
         self._newest_ns = 0
@@ -246,8 +253,11 @@ class Stream:
 
     def _add(self, access: Access, opened_at_ns: int, noted_ns: int, now_ns: int) -> bool:
         """Take an access; whether it says anything new."""
-        concerned = self.window.add(as_declared(access, self._declarations), opened_at_ns, noted_ns)
+        access = as_declared(access, self._declarations)
+        again = self.window.get(access.name) is not None
+        concerned = self.window.add(access, opened_at_ns, noted_ns)
         if concerned:
+            self._sieve.add(access, again=again)
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)
         self._soil(concerned)
@@ -282,14 +292,28 @@ class Stream:
 
     def _judge_some(self) -> list[Head]:
         """Judge a portion of what is dirty and write what follows; what failed to be written stays dirty."""
-        names = frozenset(list(self._dirty)[: self._limits.resources_max])
         now_ns = self._clock.now_ns()
         self._standing.refresh(self.window.horizon_ns)
+        self._pass_quiet(now_ns)
+        names = frozenset(list(self._dirty)[: self._limits.resources_max])
+        if not names:
+            return []
         coverage = LiveCoverage(self.window, self.frontiers, now_ns)
         judged, evaluation = self._evaluated(names, coverage)
         written = self._write(judged, evaluation, now_ns)
         self._remember(judged, evaluation)
         return written
+
+    def _pass_quiet(self, now_ns: int) -> None:
+        """Let go of what needs no judgement; of accesses that were defended there is a record all the same."""
+        if not self._sifts:
+            return
+        quiet = [name for name in self._dirty if not self._standing.has(name) and not self._sieve.needs_judgement(name)]
+        self._defences.add([defended_as(*each) for name in quiet for each in self._sieve.defended(name)], now_ns)
+        for name in quiet:
+            del self._dirty[name]
+            self.waiting.pop(name, None)
+        self.totals.quiet += len(quiet)
 
     def _evaluated(self, names: frozenset[str], coverage: LiveCoverage) -> tuple[frozenset[str] | None, Evaluation]:
         """What is made of some resources; the resources that were judged, None: all.
@@ -386,6 +410,7 @@ class Stream:
             return
         self._unwritten = True
         self._standing.forget(gone.resources)
+        self._sieve.forget(gone.resources)
         self._defences.forget(gone.names, gone.resources)
         for name in gone.resources:
             self.waiting.pop(name, None)

@@ -14,9 +14,10 @@ Source: analysis.md 4, 6 and 9. Nothing is judged here.
 
 from bisect import bisect_left, insort
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import Final
 
 from noclobber.contract import Op
 from noclobber_analyzer.access import Access, Mark, Process
@@ -35,6 +36,7 @@ COMPANY_MAX = 256
 """Accesses of one unit, message or effect up to which a new one makes the resources of all others dirty."""
 MARKS_MAX = 64
 """Marks of a process kept for what they say of drops."""
+_NOBODY: Final[dict[Name, Access]] = {}
 _by_seq = attrgetter("seq", "span_id")
 
 
@@ -250,6 +252,14 @@ class Window:
     def accesses_of(self, resource: str) -> Iterable[Access]:
         """Kept accesses that touched a resource itself."""
         return self._resources.get(resource, {}).values()
+
+    def company(self, unit: str) -> Collection[Access]:
+        """Kept accesses of a unit, transaction, message or effect."""
+        return self._units.get(unit, _NOBODY).values()
+
+    def is_covered(self, resource: str) -> bool:
+        """Whether something was done to a container above a resource, or it is one."""
+        return resource.endswith("/") or any(map(resource.startswith, self._containers))
 
     def loaded_ns(self, name: Name) -> int:
         """When the segment of an access was noted; 0 if it is not kept."""
