@@ -10,7 +10,7 @@ Source: contract 2.2 (complete up to), analysis.md 4 (frontiers, silent processe
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from noclobber.contract import CONTRACT_VERSION, FRONTIER_END
@@ -75,7 +75,7 @@ class Coverage:
         self.frontiers: dict[str, int] = {}
         self.silent: frozenset[str] = frozenset()
         self.ended = True
-        self._touching: dict[str, dict[str, set[str]]] = {}
+        self._touching: Mapping[str, Collection[str]] = {}
         self._processes: dict[str, Process] = {}
         self._gaps_of: dict[str, list[Gap]] = defaultdict(list)
 
@@ -91,7 +91,7 @@ class Coverage:
         """
         missing: list[str] = []
         waiting: list[str] = []
-        for process_id in sorted(self._touching.get(resource, {})):
+        for process_id in sorted(self._touching.get(resource, ())):
             process = self._processes[process_id]
             after, before = in_clock_of(process, start, start.start_ns), in_clock_of(process, end, end.end_ns)
             missing += [gap.text for gap in self._gaps_of.get(process_id, ()) if concerns(gap, after, before)]
@@ -114,7 +114,7 @@ class Coverage:
 
 def measure(
     strands: Mapping[str, Sequence[Access]],
-    touching: Mapping[str, Mapping[str, set[str]]],
+    touching: Mapping[str, Collection[str]],
     processes: Mapping[str, Process],
     marks: Iterable[Mark],
     *,
@@ -128,7 +128,7 @@ def measure(
 
     Args:
         strands: accesses by strand, ascending by `seq`.
-        touching: for each resource, for each process, the strands that touched it.
+        touching: for each resource, ids of the processes that touched it.
         processes: by id.
         marks: all marks seen.
         whole: the history starts where its processes started (files); else strands may begin anywhere (a window).
@@ -139,7 +139,7 @@ def measure(
     """
     coverage = Coverage()
     coverage.ended, coverage.silent = ended, frozenset(silent)
-    coverage._touching = {name: dict(by) for name, by in touching.items()}
+    coverage._touching = touching
     coverage._processes = dict(processes)
     by_process: dict[str, list[Mark]] = defaultdict(list)
     for mark in marks:

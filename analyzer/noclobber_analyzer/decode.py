@@ -248,7 +248,7 @@ def decode_span(span: SpanRecord, process: Process) -> Access | Mark | None:
     if op is Op.MARK:
         return _mark(facts.get("mark"), process, span.end_ns)
     facts.pop("mark", None)
-    if not _NEEDED <= facts.keys():
+    if not facts.keys() >= _NEEDED:
         raise Unreadable(f"{', '.join(sorted(_NEEDED - facts.keys()))} missing")
     if "unit" not in facts:
         facts["unit"] = facts.get("step") or facts["strand"]
@@ -259,7 +259,7 @@ def decode_span(span: SpanRecord, process: Process) -> Access | Mark | None:
         span_id=span.span_id,
         parent_span_id=span.parent_span_id,
         start_ns=span.start_ns,
-        end_ns=span.end_ns if span.end_ns > span.start_ns else span.start_ns,
+        end_ns=max(span.start_ns, span.end_ns),
         process=process,
         links=span.links,
         **facts,

@@ -49,9 +49,9 @@ def defences(
 
 def _all(evidence: Evidence, resources: frozenset[str] | None) -> Iterator[tuple[Access, Defence]]:
     for name, accesses in evidence.history.resources.items():
-        if (resources is None or name in resources) and any(a.op is not Op.READ for a in accesses):
+        if (resources is None or name in resources) and any(_may_be_defended(a) for a in accesses):
             yield from _of_state(evidence.state(name), evidence)
-    for taken in takes(evidence).values():
+    for taken in evidence.once(takes).values():
         for take in taken:
             if take.refused and not take.went_on:
                 refused = take.access.outcome is Outcome.REJECTED
@@ -72,6 +72,16 @@ def _of_state(state: State, evidence: Evidence) -> Iterator[tuple[Access, Defenc
             yield access, reason
         elif pending and access.op is Op.READ and _is_serializable(access) and _passed_by(access, pending, evidence):
             yield access, Defence.SERIALIZABLE
+
+
+def _may_be_defended(access: Access) -> bool:
+    """Whether an access has anything about it for which `_of_state` could call it defended: a filter."""
+    if access.op is Op.READ or access.op is Op.WRITE:
+        return bool(
+            access.outcome is not Outcome.OK or access.guard is not Guard.NONE or access.locks or access.isolation
+            or (access.written is not None and access.written in (access.base, access.overwritten))
+        )  # fmt: skip
+    return True
 
 
 def _reason(access: Access, state: State, evidence: Evidence) -> Defence | None:
@@ -119,14 +129,17 @@ def _passed_by(read: Access, pending: Sequence[Access], evidence: Evidence) -> b
 
 
 def _contended(access: Access, state: State) -> bool:
-    return any(is_foreign(other, access) for other in state.writes)
+    """Whether somebody else wrote there, too."""
+    if not state.writers <= {access.strand}:
+        return True
+    return access.txn_id is not None and any(is_foreign(other, access) for other in state.writes)
 
 
 def _deduplicated(evidence: Evidence) -> Iterator[tuple[Access, Defence]]:
     """Effects that were repeated under one idempotency key: each but the first."""
     seen: set[tuple[str, str]] = set()
-    for access in evidence.history.accesses:
-        if access.op is Op.EFFECT and access.effect is not None and access.effect.key is not None:
+    for access in evidence.history.of(Op.EFFECT):
+        if access.effect is not None and access.effect.key is not None:
             name = (access.effect.hash, access.effect.key)
             if name in seen:
                 yield access, Defence.DEDUPLICATED
@@ -136,8 +149,8 @@ def _deduplicated(evidence: Evidence) -> Iterator[tuple[Access, Defence]]:
 def _turned_away(evidence: Evidence) -> Iterator[tuple[Access, Defence]]:
     """Who asked for a lock that somebody else held; a refused renewal is none, it tells of a lock that was lost."""
     held = set()
-    for access in evidence.history.accesses:
-        if access.op is Op.LOCK and access.lock is not None:
+    for access in evidence.history.of(Op.LOCK):
+        if access.lock is not None:
             name = (access.resource, access.lock.owner)
             if access.outcome is Outcome.OK:
                 held.add(name)

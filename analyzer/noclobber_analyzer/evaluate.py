@@ -28,6 +28,7 @@ from noclobber_analyzer.kinds import permits
 from noclobber_analyzer.latent import latent_candidates
 from noclobber_analyzer.policies import permitted
 from noclobber_analyzer.precedence import settle
+from noclobber_analyzer.quiet import is_quiet
 from noclobber_analyzer.verdict import Candidate
 from noclobber_analyzer.witness import witness
 
@@ -78,6 +79,7 @@ def evaluate(
     resources: frozenset[str] | None = None,
     latent: bool = False,
     declarations: Declarations = NOTHING_DECLARED,
+    filtered: bool = True,
 ) -> Evaluation:
     """Judge a history.
 
@@ -86,11 +88,12 @@ def evaluate(
         resources: only verdicts on these (a live view carries no more); None: on all.
         latent: whether to report conflicts that luck alone kept apart, too.
         declarations: what owners know of their resources; what they permit is defended.
+        filtered: whether detectors are spared the resources that raise no question; what is found is the same.
     """
     evidence = Evidence(history)
     found: list[Finding] = []
     waiting: dict[str, frozenset[str]] = {}
-    candidates = _candidates(evidence, resources)
+    candidates = _candidates(evidence, resources, filtered=filtered)
     candidates += (
         c for c in invariant_violation(evidence, declarations) if resources is None or c.resource in resources
     )
@@ -140,14 +143,14 @@ def _anchors(candidates: Iterable[Candidate]) -> list[Access]:
     return [anchor for candidate in candidates if not candidate.grade.waiting for anchor in candidate.anchors]
 
 
-def _candidates(evidence: Evidence, resources: frozenset[str] | None) -> list[Candidate]:
-    found = list(_of_kinds(evidence, resources))
+def _candidates(evidence: Evidence, resources: frozenset[str] | None, *, filtered: bool) -> list[Candidate]:
+    found = list(_of_kinds(evidence, resources, filtered=filtered))
     return found + [c for c in cycles(evidence, found) if resources is None or c.resource in resources]
 
 
-def _of_kinds(evidence: Evidence, resources: frozenset[str] | None) -> Iterable[Candidate]:
-    for name in sorted(evidence.history.resources):
-        if resources is None or name in resources:
+def _of_kinds(evidence: Evidence, resources: frozenset[str] | None, *, filtered: bool) -> Iterable[Candidate]:
+    for name, accesses in sorted(evidence.history.resources.items()):
+        if (resources is None or name in resources) and not (filtered and is_quiet(name, accesses)):
             state = evidence.state(name)
             for of_state in OF_STATE:
                 yield from of_state(state, evidence)

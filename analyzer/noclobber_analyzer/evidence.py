@@ -3,8 +3,9 @@
 Built once for each evaluation; whatever costs time is made when it is first asked for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
+from typing import TypeVar, cast
 
 from noclobber.contract import Op
 from noclobber_analyzer.access import Access
@@ -20,6 +21,8 @@ from noclobber_analyzer.state import State
 from noclobber_analyzer.succession import Succession
 
 __all__ = ["Evidence"]
+
+Made = TypeVar("Made")
 
 
 class Evidence:
@@ -41,6 +44,13 @@ class Evidence:
         self._successions: dict[str, Succession] = {}
         self._pictures: dict[tuple[str, str], Access] = {}
         self._received: dict[str, list[Access]] | None = None
+        self._made: dict[Callable[[Evidence], object], object] = {}
+
+    def once(self, make: "Callable[[Evidence], Made]") -> Made:
+        """What a function makes of this evidence; made when it is first asked for."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast("Made", self._made[make])
 
     def state(self, resource: str) -> State:
         """The state of one resource."""
@@ -89,8 +99,8 @@ class Evidence:
         """Receipts of a message."""
         if self._received is None:
             self._received = {}
-            for access in self.history.accesses:
-                if access.op is Op.RECEIVE and access.message is not None:
+            for access in self.history.of(Op.RECEIVE):
+                if access.message is not None:
                     self._received.setdefault(access.message.id, []).append(access)
         return self._received.get(message, [])
 

@@ -9,6 +9,7 @@ Source: contract 2.3, detection.md 2.2.
 
 from collections import defaultdict
 from enum import Enum
+from functools import cached_property
 from typing import Final
 
 from noclobber.contract import Op, Outcome
@@ -41,10 +42,15 @@ class Fates:
         for name, accesses in history.transactions.items():
             self._ends[name] = _end(accesses)
             self._aborted_paths[name] = [a for a in accesses if a.op is Op.ABORT and a.savepoint]
-        self._read_versions = _read_by_others(history)
+
+    @cached_property
+    def _read_versions(self) -> dict[tuple[str, str], list[Access]]:
+        return _read_by_others(self._history)
 
     def of(self, access: Access) -> Fate:
         """The fate of one access."""
+        if access.outcome is Outcome.OK and access.txn_id is None:
+            return Fate.APPLIED
         known = self._known.get(access.name)
         if known is None:
             known = self._known[access.name] = self._judge(access)

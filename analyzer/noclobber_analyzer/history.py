@@ -9,7 +9,10 @@ Source: contract 2.4 (duplicates), analysis.md 2 (scans, containers), storage.md
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from itertools import chain
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -27,6 +30,9 @@ __all__ = ["Access", "ContextSpan", "History", "HistoryBuilder", "Mark", "Proces
 SCOPE_PREFIX: Final = "noclobber."
 CONTEXT_SPANS_MAX: Final = 200_000
 """Spans of others that are kept for context; what is beyond is counted only."""
+
+_CANONICAL: Final = attrgetter("start_ns", "span_id", "trace_id")
+_PROGRAM: Final = attrgetter("strand", "seq", "span_id")
 
 STATE_OPS: Final = frozenset({Op.READ, Op.WRITE, Op.DELETE, Op.UPDATE})
 """Operations that read or change the state of one resource."""
@@ -48,7 +54,6 @@ class History:
 
     Attributes:
         accesses: each once, in canonical order (recorded start, span id, trace id), which proves nothing.
-        by_name: by (trace id, span id).
         strands: by strand, ascending by `seq`.
         resources: accesses to the state of each resource, in canonical order; scans as reads of their members,
             container writes with every resource below.
@@ -56,7 +61,6 @@ class History:
         units: accesses of each unit.
         processes: by id.
         coverage: how complete all this is.
-        has_prints: whether any version is but a print of content.
         context: spans of others by (trace id, span id).
     """
 
@@ -64,14 +68,42 @@ class History:
         self.accesses = accesses
         self.processes = processes
         self.coverage = coverage
-        self.by_name = {access.name: access for access in accesses}
-        self.strands = _grouped(accesses, lambda a: a.strand)
+        self.strands: dict[str, list[Access]] = {}
+        self.units: dict[str, list[Access]] = {}
+        self.transactions: dict[str, list[Access]] = {}
+        for access in accesses:
+            _put(self.strands, access.strand, access)
+            _put(self.units, access.unit, access)
+            if access.txn_id:
+                _put(self.transactions, access.txn_id, access)
+        _in_program_order(self.strands, self.units, self.transactions)
         self.resources = _by_resource(accesses)
-        self.transactions = _grouped((a for a in accesses if a.txn_id), lambda a: a.txn_id or "")
-        self.units = _grouped(accesses, lambda a: a.unit)
-        self.has_prints = any(a.version_kind is VersionKind.FINGERPRINT for a in accesses)
         self.context: dict[tuple[str, str], ContextSpan] = {}
         _complete_at_commit(self)
+
+    @cached_property
+    def by_name(self) -> dict[tuple[str, str], Access]:
+        """The accesses by (trace id, span id)."""
+        return {access.name: access for access in self.accesses}
+
+    @cached_property
+    def _by_op(self) -> dict[Op, list[Access]]:
+        found: dict[Op, list[Access]] = defaultdict(list)
+        for access in self.accesses:
+            found[access.op].append(access)
+        return found
+
+    def of(self, *ops: Op) -> list[Access]:
+        """The accesses of some operations, in canonical order."""
+        found = [self._by_op[op] for op in ops if op in self._by_op]
+        if len(found) == 1:
+            return found[0]
+        return sorted(chain.from_iterable(found), key=_CANONICAL)
+
+    @cached_property
+    def has_prints(self) -> bool:
+        """Whether any version is but a print of content."""
+        return any(a.version_kind is VersionKind.FINGERPRINT for a in self.accesses)
 
     def at(self, strand: str | None, seq: int | None) -> Access | None:
         """The access of a strand with this number; None if it was not captured."""
@@ -161,16 +193,11 @@ class HistoryBuilder:
             frontiers: how far each process is complete; from the marks where None.
             silent: processes that have stopped speaking.
         """
-        accesses = sorted(self._accesses.values(), key=lambda a: (a.start_ns, a.span_id, a.trace_id))
-        touching: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-        for access in accesses:
-            touching[access.resource][access.process.id].add(access.strand)
-            for member in access.scan.resources if access.scan else ():
-                touching[member][access.process.id].add(access.strand)
+        accesses = sorted(self._accesses.values(), key=_CANONICAL)
         history = History(accesses, self._processes, Coverage())
         history.coverage = measure(
             history.strands,
-            touching,
+            _touching(accesses),
             self._processes,
             self._marks.values(),
             whole=whole,
@@ -202,13 +229,30 @@ def that_counts(one: Access, other: Access) -> Access:
     return max(one, other, key=lambda a: (not a.open, a.end_ns, msgspec.json.encode(a, order="sorted")))
 
 
-def _grouped(accesses: Iterable[Access], key: Callable[[Access], str]) -> dict[str, list[Access]]:
-    groups: dict[str, list[Access]] = defaultdict(list)
+def _put(groups: dict[str, list[Access]], name: str, access: Access) -> None:
+    group = groups.get(name)
+    if group is None:
+        groups[name] = [access]
+    else:
+        group.append(access)
+
+
+def _in_program_order(*all_groups: dict[str, list[Access]]) -> None:
+    """Sort each group by strand, and within a strand by number."""
+    for groups in all_groups:
+        for group in groups.values():
+            if len(group) > 1:
+                group.sort(key=_PROGRAM)
+
+
+def _touching(accesses: Iterable[Access]) -> dict[str, set[str]]:
+    """For each resource, scans' members among them, the ids of the processes that touched it."""
+    touching: dict[str, set[str]] = defaultdict(set)
     for access in accesses:
-        groups[key(access)].append(access)
-    for group in groups.values():
-        group.sort(key=lambda a: (a.strand, a.seq, a.span_id))
-    return dict(groups)
+        touching[access.resource].add(access.process.id)
+        for member in access.scan.resources if access.scan else ():
+            touching[member].add(access.process.id)
+    return touching
 
 
 def _by_resource(accesses: Iterable[Access]) -> dict[str, list[Access]]:
@@ -224,7 +268,7 @@ def _by_resource(accesses: Iterable[Access]) -> dict[str, list[Access]]:
         above = [c for c in containers if c != name and name.startswith(c)]
         if above:
             resources[name] += [a for c in above for a in resources[c] if a.op is not Op.READ]
-            resources[name].sort(key=lambda a: (a.start_ns, a.span_id, a.trace_id))
+            resources[name].sort(key=_CANONICAL)
     return dict(resources)
 
 

@@ -77,7 +77,7 @@ class Holds:
     def in_history(cls, history: History) -> "Holds":
         """All holds."""
         holds = cls()
-        for access in history.accesses:
+        for access in history.of(Op.LOCK, Op.UNLOCK):
             if access.op is Op.LOCK and access.lock is not None:
                 holds.owners[owner_of(access)].add(access.strand)
             if access.outcome is not Outcome.OK or access.lock is None or access.lock.shared:

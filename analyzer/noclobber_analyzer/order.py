@@ -33,6 +33,10 @@ SEARCH_LIMIT: Final = 4096
 WRITES: Final = frozenset({Op.WRITE, Op.DELETE, Op.UPDATE})
 
 
+_ALONE: Final = frozenset({Op.READ, Op.SCAN, Op.EFFECT, Op.MODEL, *WRITES})
+"""Operations that make nobody wait."""
+
+
 class Answer(Enum):
     """What a search can say."""
 
@@ -152,6 +156,8 @@ def _sync_edges(history: History) -> list[tuple[str, _Edge]]:
     receives: list[Access] = []
     locks: dict[str, list[Access]] = defaultdict(list)
     for access in history.accesses:
+        if access.op in _ALONE and access.strand_parent is None and not access.links:
+            continue
         if access.strand_parent and access.strand_parent_seq is not None:
             edges.append((access.strand, _Edge(access.seq, access.strand_parent, access.strand_parent_seq, "spawn")))
         if access.op is Op.SPAWN and access.strand_other:

@@ -30,6 +30,9 @@ __all__ = ["SUFFIXES", "read_otlp"]
 SUFFIXES: Final = (".json", ".jsonl", ".ndjson", ".pb", ".binpb", ".bin", ".otlp", ".proto")
 """What is taken from a folder, each also with `.gz`; a file that is named outright may be called anything."""
 
+BUFFER: Final = 1 << 20
+"""Bytes read at a time: a line holds hundreds of spans."""
+
 _GZIP: Final = b"\x1f\x8b"
 
 
@@ -99,7 +102,8 @@ def _requests(path: str) -> Iterator[list[SpanGroup]]:
 def _opened(path: str) -> Iterator[_Lines]:
     """The file's bytes, unpacked where they are gzip."""
     with ExitStack() as stack:
-        raw = cast("BufferedReader", sys.stdin.buffer) if path == "-" else stack.enter_context(Path(path).open("rb"))
+        file = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb", BUFFER))
+        raw = cast("BufferedReader", file)
         packed = raw.peek(2)[:2] == _GZIP
         yield stack.enter_context(gzip.GzipFile(fileobj=raw)) if packed else raw
 

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from functools import cached_property
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from noclobber.contract import ABSENT, ABSENT_NUMBER, Op, Outcome, VersionKind
@@ -22,7 +23,13 @@ from noclobber_analyzer.timeline import Timeline
 
 __all__ = ["NUMBERS", "Side", "Sighting", "State", "conflicting_parts", "differ", "is_foreign", "number"]
 
+_by_seq = attrgetter("seq")
+
 NUMBERS: Final = frozenset({VersionKind.COUNTER, VersionKind.ORDERED})
+
+
+DIGITS_MAX: Final = 100
+"""Digits of a version that is taken for a number."""
 
 
 class Side(Enum):
@@ -54,7 +61,7 @@ def conflicting_parts(one: Access, other: Access) -> bool:
 
 def number(version: Version | None) -> int | None:
     """A version as a number, None where it is none."""
-    return int(version) if version is not None and version.isdecimal() else None
+    return int(version) if version is not None and version.isdecimal() and len(version) <= DIGITS_MAX else None
 
 
 class State:
@@ -65,11 +72,6 @@ class State:
         accesses: all that touched it, in canonical order.
         writes: those that may have changed it (applied or undecided).
         reads: those that got it.
-        makers: for each version, the writes that (may have) made it.
-        readers: for each version, the reads that got it.
-        unnamed: whether some of them made versions that nobody knows.
-        taken_back: versions that stood there only until their transaction, or savepoint, was rolled back.
-        may_expire: whether it may vanish by itself, or was deleted: then numbers and `absent` may come again.
     """
 
     def __init__(self, name: str, accesses: Sequence[Access], history: History, fates: Fates) -> None:
@@ -78,24 +80,57 @@ class State:
         self._history, self._fates = history, fates
         self.writes = [a for a in accesses if a.op in WRITE_OPS and fates.of(a) is not Fate.UNAPPLIED]
         self.reads = [a for a in accesses if a.op is Op.READ and a.outcome in (Outcome.OK, Outcome.NOT_FOUND)]
-        self.makers: dict[Version, list[Access]] = defaultdict(list)
-        self.readers: dict[Version, list[Access]] = defaultdict(list)
-        self._of_strand: dict[str, list[Access]] = defaultdict(list)
-        for access in self.writes:
-            if access.written is not None:
-                self.makers[access.written].append(access)
-        self.unnamed = any(a.written is None for a in self.writes)
-        self.taken_back = {a.written for a in accesses if a.op in WRITE_OPS and fates.taken_back_by(a) is not None}
-        for access in self.reads:
-            if access.read is not None:
-                self.readers[access.read].append(access)
-        for access in accesses:
-            self._of_strand[access.strand].append(access)
-        for own in self._of_strand.values():
-            own.sort(key=lambda a: a.seq)
-        self.may_expire = any(
-            a.ttl_ms is not None or (a.op is Op.DELETE and fates.of(a) is not Fate.UNAPPLIED) for a in accesses
+
+    @cached_property
+    def makers(self) -> dict[Version, list[Access]]:
+        """For each version, the writes that (may have) made it."""
+        found: dict[Version, list[Access]] = {}
+        for write in self.writes:
+            if write.written is not None:
+                found.setdefault(write.written, []).append(write)
+        return found
+
+    @cached_property
+    def readers(self) -> dict[Version, list[Access]]:
+        """For each version, the reads that got it."""
+        found: dict[Version, list[Access]] = {}
+        for read in self.reads:
+            if read.read is not None:
+                found.setdefault(read.read, []).append(read)
+        return found
+
+    @cached_property
+    def writers(self) -> frozenset[str]:
+        """The strands that may have changed it."""
+        return frozenset(write.strand for write in self.writes)
+
+    @cached_property
+    def unnamed(self) -> bool:
+        """Whether some writes made versions that nobody knows."""
+        return any(write.written is None for write in self.writes)
+
+    @cached_property
+    def taken_back(self) -> frozenset[Version | None]:
+        """Versions that stood there only until their transaction, or savepoint, was rolled back."""
+        back = (a for a in self.accesses if a.txn_id and a.op in WRITE_OPS)
+        return frozenset(a.written for a in back if self._fates.taken_back_by(a) is not None)
+
+    @cached_property
+    def may_expire(self) -> bool:
+        """Whether it may vanish by itself, or was deleted: then numbers and `absent` may come again."""
+        return any(
+            a.ttl_ms is not None or (a.op is Op.DELETE and self._fates.of(a) is not Fate.UNAPPLIED)
+            for a in self.accesses
         )
+
+    @cached_property
+    def _of_strand(self) -> dict[str, list[Access]]:
+        found: dict[str, list[Access]] = {}
+        for access in self.accesses:
+            found.setdefault(access.strand, []).append(access)
+        for own in found.values():
+            own.sort(key=_by_seq)
+        return found
 
     @property
     def is_shared(self) -> bool:

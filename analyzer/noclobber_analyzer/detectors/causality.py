@@ -74,11 +74,14 @@ def _of_resource(name: str, evidence: Evidence) -> Iterator[_Pair]:
     first = accesses[0].process
     if all(a.process is first or slack_ns(first, a.process) is not None for a in accesses):
         return
+    searched = None if len(evidence.history.accesses) <= WHOLE_MAX else list(_out_of_order(accesses))
+    if searched == []:
+        return
     state = evidence.state(name)
     order = evidence.succession(state)
     if not state.writes or state.may_expire:
         return
-    for read in state.reads if len(evidence.history.accesses) <= WHOLE_MAX else _out_of_order(accesses):
+    for read in state.reads if searched is None else searched:
         if read.read is not None and not read.weak and not state.is_own_version(read):
             yield from _of_read(read, order)
 

@@ -109,7 +109,7 @@ class _Inserts:
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
         self._into: dict[str, list[Access]] = {}
-        scanned = {a.resource for a in evidence.history.accesses if a.op is Op.SCAN and a.resource.endswith("/")}
+        scanned = {a.resource for a in evidence.history.of(Op.SCAN) if a.resource.endswith("/")}
         for access in evidence.history.accesses if scanned else ():
             if access.op is Op.WRITE and access.mode is WriteMode.INSERT:
                 container = access.resource.rpartition("/")[0] + "/"

@@ -31,7 +31,7 @@ CYCLE_MAX: Final = 16
 
 def deadlock(evidence: Evidence) -> Iterator[Candidate]:
     """Cycles of waits; each is named by the wait that closed it."""
-    waits = [(a, blockers) for a in evidence.history.accesses if (blockers := _blockers(a, evidence))]
+    waits = [(a, blockers) for a in evidence.history.of(*_WAITS) if (blockers := _blockers(a, evidence))]
     if len(waits) < 2:
         return
     told: set[tuple[str, str]] = set()

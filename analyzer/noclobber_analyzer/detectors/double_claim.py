@@ -59,7 +59,7 @@ class Take:
 
 def double_claim(evidence: Evidence) -> Iterator[Candidate]:
     """Double claims of all tasks: one for each take but the first."""
-    for (_, task), taken in takes(evidence).items():
+    for (_, task), taken in evidence.once(takes).items():
         real = [take for take in taken if not take.refused or take.went_on]
         for take in real[1:]:
             rival = next((each for each in real if each is not take and _both(each, take, evidence)), None)

@@ -160,8 +160,8 @@ class _Calls:
 def duplicate_effect(evidence: Evidence) -> Iterator[Candidate]:
     """Effects that were repeated; each call of one effect but the first is at most one."""
     calls: dict[str, _Calls] = {}
-    for call in evidence.history.accesses:
-        if call.op is not Op.EFFECT or call.effect is None or call.outcome not in _TAKES_PLACE:
+    for call in evidence.history.of(Op.EFFECT):
+        if call.effect is None or call.outcome not in _TAKES_PLACE:
             continue
         if evidence.fates.of(call) is Fate.UNAPPLIED:
             continue

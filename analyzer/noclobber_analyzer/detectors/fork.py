@@ -16,7 +16,7 @@ from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.detectors.basis import guarded, source_grade, unseen_before
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
-from noclobber_analyzer.state import NUMBERS, State, conflicting_parts, is_foreign
+from noclobber_analyzer.state import NUMBERS, State, conflicting_parts, is_foreign, number
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
 __all__ = ["fork"]
@@ -61,7 +61,7 @@ def _families(state: State) -> Iterator[_Family]:
         changed = kind is not VersionKind.FINGERPRINT or write.overwritten != write.written
         if write.overwritten not in (None, ABSENT, ABSENT_NUMBER) and changed:
             replaced[write.overwritten].append(write)
-        if kind is VersionKind.COUNTER and write.op is not Op.DELETE:
+        if kind is VersionKind.COUNTER and write.op is not Op.DELETE and number(write.written) is not None:
             numbered[write.written].append(write)
     for parent, children in inserted.items():
         yield from _told(parent, children, NAMED)

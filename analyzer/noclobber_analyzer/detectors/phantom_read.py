@@ -32,8 +32,8 @@ class Found:
 def phantom_read(evidence: Evidence) -> Iterator[Candidate]:
     """Phantoms; each unit, container and predicate has at most one, the first."""
     asked: dict[tuple[str, str, str], dict[str, list[Access]]] = {}
-    for access in evidence.history.accesses:
-        if access.op is Op.SCAN and access.outcome is Outcome.OK and access.scan is not None and access.scan.predicate:
+    for access in evidence.history.of(Op.SCAN):
+        if access.outcome is Outcome.OK and access.scan is not None and access.scan.predicate:
             question = (access.unit, access.resource, access.scan.predicate)
             asked.setdefault(question, {}).setdefault(access.scan.id or access.span_id, []).append(access)
     for parts in asked.values():

@@ -41,9 +41,10 @@ def _goes_back(own: list[Access]) -> bool:
     for access in own:
         version = access.read or access.written
         if version is not None:
-            if access.version_kind not in NUMBERS or not version.isdecimal() or int(version) < last:
+            made = number(version) if access.version_kind in NUMBERS else None
+            if made is None or made < last:
                 return True
-            last = int(version)
+            last = made
     return False
 
 

@@ -204,7 +204,7 @@ def _candidate(state: State, newer: Access | None, read: Access, grade: Grade) -
 
 def missing_member(evidence: Evidence) -> Iterator[Candidate]:
     """Scans of everything below a container that leave out what had been put there."""
-    scans = [a for a in evidence.history.accesses if a.op is Op.SCAN and _is_whole(a)]
+    scans = [a for a in evidence.history.of(Op.SCAN) if _is_whole(a)]
     if not scans:
         return
     below: dict[str, list[str]] = {scan.resource: [] for scan in scans}

@@ -44,7 +44,8 @@ def stale_append(state: State, evidence: Evidence) -> Iterator[Candidate]:
 def stale_basis(evidence: Evidence) -> Iterator[Candidate]:
     """Writes of one resource decided from a superseded version of another one, read in the same unit."""
     for accesses in evidence.history.units.values():
-        if len(accesses) < 2:
+        first = accesses[0].resource
+        if all(access.resource == first for access in accesses):
             continue
         yield from _in_unit(accesses, evidence)
 
