@@ -89,6 +89,8 @@ class Order:
             return By.SYNC if one.seq < other.seq else None
         if clock_before(one, other):
             return By.CLOCK
+        if clock_before(other, one):
+            return None  # the other way round; a path against a clock would be broken capture
         return By.SYNC if self.path(one, other) is Answer.YES else None
 
     def path(self, one: Access, other: Access, *, know: bool = False, locks: bool = True) -> Answer:
