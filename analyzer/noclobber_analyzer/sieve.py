@@ -124,6 +124,9 @@ class Sieve:
 
     Args:
         window: what is kept; each access is in it before it comes here.
+
+    Attributes:
+        stirred: resources whose verdicts a new access may change though it did not touch them; for the caller to empty.
     """
 
     def __init__(self, window: Window) -> None:
@@ -133,6 +136,7 @@ class Sieve:
         self._late: set[str] = set()
         self._scanned: set[str] = set()
         self._entangled: set[str] = set()
+        self.stirred: set[str] = set()
 
     def add(self, access: Access, *, again: bool = False) -> None:
         """Look at a new access; `again`: it takes the place of another form of the same span."""
@@ -242,8 +246,10 @@ class Sieve:
         return max(local_ns(each.process, each.end_ns) for each in self._window.company(access.unit))
 
     def _entangle(self, access: Access) -> None:
-        """Have everything judged that a unit touches."""
+        """Have everything judged that a unit touches, now and as long as it is kept."""
         for each in self._window.company(access.unit):
+            if each.op not in NEUTRAL:
+                self.stirred.add(each.resource)
             if each.op in STATE_OPS:
                 self._entangled.add(each.resource)
 

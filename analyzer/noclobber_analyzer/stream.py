@@ -261,6 +261,9 @@ class Stream:
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)
         self._soil(concerned)
+        if self._sieve.stirred:
+            self._soil(self._sieve.stirred)
+            self._sieve.stirred.clear()
         return bool(concerned)
 
     def _count_late(self, access: Access, frontier_ns: int) -> None:

@@ -14,7 +14,7 @@ Source: analysis.md 4, 6 and 9. Nothing is judged here.
 
 from bisect import bisect_left, insort
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final
@@ -169,27 +169,29 @@ class Window:
         Returns:
             The resources whose verdicts it may change; empty if it changes nothing. Holes count after `measure`.
         """
-        known = self._kept.get(access.name)
+        name = access.name
+        known = self._kept.get(name)
         if known is not None:
             if that_counts(known, access) is known:
                 return set()
             self._remove(known)
         else:
-            self._order.append((opened_ns, access.name))
-            self._loaded_ns[access.name] = loaded_ns
+            self._order.append((opened_ns, name))
+            self._loaded_ns[name] = loaded_ns
         line = self._process(access.process)
         line.received += known is None
         line.strands.add(access.strand)
-        access.process = line.process if access.process == line.process else access.process
-        self._kept[access.name] = access
+        if access.process is not line.process and access.process == line.process:
+            access.process = line.process
+        self._kept[name] = access
         for resource in touched(access):
-            self._resources[resource][access.name] = access
+            self._resources[resource][name] = access
             if resource.endswith("/"):
                 self._containers.add(resource)
         for unit in _units(access):
-            self._units[unit][access.name] = access
+            self._units[unit][name] = access
         if access.op in SYNC or access.strand_parent:
-            self._sync[access.name] = access
+            self._sync[name] = access
         strand = self.strands.get(access.strand)
         if strand is None:
             strand = self.strands[access.strand] = StrandLine(cut=line.cut)
@@ -314,9 +316,11 @@ class Window:
         names = set(touched(access))
         for unit in _units(access):
             company = self._units[unit]
+            if len(company) == 1:
+                continue
             if len(company) <= COMPANY_MAX or (access.op in ENDS and unit == access.txn_id):
                 names |= {name for of in company.values() for name in touched(of)}
-        for name in list(names):
+        for name in list(names) if self._containers else ():
             names.update(self._above(name), self._below(name))
         return names
 
@@ -375,23 +379,25 @@ class Window:
 
 def touched(access: Access) -> tuple[str, ...]:
     """Resources whose verdicts an access belongs to."""
-    members = access.scan.resources if access.scan is not None else ()
-    return (access.resource, *members)
+    return (access.resource,) if access.scan is None else (access.resource, *access.scan.resources)
 
 
 def _canonical(access: Access) -> tuple[int, str, str]:
     return access.start_ns, access.span_id, access.trace_id
 
 
-def _units(access: Access) -> Iterator[str]:
+def _units(access: Access) -> Sequence[str]:
     """What it belongs to: its unit, its transaction, its message or task, its effect."""
-    yield access.unit
+    if access.txn_id is None and access.message is None and access.effect is None:
+        return (access.unit,)
+    found = [access.unit]
     if access.txn_id and access.txn_id != access.unit:
-        yield access.txn_id
+        found.append(access.txn_id)
     if access.message is not None:
-        yield f"message {access.message.id}"
+        found.append(f"message {access.message.id}")
     if access.effect is not None:
-        yield f"effect {access.effect.hash}"
+        found.append(f"effect {access.effect.hash}")
+    return found
 
 
 def _discard(index: dict[str, dict[Name, Access]], key: str, name: Name) -> None:
