@@ -124,9 +124,6 @@ class Sieve:
 
     Args:
         window: what is kept; each access is in it before it comes here.
-
-    Attributes:
-        stirred: resources whose verdicts a new access may change though it did not touch them; for the caller to empty.
     """
 
     def __init__(self, window: Window) -> None:
@@ -136,7 +133,7 @@ class Sieve:
         self._late: set[str] = set()
         self._scanned: set[str] = set()
         self._entangled: set[str] = set()
-        self.stirred: set[str] = set()
+        self._stirred: set[str] = set()
 
     def add(self, access: Access, *, again: bool = False) -> None:
         """Look at a new access; `again`: it takes the place of another form of the same span."""
@@ -158,19 +155,24 @@ class Sieve:
         frame = self._frames.get(name)
         if frame is None:
             frame = self._frames[name] = _Frame()
-        if again or name in self._late or local_ns(access.process, access.start_ns) < frame.end_ns:
+        if again or local_ns(access.process, access.start_ns) < frame.end_ns:
             self._late.add(name)
-        elif frame.fits:
-            self._follow(frame, access)
         self._look_back(access)
+        if frame.fits and name not in self._late:
+            self._follow(frame, access)
+
+    def settle(self) -> set[str]:
+        """Sort in what came late; returns resources whose verdicts have changed though nothing new touched them."""
+        for name in list(self._late):
+            self._sort(name)
+        stirred, self._stirred = self._stirred, set()
+        return stirred
 
     def needs_judgement(self, resource: str) -> bool:
-        """Whether anything but a succession of accesses one after the other is known of a resource."""
-        if resource in self._odd or resource in self._entangled:
+        """Whether anything but a succession of accesses one after the other is known of a resource, once settled."""
+        if resource in self._odd or resource in self._entangled or resource in self._late:
             return True
         if self._scanned and resource[: resource.rstrip("/").rfind("/") + 1] in self._scanned:
-            return True
-        if resource in self._late and not self._sort(resource):
             return True
         frame = self._frames.get(resource)
         if frame is None:
@@ -191,17 +193,16 @@ class Sieve:
             for names in (self._odd, self._late, self._scanned, self._entangled):
                 names.discard(name)
 
-    def _sort(self, resource: str) -> bool:
-        """Lay a resource's accesses out anew because one came late; returns whether that was done."""
+    def _sort(self, resource: str) -> None:
+        """Lay a resource's accesses out anew because one came late; of too many they are not."""
         accesses = list(self._window.accesses_of(resource))
         if len(accesses) > SORTED_MAX:
-            return False
+            return
         frame = self._frames[resource] = _Frame()
         for access in sorted(accesses, key=lambda a: (local_ns(a.process, a.start_ns), a.span_id)):
             if frame.fits:
                 self._follow(frame, access)
         self._late.discard(resource)
-        return True
 
     # -- units -------------------------------------------------------------------------------------------------------
 
@@ -234,13 +235,15 @@ class Sieve:
             self._entangle(access)
 
     def _stands(self, access: Access) -> bool:
-        """Whether nobody else changed what an access got or made, nor read what it made."""
+        """Whether nobody else changed what an access got or made, nor read what its unit made."""
         frame = self._frames.get(access.resource)
         if frame is None or not frame.fits or access.resource in self._odd or access.resource in self._late:
             return False
+        first = frame.touching[0]
         if not any(each is access for each in frame.touching):
-            return any(each.unit == access.unit for each in frame.touching[:1])
-        return access.op is Op.READ or all(each.unit == access.unit for each in frame.touching)
+            return False
+        made_it = first.op is not Op.READ and first.unit == access.unit
+        return not made_it or all(each.unit == access.unit for each in frame.touching)
 
     def _ends_ns(self, access: Access) -> int:
         return max(local_ns(each.process, each.end_ns) for each in self._window.company(access.unit))
@@ -249,7 +252,7 @@ class Sieve:
         """Have everything judged that a unit touches, now and as long as it is kept."""
         for each in self._window.company(access.unit):
             if each.op not in NEUTRAL:
-                self.stirred.add(each.resource)
+                self._stirred.add(each.resource)
             if each.op in STATE_OPS:
                 self._entangled.add(each.resource)
 

@@ -240,6 +240,7 @@ class Stream:
             elif item is not None and self._add(item, opened_ns(segment[1]), batch.noted_ns[segment], now_ns):
                 self._count_late(item, frontiers.get(item.process.id, 0))
         self._soil(self.window.measure())
+        self._soil(self._sieve.settle())
         for process in self._late:
             self._soil(self.window.of_process(process))
         self._late.clear()
@@ -261,9 +262,6 @@ class Stream:
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)
         self._soil(concerned)
-        if self._sieve.stirred:
-            self._soil(self._sieve.stirred)
-            self._sieve.stirred.clear()
         return bool(concerned)
 
     def _count_late(self, access: Access, frontier_ns: int) -> None:

@@ -116,6 +116,7 @@ def _sieved(accesses: Iterable[Access]) -> tuple[Sieve, Window]:
         again = window.get(access.name) is not None
         if window.add(access, 0, 0):
             sieve.add(access, again=again)
+    sieve.settle()
     return sieve, window
 
 
@@ -176,9 +177,9 @@ def _in_portions(accesses: list[Access], cuts: set[int], *, sifts: bool) -> set[
         own = msgspec.structs.replace(access)
         dirty |= window.add(own, 0, 0)
         sieve.add(own)
-        dirty |= sieve.stirred if sifts else set()
-        sieve.stirred.clear()
         if at in cuts:
+            stirred = sieve.settle()
+            dirty |= stirred if sifts else set()
             judged = frozenset(name for name in dirty if not sifts or sieve.needs_judgement(name))
             found |= {name: set() for name in dirty}
             for finding in evaluate(_history(accesses[: at + 1]), resources=judged).findings:
