@@ -145,12 +145,10 @@ class Sieve:
             if access.scan is not None:
                 self._odd.update(access.scan.resources)
                 self._scanned.add(name)
-            if len(self._window.company(access.unit)) > 1:
-                self._entangle(access)
+            self._entangle_wide(access)
             return
         if name in self._odd:
-            if len(self._window.company(access.unit)) > 1:
-                self._entangle(access)
+            self._entangle_wide(access)
             return
         frame = self._frames.get(name)
         if frame is None:
@@ -160,6 +158,8 @@ class Sieve:
         self._look_back(access)
         if frame.fits and name not in self._late:
             self._follow(frame, access)
+        if not frame.fits:
+            self._entangle_wide(access)
 
     def settle(self) -> set[str]:
         """Sort in what came late; returns resources whose verdicts have changed though nothing new touched them."""
@@ -196,12 +196,12 @@ class Sieve:
     def _sort(self, resource: str) -> None:
         """Lay a resource's accesses out anew because one came late; of too many they are not."""
         accesses = list(self._window.accesses_of(resource))
-        if len(accesses) > SORTED_MAX:
-            return
-        frame = self._frames[resource] = _Frame()
+        frame = self._frames[resource] = _Frame(fits=len(accesses) <= SORTED_MAX)
         for access in sorted(accesses, key=lambda a: (local_ns(a.process, a.start_ns), a.span_id)):
             if frame.fits:
                 self._follow(frame, access)
+        for access in () if frame.fits else accesses:
+            self._entangle_wide(access)
         self._late.discard(resource)
 
     # -- units -------------------------------------------------------------------------------------------------------
@@ -247,6 +247,11 @@ class Sieve:
 
     def _ends_ns(self, access: Access) -> int:
         return max(local_ns(each.process, each.end_ns) for each in self._window.company(access.unit))
+
+    def _entangle_wide(self, access: Access) -> None:
+        """What is between units on a resource that has to be judged may go on between them elsewhere."""
+        if len(self._window.company(access.unit)) > 1:
+            self._entangle(access)
 
     def _entangle(self, access: Access) -> None:
         """Have everything judged that a unit touches, now and as long as it is kept."""
