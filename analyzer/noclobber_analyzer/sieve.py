@@ -31,6 +31,8 @@ NEUTRAL: Final = frozenset({Op.MODEL, Op.SPAWN, Op.JOIN})
 STATE_OPS: Final = frozenset({Op.READ, Op.WRITE, Op.UPDATE, Op.DELETE, Op.SCAN})
 COMPANY_MAX: Final = 32
 """Accesses of one unit up to which its place in time is followed."""
+TOUCHING_MAX: Final = 256
+"""Reads of one state that are followed one by one; of older ones it is known by when their units had returned."""
 SORTED_MAX: Final = 512
 """Accesses of one resource that are sorted again because one came late; of more it is judged."""
 
@@ -43,6 +45,7 @@ class _Frame:
         version, kind: what stands there. touching: the write that made it, and who read it since, in order.
         clock: of all accesses. process, slack_ns: the only one so far; how far several may be apart.
         write_end_ns, end_ns: by when all writes, all accesses, had returned.
+        passed_ns: by when the units of reads that are not followed any more had.
         writer: whose writes they are; "": several strands'. made: versions that were made, where they may repeat.
         updates: the store's own read-and-writes that are not told as defended yet.
     """
@@ -57,6 +60,7 @@ class _Frame:
     slack_ns: int = 0
     write_end_ns: int = -1 << 63
     end_ns: int = -1 << 63
+    passed_ns: int = -1 << 63
     writer: str | None = None
     made: set[Version] = field(default_factory=set)
     updates: list[Access] = field(default_factory=list)
@@ -140,7 +144,7 @@ class Sieve:
         if access.op in NEUTRAL and not access.waits_for:
             return
         name = access.resource
-        if not _is_plain(access):
+        if not _is_plain(access) or (access.message is not None and not self._is_handled(access)):
             self._odd.add(name)
             if access.scan is not None:
                 self._odd.update(access.scan.resources)
@@ -204,6 +208,14 @@ class Sieve:
             self._entangle_wide(access)
         self._late.discard(resource)
 
+    def _is_handled(self, access: Access) -> bool:
+        """Whether an access that carries a message works on what its strand had received before: it takes nothing."""
+        assert access.message is not None
+        return any(
+            each.op is Op.RECEIVE and each.strand == access.strand and each.seq < access.seq
+            for each in self._window.company(f"message {access.message.id}")
+        )
+
     # -- units -------------------------------------------------------------------------------------------------------
 
     def _follow(self, frame: _Frame, access: Access) -> None:
@@ -213,6 +225,13 @@ class Sieve:
         if not frame.fits:
             return
         called_ns = local_ns(access.process, access.start_ns)
+        if access.op is not Op.READ and frame.passed_ns >= called_ns:
+            frame.fits = False
+            return
+        if len(frame.touching) > TOUCHING_MAX:
+            half = slice(1, TOUCHING_MAX // 2)
+            frame.passed_ns = max(frame.passed_ns, *map(self._ends_ns, frame.touching[half]))
+            del frame.touching[half]
         for other in before if access.op is not Op.READ else before[:1]:
             if other.unit == access.unit or (other.op is Op.READ and access.op is Op.READ):
                 continue
@@ -240,13 +259,14 @@ class Sieve:
         if frame is None or not frame.fits or access.resource in self._odd or access.resource in self._late:
             return False
         first = frame.touching[0]
-        if not any(each is access for each in frame.touching):
+        if not any(each is access for each in reversed(frame.touching)):
             return False
         made_it = first.op is not Op.READ and first.unit == access.unit
         return not made_it or all(each.unit == access.unit for each in frame.touching)
 
     def _ends_ns(self, access: Access) -> int:
-        return max(local_ns(each.process, each.end_ns) for each in self._window.company(access.unit))
+        company = self._window.company(access.unit) or (access,)
+        return max(local_ns(each.process, each.end_ns) for each in company)
 
     def _entangle_wide(self, access: Access) -> None:
         """What is between units on a resource that has to be judged may go on between them elsewhere."""
@@ -275,7 +295,6 @@ def _is_plain(access: Access) -> bool:
         and access.version_kind is not None
         and access.txn_id is None
         and access.scan is None
-        and access.message is None
         and access.lock is None
         and access.effect is None
         and access.guard in _GUARDS

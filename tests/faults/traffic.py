@@ -1,4 +1,4 @@
-"""Traffic at a steady rate: a generated history of agents, again and again, each time by other names and at other times.
+"""Traffic at a steady rate: a generated history of agents, again and again, each time by other names, at other times.
 
 The requests are made once. A round is then a few operations on bytes for each of them: one token of eight letters
 stands in all names that have to differ (ids, resources, strands, units, messages), and is replaced; calls and returns
@@ -64,7 +64,9 @@ class Template:
     def __init__(self, folder: Path, generator: Path, words: Sequence[str], rate: float) -> None:
         base = folder / "traffic"
         subprocess.run(
-            [sys.executable, str(generator), "--out", str(base), "--hosts", "1", *words], check=True, capture_output=True
+            [sys.executable, str(generator), "--out", str(base), "--hosts", "1", *words],
+            check=True,
+            capture_output=True,
         )
         found = [json.loads(line) for line in Path(f"{base}.otlp.jsonl").read_text().splitlines()]
         labels = [json.loads(line) for line in Path(f"{base}.labels.jsonl").read_text().splitlines()]
@@ -145,7 +147,7 @@ class Traffic:
         self._slots = threading.Semaphore(4 * CONNECTIONS)
 
     def send(self, seconds: float) -> None:
-        """Send for so long, in whole rounds; ends when all is acknowledged, and every process has said its last mark."""
+        """Send for so long, in whole rounds; ends when all is acknowledged and each process has said its last mark."""
         self._done = False
         threads = [threading.Thread(target=self._connection) for _ in range(CONNECTIONS)]
         for thread in threads:
@@ -187,7 +189,9 @@ class Traffic:
 
     def _post_marks(self, frontier_ns: int) -> None:
         for resource in self._template.processes:
-            words = {a["key"]: a["value"].get("stringValue") or int(a["value"]["intValue"]) for a in resource["attributes"]}
+            words = {
+                a["key"]: a["value"].get("stringValue") or int(a["value"]["intValue"]) for a in resource["attributes"]
+            }
             mark = {Attr.OP: "mark", Attr.RESOURCE: "process://p", Attr.SYSTEM: "noclobber", Attr.OUTCOME: "ok",
                     Attr.FRONTIER_NS: frontier_ns, Attr.DROPPED: 0}  # fmt: skip
             made = request([mark], words)

@@ -30,7 +30,7 @@ CLOCKS: dict[str, tuple[tuple[str | None, str], ...]] = {
 }
 
 
-VERBS = (*["read", "write"] * 6, "update", "update", "effect", "send", "scan", "insert")
+VERBS = (*["read", "write"] * 6, "update", "update", "effect", "send", "receive", "scan", "insert")
 
 
 class _Register:
@@ -82,6 +82,8 @@ def _step(draw: st.DrawFn, store: _Register, said: dict[str, Any], *, tells: boo
             return Access(op=Op.EFFECT, resource="effect://pay", effect=Effect(hash=f"h{said['span_id']}"), **said)
         case "send":
             return Access(op=Op.SEND, resource="q://q", message=Message(id=f"m{said['span_id']}"), **said)
+        case "receive":
+            return Access(op=Op.RECEIVE, resource="q://q", message=_task(said), **said)
         case "scan":
             found = Scan(predicate="p", resources=(store.name,), versions=(stands,))
             return Access(op=Op.SCAN, **{**versions, "resource": "x://"}, scan=found, **said)
@@ -89,7 +91,10 @@ def _step(draw: st.DrawFn, store: _Register, said: dict[str, Any], *, tells: boo
             store.seen[said["strand"]] = stands
             return Access(op=Op.READ, read=stands, outcome=Outcome.OK, **versions, **said)
         case "update":
-            return Access(op=Op.UPDATE, written=store.next(), mode=WriteMode.INCREMENT, **versions, **said)
+            task = _task(said) if draw(st.integers(0, 3)) == 0 else None
+            return Access(
+                op=Op.UPDATE, written=store.next(), mode=WriteMode.INCREMENT, message=task, **versions, **said
+            )
         case _:
             over = store.made[-1]
             mode = WriteMode.INSERT if verb == "insert" else WriteMode.OVERWRITE
@@ -100,6 +105,10 @@ def _step(draw: st.DrawFn, store: _Register, said: dict[str, Any], *, tells: boo
                 op=Op.WRITE, written=made, base=base, base_source=BaseSource.OBSERVED, mode=mode,
                 **told, **versions, **said,
             )  # fmt: skip
+
+
+def _task(said: dict[str, Any]) -> Message:
+    return Message(id=f"m{said['unit'][-1]}", group="g")
 
 
 def _history(accesses: Iterable[Access]) -> History:
