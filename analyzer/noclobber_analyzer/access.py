@@ -1,18 +1,35 @@
 """What one agent did to one resource, decoded: the only form in which accesses travel inside the analyzer.
 
 Outside data (OTLP files, rows of the store) is decoded once, at the seam, into these types; no dictionary of
-attributes travels further. Facts that few accesses have (scans, messages, locks, effects) stand in records of their
-own, so that the many plain reads and writes stay small. Times are nanoseconds as the process recorded them: its
-monotonic clock plus the process's constant `clock_offset_ns`; `noclobber_analyzer.clocks` says which of them compare.
+attributes travels further. Facts that few accesses have stand in records of their own (scans, messages, locks,
+effects) or in a larger form of the access (`RareFacts`), so that the many plain reads and writes stay small.
+
+Times are nanoseconds as the process recorded them: its monotonic clock plus the process's constant `clock_offset_ns`;
+`noclobber_analyzer.clocks` says which of them compare.
 
 Source: the noclobber contract, sections 1 and 2. Nothing is judged here.
 """
+
+from typing import Any, Final, cast, get_type_hints
 
 import msgspec
 
 from noclobber.contract import BaseSource, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
 
-__all__ = ["Access", "Effect", "Lock", "Mark", "Message", "Process", "Scan", "Version"]
+__all__ = [
+    "RARE",
+    "Access",
+    "Effect",
+    "Lock",
+    "Mark",
+    "Message",
+    "Process",
+    "RareFacts",
+    "Scan",
+    "Version",
+    "access_of",
+    "changed",
+]  # fmt: skip
 
 Version = str
 """A version: names one state of one resource; always text."""
@@ -106,36 +123,72 @@ class Effect(msgspec.Struct, frozen=True, gc=False):
     key: str | None = None
 
 
-class Access(msgspec.Struct, gc=False, kw_only=True):
-    """One operation on one resource by one strand.
+class RareFacts:
+    """What few accesses say; what says nothing of it finds the defaults here, on the class, and keeps no room for it.
 
     Attributes:
-        trace_id, span_id: hex; together the access's name. parent_span_id: "" where there is none.
+        candidates, expected: as in the contract.
+        content_read, content_written, numeric: content prints beside another version kind; the value is a number.
+        isolation, savepoint: of its transaction; savepoint is a path such as `1/2`.
+        predicates: on a write: predicates known to cover it.
+        ttl_ms, closed, branch, cancelled: as in the contract.
+        strand_parent, strand_parent_seq: on a strand's first span: who started it.
+        strand_other, strand_other_seq: whom a spawn starts or a join has waited for.
+        waits_for: strands or owners in the way.
+        model_span: the model call whose answer led to this access.
+        peer: the network address that answered.
+        result_count: rows returned or affected.
+        links: (trace id, span id, value of `noclobber.edge`) of its span links.
+    """
+
+    __slots__ = ()
+
+    candidates: tuple[Version, ...] = ()
+    expected: Version | None = None
+    content_read: str | None = None
+    content_written: str | None = None
+    numeric: bool = False
+    isolation: str | None = None
+    savepoint: str | None = None
+    predicates: tuple[str, ...] = ()
+    ttl_ms: int | None = None
+    closed: bool = False
+    branch: str | None = None
+    cancelled: bool = False
+    strand_parent: str | None = None
+    strand_parent_seq: int | None = None
+    strand_other: str | None = None
+    strand_other_seq: int | None = None
+    waits_for: tuple[str, ...] = ()
+    model_span: str | None = None
+    peer: str | None = None
+    result_count: int | None = None
+    links: tuple[tuple[str, str, str], ...] = ()
+
+
+class Access(msgspec.Struct, RareFacts, gc=False, kw_only=True):
+    """One operation on one resource by one strand; made by `access_of`.
+
+    Attributes:
+        trace_id, span_id: hex; together the access's name.
         start_ns, end_ns: call and return, as recorded (see `clocks`).
         op, resource, system, outcome: what was done, to what, how it ended.
         part: fields touched, sorted; empty: the whole.
         agent, strand, seq: who, on which line of execution, as its how manieth call (from 1).
         run, step, unit, unit_kind: what it belongs to; `unit` is never empty: it falls back to step, then strand.
         version_kind: what its versions can prove; None: nothing.
-        read, base, overwritten, written, expected: versions, None where not recorded.
-        base_source, candidates, base_strand, base_seq, base_end_ns: where the base came from.
+        read, base, overwritten, written: versions, None where not recorded.
+        base_source, base_strand, base_seq, base_end_ns: where the base came from.
         weak: its print is too common to name one state. verbatim: the store returns just what it is sent.
-        content_read, content_written, numeric: content prints beside another version kind; the value is a number.
         mode, guard, locks: how it writes, what protects it, lock URIs held (with `#token` where there is one).
-        txn_id, isolation, savepoint: its transaction; savepoint is a path such as `1/2`.
-        predicates: on a write: predicates known to cover it.
-        ttl_ms, closed, branch, cancelled, partial, open: as in the contract.
-        strand_parent, strand_parent_seq: on a strand's first span: who started it.
-        strand_other, strand_other_seq: whom a spawn starts or a join has waited for.
-        waits_for: strands or owners in the way.
+        txn_id: its transaction.
+        partial, open: as in the contract.
+        size: bytes.
         code_function, code_file, code_line: first frame outside libraries.
-        model_span: the model call whose answer led to this access.
-        peer: the network address that answered.
     """
 
     trace_id: str
     span_id: str
-    parent_span_id: str = ""
     start_ns: int
     end_ns: int
     process: Process
@@ -155,44 +208,23 @@ class Access(msgspec.Struct, gc=False, kw_only=True):
     read: Version | None = None
     base: Version | None = None
     base_source: BaseSource | None = None
-    candidates: tuple[Version, ...] = ()
     base_strand: str | None = None
     base_seq: int | None = None
     base_end_ns: int | None = None
     overwritten: Version | None = None
     written: Version | None = None
-    expected: Version | None = None
     weak: bool = False
     verbatim: bool = True
-    content_read: str | None = None
-    content_written: str | None = None
-    numeric: bool = False
     mode: WriteMode = WriteMode.OVERWRITE
     guard: Guard = Guard.NONE
     locks: tuple[str, ...] = ()
     txn_id: str | None = None
-    isolation: str | None = None
-    savepoint: str | None = None
-    predicates: tuple[str, ...] = ()
-    ttl_ms: int | None = None
-    closed: bool = False
-    branch: str | None = None
-    cancelled: bool = False
     partial: bool = False
     open: bool = False
-    strand_parent: str | None = None
-    strand_parent_seq: int | None = None
-    strand_other: str | None = None
-    strand_other_seq: int | None = None
-    waits_for: tuple[str, ...] = ()
     size: int | None = None
     code_function: str | None = None
     code_file: str | None = None
     code_line: int | None = None
-    model_span: str | None = None
-    peer: str | None = None
-    result_count: int | None = None
-    links: tuple[tuple[str, str, str], ...] = ()
     scan: Scan | None = None
     message: Message | None = None
     lock: Lock | None = None
@@ -210,6 +242,34 @@ class Access(msgspec.Struct, gc=False, kw_only=True):
         if self.code_function and place:
             return f"{place} in {self.code_function}"
         return self.code_function or place or None
+
+
+FullAccess: Final[Any] = msgspec.defstruct(
+    "FullAccess",
+    [(name, kind, getattr(RareFacts, name)) for name, kind in get_type_hints(RareFacts).items()],
+    bases=(Access,),
+    kw_only=True,
+    gc=False,
+)
+"""An access with room for the rare facts, too."""
+
+RARE: Final = frozenset(RareFacts.__annotations__)
+"""The names of the rare facts."""
+
+
+def access_of(**facts: Any) -> Access:
+    """An access of these facts, in as little room as they need.
+
+    Raises:
+        TypeError: something that every access has is missing, or there is no such fact.
+    """
+    return cast("Access", Access(**facts) if facts.keys().isdisjoint(RARE) else FullAccess(**facts))
+
+
+def changed(access: Access, **facts: Any) -> Access:
+    """An access with some facts changed."""
+    known = {name: getattr(access, name) for name in access.__struct_fields__}
+    return access_of(**{**known, **facts})
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):

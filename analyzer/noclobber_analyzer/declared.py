@@ -14,7 +14,7 @@ import msgspec
 
 from noclobber.contract import Op, WriteMode
 from noclobber.declarations import IGNORED, Declarations, Policy
-from noclobber_analyzer.access import Access, Message
+from noclobber_analyzer.access import Access, Message, changed
 
 __all__ = ["NOTHING_DECLARED", "as_declared"]
 
@@ -29,19 +29,19 @@ def as_declared(access: Access, declarations: Declarations) -> Access:
         return access
     found = declarations.of(access.resource)
     if found is not None and found.ignore:
-        return msgspec.structs.replace(access, op=Op.READ, resource=IGNORED, read=None, scan=None, message=None)
-    changes: dict[str, object] = {}
+        return changed(access, op=Op.READ, resource=IGNORED, read=None, scan=None, message=None)
+    facts: dict[str, object] = {}
     resource = _named(access.resource, declarations)
     if resource != access.resource:
-        changes["resource"] = resource
+        facts["resource"] = resource
     if access.scan is not None and access.scan.resources:
         members = tuple(_named(member, declarations) for member in access.scan.resources)
-        changes["scan"] = msgspec.structs.replace(access.scan, resources=members)
+        facts["scan"] = msgspec.structs.replace(access.scan, resources=members)
     if found is not None and found.closed and not access.closed:
-        changes["closed"] = True
+        facts["closed"] = True
     if found is not None and found.policy is Policy.QUEUE and access.message is None and _works_on_a_task(access):
-        changes["message"] = Message(resource)
-    return msgspec.structs.replace(access, **changes) if changes else access
+        facts["message"] = Message(resource)
+    return changed(access, **facts) if facts else access
 
 
 def _named(resource: str, declarations: Declarations) -> str:

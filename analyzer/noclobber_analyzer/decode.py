@@ -29,7 +29,7 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan
+from noclobber_analyzer.access import RARE, Access, Effect, Lock, Mark, Message, Process, Scan, access_of
 from noclobber_analyzer.spans import SpanRecord
 
 __all__ = ["MISREAD", "NO_FACT", "Attributes", "Fact", "Unreadable", "decode_process", "decode_span", "fact"]
@@ -179,6 +179,8 @@ _OF_GROUPS: Final[_Table] = {
 """Facts that few accesses have: they go into records of their own."""
 _FACTS: Final[_Table] = {**_PLAIN, **_OF_GROUPS}
 _GROUPED: Final = frozenset(field for field, _ in _OF_GROUPS.values())
+_UNCOMMON: Final = frozenset({"", MISREAD, *_GROUPED, *RARE})
+"""Facts that a plain read or write does not have."""
 _PROCESS: Final[_Table] = {
     Attr.PROCESS: ("id", _text),
     Attr.CLOCK: ("clock", _text),
@@ -189,7 +191,6 @@ _PROCESS: Final[_Table] = {
     Attr.PROCESS_PID: ("pid", _number),
     Attr.CONTRACT: ("contract", _text),
 }
-_NEEDED: Final = frozenset({"op", "resource", "system", "outcome", "agent", "strand", "seq"})
 
 
 def fact(name: str, value: object) -> Fact:
@@ -234,36 +235,43 @@ def decode_span(span: SpanRecord, process: Process) -> Access | Mark | None:
         Unreadable: what every access must have is missing, or has another form.
     """
     facts = span.facts
+    plain = facts.keys().isdisjoint(_UNCOMMON)
+    mark = None if plain else _sorted_out(facts, process)
+    if mark is not None:
+        return _mark(mark, process, span.end_ns)
+    op = facts.get("op")
+    if op is None:
+        return None
+    if op is Op.SCAN:
+        facts.setdefault("scan", Scan(count=facts.get("result_count")))
+    if "unit" not in facts:
+        facts["unit"] = facts.get("step") or facts.get("strand")
+    facts["trace_id"], facts["span_id"] = span.trace_id, span.span_id
+    facts["start_ns"], facts["end_ns"] = span.start_ns, max(span.start_ns, span.end_ns)
+    facts["process"] = process
+    if span.links:
+        facts["links"] = span.links
+        plain = False
+    try:
+        return Access(**facts) if plain else access_of(**facts)
+    except TypeError as error:
+        raise Unreadable(str(error)) from error
+
+
+def _sorted_out(facts: dict[str, Any], process: Process) -> dict[str, Any] | None:
+    """Take out what means nothing, and gather what few have; what a mark says, if it is one."""
     facts.pop("", None)
     misread = facts.pop(MISREAD, None)
     if misread is not None:
         if not _is_newer(process):
             raise Unreadable(misread)
         facts["partial"] = True
-    op = facts.get("op")
-    if op is None and misread is None:
-        return None
+        if "op" not in facts:
+            raise Unreadable(misread)
     if not facts.keys().isdisjoint(_GROUPED):
         _gather(facts)
-    if op is Op.MARK:
-        return _mark(facts.get("mark"), process, span.end_ns)
-    facts.pop("mark", None)
-    if not facts.keys() >= _NEEDED:
-        raise Unreadable(f"{', '.join(sorted(_NEEDED - facts.keys()))} missing")
-    if "unit" not in facts:
-        facts["unit"] = facts.get("step") or facts["strand"]
-    if op is Op.SCAN and "scan" not in facts:
-        facts["scan"] = Scan(count=facts.get("result_count"))
-    return Access(
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        parent_span_id=span.parent_span_id,
-        start_ns=span.start_ns,
-        end_ns=max(span.start_ns, span.end_ns),
-        process=process,
-        links=span.links,
-        **facts,
-    )
+    mark: dict[str, Any] | None = facts.pop("mark", None)
+    return (mark or {}) if facts.get("op") is Op.MARK else None
 
 
 def _gather(facts: dict[str, Any]) -> None:
@@ -291,8 +299,8 @@ _RECORDS: Final[dict[str, tuple[Callable[..., Any], str | None]]] = {
 """How each record is made, and without what it is none (a scan always is one)."""
 
 
-def _mark(said: dict[str, Any] | None, process: Process, time_ns: int) -> Mark:
-    if said is None or "frontier_ns" not in said:
+def _mark(said: dict[str, Any], process: Process, time_ns: int) -> Mark:
+    if "frontier_ns" not in said:
         raise Unreadable("a mark without a usable frontier")
     return Mark(process, said["frontier_ns"], said.get("accesses"), said.get("dropped", 0), time_ns)
 

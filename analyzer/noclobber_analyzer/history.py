@@ -19,7 +19,7 @@ import msgspec
 
 from noclobber.contract import Op, Outcome, VersionKind
 from noclobber.declarations import Declarations
-from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.access import Access, Mark, Process, changed
 from noclobber_analyzer.coverage import Coverage, measure
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_process, decode_span
@@ -68,15 +68,17 @@ class History:
         self.accesses = accesses
         self.processes = processes
         self.coverage = coverage
-        self.strands: dict[str, list[Access]] = {}
-        self.units: dict[str, list[Access]] = {}
-        self.transactions: dict[str, list[Access]] = {}
+        strands: dict[str, list[Access]] = defaultdict(list)
+        units: dict[str, list[Access]] = defaultdict(list)
+        transactions: dict[str, list[Access]] = defaultdict(list)
         for access in accesses:
-            _put(self.strands, access.strand, access)
-            _put(self.units, access.unit, access)
+            strands[access.strand].append(access)
+            units[access.unit].append(access)
             if access.txn_id:
-                _put(self.transactions, access.txn_id, access)
-        _in_program_order(self.strands, self.units, self.transactions)
+                transactions[access.txn_id].append(access)
+        self.strands = _in_program_order(strands)
+        self.units = _in_program_order(units)
+        self.transactions = _in_program_order(transactions)
         self.resources = _by_resource(accesses)
         self.context: dict[tuple[str, str], ContextSpan] = {}
         _complete_at_commit(self)
@@ -154,16 +156,15 @@ class HistoryBuilder:
 
     def add_span(self, process: Process, span: SpanRecord) -> None:
         """Take one span of noclobber's; one that cannot be read is counted."""
-        name = (span.trace_id, span.span_id)
         try:
             item = decode_span(span, process)
         except Unreadable:
-            self._unreadable.add(name)
+            self._unreadable.add((span.trace_id, span.span_id))
             return
         if item is None:
             self._keep_context(span)
         else:
-            self.add(item, name)
+            self.add(item, (span.trace_id, span.span_id))
 
     def add(self, item: Access | Mark, name: tuple[str, str]) -> None:
         """Take what a span of this trace and span id was decoded to."""
@@ -173,9 +174,11 @@ class HistoryBuilder:
             return
         if item.process is not process and item.process == process:
             item.process = process
-        item = as_declared(item, self._declarations)
-        known = self._accesses.get(name)
-        self._accesses[name] = item if known is None else that_counts(known, item)
+        if self._declarations.declared:
+            item = as_declared(item, self._declarations)
+        known = self._accesses.setdefault(name, item)
+        if known is not item:
+            self._accesses[name] = that_counts(known, item)
 
     def finish(
         self,
@@ -185,7 +188,7 @@ class HistoryBuilder:
         frontiers: Mapping[str, int] | None = None,
         silent: Iterable[str] = (),
     ) -> History:
-        """The history of all that was taken.
+        """The history of all that was taken; ends the builder.
 
         Args:
             ended: no more will come: the end of the input is the frontier of a process that sent no mark.
@@ -194,6 +197,8 @@ class HistoryBuilder:
             silent: processes that have stopped speaking.
         """
         accesses = sorted(self._accesses.values(), key=_CANONICAL)
+        unreadable = len(self._unreadable - self._accesses.keys())
+        self._accesses.clear()  # the layout needs the room
         history = History(accesses, self._processes, Coverage())
         history.coverage = measure(
             history.strands,
@@ -204,7 +209,7 @@ class HistoryBuilder:
             ended=ended,
             frontiers=frontiers,
             silent=silent,
-            unreadable=len(self._unreadable - self._accesses.keys()),
+            unreadable=unreadable,
         )
         history.context = self._context
         return history
@@ -229,20 +234,12 @@ def that_counts(one: Access, other: Access) -> Access:
     return max(one, other, key=lambda a: (not a.open, a.end_ns, msgspec.json.encode(a, order="sorted")))
 
 
-def _put(groups: dict[str, list[Access]], name: str, access: Access) -> None:
-    group = groups.get(name)
-    if group is None:
-        groups[name] = [access]
-    else:
-        group.append(access)
-
-
-def _in_program_order(*all_groups: dict[str, list[Access]]) -> None:
-    """Sort each group by strand, and within a strand by number."""
-    for groups in all_groups:
-        for group in groups.values():
-            if len(group) > 1:
-                group.sort(key=_PROGRAM)
+def _in_program_order(groups: dict[str, list[Access]]) -> dict[str, list[Access]]:
+    """Each group by strand, and within a strand by number."""
+    for group in groups.values():
+        if len(group) > 1:
+            group.sort(key=_PROGRAM)
+    return dict(groups)
 
 
 def _touching(accesses: Iterable[Access]) -> dict[str, set[str]]:
@@ -278,7 +275,7 @@ def _members(access: Access) -> Iterable[Access]:
     versions: tuple[str, ...] = access.scan.versions or ("",) * len(access.scan.resources)
     for resource, version in zip(access.scan.resources, versions, strict=False):
         outcome = Outcome.OK if access.outcome is Outcome.OK else access.outcome
-        yield msgspec.structs.replace(access, op=Op.READ, resource=resource, read=version or None, outcome=outcome)
+        yield changed(access, op=Op.READ, resource=resource, read=version or None, outcome=outcome)
 
 
 def _complete_at_commit(history: History) -> None:

@@ -97,6 +97,8 @@ class _Memory(dict[bytes, Fact]):
 _DECODER: Final = msgspec.json.Decoder(_Request)
 _ATTRIBUTE: Final = msgspec.json.Decoder(_Attribute)
 _MEMORY: Final = _Memory()
+_TRACES: Final[dict[str, str]] = {}
+"""Trace ids as they were written, and in lower case: the spans of one trace share the text."""
 
 
 def groups_of_json(text: bytes) -> Iterator[SpanGroup]:
@@ -119,8 +121,11 @@ def groups_of_json(text: bytes) -> Iterator[SpanGroup]:
 
 
 def _record(span: _Span) -> SpanRecord:
+    trace_id = _TRACES.setdefault(span.trace_id, span.trace_id.lower())
+    if len(_TRACES) > REMEMBERED_MAX:
+        _TRACES.clear()
     return SpanRecord(
-        span.trace_id.lower(),
+        trace_id,
         span.span_id.lower(),
         span.parent_span_id.lower(),
         int(span.start_time_unix_nano),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noclobber.contract import BaseSource, Op, Outcome, VersionKind
-from noclobber_analyzer.access import Access, Process
+from noclobber_analyzer.access import Access, Process, access_of, changed
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import HistoryBuilder
 
@@ -18,7 +18,7 @@ PROCESS = Process("p0", "clock", 0, "key", "host", "agents", 1, "1")
 def _judge(accesses: Sequence[Access]) -> Evaluation:
     builder = HistoryBuilder()
     for access in accesses:
-        builder.add(msgspec.structs.replace(access), access.name)
+        builder.add(changed(access), access.name)
     return builder_judged(builder)
 
 
@@ -51,7 +51,7 @@ def _run(schedule: list[tuple[int, str]], kind: VersionKind) -> tuple[list[Acces
     accesses, lost, seqs = [], set(), dict.fromkeys(range(10), 0)
     for now, (agent, step) in enumerate(schedule):
         seqs[agent] += 1
-        access = Access(
+        access = access_of(
             trace_id=f"{agent + 1:032x}", span_id=f"{now + 1:016x}", start_ns=now * 1000, end_ns=now * 1000 + 500,
             process=PROCESS, op=Op.READ if step == "read" else Op.WRITE, resource="mem://x", system="memory",
             outcome=Outcome.OK, agent=f"agent-{agent}", strand=f"s{agent}", seq=seqs[agent], unit=f"s{agent}",
@@ -112,7 +112,7 @@ def test_arrival_and_repetition(
 def test_names_mean_nothing(told: tuple[list[tuple[int, str]], int]) -> None:
     """Renaming agents and resources changes names only: kinds, certainty and accesses stay."""
     accesses, _ = _run(told[0], VersionKind.FINGERPRINT)
-    renamed = [msgspec.structs.replace(a, agent=f"other-{a.agent}", resource="redis://h:6379/0/k:1") for a in accesses]
+    renamed = [changed(a, agent=f"other-{a.agent}", resource="redis://h:6379/0/k:1") for a in accesses]
 
     def shape(evaluation: Evaluation) -> list[tuple[object, ...]]:
         return sorted((f.kind, f.certainty, tuple(a.span_id for a in f.accesses)) for f in evaluation.findings)

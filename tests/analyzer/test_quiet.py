@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -11,7 +10,7 @@ from oracle.strategies import plans
 from oracle.world import Plan, World
 
 from noclobber.contract import BaseSource, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
-from noclobber_analyzer.access import Access, Process
+from noclobber_analyzer.access import Access, Process, access_of, changed
 from noclobber_analyzer.evaluate import evaluate
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.quiet import is_quiet
@@ -56,16 +55,18 @@ def turns(draw: st.DrawFn) -> list[Access]:
         match draw(st.sampled_from(("read", "write", "write", "update"))):
             case "read":
                 found = Outcome.OK if stands else Outcome.NOT_FOUND
-                accesses.append(Access(op=Op.READ, read=_version(kind, stands), outcome=found, **said))
+                accesses.append(access_of(op=Op.READ, read=_version(kind, stands), outcome=found, **said))
             case "update":
                 stands += 1
-                accesses.append(Access(op=Op.UPDATE, written=_version(kind, stands), mode=WriteMode.INCREMENT, **said))
+                accesses.append(
+                    access_of(op=Op.UPDATE, written=_version(kind, stands), mode=WriteMode.INCREMENT, **said)
+                )
             case _:
                 said |= {"base": _version(kind, stands), "base_source": BaseSource.OBSERVED}
                 if tells:
                     said["overwritten"] = said["base"]
                 stands += 1
-                accesses.append(Access(op=Op.WRITE, written=_version(kind, stands), **said))
+                accesses.append(access_of(op=Op.WRITE, written=_version(kind, stands), **said))
     return accesses
 
 
@@ -113,7 +114,7 @@ def nearly_in_turn(draw: st.DrawFn) -> list[Access]:
     accesses = draw(turns())
     for name in draw(st.lists(st.sampled_from(sorted(MUTATIONS)), max_size=3)):
         at = draw(st.integers(0, len(accesses) - 1))
-        accesses[at] = msgspec.structs.replace(accesses[at], **MUTATIONS[name](draw, accesses[at], accesses))
+        accesses[at] = changed(accesses[at], **MUTATIONS[name](draw, accesses[at], accesses))
     if len(accesses) > 2 and draw(st.integers(0, 4)) == 0:
         del accesses[draw(st.integers(0, len(accesses) - 1))]
     return accesses
@@ -122,7 +123,7 @@ def nearly_in_turn(draw: st.DrawFn) -> list[Access]:
 def _history(accesses: list[Access]) -> History:
     builder = HistoryBuilder()
     for access in accesses:
-        builder.add(msgspec.structs.replace(access), access.name)
+        builder.add(changed(access), access.name)
     return builder.finish(ended=True)
 
 

@@ -3,12 +3,11 @@
 import random
 from collections.abc import Sequence
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noclobber.contract import VersionKind
-from noclobber_analyzer.access import Access
+from noclobber_analyzer.access import Access, changed
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import HistoryBuilder
 from story import Story
@@ -23,7 +22,7 @@ SYSTEMS = st.sampled_from(["redis", "kafka"])
 def _judge(accesses: Sequence[Access]) -> Evaluation:
     builder = HistoryBuilder()
     for access in accesses:
-        builder.add(msgspec.structs.replace(access), access.name)
+        builder.add(changed(access), access.name)
     return evaluate(builder.finish(ended=True), latent=True)
 
 
@@ -76,7 +75,7 @@ def test_agents_names_mean_nothing(accesses: list[Access]) -> None:
     def shape(evaluation: Evaluation) -> list[tuple[object, ...]]:
         return sorted((f.id, f.kind, f.certainty, tuple(a.span_id for a in f.accesses)) for f in evaluation.findings)
 
-    renamed = [msgspec.structs.replace(access, agent=f"other {access.agent}") for access in accesses]
+    renamed = [changed(access, agent=f"other {access.agent}") for access in accesses]
     assert shape(_judge(renamed)) == shape(_judge(accesses))
 
 

@@ -18,7 +18,7 @@ from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
 from noclobber_analyzer.state import NUMBERS, State, number
 from noclobber_analyzer.succession import Proof, Succession
-from noclobber_analyzer.verdict import Candidate, Grade, partial
+from noclobber_analyzer.verdict import Candidate, Grade, hole_between, partial
 
 __all__ = ["monotonic_writes", "session_reads"]
 
@@ -110,6 +110,8 @@ def _judged(seen: _Seen, read: Access, state: State, order: Succession, evidence
         grade = grade.at_most(Certainty.LIKELY, RESTORED).resting_on(evidence.absence(state.name, before, read))
     if not evidence.is_whole and not state.makers.get(seen.version):
         grade = grade.at_most(Certainty.POSSIBLE, "the lost spans: what it had read may have been taken back")
+    if hole_between(evidence.history, before.seq, read):
+        grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of its own strand: it may have deleted the state")
     return _candidate(state, before, read, partial(grade, (before, read)))
 
 

@@ -1,9 +1,9 @@
 """States that nobody is known to have made, told apart from what was there before."""
 
-import msgspec
 import pytest
 
 from noclobber.contract import VersionKind
+from noclobber_analyzer.access import changed
 from noclobber_analyzer.evaluate import evaluate
 from noclobber_analyzer.history import HistoryBuilder
 from story import Story, judge
@@ -57,6 +57,6 @@ def test_garbage_where_every_writer_is_known() -> None:
     """On a closed resource it is garbage, each read of it."""
     builder = HistoryBuilder()
     for access in Story(kind=PRINT).accesses("Awx1 Brx2 Crx2"):
-        builder.add(msgspec.structs.replace(access, closed=True), access.name)
+        builder.add(changed(access, closed=True), access.name)
     found = evaluate(builder.finish(ended=True)).findings
     assert [f.kind for f in found if f.kind in UNKNOWN] == ["garbage_read", "garbage_read"]

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle.strategies import complete_plans, plans
 from oracle.truth import TRUE
-from oracle.world import Plan, World
+from oracle.world import NUMBERS, Plan, World
 
 from noclobber.contract import FRONTIER_END, Op, Outcome
-from noclobber_analyzer.access import Access, Mark
+from noclobber_analyzer.access import Access, Mark, access_of, changed
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import HistoryBuilder
 
@@ -23,7 +23,7 @@ HOUR_NS = 3600 * 10**9
 def _judge(accesses: Sequence[Access], *, marked: bool = True) -> Evaluation:
     builder = HistoryBuilder()
     for access in accesses:
-        builder.add(msgspec.structs.replace(access), access.name)
+        builder.add(changed(access), access.name)
     if marked:
         for number, process in enumerate({a.process.id: a.process for a in accesses}.values()):
             builder.add(Mark(process, FRONTIER_END, None, 0, 10**15), (f"{number:032x}", "f" * 16))
@@ -45,13 +45,11 @@ def _certain(evaluation: Evaluation) -> set[str]:
 
 
 WITHOUT: dict[str, Callable[[Access], Access]] = {
-    "overwritten": lambda a: msgspec.structs.replace(a, overwritten=None),
-    "clock": lambda a: msgspec.structs.replace(
-        a, process=msgspec.structs.replace(a.process, clock=None, host=None, id=a.process.id)
-    ),
-    "source": lambda a: msgspec.structs.replace(a, base_source="remembered" if a.base_source else None),
-    "verbatim": lambda a: msgspec.structs.replace(a, verbatim=False),
-    "whole": lambda a: msgspec.structs.replace(a, partial=True),
+    "overwritten": lambda a: changed(a, overwritten=None),
+    "clock": lambda a: changed(a, process=msgspec.structs.replace(a.process, clock=None, host=None, id=a.process.id)),
+    "source": lambda a: changed(a, base_source="remembered" if a.base_source else None),
+    "verbatim": lambda a: changed(a, verbatim=False),
+    "whole": lambda a: changed(a, partial=True),
 }
 
 
@@ -59,7 +57,10 @@ WITHOUT: dict[str, Callable[[Access], Access]] = {
 @settings(max_examples=1500, **PACE)
 def test_less_told_is_no_new_certainty(plan: Plan, what: str) -> None:
     """An attribute that is not recorded makes nothing certain that was not."""
-    accesses = World(plan).recorded
+    world = World(plan)
+    if plan.kind in NUMBERS and world.unseen_deletion:
+        return  # the contract takes the numbers' word that there was one life
+    accesses = world.recorded
     with_all = _judge(accesses)
     less = _judge([WITHOUT[what](access) for access in accesses])
     assert _certain(less) <= _certain(with_all), what
@@ -100,7 +101,7 @@ def test_clock_an_hour_off(plan: Plan, strand: int) -> None:
     def shifted(a: Access) -> Access:
         off = HOUR_NS if a.strand == f"s{strand}" else 0
         end = a.base_end_ns + off if a.base_end_ns is not None else None
-        return msgspec.structs.replace(a, start_ns=a.start_ns + off, end_ns=a.end_ns + off, base_end_ns=end)
+        return changed(a, start_ns=a.start_ns + off, end_ns=a.end_ns + off, base_end_ns=end)
 
     def sure(evaluation: Evaluation) -> int:
         return sum(finding.certainty == "certain" for finding in evaluation.findings)
@@ -129,9 +130,7 @@ def test_names_mean_nothing(plan: Plan) -> None:
     def renamed(a: Access) -> Access:
         other = f"z{a.strand_other}" if a.strand_other else None
         base = f"z{a.base_strand}" if a.base_strand else None
-        return msgspec.structs.replace(
-            a, strand=f"z{a.strand}", agent=f"z{a.agent}", strand_other=other, base_strand=base
-        )
+        return changed(a, strand=f"z{a.strand}", agent=f"z{a.agent}", strand_other=other, base_strand=base)
 
     def shape(evaluation: Evaluation) -> list[tuple[object, ...]]:
         return sorted((f.kind, f.certainty, tuple(a.span_id for a in f.accesses)) for f in evaluation.findings)
@@ -154,7 +153,7 @@ def test_join_accuses_nobody(plan: Plan, data: st.DataObject) -> None:
     other = max(ended, key=lambda a: a.seq)
     last = max(a.seq for a in ended if a.strand == other.strand)
     moved = [
-        msgspec.structs.replace(
+        changed(
             a,
             seq=a.seq + (a.strand == waiter.strand and a.seq >= waiter.seq),
             base_seq=a.base_seq + (a.base_strand == waiter.strand and a.base_seq >= waiter.seq)
@@ -166,7 +165,7 @@ def test_join_accuses_nobody(plan: Plan, data: st.DataObject) -> None:
         )
         for a in accesses
     ]
-    join = Access(
+    join = access_of(
         trace_id=waiter.trace_id, span_id="e" * 16, start_ns=waiter.start_ns, end_ns=waiter.start_ns,
         process=waiter.process, op=Op.JOIN, resource="strand://other", system="memory", outcome=Outcome.OK,
         agent=waiter.agent, strand=waiter.strand, seq=waiter.seq, unit=waiter.unit, strand_other=other.strand,

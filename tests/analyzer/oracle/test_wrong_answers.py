@@ -3,11 +3,10 @@
 import math
 import time
 
-import msgspec
 import pytest
 
 from noclobber.contract import BaseSource, Op, Outcome, VersionKind
-from noclobber_analyzer.access import Access, Process
+from noclobber_analyzer.access import Process, access_of, changed
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import HistoryBuilder
 from story import Story, told
@@ -75,8 +74,8 @@ def test_not_likely(story: str, told_with: dict[str, object]) -> None:
 def _with(story: str, change: dict[int, dict[str, object]]) -> Evaluation:
     builder = HistoryBuilder()
     for number, access in enumerate(Story(kind=PRINT).accesses(story)):
-        changed = msgspec.structs.replace(access, **change.get(number, {}))
-        builder.add(changed, changed.name)
+        other = changed(access, **change.get(number, {}))
+        builder.add(other, other.name)
     return evaluate(builder.finish(ended=True))
 
 
@@ -106,7 +105,7 @@ def _hot(number: int, *, clocks: int = 1, kind: VersionKind = PRINT) -> HistoryB
     for at in range(number):
         strand, seq = at % 20, at // 20 + 1
         process = Process(f"p{strand}", f"clock{strand % clocks}", host=f"host{strand % clocks}")
-        access = Access(
+        access = access_of(
             trace_id=f"{strand + 1:032x}", span_id=f"{at + 1:016x}", start_ns=at * 1000, end_ns=at * 1000 + 500,
             process=process, op=Op.WRITE, resource="mem://x", system="memory", agent=f"a{strand}",
             strand=f"s{strand}", seq=seq, unit=f"s{strand}", version_kind=kind, written=f"v{at}",
