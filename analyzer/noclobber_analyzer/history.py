@@ -9,7 +9,8 @@ Source: contract 2.4 (duplicates), analysis.md 2 (scans, containers), storage.md
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
@@ -61,10 +62,17 @@ class History:
         units: accesses of each unit.
         processes: by id.
         coverage: how complete all this is.
+        trimmed: resources of which older accesses are not in here though they were captured.
         context: spans of others by (trace id, span id).
     """
 
-    def __init__(self, accesses: list[Access], processes: Mapping[str, Process], coverage: Coverage) -> None:
+    def __init__(
+        self,
+        accesses: list[Access],
+        processes: Mapping[str, Process],
+        coverage: Coverage,
+        captured: Callable[[str], Sequence[Access]] | None = None,
+    ) -> None:
         self.accesses = accesses
         self.processes = processes
         self.coverage = coverage
@@ -77,11 +85,17 @@ class History:
             if access.txn_id:
                 transactions[access.txn_id].append(access)
         self.strands = _in_program_order(strands)
+        self._captured = captured
         self.units = _in_program_order(units)
         self.transactions = _in_program_order(transactions)
         self.resources = _by_resource(accesses)
+        self.trimmed: AbstractSet[str] = frozenset()
         self.context: dict[tuple[str, str], ContextSpan] = {}
         _complete_at_commit(self)
+
+    def captured(self, strand: str) -> Sequence[Access]:
+        """All that was captured of a strand, ascending by `seq`; a live view holds but a part of it."""
+        return self.strands.get(strand, ()) if self._captured is None else self._captured(strand)
 
     @cached_property
     def by_name(self) -> dict[tuple[str, str], Access]:

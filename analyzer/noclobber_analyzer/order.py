@@ -215,7 +215,9 @@ def _lock_edges(accesses: list[Access]) -> list[tuple[str, _Edge]]:
 def _with_reads_from(history: History, into: dict[str, list[_Edge]]) -> dict[str, list[_Edge]]:
     """Sync edges and reads-from: the unique, not weak write of a version, to whoever read it on that resource."""
     known = defaultdict(list, {strand: list(edges) for strand, edges in into.items()})
-    for accesses in history.resources.values():
+    for name, accesses in history.resources.items():
+        if name in history.trimmed:
+            continue  # another maker of a version may be among what is not here
         makers: dict[str, Access | None] = {}
         for access in accesses:
             if access.op in WRITES and access.written is not None and not access.weak:

@@ -137,7 +137,7 @@ def partial(grade: Grade, accesses: Iterable[Access]) -> Grade:
 
 def hole_between(history: History, after: int | None, end: Access) -> bool:
     """Whether a number of `end`'s strand is missing after another one (None: from the strand's first) and before it."""
-    own = history.strands.get(end.strand, [])
+    own = history.captured(end.strand)
     low = bisect_right(own, after or 0, key=lambda a: a.seq)
     upto = bisect_left(own, end.seq, key=lambda a: a.seq)
     return len({a.seq for a in own[low:upto]}) < end.seq - (after or 0) - 1
