@@ -1,9 +1,9 @@
 """Live analysis under load: what an access costs, how long a finding takes, how much memory is kept.
 
 All kinds are on, ingest and merges included: `noclobber up` gets generated traffic over HTTP, races injected. CPU
-seconds of the processes are told beside a fixed, readable per-row baseline of the same run, so that they compare between
-machines. Only where a rate is asked for (25,000 accesses a second for ten minutes, 100,000 for thirty seconds) has the
-machine to be quiet: that form is marked `exhaustive`, too. Run with `nox -s bench`.
+seconds of the processes are told beside a fixed, readable per-row baseline of the same run, so that they compare
+between machines. Only where a rate is asked for (25,000 accesses a second for ten minutes, 100,000 for thirty seconds)
+has the machine to be quiet: that form is marked `exhaustive`, too. Run with `nox -s bench`.
 """
 
 import os
@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1_800)]
 
 KINDS = ("lost_update", "fork", "dirty_read", "double_claim", "lock_violation", "stale_read")
 WORDS = ("--strands", "100", "--resources", "2500", "--seed", "7", "--guarded", "0.1", "--locked", "0.1")
+LATENCY_S = 60
 SELF_CERTIFYING, NEEDS_FRONTIERS = "lost_update", "double_claim"
 
 
@@ -142,7 +143,7 @@ def test_how_long_a_finding_takes(
     """At 5,000 accesses a second: from the return of a race's last access to its finding in the store, both lanes."""
     made = template(5_000, 20_000, races=10)
     traffic = Traffic(up.ports[1], made)
-    traffic.send(60)
+    traffic.send(LATENCY_S)
     wait_until(lambda: found(up) >= len(made.races) * len(traffic.begun_ns), 300, "the findings")
     sql = "SELECT kind, resource, min(found_ns) FROM findings GROUP BY kind, resource"
     at = {(str(kind), str(resource)): int(ns) for kind, resource, ns in up.rows(sql)}
