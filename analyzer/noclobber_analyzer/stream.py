@@ -189,6 +189,8 @@ class Stream:
                 self._take(batch_of(self._store, portion, more=True), now_ns)
             self._settle(now_ns)
             self._evict()
+            if checkpoint.cut:
+                self.window.trimmed.update(self.window.resources)  # of which, the last analyzer knew
         self._dirty = dict.fromkeys(self.window.resources)
         self._defences.read(self.window.horizon_ns)
         log.info("live analysis begins with %d accesses in the kept history", len(self.window))

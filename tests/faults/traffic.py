@@ -43,7 +43,7 @@ class Race(NamedTuple):
 
 
 class _Body(NamedTuple):
-    """One request: its bytes, where calls and returns stand in them, and these times from the round's beginning."""
+    """One request: its bytes, where call and return of each span stand in them, and these times within the round."""
 
     data: bytes
     places: Any
@@ -94,6 +94,8 @@ class Template:
             if label["certainty"]
         ]
         self.bodies = [_body(each) for each in found]
+        returns_ns = [int(body.times_ns[1::2].min()) for body in self.bodies]
+        self.left_ns = [min([*returns_ns[at + 1 :], self.takes_ns]) for at in range(len(returns_ns))]
 
 
 def _spans(found: dict[str, Any]) -> Iterable[dict[str, Any]]:
@@ -158,12 +160,12 @@ class Traffic:
             round_ns = begun_ns + number * self._template.takes_ns
             token = f"{chr(65 + len(self.begun_ns) // 26 % 26)}{len(self.begun_ns):07d}"
             self.begun_ns[token] = round_ns
-            for body in self._template.bodies:
+            for body, left_ns in zip(self._template.bodies, self._template.left_ns, strict=True):
                 self._wait(round_ns + int(body.times_ns[-1]))
-                self._put(_at(body, token.encode(), round_ns), round_ns + int(body.times_ns.min()), body.spans)
+                self._put(_at(body, token.encode(), round_ns), round_ns + int(body.times_ns[1::2].min()), body.spans)
                 if time.monotonic() - marked_at >= MARK_EVERY_S:
                     marked_at = time.monotonic()
-                    self._mark()
+                    self._mark(round_ns + left_ns)
         self._done = True
         for thread in threads:
             thread.join()
@@ -181,11 +183,11 @@ class Traffic:
             self._flying[id(data)] = first_ns
             self._work.append((id(data), data, spans))
 
-    def _mark(self) -> None:
-        """What was put before has its calls before this frontier, unless it is still on its way."""
+    def _mark(self, left_ns: int) -> None:
+        """Whatever returned before the first of what is still to be sent, or on its way, is acknowledged."""
         with self._lock:
-            oldest = min(self._flying.values(), default=time.time_ns())
-        self._post_marks(oldest - 1)
+            oldest_ns = min([*self._flying.values(), left_ns])
+        self._post_marks(oldest_ns)
 
     def _post_marks(self, frontier_ns: int) -> None:
         for resource in self._template.processes:
