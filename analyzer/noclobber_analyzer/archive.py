@@ -9,12 +9,15 @@ from typing import Final
 
 from noclobber.contract import Certainty, Kind, Severity
 from noclobber_analyzer.finding import Finding
+from noclobber_analyzer.latent.ranking import luck
 from noclobber_analyzer.tables import Store, findings_of
 
 __all__ = ["Wanted", "by_prefix", "each", "find", "total"]
 
 PORTION: Final = 500
 SAME_PREFIX_MAX: Final = 100
+LATENT_MAX: Final = 2_000
+"""The newest latent findings, among which the narrowest are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Wanted:
         kinds: only these. certainty, severity: at least.
         resource: a part of it. agent, issue: the whole name.
         since_ns: those that came true from then on. status: `open` or `retracted`.
+        latent: those that luck kept apart, and no others; False: only manifest ones.
     """
 
     kinds: tuple[Kind, ...] = ()
@@ -35,11 +39,12 @@ class Wanted:
     issue: str = ""
     since_ns: int = 0
     status: str = ""
+    latent: bool = False
 
     @property
     def is_everything(self) -> bool:
         """Whether nothing is left out but what was taken back."""
-        return self == Wanted(status=self.status)
+        return self == Wanted(status=self.status, latent=self.latent)
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -53,21 +58,30 @@ class Wanted:
             "issue": self.issue,
             "since": self.since_ns,
             "status": self.status,
+            "manifest": int(not self.latent),
         }
 
 
 MATCHING: Final = (
-    "FROM (SELECT id, kind, certainty, severity, resource, agents, issue, last_ns, status FROM findings "
+    "FROM (SELECT id, kind, certainty, severity, resource, agents, issue, last_ns, status, manifest FROM findings "
     "ORDER BY id, revision DESC LIMIT 1 BY id) WHERE (empty({kinds:Array(String)}) OR kind IN {kinds:Array(String)}) "
     "AND certainty IN {certainties:Array(String)} AND severity IN {severities:Array(String)} "
     "AND position(resource, {resource:String}) > 0 "
     "AND ({agent:String} = '' OR has(agents, {agent:String})) AND ({issue:String} = '' OR issue = {issue:String}) "
-    "AND last_ns >= {since:UInt64} AND ({status:String} = '' OR status = {status:String})"
+    "AND last_ns >= {since:UInt64} AND ({status:String} = '' OR status = {status:String}) "
+    "AND manifest = {manifest:UInt8}"
 )
 
 
 def find(store: Store, wanted: Wanted, most: int) -> list[Finding]:
-    """The newest of those wanted, latest first."""
+    """The newest of those wanted, latest first; latent ones the narrowest escape first."""
+    if wanted.latent:
+        newest = _newest(store, wanted, LATENT_MAX)
+        return sorted(newest, key=lambda f: (luck(f.margin_ns, f.accesses), f.id))[:most]
+    return _newest(store, wanted, most)
+
+
+def _newest(store: Store, wanted: Wanted, most: int) -> list[Finding]:
     sql = f"SELECT id {MATCHING} ORDER BY last_ns DESC, id LIMIT {{most:UInt32}}"
     return _read(store, [str(row[0]) for row in store.rows(sql, {**wanted.parameters, "most": most})])
 

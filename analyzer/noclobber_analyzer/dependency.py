@@ -11,6 +11,7 @@ recursion). What kind of cycle it is, is decided in `detectors.cycles`.
 Source: Adya 1999, chapter 4 (dependencies); analysis.md 7.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -20,11 +21,14 @@ from noclobber.contract import Op, Outcome, UnitKind
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
+from noclobber_analyzer.phrases import some
 from noclobber_analyzer.state import State, conflicting_parts
 from noclobber_analyzer.succession import Proof, Succession
 
 __all__ = ["Dependency", "Graph", "components", "dependencies", "trimmed"]
 
+UNSEEN_MAX: Final = 64
+"""Writes under a predicate, recorded next before and after a scan of it, that are compared with what it found."""
 _USING: Final = WRITE_OPS | {Op.EFFECT, Op.ACK, Op.SEND}
 _STATE: Final = WRITE_OPS | {Op.READ, Op.SCAN}
 
@@ -71,6 +75,11 @@ def _all(evidence: Evidence) -> Iterator[Dependency]:
             yield from _of_resource(state, evidence.succession(state), units)
     for scan in units.scans:
         yield from _of_scan(scan, units, evidence)
+    if units.cut:
+        evidence.unknown.append(
+            f"what scans of {some(units.cut)} did not find: only the {UNSEEN_MAX} writes before and after each were "
+            "compared with it"
+        )
 
 
 class _Units:
@@ -78,6 +87,7 @@ class _Units:
 
     Attributes:
         resources: those that a unit touches which touches another one, too. scans: complete scans of such units.
+        cut: containers of whose members not all were compared with each scan.
     """
 
     def __init__(self, evidence: Evidence) -> None:
@@ -86,6 +96,7 @@ class _Units:
         self._last_use: dict[tuple[str, str], int] = {}
         self.resources: set[str] = set()
         self.scans: list[Access] = []
+        self.cut: set[str] = set()
         for accesses in evidence.history.units.values():
             if len(accesses) < 2 or accesses[0].unit_kind is None:
                 continue
@@ -178,7 +189,12 @@ def _of_scan(scan: Access, units: _Units, evidence: Evidence) -> Iterator[Depend
     found = scan.scan
     if found is None or not units.has(scan) or found.predicate is None:
         return
-    for write in units.covered.get((scan.resource, found.predicate), ()):
+    covered = units.covered.get((scan.resource, found.predicate), [])
+    upto = bisect_right(covered, scan.start_ns, key=lambda w: w.start_ns)  # they come in that order
+    near = covered[max(0, upto - UNSEEN_MAX) : upto + UNSEEN_MAX]
+    if len(near) < len(covered):
+        units.cut.add(scan.resource)
+    for write in near:
         if write.unit == scan.unit or write.resource in found.resources or not units.has(write):
             continue
         if evidence.fates.of(write) is Fate.APPLIED and len(evidence.state(write.resource).writes) == 1:

@@ -8,34 +8,32 @@ Source: house.md (one evaluator), analysis.md 1, 4 and 6. What each kind means s
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 
-from noclobber.contract import Defence
+from noclobber.contract import Certainty, Defence
 from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.advice import advise
-from noclobber_analyzer.affected import affected, reaches_outside
+from noclobber_analyzer.composing import broken_by, compose
 from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.defences import defences
 from noclobber_analyzer.detectors import OF_HISTORY, OF_STATE
 from noclobber_analyzer.detectors.cycles import cycles
 from noclobber_analyzer.evidence import Evidence
-from noclobber_analyzer.explain import explain
-from noclobber_analyzer.finding import Affected, Finding, access_ref, finding_id, issue_fingerprint, severity
+from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.history import History
 from noclobber_analyzer.invariants import invariant_violation
-from noclobber_analyzer.kinds import permits
-from noclobber_analyzer.latent import latent_candidates
+from noclobber_analyzer.latent import accused_by, latent_candidates
 from noclobber_analyzer.policies import permitted
 from noclobber_analyzer.precedence import settle
 from noclobber_analyzer.quiet import is_quiet
-from noclobber_analyzer.verdict import Candidate
-from noclobber_analyzer.witness import witness
+from noclobber_analyzer.unseen import addresses_of
+from noclobber_analyzer.verdict import Candidate, Name
+from noclobber_analyzer.witness import NODES_MAX
 
-__all__ = ["Defended", "Evaluation", "defended_as", "evaluate"]
+__all__ = ["Defended", "Evaluation", "defended_as", "evaluate", "lucky_findings"]
 
 _LAST = (1 << 63, "")
-CONTEXT_ROLES = frozenset({"model", "guard", "context"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +63,14 @@ class Evaluation:
         defended: each access once, in canonical order.
         waiting: resource -> ids of the processes whose frontiers its open verdicts wait for; empty in files.
         unknown: sentences about what could not be judged, coverage's included.
+        measured: resources on whose verdicts a measured bound between clocks may bear.
     """
 
     findings: list[Finding] = field(default_factory=list)
     defended: list[Defended] = field(default_factory=list)
     waiting: dict[str, frozenset[str]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+    measured: frozenset[str] = frozenset()
 
 
 def evaluate(
@@ -100,15 +100,17 @@ def evaluate(
     meant: list[Candidate] = []
     raced: list[Candidate] = []
     for candidate in candidates:
-        (meant if permitted(declarations, candidate.kind, candidate.resource) else raced).append(candidate)
+        may = permitted(declarations, candidate.kind, candidate.resource)
+        (meant if may else raced).append(_on_one_server(candidate))
     settled = settle(raced)
+    broken = broken_by(raced)
     lucky, more = _lucky(evidence, settled, resources, declarations) if latent else ([], 0)
     for candidate in (*settled, *lucky):
         if candidate.grade.waiting:
             name = candidate.resource
             waiting[name] = waiting.get(name, frozenset()) | candidate.grade.waiting
         else:
-            found.append(_finding(candidate, evidence))
+            found.append(compose(candidate, evidence, broken))
     accused = {(ref.trace_id, ref.span_id) for finding in found for ref in finding.accesses if finding.manifest}
     defended = [
         defended_as(access, reason) for access, reason in defences(evidence, resources, accused, _anchors(meant))
@@ -117,7 +119,14 @@ def evaluate(
         findings=sorted(found, key=lambda f: (f.first_ns, f.id) if f.manifest else _LAST),
         defended=sorted(defended, key=lambda d: (d.start_ns, d.span_id, d.trace_id)),
         waiting=waiting,
-        unknown=[*history.coverage.unknown, *evidence.unknown, *_told_more(more)],
+        unknown=[
+            *history.coverage.unknown,
+            *dict.fromkeys(evidence.told_open()),
+            *_of_clocks(evidence),
+            *_told_in_part(found),
+            *_told_more(more),
+        ],
+        measured=frozenset(name for name in evidence.measured if name in history.resources),
     )
 
 
@@ -126,12 +135,54 @@ def defended_as(access: Access, reason: Defence) -> Defended:
     return Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
 
 
+def lucky_findings(
+    history: History,
+    accused: AbstractSet[Name],
+    *,
+    resources: frozenset[str] | None,
+    declarations: Declarations = NOTHING_DECLARED,
+) -> tuple[list[Finding], frozenset[str]]:
+    """Only what luck kept apart, without judging what is manifest: for live analysis, which knows that already.
+
+    Args:
+        history: the accesses with their coverage.
+        accused: accesses of manifest findings.
+        resources: only of these; None: of all.
+        declarations: what owners know of their resources.
+
+    Returns:
+        The findings, the narrowest escape first; resources whose verdicts wait for a process.
+    """
+    evidence = Evidence(history)
+    lucky, _ = latent_candidates(evidence, accused, resources, declarations)
+    found = [compose(candidate, evidence, {}) for candidate in lucky if not candidate.grade.waiting]
+    return found, frozenset(candidate.resource for candidate in lucky if candidate.grade.waiting)
+
+
 def _lucky(
     evidence: Evidence, settled: list[Candidate], resources: frozenset[str] | None, declarations: Declarations
 ) -> tuple[list[Candidate], int]:
     """The latent candidates that nobody permits, and how many more there are of the same issues."""
-    lucky, more = latent_candidates(evidence, settled, resources)
-    return [c for c in lucky if not permitted(declarations, c.kind, c.resource)], more
+    return latent_candidates(evidence, accused_by(settled), resources, declarations)
+
+
+def _on_one_server(candidate: Candidate) -> Candidate:
+    """Possible at most where two addresses answered: perhaps they are two servers, and nobody raced."""
+    addresses = addresses_of(candidate)
+    if len(addresses) < 2:
+        return candidate
+    missing = f"that {' and '.join(sorted(addresses))} are one server: both answered to the resource's name"
+    return replace(candidate, grade=candidate.grade.at_most(Certainty.POSSIBLE, missing))
+
+
+def _of_clocks(evidence: Evidence) -> list[str]:
+    """How far clocks are apart, for the summary: of all that was recorded, not of a view of it."""
+    return evidence.clocks.sentences() if evidence.history.coverage.ended else []
+
+
+def _told_in_part(found: Iterable[Finding]) -> list[str]:
+    wide = sum(len(finding.accesses) > NODES_MAX for finding in found)
+    return [f"the edges of {wide} findings: each has more than {NODES_MAX} accesses"] if wide else []
 
 
 def _told_more(more: int) -> list[str]:
@@ -139,8 +190,9 @@ def _told_more(more: int) -> list[str]:
 
 
 def _anchors(candidates: Iterable[Candidate]) -> list[Access]:
-    """The accesses that name these candidates."""
-    return [anchor for candidate in candidates if not candidate.grade.waiting for anchor in candidate.anchors]
+    """The accesses that name these candidates; what is named by a version is told by who saw it."""
+    told = (candidate for candidate in candidates if not candidate.grade.waiting)
+    return [access for candidate in told for access in candidate.anchors or (candidate.roles[-1][0],)]
 
 
 def _candidates(evidence: Evidence, resources: frozenset[str] | None, *, filtered: bool) -> list[Candidate]:
@@ -158,47 +210,3 @@ def _of_kinds(evidence: Evidence, resources: frozenset[str] | None, *, filtered:
         for candidate in of_history(evidence):
             if resources is None or candidate.resource in resources:
                 yield candidate
-
-
-def _finding(candidate: Candidate, evidence: Evidence) -> Finding:
-    """The finding that a settled candidate is."""
-    reached = affected(candidate, evidence) if candidate.manifest else Affected()
-    actors = [access for access, role in candidate.roles if role not in CONTEXT_ROLES]
-    told = [access for access, _ in candidate.roles]
-    anchor = candidate.anchors[0] if candidate.anchors else actors[-1]
-    allowed = anchor.txn_id is not None and permits(anchor.isolation, candidate.kind)
-    return Finding(
-        id=finding_id(candidate.kind, "" if candidate.crosses else candidate.resource, candidate.anchor_names),
-        issue=issue_fingerprint(candidate.kind, candidate.resource, _racing(candidate)),
-        kind=candidate.kind,
-        also=candidate.also,
-        certainty=candidate.grade.certainty,
-        severity=severity(
-            candidate.kind,
-            candidate.grade.certainty,
-            manifest=candidate.manifest,
-            effect_affected=reaches_outside(reached),
-            ordered_or_allowed=candidate.ordered or allowed,
-        ),
-        manifest=candidate.manifest,
-        margin_ns=candidate.margin_ns,
-        resource=candidate.resource,
-        agents=tuple(sorted({access.agent for access in actors})),
-        first_ns=min(access.start_ns for access in told),
-        last_ns=max(access.end_ns for access in told),
-        accesses=tuple(access_ref(access, role) for access, role in candidate.roles),
-        edges=witness(candidate),
-        explanation=explain(candidate),
-        advice=advise(candidate.kind, anchor.system, candidate.resource),
-        missing=tuple(dict.fromkeys(candidate.grade.missing)),
-        affected=reached,
-    )
-
-
-def _racing(candidate: Candidate) -> list:  # type: ignore[type-arg]  # of accesses
-    """The pair that a person would call the bug: the anchors and whom they race with."""
-    pair = {access.name: access for access in candidate.anchors}
-    for link in candidate.links:
-        if link.type == "unordered" and pair.keys() & {link.source.name, link.target.name}:
-            pair |= {link.source.name: link.source, link.target.name: link.target}
-    return list(pair.values())

@@ -3,12 +3,13 @@
 Built once for each evaluation; whatever costs time is made when it is first asked for.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
 from typing import TypeVar, cast
 
-from noclobber.contract import Op
+from noclobber.contract import Certainty, Op, Outcome
 from noclobber_analyzer.access import Access
+from noclobber_analyzer.clock_bounds import ClockBounds, measure_clocks
 from noclobber_analyzer.clocks import before as clock_before
 from noclobber_analyzer.clocks import local_ns, slack_ns
 from noclobber_analyzer.coverage import Absence
@@ -16,9 +17,12 @@ from noclobber_analyzer.fate import Fates
 from noclobber_analyzer.history import History
 from noclobber_analyzer.holds import Holds
 from noclobber_analyzer.order import By, Order
+from noclobber_analyzer.paths import SEARCH_LIMIT
+from noclobber_analyzer.phrases import some
 from noclobber_analyzer.queues import Queues
 from noclobber_analyzer.state import State
 from noclobber_analyzer.succession import Succession
+from noclobber_analyzer.verdict import Grade
 
 __all__ = ["Evidence"]
 
@@ -31,7 +35,11 @@ class Evidence:
     Attributes:
         history, order, fates: as their names say.
         unknown: sentences about what detectors had to leave open.
+        unsearched: resources of which nobody knows whether any order in time fits what was read.
+        steps_searched: what such searches have cost so far.
+        told_affected: accesses told so far of what came of findings.
         is_whole: whether no access of any process is known to be missing.
+        measured: resources of accesses of which somebody asked how far their clocks are apart.
     """
 
     def __init__(self, history: History) -> None:
@@ -39,6 +47,10 @@ class Evidence:
         self.order = Order(history)
         self.fates = Fates(history)
         self.unknown: list[str] = []
+        self.unsearched: set[str] = set()
+        self.steps_searched = 0
+        self.told_affected = 0
+        self.measured: set[str] = set()
         self.is_whole = history.coverage.is_whole
         self._states: dict[str, State] = {}
         self._successions: dict[str, Succession] = {}
@@ -51,6 +63,21 @@ class Evidence:
         if make not in self._made:
             self._made[make] = make(self)
         return cast("Made", self._made[make])
+
+    def told_open(self) -> list[str]:
+        """Sentences about what was left open: by detectors, by searches for an order, by searches by time."""
+        said = list(self.unknown)
+        if self.unsearched:
+            said.append(f"whether all reads of {some(self.unsearched)} fit one order in time: the search is too long")
+        if self.order.spent:
+            said.append(
+                f"what orders two accesses: {self.order.spent} searches for a path between them ended at "
+                f"{SEARCH_LIMIT:,} edges"
+            )
+        cut = [name for name, state in self._states.items() if state.is_cut]
+        if cut:
+            said.append(f"what lies far from a write of {some(cut)}: only the writes nearest in time were looked at")
+        return said
 
     def state(self, resource: str) -> State:
         """The state of one resource."""
@@ -127,14 +154,55 @@ class Evidence:
                 return By.CLOCK if first + slack < second else None
         return proof
 
+    @cached_property
+    def clocks(self) -> ClockBounds:
+        """How far clocks are apart, as measured."""
+        known = self.history.coverage.clock_bounds()
+        if known is not None:
+            return known
+        return measure_clocks(self.history.accesses, self.history.processes.values(), whole=self.is_whole)
+
+    def measured_before(self, one: Access, other: Access) -> By | None:
+        """What puts `one` before the call of `other`, a measured bound included; who uses that says `as_measured`."""
+        proof = self.order.before(one, other)
+        if proof is None and not one.open and one.outcome is not Outcome.UNKNOWN:
+            self.measured |= {one.resource, other.resource}
+            return By.MEASURED if self.clocks.before(one, other) else None
+        return proof
+
+    def measured_distance_ns(self, one: Access, other: Access) -> int | None:
+        """About how far apart two calls are, on clocks that compare or are bounded: which to look at first."""
+        self.measured |= {one.resource, other.resource}
+        return self.clocks.distance_ns(one, other)
+
+    def measured_width_ns(self, one: Access, other: Access) -> int | None:
+        """How wide the bound between the clocks of two accesses is; None: there is none."""
+        self.measured |= {one.resource, other.resource}
+        return self.clocks.width_ns(one, other)
+
+    def as_measured(self, grade: Grade, one: Access, other: Access) -> Grade:
+        """A grade that rests on the measured bound between the clocks of two accesses."""
+        return grade.at_most(Certainty.LIKELY, self.clocks.words(one, other))
+
     def overlap(self, one: Access, other: Access) -> bool:
         """Whether clocks that compare show that neither call had returned when the other was made."""
         if slack_ns(one.process, other.process) is None:
             return False
         return not clock_before(one, other) and not clock_before(other, one)
 
-    def models_between(self, start: Access | None, end: Access) -> Iterable[Access]:
-        """Model calls of the same strand between two of its accesses: the window."""
-        own = self.history.strands.get(end.strand, [])
-        first = start.seq if start is not None and start.strand == end.strand else 0
-        return (a for a in own if a.op is Op.MODEL and first < a.seq < end.seq)
+    @cached_property
+    def models(self) -> dict[str, list[Access]]:
+        """Model calls by strand, ascending by `seq`."""
+        found: dict[str, list[Access]] = {}
+        for model in sorted(self.history.of(Op.MODEL), key=lambda a: a.seq):
+            found.setdefault(model.strand, []).append(model)
+        return found
+
+    @cached_property
+    def models_of_run(self) -> dict[str, list[Access]]:
+        """Model calls by run, on whatever strand, by recorded start."""
+        found: dict[str, list[Access]] = {}
+        for model in self.history.of(Op.MODEL):
+            if model.run is not None:
+                found.setdefault(model.run, []).append(model)
+        return found

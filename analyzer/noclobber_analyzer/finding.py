@@ -86,7 +86,13 @@ class Advice(msgspec.Struct, frozen=True, gc=False):
 
 
 class AffectedAccess(msgspec.Struct, frozen=True, gc=False):
-    """An access that came to know what the finding spoilt; `strength` is `strong` or `weak`."""
+    """An access that came to know what the finding spoilt; `strength` is `strong` or `weak`.
+
+    Attributes:
+        after: span id of the access that it follows from: one of the finding's own, or another that is affected.
+        how: it `read` what that made, was computed from it (`base`), came later in its `unit`, got its `message`, or
+            was done by the strand that it started (`spawn`).
+    """
 
     trace_id: str
     span_id: str
@@ -95,14 +101,21 @@ class AffectedAccess(msgspec.Struct, frozen=True, gc=False):
     strand: str
     op: str
     strength: str
+    start_ns: int = 0
+    after: str = ""
+    how: str = ""
 
 
 class Affected(msgspec.Struct, frozen=True, gc=False):
-    """The blast radius: who later read what came of it, and where the search stopped (None: nothing more to find)."""
+    """The blast radius: who later read what came of it, and where the search stopped (None: nothing more to find).
+
+    `first_effect` is the span id of the first effect among them: what left the system because of it; "": none did.
+    """
 
     accesses: tuple[AffectedAccess, ...] = ()
     agents: tuple[str, ...] = ()
     stopped: str | None = None
+    first_effect: str = ""
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -91,6 +91,7 @@ class History:
         self.resources = _by_resource(accesses)
         self.trimmed: AbstractSet[str] = frozenset()
         self.context: dict[tuple[str, str], ContextSpan] = {}
+        self._numbers: dict[str, list[int]] = {}
         _complete_at_commit(self)
 
     def captured(self, strand: str) -> Sequence[Access]:
@@ -129,6 +130,13 @@ class History:
             if access.seq == seq:
                 return access
         return None
+
+    def numbers_of(self, strand: str) -> list[int]:
+        """The numbers of a strand's captured accesses, each once, ascending."""
+        known = self._numbers.get(strand)
+        if known is None:
+            known = self._numbers[strand] = sorted({access.seq for access in self.captured(strand)})
+        return known
 
     def _around(self, strand: str, seq: int) -> list[Access]:
         """The few accesses of a strand near a number: one, unless numbers repeat."""
@@ -274,9 +282,9 @@ def _by_resource(accesses: Iterable[Access]) -> dict[str, list[Access]]:
         elif access.op is Op.SCAN and access.scan is not None:
             for member in _members(access):
                 resources[member.resource].append(member)
-    containers = [name for name in resources if name.endswith("/")]
+    containers = {name for name in resources if name.endswith("/")}
     for name in list(resources) if containers else ():
-        above = [c for c in containers if c != name and name.startswith(c)]
+        above = [name[: at + 1] for at, char in enumerate(name[:-1]) if char == "/" and name[: at + 1] in containers]
         if above:
             resources[name] += [a for c in above for a in resources[c] if a.op is not Op.READ]
             resources[name].sort(key=_CANONICAL)

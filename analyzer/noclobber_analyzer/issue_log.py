@@ -1,9 +1,9 @@
 """Keeps the issues: reads findings and the log of transitions, and writes what is due.
 
-In memory stand the heads of all findings and what the log says of each issue; the store has both, and whatever was
-lost here is read again. Others write too (a person on the dashboard, `noclobber analyze`): at every turn the number
-of rows in each table is compared with what is known, and a difference means reading what is new. A turn that is
-repeated after a crash finds the same log and writes the same rows.
+In memory stand the heads of all manifest findings (a latent one opens no issue and is no alert) and what the log says
+of each issue; the store has both, and whatever was lost here is read again. Others write too (a person on the
+dashboard, `noclobber analyze`): at every turn the number of rows in each table is compared with what is known, and a
+difference means reading what is new. A turn that is repeated after a crash finds the same log and writes the same rows.
 """
 
 import threading
@@ -92,7 +92,8 @@ class IssueKeeper:
 
     def _keep(self, heads: Sequence[Head]) -> None:
         for head in heads:
-            self._heads[head.issue][head.id] = head
+            if head.manifest:
+                self._heads[head.issue][head.id] = head
 
     def _read_new(self) -> None:
         sql = "SELECT (SELECT count() FROM findings), (SELECT count() FROM transitions)"
@@ -131,7 +132,7 @@ def read_issues(
     """
     heads: dict[str, list[Head]] = defaultdict(list)
     for head in read_heads(store):
-        if issues is None or head.issue in issues:
+        if head.manifest and (issues is None or head.issue in issues):
             heads[head.issue].append(head)
     said = _standings(store, sorted(heads))
     bodies = findings_of(store, [newest_of(of).id for of in heads.values()])

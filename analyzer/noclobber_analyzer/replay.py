@@ -2,13 +2,13 @@
 
 The same evaluator as live, over rows that the same decoder reads; what was done shortly before the stretch is read too,
 so that bases and makers are known, but gives no findings of its own. What is found is written as live analysis writes
-it: a finding that stands keeps its id and kind, one that no longer holds is taken back. Latent findings are shown and
-never written: live analysis does not look for them.
+it: a finding that stands keeps its id and kind, one that no longer holds is taken back. Latent findings, where they
+were asked for, are written as live analysis keeps them: the narrowest of each issue and day.
 
 Source: analysis.md 9 (replay).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -22,10 +22,11 @@ from noclobber_analyzer.evaluate import Evaluation
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.ledger import Ledger
+from noclobber_analyzer.live_latent import keep_narrowest, refuted
 from noclobber_analyzer.reconcile import reconcile
 from noclobber_analyzer.rows import add_spans, read_spans
 from noclobber_analyzer.standing import Defences
-from noclobber_analyzer.tables import open_findings
+from noclobber_analyzer.tables import open_findings, open_latent
 
 __all__ = ["ACCESSES_MAX", "Stretch", "TooMuchError", "stored_history", "write_judgement"]
 
@@ -102,7 +103,7 @@ def _portions(minutes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def write_judgement(
-    store: Store, history: History, evaluation: Evaluation, stretch: Stretch, now_ns: int
+    store: Store, history: History, evaluation: Evaluation, stretch: Stretch, now_ns: int, *, latent: bool = False
 ) -> Evaluation:
     """Write what a judgement changes; returns it as the store now has it, with kinds and revisions.
 
@@ -112,22 +113,32 @@ def write_judgement(
         evaluation: what was made of it.
         stretch: findings outside are left as they are.
         now_ns: wall time.
+        latent: whether it looked for what luck kept apart, too.
     """
     within = [finding for finding in evaluation.findings if stretch.has(finding)]
     manifest = [finding for finding in within if finding.manifest]
     ledger = Ledger(store)
     ids = list(open_findings(store, max(0, (stretch.since_ns or 0) - WARM_UP_NS)))
     standing = {name: finding for name, finding in ledger.of(ids).items() if stretch.has(finding)}
+
+    def kept(names: Iterable[tuple[str, str]]) -> bool:
+        return all(name in history.by_name for name in names)
+
     changes = reconcile(
         replace(evaluation, findings=manifest),
         standing,
-        holds=lambda names: all(name in history.by_name for name in names),
+        holds=kept,
         because=lambda _: REASON,
     )
     ledger.write(changes.found, changes.gone, now_ns)
     defences = Defences(store)
     defences.read(0)
     defences.write(evaluation.defended, (), now_ns)
+    if latent:
+        lucky = [finding for finding in within if not finding.manifest]
+        ids = list(open_latent(store, max(0, (stretch.since_ns or 0) - WARM_UP_NS)))
+        told = [finding for finding in ledger.of(ids).values() if stretch.has(finding)]
+        keep_narrowest(ledger, lucky, told, refuted(told, lucky, kept), now_ns)
     covered = {finding.id for finding in changes.found} | {f.id for f in manifest if f.id in standing}
     shown = [*ledger.of(sorted(covered)).values(), *(finding for finding in within if not finding.manifest)]
     return replace(evaluation, findings=sorted(shown, key=lambda f: (f.first_ns, f.id)))

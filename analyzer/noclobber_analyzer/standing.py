@@ -21,7 +21,7 @@ Name = tuple[str, str]
 
 
 class Standing:
-    """Open findings by resource.
+    """Open manifest findings by resource; the latent ones have a watch of their own (`live_latent`).
 
     Args:
         store: holds the table `findings`.
@@ -63,7 +63,7 @@ class Standing:
         """Revisions that were written a moment ago."""
         self._rows += len(heads)
         for head in heads:
-            if head.status == "open":
+            if head.status == "open" and head.manifest:
                 self._ids[head.resource].add(head.id)
             else:
                 self._ids[head.resource].discard(head.id)

@@ -12,7 +12,7 @@ Source: analysis.md 4 and 9. What the kept history is stands in `window`, how co
 import copy
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from noclobber.contract import Kind, Op
@@ -21,7 +21,6 @@ from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from noclobber_analyzer.clock import SECOND_NS, Clock
 from noclobber_analyzer.cursor import (
-    BATCH_ROWS_MAX,
     Batch,
     Cursor,
     Feed,
@@ -39,7 +38,11 @@ from noclobber_analyzer.frontiers import Frontiers
 from noclobber_analyzer.history import History
 from noclobber_analyzer.issues import Head
 from noclobber_analyzer.ledger import Ledger, access_names
+from noclobber_analyzer.live_clocks import LiveClocks
 from noclobber_analyzer.live_coverage import LiveCoverage
+from noclobber_analyzer.live_latent import LatentWatch
+from noclobber_analyzer.live_limits import KEPT_NS, Limits, Totals
+from noclobber_analyzer.reach import Reach
 from noclobber_analyzer.reconcile import reconcile
 from noclobber_analyzer.rows import StoredSpan
 from noclobber_analyzer.sieve import Sieve
@@ -48,19 +51,13 @@ from noclobber_analyzer.window import Name, View, Window, touched
 
 __all__ = ["KEPT_NS", "Judge", "Limits", "Stream", "Totals"]
 
-KEPT_NS: Final = 3_600 * SECOND_NS
-"""How long before the newest segment the kept history begins."""
-ACCESSES_MAX: Final = 200_000
-"""Accesses kept at most; each takes 1 to 2 kB."""
 PORTIONS_MAX: Final = 4
 """Portions read before anything is judged, where much waits."""
-RESOURCES_MAX: Final = 10_000
-"""Dirty resources judged in one step."""
 PROCESSES_MAX: Final = 10_000
 """Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""
 CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
-REACH_ROUNDS: Final = 4
-"""How often a view is widened to follow what a finding affected."""
+REACH_ROUNDS: Final = 16
+"""How often a view is widened to follow what a finding affected: each leads at least one resource further."""
 KNOWN: Final = frozenset({"victim", "either", "newer", "stale_read"})
 """Roles of a lost update or stale write that show what was replaced, or where the base came from."""
 WRITES: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE})
@@ -74,50 +71,6 @@ class Judge(Protocol):
     def __call__(self, history: History, *, resources: frozenset[str] | None = None) -> Evaluation:
         """Judge a history."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What bounds a live analysis.
-
-    Attributes:
-        kept_ns, accesses_max: the kept history, by age of segments and by number.
-        batch_rows_max: rows read in one step. resources_max: resources judged in one step.
-        whole_max: kept accesses up to which every judgement sees all of them.
-    """
-
-    kept_ns: int = KEPT_NS
-    accesses_max: int = ACCESSES_MAX
-    batch_rows_max: int = BATCH_ROWS_MAX
-    resources_max: int = RESOURCES_MAX
-    whole_max: int = 4_000
-
-
-@dataclass(slots=True)
-class Totals:
-    """Counted since the start.
-
-    Attributes:
-        rows: read. accesses: taken, each once. unreadable: rows that lack what every access must have.
-        late: accesses that came behind their process's frontier. late_unchecked: those that came when what they would
-            be judged by had fallen out of the kept history; so do those that are sent again then. Not judged.
-        judgements: evaluations made. written: revisions of findings; retracted: those of them that take one back.
-        contradicted: certain findings that were not found again: bugs.
-        failed: resources whose judgement raised an error.
-        quiet: resources that were touched and needed no judgement.
-    """
-
-    rows: int = 0
-    accesses: int = 0
-    unreadable: int = 0
-    late: int = 0
-    late_unchecked: int = 0
-    judgements: int = 0
-    written: int = 0
-    retracted: int = 0
-    contradicted: int = 0
-    failed: int = 0
-    quiet: int = 0
 
 
 class Stream:
@@ -158,6 +111,9 @@ class Stream:
         self._standing = Standing(store, self._ledger)
         self._defences = Defences(store)
         self._sieve = Sieve(self.window)
+        self._clocks = LiveClocks(self.window)
+        self._reach = Reach()
+        self._latent = LatentWatch(store, self._ledger, self.window, declarations, limits.latent_every_ns)
         self._dirty: dict[str, None] = {}
         self._meetings: dict[str, None] = {}
         self._meet_at_ns = self._met_ns = 0
@@ -170,6 +126,11 @@ class Stream:
     def dirty(self) -> int:
         """Resources that are to be judged."""
         return len(self._dirty) + len(self._meetings)
+
+    @property
+    def latent_skipped(self) -> int:
+        """Resources at which nobody looked for what luck kept apart: too much belongs to them."""
+        return self._latent.skipped
 
     @property
     def cursor(self) -> Cursor:
@@ -216,6 +177,8 @@ class Stream:
         if not self._dirty:
             self._evict()
             self.checkpoint()
+        if not (left_over or self._dirty or self._meetings or self.behind_ns or written):
+            written = self._look_for_luck()
         return left_over or bool(self._dirty or self._meetings) or self.behind_ns > 0, written
 
     def checkpoint(self, *, now: bool = False) -> None:
@@ -288,6 +251,7 @@ class Stream:
             self._sieve.add(access, again=again)
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)
+            self._soil(self._reach.of(access))
         self._soil(concerned)
         return bool(concerned)
 
@@ -310,6 +274,8 @@ class Stream:
         moved = settled.moved | (silent - self.silent)
         self._soil(name for name, processes in self.waiting.items() if processes & moved)
         self.silent = silent
+        if self._clocks.asked:
+            self._soil(self._clocks.outdated(now_ns, LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)))
 
     def _soil(self, resources: Iterable[str]) -> None:
         self._dirty.update(dict.fromkeys(resources))
@@ -349,7 +315,7 @@ class Stream:
         now_ns = self._clock.now_ns()
         names = frozenset(list(dirty)[: self._limits.resources_max])
         self._standing.refresh(self.window.horizon_ns)
-        coverage = LiveCoverage(self.window, self.frontiers, now_ns)
+        coverage = LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)
         names -= self._cleared(names, coverage, now_ns)
         if not names:
             return []
@@ -441,6 +407,7 @@ class Stream:
             )
         heads = self._ledger.write(changes.found, changes.gone, now_ns)
         self._standing.wrote(heads)
+        self._reach.follow(changes.found, self.window.get)
         whole = self.window.resources if judged is None else judged
         self._defences.write(evaluation.defended, [n for n in whole if n not in self.window.trimmed], now_ns)
         self.totals.written += len(heads)
@@ -477,7 +444,19 @@ class Stream:
         others = f" and {len(later) - 1} more" if len(later) > 1 else ""
         return f"judged anew with a {latest.op} by {latest.agent} that arrived later (span {latest.span_id}){others}"
 
+    def _look_for_luck(self) -> list[Head]:
+        """With nothing else to do: what nearly happened."""
+        now_ns = self._clock.now_ns()
+
+        def around(names: Iterable[str]) -> History:
+            return self._history(self.window.view(names), LiveCoverage(self.window, self.frontiers, now_ns))
+
+        heads = self._latent.look(around, self._standing, now_ns)
+        self._standing.wrote(heads)
+        return heads
+
     def _remember(self, judged: frozenset[str] | None, evaluation: Evaluation) -> None:
+        self._latent.note(self.window.resources if judged is None else judged, self._clock.now_ns())
         if judged is None:
             self.waiting.clear()
             self._dirty.clear()
@@ -487,6 +466,7 @@ class Stream:
             self._dirty.pop(name, None)
             self._meetings.pop(name, None)
         self.waiting.update({name: of for name, of in evaluation.waiting.items() if of})
+        self._clocks.asked = (set() if judged is None else self._clocks.asked - judged) | evaluation.measured
 
     def _evict(self) -> None:
         gone = self.window.evict(self._newest_ns - self._limits.kept_ns)
@@ -496,6 +476,8 @@ class Stream:
         self._standing.forget(gone.resources)
         self._sieve.forget(gone.resources)
         self._defences.forget(gone.names, gone.resources)
+        self._clocks.asked -= gone.resources
+        self._reach.forget(gone.resources)
         for name in gone.resources:
             self.waiting.pop(name, None)
         self.frontiers.forget(self.window.forget_ended(self.frontiers.ended() | self.silent))

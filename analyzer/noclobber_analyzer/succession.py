@@ -15,9 +15,11 @@ from functools import cached_property
 from itertools import islice
 from typing import Final
 
-from noclobber.contract import Op, VersionKind, WriteMode
+from noclobber.contract import Op, Outcome, VersionKind, WriteMode
 from noclobber_analyzer.access import Access, Version
+from noclobber_analyzer.clock_pairs import clock_of
 from noclobber_analyzer.clocks import before as clock_before
+from noclobber_analyzer.clocks import local_ns
 from noclobber_analyzer.fate import WRITE_OPS, Fate, Fates
 from noclobber_analyzer.state import NUMBERS, State, conflicting_parts, number
 
@@ -50,13 +52,18 @@ class Succession:
         if self.kind is VersionKind.CHAIN and any(_is_put(w) for w in self.applied):
             self.kind = None  # a tree: an older version is read by its name, and nothing supersedes it
 
+    def applied_near(self, read: Access, count: int) -> list[Access]:
+        """Applied writes whose calls were recorded nearest before and after a read's, so many of each."""
+        middle = bisect_right(self.applied, read.start_ns, key=lambda w: w.start_ns)
+        return self.applied[max(0, middle - count) : middle + count]
+
     def maker(self, read: Access) -> Access | None:
         """The one applied write that made what was read; None where nobody or several may have."""
         makers = self._state.makers.get(read.read or "", ())
         if len(makers) != 1 or read.weak or makers[0].weak or makers[0].version_kind is not read.version_kind:
             return None
-        if self.kind in NUMBERS and self._state.may_expire:
-            return None
+        if self.kind in NUMBERS and (self._state.may_expire or read.read in self._state.taken_back):
+            return None  # the number may be of another life, or was used again after a write that was taken back
         return makers[0] if self._fates.of(makers[0]) is Fate.APPLIED else None
 
     def proof(self) -> Proof:
@@ -106,6 +113,11 @@ class Succession:
         return write.written in self._state.ancestors(version)
 
     @cached_property
+    def is_told(self) -> bool:
+        """Whether every write tells what it made, in a way that compares with what is read."""
+        return all(w.written is not None and w.verbatim for w in self._state.writes)
+
+    @cached_property
     def first(self) -> frozenset[Version]:
         """Versions that came before all others: absent, and what was there before or was inserted where nothing was."""
         absent = self.kind.absent if self.kind is not None else None
@@ -124,11 +136,13 @@ class Succession:
         unmade = [version for version in self._state.readers if version not in made]
         if not self._whole or len(unmade) != 1 or any(w.written is None for w in self.applied):
             return None
-        readers = self._state.readers[unmade[0]]
-        earliest = min(readers, key=lambda r: (r.start_ns, r.span_id))
-        if earliest.outcome.value == "not_found" or any(_returned_before(w, earliest) for w in self.applied):
+        first: dict[str, Access] = {}  # of each clock: nobody knows which of them was the first of all
+        for read in sorted(self._state.readers[unmade[0]], key=lambda r: (local_ns(r.process, r.start_ns), r.span_id)):
+            first.setdefault(clock_of(read.process), read)
+        if any(read.outcome is Outcome.NOT_FOUND for read in first.values()):
             return None
-        return unmade[0]
+        there = ((write, first.get(clock_of(write.process))) for write in self.applied)
+        return None if any(r is not None and _returned_before(w, r) for w, r in there) else unmade[0]
 
     @cached_property
     def _from(self) -> dict[Version, list[Access]]:

@@ -24,6 +24,7 @@ __all__ = [
     "findings_of",
     "head_of",
     "open_findings",
+    "open_latent",
     "read_defended",
     "read_deliveries",
     "read_heads",
@@ -133,12 +134,22 @@ def findings_of(store: Store, ids: Sequence[str]) -> dict[str, tuple[Finding, in
 
 
 def open_findings(store: Store, since_ns: int) -> dict[str, str]:
-    """Ids of findings that hold and were first found at a time or later, with their resources."""
+    """Ids of manifest findings that hold and were first found at a time or later, with their resources."""
+    return _open(store, since_ns, manifest=1)
+
+
+def open_latent(store: Store, since_ns: int) -> dict[str, str]:
+    """The same of latent ones."""
+    return _open(store, since_ns, manifest=0)
+
+
+def _open(store: Store, since_ns: int, *, manifest: int) -> dict[str, str]:
     sql = (
-        "SELECT id, argMax(resource, revision) FROM findings WHERE found_ns >= {since:UInt64} "
-        "GROUP BY id HAVING argMax(status, revision) = 'open'"
+        "SELECT id, argMax(resource, revision) FROM findings WHERE found_ns >= {since:UInt64} GROUP BY id "
+        "HAVING argMax(status, revision) = 'open' AND argMax(manifest, revision) = {manifest:UInt8}"
     )
-    return {str(name): str(resource) for name, resource in store.rows(sql, {"since": max(0, since_ns)})}
+    named = {"since": max(0, since_ns), "manifest": manifest}
+    return {str(name): str(resource) for name, resource in store.rows(sql, named)}
 
 
 def append_defended(store: Store, defended: Sequence[Defended], taken_back: Sequence[Defended], now_ns: int) -> None:

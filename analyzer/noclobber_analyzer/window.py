@@ -21,7 +21,7 @@ from typing import Final
 
 from noclobber.contract import Op
 from noclobber_analyzer.access import Access, Mark, Process
-from noclobber_analyzer.coverage import Gap, drops, holes, tail
+from noclobber_analyzer.coverage import Gap, Lack, drops, holes, tail
 from noclobber_analyzer.history import that_counts
 
 __all__ = ["Evicted", "Name", "StrandLine", "View", "Window", "touched"]
@@ -117,14 +117,15 @@ class Window:
 
     Attributes:
         strands, processes: what is known of each.
-        evicted: accesses that fell out.
+        evicted: accesses that fell out. changes: how often an access came or went, or
+            a mark told of a loss.
         trimmed: resources of which some accesses fell out and others are kept.
     """
 
     def __init__(self, accesses_max: int = 1_000_000, whole_max: int = WHOLE_MAX) -> None:
         self.strands: dict[str, StrandLine] = {}
         self.processes: dict[str, ProcessLine] = {}
-        self.evicted = 0
+        self.evicted = self.changes = 0
         self._accesses_max = accesses_max
         self._whole_max = whole_max
         self._kept: dict[Name, Access] = {}
@@ -200,6 +201,7 @@ class Window:
             self._arrival[name] = self._arrived
             if not self._noted or self._noted[-1][1] != loaded_ns:
                 self._noted.append((self._arrived, loaded_ns))
+        self.changes += 1
         line = self._process(access.process)
         line.received += known is None
         line.strands.add(access.strand)
@@ -240,7 +242,9 @@ class Window:
         line = self._process(mark.process)
         before = self.losses(mark.process.id)
         line.marks = [*line.marks, mark][-MARKS_MAX:]
-        return before != self.losses(mark.process.id)
+        changed = before != self.losses(mark.process.id)
+        self.changes += changed
+        return changed
 
     def losses(self, process: str) -> list[Gap]:
         """What a process lost: holes of its strands, what it had to drop, what is missing at the end."""
@@ -263,7 +267,7 @@ class Window:
 
     def _orphan(self, first: Access) -> Gap:
         text = f"the spans of strand {first.strand_parent}"
-        return Gap(first.process.id, first.strand, 0, first.end_ns, text, first.strand_parent_seq or 0)
+        return Gap(first.process.id, first.strand, 0, first.end_ns, text, first.strand_parent_seq or 0, Lack.ORPHAN)
 
     def of_strand(self, strand: str) -> set[str]:
         """Resources that a strand touched."""
@@ -295,6 +299,10 @@ class Window:
     def is_covered(self, resource: str) -> bool:
         """Whether something was done to a container above a resource, or it is one."""
         return resource.endswith("/") or any(map(resource.startswith, self._containers))
+
+    def accesses(self) -> list[Access]:
+        """All that is kept, in no order."""
+        return list(self._kept.values())
 
     def loaded_ns(self, name: Name) -> int:
         """When the segment of an access was noted; 0 if it is not kept."""
@@ -406,6 +414,7 @@ class Window:
 
     def _remove(self, access: Access) -> None:
         name = access.name
+        self.changes += 1
         del self._kept[name]
         self._sync.pop(name, None)
         for resource in touched(access):

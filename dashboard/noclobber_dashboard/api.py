@@ -12,6 +12,7 @@ import base64
 import binascii
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -24,6 +25,7 @@ from starlette.routing import BaseRoute, Route
 from noclobber.contract import FRONTIER_END, Certainty, IssueState, Kind, Op, Severity
 from noclobber_analyzer.finding import resource_pattern
 from noclobber_collector.errors import StoreError
+from noclobber_dashboard.lacks import lacks
 from noclobber_dashboard.queries import DAY_MIN, PAGE_MAX, FindingFilter, Queries
 from noclobber_dashboard.records import FindingBody, IssueHead
 from noclobber_dashboard.slices import cut_slice
@@ -46,7 +48,7 @@ def api_routes(queries: Queries) -> list[BaseRoute]:
     """The routes, over one store; whatever else is asked under `/api/` is 404."""
     answers: dict[str, tuple[Answer, tuple[str, ...]]] = {
         "/findings": (_findings, ("kind", "severity", "certainty", "status", "issue", "resource", "agent", "q",
-                                  "since_ns", "until_ns", *_PAGED)),
+                                  "since_ns", "until_ns", "latent", *_PAGED)),
         "/findings/{id}": (_finding, ()),
         "/findings/{id}/slice": (_slice, ("whole",)),
         "/issues": (_issues, ("state", "severity", *_PAGED)),
@@ -100,7 +102,8 @@ def _known_only(request: Request, names: Sequence[str]) -> None:
 
 
 def _findings(queries: Queries, request: Request) -> Mapping[str, Any]:
-    limit = _limit(request)
+    """Manifest findings, newest first; with `latent=1` those that luck kept apart, the narrowest escape first."""
+    limit, latent = _limit(request), _choices(request, "latent", ("0", "1")) == ("1",)
     wanted = FindingFilter(
         kinds=_choices(request, "kind", Kind),
         severities=_choices(request, "severity", Severity),
@@ -112,8 +115,10 @@ def _findings(queries: Queries, request: Request) -> Mapping[str, Any]:
         text=_text(request, "q"),
         since_ns=_time(request, "since_ns"),
         until_ns=_time(request, "until_ns"),
-        after=_cursor(request),
+        after=None if latent else _cursor(request),
     )
+    if latent:
+        return _by_offset("findings", [escape.body.raw for escape in queries.escapes(wanted)], request)
     found = queries.findings(wanted, limit + 1)
     page = found[:limit]
     bodies = queries.bodies([head.id for head in page])
@@ -239,6 +244,7 @@ def _health(queries: Queries, _request: Request) -> Mapping[str, Any]:
         "window_min": queries.window_min(),
         "processes": [asdict(record) | {"ended": record.frontier_ns == FRONTIER_END} for record in processes],
         "lost": sum(record.holes + record.dropped for record in processes),
+        "lacks": lacks(queries, time.time_ns()),
         "key_ids": sorted({key for record in processes for key in record.keys if key}),
         "analyzers": [{"analyzer": row["analyzer"], "at_ns": int(row["at_ns"])} for row in queries.cursors()],
     }

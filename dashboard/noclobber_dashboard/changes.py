@@ -97,7 +97,7 @@ def apply(
 def _told(store: Store, issue: str, standing: Standing, now_ns: int) -> dict[str, object]:
     """The issue as its message shows it: a resolution is sent to whom the routes name."""
     ids = [str(row[0]) for row in store.rows(_IDS, {"issue": issue, "limit": FINDINGS_MAX})]
-    heads = [head for head in read_heads(store, ids) if head.issue == issue]
+    heads = [head for head in read_heads(store, ids) if head.issue == issue and head.manifest]
     if not heads:
         raise IssueError("this issue has no findings any more")
     shown = newest_of(heads).id

@@ -9,12 +9,13 @@ callers page and filter. The SQL itself stands in `statements`; what an issue's 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Protocol
 
 from noclobber.contract import IssueState
 from noclobber_analyzer.issues import Standing, Transition, replay
 from noclobber_dashboard.cached import Cached
+from noclobber_dashboard.escapes import EscapeRecord, ranked
 from noclobber_dashboard.records import (
     AccessRecord,
     DefendedCount,
@@ -26,6 +27,7 @@ from noclobber_dashboard.records import (
 )
 from noclobber_dashboard.statements import (
     ACCESSES,
+    ADDRESSES,
     BODIES,
     COUNT,
     CURRENT_FILTERED,
@@ -37,7 +39,9 @@ from noclobber_dashboard.statements import (
     HOLES,
     ISSUE_LOGS,
     ISSUES,
+    NAMING,
     ONE_FINDING,
+    ORPHANS,
     PROCESSES,
     RATES,
     RESOURCES,
@@ -81,6 +85,7 @@ class FindingFilter:
     Attributes:
         text: part of a resource, agent, kind or id, upper and lower case alike.
         since_ns, until_ns: bounds of `last_ns`, both inclusive; 0: none.
+        latent: those that luck kept apart, and no others; False: only manifest ones.
         after: `(last_ns, id)` of the last row of the page before; None: the first page.
     """
 
@@ -95,6 +100,7 @@ class FindingFilter:
     since_ns: int = 0
     until_ns: int = 0
     after: tuple[int, str] | None = None
+    latent: bool = False
 
 
 class Queries:
@@ -114,8 +120,13 @@ class Queries:
     # -- what pages show: shared between visitors ---------------------------------------------------------------
 
     def recent_findings(self) -> Sequence[FindingHead]:
-        """The newest current findings, newest first, `SNAPSHOT_MAX` at most; without their bodies."""
+        """The newest current manifest findings, newest first, `SNAPSHOT_MAX` at most; without their bodies."""
         return self._cached.get(("findings",), lambda: self.findings(FindingFilter(), SNAPSHOT_MAX))
+
+    def latent(self) -> Sequence[EscapeRecord]:
+        """The newest open latent findings, `SNAPSHOT_MAX` at most, the narrowest escape first."""
+        wanted = FindingFilter(statuses=("open",), latent=True)
+        return self._cached.get(("latent",), lambda: self.escapes(wanted))
 
     def resources(self) -> Sequence[ResourceHead]:
         """Resources that were touched, those that several strands write first; `SNAPSHOT_MAX` at most."""
@@ -138,6 +149,16 @@ class Queries:
     def processes(self) -> Sequence[ProcessRecord]:
         """Every process that sent spans lately: frontier, drops, holes in its sequence numbers; latest first."""
         return self._cached.get(("processes",), self._processes)
+
+    def orphans(self) -> Mapping[str, int]:
+        """By process, its strands whose parents never arrived."""
+        return self._cached.get(("orphans",), self._orphans)
+
+    def addresses(self) -> Sequence[Mapping[str, Any]]:
+        """`authority` and `address`: which addresses answered under each server's name."""
+        return self._cached.get(
+            ("addresses",), lambda: self._ask(ADDRESSES, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
+        )
 
     def totals(self) -> Mapping[str, int]:
         """`accesses`, `foreign_spans`, `marks`, `partial`, `last_ns` over the window."""
@@ -204,8 +225,19 @@ class Queries:
             statuses=list(wanted.statuses), issue=wanted.issue, resource=wanted.resource, agent=wanted.agent,
             text=wanted.text, since=wanted.since_ns, until=wanted.until_ns,
             after_ns=after_ns, after_id=after_id, limit=limit,
+            manifest=int(not wanted.latent),
         )  # fmt: skip
         return [FindingHead.from_row(row) for row in rows]
+
+    def escapes(self, wanted: FindingFilter) -> list[EscapeRecord]:
+        """The newest latent findings that fit, `SNAPSHOT_MAX` at most, the narrowest escape first."""
+        heads = self.findings(replace(wanted, latent=True), SNAPSHOT_MAX)
+        return ranked(heads, self.bodies([head.id for head in heads]))
+
+    def naming(self, spans: Sequence[str], but_id: str, from_ns: int, until_ns: int) -> list[str]:
+        """The JSON of open manifest findings of a time that name one of these spans, the latest first."""
+        rows = self._ask(NAMING, spans=list(spans), id=but_id, since=max(0, from_ns), until=until_ns)
+        return [str(row["body"]) for row in rows]
 
     def bodies(self, ids: Sequence[str]) -> dict[str, str]:
         """The newest JSON of some findings, by id."""
@@ -275,6 +307,10 @@ class Queries:
 
     def _minute_from(self) -> int:
         return self._now_ns() // MINUTE_NS - self.window_min()
+
+    def _orphans(self) -> dict[str, int]:
+        rows = self._ask(ORPHANS, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
+        return {str(row["process"]): int(row["strands"]) for row in rows}
 
     def _processes(self) -> list[ProcessRecord]:
         window = {"limit": SNAPSHOT_MAX, "minute_from": self._minute_from()}

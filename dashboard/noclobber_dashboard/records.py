@@ -54,8 +54,14 @@ class WitnessEdge:
 
 @dataclass(frozen=True, slots=True)
 class AffectedRecord:
-    """An access that later came to know what the finding spoilt; `strength` is strong or weak."""
+    """An access that later came to know what the finding spoilt; `strength` is strong or weak.
 
+    `after` is the span that it follows from, and `how`; empty where an older analyzer did not say.
+    """
+
+    span_id: str = ""
+    after: str = ""
+    how: str = ""
     agent: str = ""
     op: str = ""
     resource: str = ""
@@ -76,6 +82,7 @@ class FindingBody:
     affected: tuple[AffectedRecord, ...]
     affected_agents: tuple[str, ...]
     affected_stopped: str
+    first_effect: str
     raw: Mapping[str, Any] = field(hash=False)
 
     @classmethod
@@ -101,6 +108,7 @@ class FindingBody:
             affected=tuple(_affected(item) for item in _list(affected.get("accesses")) if isinstance(item, dict)),
             affected_agents=tuple(map(str, _list(affected.get("agents")))),
             affected_stopped=str(affected.get("stopped") or ""),
+            first_effect=str(affected.get("first_effect") or ""),
             raw=raw,
         )
 

@@ -13,6 +13,7 @@ from typing import Final
 
 __all__ = [
     "ACCESSES",
+    "ADDRESSES",
     "BODIES",
     "COUNT",
     "CURRENT_FILTERED",
@@ -24,7 +25,9 @@ __all__ = [
     "HOLES",
     "ISSUES",
     "ISSUE_LOGS",
+    "NAMING",
     "ONE_FINDING",
+    "ORPHANS",
     "PROCESSES",
     "RATES",
     "RESOURCES",
@@ -43,7 +46,7 @@ BODIES: Final = (
     "SELECT id, argMax(body, revision) AS body FROM findings WHERE id IN {ids:Array(String)} GROUP BY id" + _LIMITS
 )
 _FILTER: Final = (
-    " WHERE (empty({kinds:Array(String)}) OR has({kinds:Array(String)}, kind))"
+    " WHERE manifest = {manifest:UInt8} AND (empty({kinds:Array(String)}) OR has({kinds:Array(String)}, kind))"
     " AND (empty({severities:Array(String)}) OR has({severities:Array(String)}, severity))"
     " AND (empty({certainties:Array(String)}) OR has({certainties:Array(String)}, certainty))"
     " AND (empty({statuses:Array(String)}) OR has({statuses:Array(String)}, status))"
@@ -63,14 +66,21 @@ ONE_FINDING: Final = (
     "toString(severity) AS severity, manifest, toString(status) AS status, resource, agents, first_ns, last_ns, "
     "found_ns, body FROM findings WHERE id = {id:String} ORDER BY revision DESC LIMIT 1" + _LIMITS
 )
-# of an issue's findings those that hold count, all of them where none does
+# the newest revision of each that still holds; a span's id is 16 hexadecimal digits, so nothing else is found
+NAMING: Final = (
+    "SELECT body FROM (SELECT id, toString(status) AS status, last_ns, body FROM findings"
+    " WHERE manifest AND id != {id:String} AND last_ns BETWEEN {since:UInt64} AND {until:UInt64}"
+    " AND multiSearchAny(body, {spans:Array(String)})"
+    " ORDER BY id, revision DESC LIMIT 1 BY id) WHERE status = 'open' ORDER BY last_ns DESC, id LIMIT 50" + _LIMITS
+)
+# of an issue's manifest findings those that hold count, all of them where none does
 ISSUES: Final = (
     "SELECT f.issue AS issue, argMax(f.kind, (f.last_ns, f.id)) AS kind, count() AS count,"
     " min(f.first_ns) AS first_ns, max(f.last_ns) AS last_ns, argMax(f.id, (f.last_ns, f.id)) AS newest,"
     " argMax(f.severity, indexOf(['low', 'medium', 'high', 'critical'], f.severity)) AS severity,"
     " argMax(f.certainty, indexOf(['possible', 'likely', 'certain'], f.certainty)) AS certainty,"
     " groupUniqArray(20)(f.resource) AS resources, groupUniqArrayArray(20)(f.agents) AS agents"
-    " FROM (" + _CURRENT + " ORDER BY last_ns DESC LIMIT {read:UInt32}) AS f"
+    " FROM (" + _CURRENT + " WHERE manifest ORDER BY last_ns DESC LIMIT {read:UInt32}) AS f"
     " GROUP BY f.issue, f.status = 'retracted' ORDER BY f.status = 'retracted', last_ns DESC, issue LIMIT 1 BY issue"
     " LIMIT {limit:UInt32}" + _LIMITS
 )
@@ -105,7 +115,7 @@ DEFENDED_BY_RESOURCE: Final = (
 )  # fmt: skip
 _EVENT_COLUMNS: Final = (
     "lower(hex(trace_id)) AS trace_id, lower(hex(span_id)) AS span_id, start_ns, end_ns, toString(process) AS process,"
-    " toString(clock) AS clock, toString(host) AS host, toString(op) AS op, resource, toString(system) AS system,"
+    " toString(clock) AS clock, toString(host) AS server, toString(op) AS op, resource, toString(system) AS system,"
     " toString(outcome) AS outcome, part, agent, strand, run, step, seq, unit, toString(unit_kind) AS unit_kind,"
     " strand_parent, strand_parent_seq, strand_other, strand_other_seq, toString(version_kind) AS version_kind,"
     " version_read, version_base, toString(version_base_source) AS version_base_source, version_candidates,"
@@ -159,6 +169,21 @@ HOLES: Final = (
     " if((SELECT min(minute) FROM accesses) >= {minute_from:UInt32}, 1, min(seq)) AS bottom"
     " FROM accesses WHERE op NOT IN ('', 'mark') AND strand != '' AND seq > 0 AND minute >= {minute_from:UInt32}"
     " GROUP BY process, strand) GROUP BY process HAVING holes > 0 LIMIT {limit:UInt32}" + _LIMITS
+)
+# a strand's parent may lie before the window: only where the window holds everything is one known to be missing
+ORPHANS: Final = (
+    "SELECT toString(process) AS process, uniqExact(strand) AS strands FROM accesses"
+    " WHERE strand_parent != '' AND strand_parent_seq > 0 AND minute >= {minute_from:UInt32}"
+    " AND (SELECT min(minute) FROM accesses) >= {minute_from:UInt32}"
+    " AND strand_parent NOT IN (SELECT strand FROM accesses WHERE op NOT IN ('', 'mark'))"
+    " GROUP BY process ORDER BY process LIMIT {limit:UInt32}" + _LIMITS
+)
+ADDRESSES: Final = (
+    "SELECT DISTINCT concat(splitByString('://', resource)[1], '://', server) AS authority, address FROM (SELECT"
+    " resource, splitByChar('/', splitByString('://', resource)[2])[1] AS server,"
+    " toString(network_peer_address) AS address FROM accesses WHERE network_peer_address != ''"
+    " AND minute >= {minute_from:UInt32})"
+    " ORDER BY authority, address LIMIT {limit:UInt32}" + _LIMITS
 )
 RATES: Final = (
     "SELECT minute, count() AS spans FROM accesses"

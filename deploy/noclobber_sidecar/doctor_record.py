@@ -1,6 +1,7 @@
 """What the record says of itself: holes, drops, clocks, keys, names, and whether its files are sound.
 
-Each question is one statement over the store with a limit; what it finds weakens verdicts, so each line says how.
+Each question is one statement over the store with a limit; what it finds weakens verdicts, so each line says how. How
+far clocks are apart is asked twice: marks bound it roughly, exchanges between machines bound it both ways.
 
 Source: contract 1 (resource attributes), 2.2 (clocks); storage.md 12 (CHECK TABLE).
 """
@@ -108,6 +109,22 @@ def _clocks(store: Store) -> Iterator[Line]:
     spread_ms = rows[-1][3] - rows[0][3]
     told = "one clock" if len(rows) == 1 else f"{len(rows)} clocks, at most {spread_ms / 1000:.2f} s apart as seen here"
     yield fine("clocks", told)
+    yield from _measured(store) if len(rows) > 1 else ()
+
+
+def _measured(store: Store) -> Iterator[Line]:
+    """What messages and reads between machines prove of their clocks: narrower than what marks tell."""
+    from noclobber_analyzer.stored_clocks import stored_clocks
+
+    bounds = stored_clocks(store)
+    apart = bounds.apart()
+    for each in apart[:SHOWN_MAX]:
+        yield note("clocks", str(each))
+    if len(apart) > SHOWN_MAX:
+        yield note("clocks", f"and {len(apart) - SHOWN_MAX} more pairs of clocks")
+    if bounds.contradicted:
+        advice = "a clock was set or a machine slept: their times order nothing until the hour is over"
+        yield problem("clocks", f"what is recorded of {len(bounds.contradicted)} clocks contradicts itself", advice)
 
 
 def _keys(store: Store) -> Iterator[Line]:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from noclobber.contract import BaseSource
 from noclobber.declarations import Declarations, declaration_from
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.history import HistoryBuilder
 from noclobber_analyzer.invariants import InvariantError, check_invariants, holds
 from story import Story
@@ -39,6 +41,15 @@ def _reasons(evaluation: Evaluation) -> list[str]:
         ("append_only", "Aax1 Bax2 Aax3 Bax4", []),
         ("last_writer_wins", "Aax1 Bax2 Aax3 Bax4", ["interleaved_writes"]),
         ("last_writer_wins", "As7 Bg7 Cg7", ["double_claim"]),
+        ("last_writer_wins", "Awx1 Bwx2", []),
+        ("last_writer_wins", "A[ Awx2 Brx2 A}", ["dirty_read"]),
+        ("cache", "Awx1 Bwx2<1 Arx1", []),
+        ("cache", "Awx1 Awx2<1 Arx1", []),
+        ("cache", "Awx1 Brx2", []),
+        ("cache", "A[ Awx2 Brx2 A}", ["dirty_read"]),
+        ("closed", "Awx1 Brx2", ["garbage_read"]),
+        ("last_writer_wins", "Awx1 Brx2", ["unknown_writer"]),
+        ("append_only", "Awx1 Brx2", ["unknown_writer"]),
     ],
 )
 def test_policy(policy: str, story: str, left: list[str]) -> None:
@@ -97,6 +108,35 @@ def test_invariant() -> None:
     assert findings[0].explanation == ("Since `A` changed `x`, what was declared of `x` does not hold: `size <= 100`.")
 
 
+@pytest.mark.parametrize(("sizes", "raised"), [((90, 120), True), ((120, 130), False), ((90, 95), False)])
+def test_a_finding_that_broke_an_invariant_is_worse(sizes: tuple[int, int], *, raised: bool) -> None:
+    """What was lost also made false what its owners declared: one level up, and the sentence says so."""
+    findings = []
+    for table in ({"pattern": "mem://x", "invariant": "size <= 100"}, {"pattern": "mem://y", "ignore": True}):
+        declarations = Declarations([declaration_from(table)])
+        accesses = Story(source=BaseSource.RECALLED).accesses("Arx1 Brx1 Awx2<1 Bwx3<1")
+        accesses[2].size, accesses[3].size = sizes
+        builder = HistoryBuilder(declarations)
+        for access in accesses:
+            builder.add(access, access.name)
+        found = evaluate(builder.finish(ended=True), declarations=declarations).findings
+        findings.append(next(finding for finding in found if finding.kind == "lost_update"))
+    declared, plain = findings
+    broken = max(sizes) > 100
+    assert declared.severity.rank - plain.severity.rank == broken
+    assert ("does not hold: `size <= 100`" in declared.explanation) == broken
+    assert ("invariant_violation" in declared.also) == raised
+    assert "does not hold" not in plain.explanation
+
+
+def test_what_is_permitted_is_not_latent_either() -> None:
+    """What owners permit to happen may nearly happen, too; elsewhere it is told."""
+    tables = [declaration_from({"pattern": "mem://x", "policy": "last_writer_wins"})]
+    history = Story(agents=dict.fromkeys("ABCD", "worker")).history("Arx1 Awx2<1 Brx2 Bwx3<2 Cry1 Cwy2<1 | Dry2 Dwy3<2")
+    latent = evaluate(history, latent=True, declarations=Declarations(tables)).findings
+    assert [finding.resource for finding in latent] == ["mem://y"]
+
+
 def test_invariant_seen_by_a_scan() -> None:
     """A scan that shows too many leads back to the last write before it."""
     evaluation = _judge("Aiy1 Biz1 Aqy1z1", {"pattern": "mem://", "invariant": "count <= 1"})
@@ -145,3 +185,25 @@ def test_check_takes_declarations(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["check", "--config", str(tmp_path / "none.toml"), str(empty)]) == 2
     config.write_text('[[resource]]\npattern = "mem://x"\npolicy = "cache"\n')
     assert main(["check", "--config", str(config), str(empty)]) == 0
+
+
+def test_a_broken_invariant_makes_what_broke_it_worse() -> None:
+    """A lost update on a resource of which what was declared does not hold is told so, and counts for more."""
+
+    def lost(*tables: dict[str, object]) -> Finding:
+        accesses = Story().accesses("Arx1 Brx1 Awx2<1^1 Bwx3<1^2 | Cwx4<3^3")
+        for access, size in zip(accesses, (None, None, 90, 95, 130), strict=True):
+            access.size = size
+        declarations = Declarations([declaration_from(table) for table in tables])
+        builder = HistoryBuilder(declarations)
+        for access in accesses:
+            builder.add(access, access.name)
+        findings = evaluate(builder.finish(ended=True), declarations=declarations).findings
+        return next(finding for finding in findings if finding.kind == "lost_update")
+
+    harmed, alone = lost({"pattern": "mem://x", "invariant": "size <= 100"}), lost()
+    kept = lost({"pattern": "mem://x", "invariant": "size <= 200"})
+    assert harmed.id == alone.id
+    assert (kept.severity, kept.explanation) == (alone.severity, alone.explanation)
+    assert harmed.severity.rank > alone.severity.rank
+    assert harmed.explanation == alone.explanation + " What was declared does not hold any more: `size <= 100`."

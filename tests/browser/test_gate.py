@@ -97,6 +97,7 @@ def status(board: Dashboard, path: str, headers: dict[str, str]) -> int:
 @pytest.mark.parametrize(
     ("path", "title"),
     [("/", "Nothing has arrived yet"), ("/findings", "No findings"), ("/issues", "No issues"),
+     ("/latent", "No latent races"),
      ("/resources", "No resource was touched in the last 24 h"),
      ("/health", "No process has reported in the last 24 h")],
 )  # fmt: skip

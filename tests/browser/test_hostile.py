@@ -42,7 +42,7 @@ def plain(chromium: object, bank: Dashboard) -> dict[str, set[str]]:
     seen = {}
     context = chromium.new_context(viewport={"width": 1280, "height": 800})  # type: ignore[attr-defined]
     tab = Visit(context.new_page(), bank.url)
-    for path in ("/", "/findings", "/issues", "/resources", "/health"):
+    for path in ("/", "/findings", "/issues", "/latent", "/resources", "/health"):
         tab.open(path)
         seen[path] = tags(tab)
     tab.open(f"/finding?id={bank.ids['bank']}", diagram=True)
@@ -51,7 +51,7 @@ def plain(chromium: object, bank: Dashboard) -> dict[str, set[str]]:
     return seen
 
 
-@pytest.mark.parametrize("path", ["/", "/findings", "/issues", "/resources", "/health"])
+@pytest.mark.parametrize("path", ["/", "/findings", "/issues", "/latent", "/resources", "/health"])
 def test_lists_of_hostile_names(
     visit: Callable[..., Visit], dashboard: Dashboard, plain: dict[str, set[str]], path: str
 ) -> None:

@@ -11,6 +11,7 @@ PAGES = {
     "/": "Overview",
     "/findings": "Findings",
     "/issues": "Issues",
+    "/latent": "Latent races",
     "/resources": "Resources",
     "/health": "Health",
 }
@@ -94,4 +95,34 @@ def test_the_overview_path_leads_home(visit: Callable[..., Visit], bank: Dashboa
     tab = visit(bank)
     tab.open("/overview")
     assert tab.page.url == f"{bank.url}/"
+    assert tab.complaints == []
+
+
+def test_latent_races_are_plotted_and_lead_to_their_finding(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """The narrowest escape first, its margin and window drawn; the finding says by how much it missed."""
+    tab = visit(bank)
+    tab.open("/latent")
+    tab.page.locator(".prose .lead", has_text="Nothing was lost here").wait_for()
+    chart = tab.page.locator(".stVegaLiteChart .marks").first
+    chart.wait_for(timeout=20_000)
+    box = chart.bounding_box()
+    assert box is not None
+    assert box["width"] > 600
+    first = tab.page.request.get(f"{bank.url}/api/v1/findings?latent=1&status=open").json()["findings"][0]
+    tab.open(f"/finding?id={first['id']}")
+    tab.page.locator(".prose .fact", has_text="missed by 80 ms").wait_for()
+    assert tab.page.locator(".prose .pill", has_text="latent").count() == 1
+    assert tab.complaints == []
+
+
+def test_who_was_affected_is_told_by_agent(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """Each agent with what it did; what left the system first is marked."""
+    tab = visit(bank)
+    tab.open(f"/finding?id={bank.ids['bank']}", diagram=True)
+    row = tab.page.locator(".prose li", has_text="auditor:")
+    row.wait_for()
+    words = " ".join(row.inner_text().split())
+    assert words == (
+        "auditor: read redis://bank:6379/0/acct:42; perhaps effect effect://mail/report the first that left the system"
+    )
     assert tab.complaints == []

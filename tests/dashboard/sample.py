@@ -133,9 +133,14 @@ def _bank_finding(spans: list[Span], rows: list[dict[str, object]]) -> Finding:
             "    p.set('acct:42', decide(balance))\n    p.execute()",
         ),
         affected=Affected(
-            accesses=(AffectedAccess(str(auditor["trace_id"]), str(auditor["span_id"]), ACCOUNT, "auditor", "auditor-1",
-                                     "read", "strong"),),
+            accesses=(
+                AffectedAccess(str(auditor["trace_id"]), str(auditor["span_id"]), ACCOUNT, "auditor", "auditor-1",
+                               "read", "strong", after=overwriter.span_id, how="read"),
+                AffectedAccess(str(auditor["trace_id"]), "e" * 16, "effect://mail/report", "auditor", "auditor-1",
+                               "effect", "weak", after=str(auditor["span_id"]), how="unit"),
+            ),
             agents=("auditor",),
+            first_effect="e" * 16,
         ),
     )  # fmt: skip
 
@@ -252,6 +257,45 @@ def more_findings(like: Finding, count: int) -> list[tuple[Finding, list[dict[st
     return made
 
 
+LATENT = (
+    ("redis://bank:6379/0/acct:7", Kind.LOST_UPDATE, 80),
+    ("redis://bank:6379/0/profile:ada", Kind.LOST_UPDATE, 9_000),
+    ("sqlite://shop.db/articles/id=9", Kind.CHECK_THEN_ACT, 400),
+)
+"""Resource, kind and margin (ms) of what luck kept apart; each in a window of 3 s."""
+
+
+def latent_findings(like: Finding, *, hostile: bool = False) -> list[Finding]:
+    """What nearly happened, and one such finding that was taken back."""
+    named = [
+        *LATENT,
+        *((f"redis://cache:6379/0/{HOSTILE[n]}", Kind.LOST_UPDATE, 50_000 + n) for n in range(3 * hostile)),
+    ]
+    made = [
+        replace_finding(
+            like, id=f"{0xA000 + number:032x}", issue=f"{0xA000 + number:032x}", kind=kind, also=(), resource=resource,
+            manifest=False, margin_ns=margin_ms * MS, certainty=Certainty.LIKELY, severity=Severity.MEDIUM,
+            affected=Affected(), explanation="`deposit-agent` and `withdraw-agent` both read and rewrite it.",
+        )
+        for number, (resource, kind, margin_ms) in enumerate(named)
+    ]  # fmt: skip
+    return [*made, replace_finding(made[0], id=f"{0xAFFF:032x}", margin_ns=1, status="retracted", revision=2)]
+
+
+def cascade(like: Finding) -> Finding:
+    """A later finding on what came of the bank's: the auditor's read is part of it."""
+    reached = like.affected.accesses[0]
+    stale = AccessRef(
+        reached.trace_id, reached.span_id, reached.resource, reached.agent, reached.strand, reached.op, "stale_read",
+        PRINTS["80"], None, None, like.last_ns + SECOND, like.last_ns + SECOND, None,
+    )  # fmt: skip
+    return replace_finding(
+        like, id=f"{0xCA5CADE:032x}", issue=f"{0xCA5CADE:032x}", kind=Kind.STALE_WRITE, also=(), accesses=(stale,),
+        edges=(), agents=("auditor",), affected=Affected(), severity=Severity.LOW, certainty=Certainty.LIKELY,
+        first_ns=like.last_ns + SECOND, last_ns=like.last_ns + 2 * SECOND,
+    )  # fmt: skip
+
+
 def hostile_findings(start_ns: int) -> list[tuple[Finding, list[dict[str, object]]]]:
     """One race for each name of the attacker's corpus, as resource and as agents."""
     return [
@@ -293,6 +337,7 @@ def fill(store: Any, *, start_ns: int | None = None, hostile: bool = False) -> F
     others = more_findings(finding, 14) + (hostile_findings(finding.first_ns) if hostile else [])
     insert_accesses(store, [*rows, *marks, *(row for _, more in others for row in more)])
     append_findings(store, [(each, each.last_ns + 640 * MS) for each in (finding, *(other for other, _ in others))])
+    append_findings(store, [(each, each.last_ns) for each in latent_findings(finding, hostile=hostile)])
     defend(store, finding)
     IssueKeeper(store, SYSTEM).turn()
     deliver(store, finding)
@@ -323,6 +368,7 @@ __all__ = [
     "hostile_findings",
     "insert_accesses",
     "json",
+    "latent_findings",
     "mark",
     "more_findings",
     "replace",

@@ -48,6 +48,24 @@ def test_filters(client: TestClient, query: str, count: int) -> None:
     assert len(get(client, f"/findings?{query}")["findings"]) == count
 
 
+def test_latent_findings_are_ranked_and_apart(client: TestClient) -> None:
+    """Asked for by name, the narrowest escape first; never among the manifest ones, nor their issues."""
+    page = get(client, "/findings?latent=1&limit=2&status=open")
+    rest = get(client, f"/findings?latent=1&limit=500&status=open&cursor={page['next']}")
+    latent = page["findings"] + rest["findings"]
+    assert [finding["margin_ns"] // 1_000_000 for finding in latent[:3]] == [80, 400, 9_000]
+    assert len(latent) == len(sample.LATENT) + 3
+    assert {finding["manifest"] for finding in latent} == {False}
+    assert [f["id"] for f in get(client, "/findings?latent=1&status=retracted")["findings"]] == [f"{0xAFFF:032x}"]
+    assert [f["kind"] for f in get(client, "/findings?latent=1&kind=check_then_act")["findings"]] == ["check_then_act"]
+    every = get(client, "/findings?limit=500&latent=0")["findings"]
+    assert every == get(client, "/findings?limit=500")["findings"]
+    assert {finding["manifest"] for finding in every} == {True}
+    ids = {finding["id"] for finding in latent}
+    assert not ids & {issue["newest"]["id"] for issue in get(client, "/issues?limit=500")["issues"]}
+    assert get(client, f"/findings/{latent[0]['id']}") == latent[0]
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_find_only_themselves(client: TestClient, name: str) -> None:
     """A name that is SQL elsewhere is bound here: it selects the findings that carry it and changes nothing."""
@@ -76,6 +94,7 @@ def test_hostile_names_find_only_themselves(client: TestClient, name: str) -> No
         ("/findings?kind=lost_updates", "kind cannot be 'lost_updates'"),
         ("/findings?severity=worst", "one of critical, high, low, medium"),
         ("/findings?severty=high", "there is no parameter 'severty' here"),
+        ("/findings?latent=yes", "latent cannot be 'yes'"),
         ("/findings?since_ns=now", "since_ns must be a whole number"),
         ("/findings?since_ns=99999999999999999999", "since_ns must be a whole number"),
         (f"/findings?q={'x' * 2001}", "longer than 2,000"),

@@ -109,6 +109,28 @@ def test_clocks_that_are_apart(recorded: Callable[..., dict[str, list[Line]]], a
     assert "2 clocks, at most" in found["clocks"][-1].text
 
 
+def test_clocks_that_exchanged_something(recorded: Callable[..., dict[str, list[Line]]]) -> None:
+    """Messages there and back bound the difference of two machines' clocks, and each pair of clocks is told."""
+    other = {**PROCESS, "noclobber.process": "b", "noclobber.clock": "c2", "host.name": "other"}
+    there, back = {"noclobber.message.id": "there"}, {"noclobber.message.id": "back"}
+    queue = {**ACCESS, Attr.RESOURCE: "redis://h/q", Attr.SEQ: 1}
+    away = {**queue, Attr.STRAND: "s2"}
+    spans = [({**queue, Attr.OP: "send", **there}, PROCESS, 0), ({**away, Attr.OP: "receive", **there}, other, 10),
+             ({**away, Attr.SEQ: 2, Attr.OP: "send", **back}, other, 20),
+             ({**queue, Attr.SEQ: 2, Attr.OP: "receive", **back}, PROCESS, 30)]  # fmt: skip
+    made = []
+    for attributes, process, at_ms in spans:
+        one = request([attributes], dict(process))
+        span = one.resource_spans[0].scope_spans[0].spans[0]
+        span.start_time_unix_nano = 1_700_000_000_000_000_000 + at_ms * 1_000_000
+        span.end_time_unix_nano = span.start_time_unix_nano + 1_000_000
+        made.append(one)
+    found = recorded(mark(dict(PROCESS)), mark(other), *made)
+    (told,) = [line.text for line in found["clocks"] if "pairs of spans" in line.text]
+    assert "is at most 11 ms behind and 11 ms ahead of" in told
+    assert told.endswith("by 2 pairs of spans")
+
+
 def test_two_keys_on_one_resource(recorded: Callable[..., dict[str, list[Line]]]) -> None:
     """Their fingerprints do not compare."""
     other = {**PROCESS, "noclobber.process": "b", "noclobber.key_id": "k2"}

@@ -16,6 +16,7 @@ from noclobber_analyzer.finding import Advice
 
 __all__ = ["advise"]
 
+READ_AGAIN: Final = " Read again after the model call: what the model was asked about may have changed meanwhile."
 _FAMILIES: Final[Mapping[str, ModuleType]] = {
     "redis": redis,
     "valkey": redis,
@@ -35,9 +36,11 @@ _FAMILIES: Final[Mapping[str, ModuleType]] = {
 }
 
 
-def advise(kind: Kind, system: str, resource: str) -> Advice:
-    """What to change where `kind` happened to `resource` of `system`."""
+def advise(kind: Kind, system: str, resource: str, *, thought: bool = False) -> Advice:
+    """What to change where `kind` happened to `resource` of `system`; `thought`: a model call was in the window."""
     table: Mapping[Kind, tuple[str, str]] = getattr(_FAMILIES.get(system, general), "ADVICE", {})
     text, code = table.get(kind) or general.ADVICE.get(kind) or general.LAST_RESORT
+    if thought:
+        text += READ_AGAIN
     key = phrases.short(phrases.key(resource)).replace("'", "")
     return Advice(text.replace("{key}", key), code.replace("{key}", key))

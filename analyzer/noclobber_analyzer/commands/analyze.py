@@ -43,7 +43,7 @@ def run(words: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             print(f"\r{len(history.accesses):,} accesses read; judging", file=sys.stderr)
         judged = evaluate(history, latent=words.latent, declarations=declarations)
-        judged = write_judgement(store, history, judged, stretch, SYSTEM.now_ns())
+        judged = write_judgement(store, history, judged, stretch, SYSTEM.now_ns(), latent=words.latent)
     return print_report(Report.of(history, judged, limits), words.format)
 
 
@@ -63,7 +63,8 @@ COMMAND = Command(
     run=run,
     epilog=(
         "Works beside a running `noclobber up`: then it reaches the store through it. Findings that no longer hold\n"
-        "are marked as retracted, with the reason; latent ones are shown and not stored.\n\n"
+        "are marked as retracted, with the reason. With --latent what luck kept apart\n"
+        "is stored, too; no issue comes of it.\n\n"
         "examples:\n"
         "  noclobber analyze\n"
         "  noclobber analyze --since 2h --min-certainty certain\n"

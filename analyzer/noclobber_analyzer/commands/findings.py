@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--status", choices=("open", "retracted", "all"), default="open", help="open (default), retracted, all"
     )
+    parser.add_argument("--latent", action="store_true", help="those that luck kept apart, the narrowest escape first")
     parser.add_argument("--limit", type=int, default=LIMIT, metavar="N", help=f"so many at most (default {LIMIT})")
     add_store_options(parser)
 
@@ -73,6 +74,7 @@ def _wanted(words: argparse.Namespace) -> "Wanted":
         issue=words.issue or "",
         since_ns=moment_ns(words.since, "--since", SYSTEM.now_ns()) or 0,
         status="" if words.status == "all" else words.status,
+        latent=words.latent,
     )
 
 

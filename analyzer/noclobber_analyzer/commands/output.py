@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from noclobber_analyzer.commands.moments import moment_text
 from noclobber_analyzer.finding import Finding
+from noclobber_analyzer.phrases import duration
 from noclobber_analyzer.report.text import plain
 
 __all__ = ["table_lines"]
@@ -29,6 +30,8 @@ def table_lines(findings: Sequence[Finding]) -> Iterator[str]:
 
 def _cells(finding: Finding) -> tuple[str, ...]:
     kind = str(finding.kind) + ("" if finding.status == "open" else f" ({finding.status})")
+    if not finding.manifest:
+        kind += f", missed by {duration(finding.margin_ns or 0)}"
     return (
         finding.id[:ID_LETTERS],
         moment_text(finding.last_ns),

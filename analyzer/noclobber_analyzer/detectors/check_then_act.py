@@ -22,7 +22,7 @@ from noclobber_analyzer.fate import WRITE_OPS, Fate
 from noclobber_analyzer.state import is_foreign
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
-__all__ = ["check_then_act"]
+__all__ = ["check_then_act", "covered", "is_act"]
 
 CHECKS_MAX: Final = 8
 """The last checks before an act that are looked at."""
@@ -40,7 +40,7 @@ def check_then_act(evidence: Evidence) -> Iterator[Candidate]:
     """Acts whose check was overtaken; each act is at most one."""
     inserts = _Inserts(evidence)
     for act in evidence.history.accesses:
-        if (act.op in _ACTS or act.mode is WriteMode.INSERT) and _is_act(act, evidence):
+        if (act.op in _ACTS or act.mode is WriteMode.INSERT) and is_act(act, evidence):
             checks = _checks(act, evidence)
             found = _overtaken(act, checks, inserts, evidence) if checks else None
             if found is not None:
@@ -71,7 +71,8 @@ def _checks(act: Access, evidence: Evidence) -> list[Access]:
     return found
 
 
-def _is_act(access: Access, evidence: Evidence) -> bool:
+def is_act(access: Access, evidence: Evidence) -> bool:
+    """Whether it is an effect, send or insert that may have taken place and that nothing checked again."""
     insert = access.op is Op.WRITE and access.mode is WriteMode.INSERT
     if access.guard in _GUARDS or evidence.fates.of(access) is Fate.UNAPPLIED:
         return False
@@ -127,7 +128,7 @@ class _Inserts:
                 continue
             if not self._evidence.took_effect_after(other, scan):
                 continue
-            grade = _covered(scan, other, act)
+            grade = covered(scan, other, act)
             if best is None or grade.certainty.rank > best[1].certainty.rank:
                 best = other, grade
         return best
@@ -139,7 +140,7 @@ class _Inserts:
         return own[max(0, upto - INSERTS_MAX) : upto]
 
 
-def _covered(scan: Access, other: Access, act: Access) -> Grade:
+def covered(scan: Access, other: Access, act: Access) -> Grade:
     """How sure it is that an insert belongs to what a scan asked for."""
     assert scan.scan is not None
     known = scan.scan.predicate is not None and scan.scan.predicate in ("*", *other.predicates)

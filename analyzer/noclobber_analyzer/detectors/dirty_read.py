@@ -8,18 +8,27 @@ before the read.
 Source: Adya 1999 (G1a), Berenson et al. 1995 (P1); contract 2.3, detection.md 3.3.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import islice
+from typing import Final
 
 from noclobber.contract import Certainty, Kind, Outcome, VersionKind
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.clocks import nominally_before
+from noclobber_analyzer.clocks import local_ns, nominally_before, slack_ns
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
-from noclobber_analyzer.order import Answer
+from noclobber_analyzer.order import Answer, By
 from noclobber_analyzer.state import NUMBERS, State, is_foreign
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
-__all__ = ["dirty_read"]
+__all__ = ["MAKERS_MAX", "dirty_read"]
+
+MAKERS_MAX: Final = 64
+"""Writes of one version that are looked at for one read of it, and reads of it for one write: content comes again."""
+
+NEAR_NS: Final = 100_000_000
+"""How narrow the bound between two clocks must be, so that a read may be taken to lie before an end by them."""
 
 
 def dirty_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
@@ -32,12 +41,20 @@ def dirty_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
         if write.outcome in (Outcome.OK, Outcome.UNKNOWN):
             by_version.setdefault(write.written or "", []).append(write)
     for read in state.reads:
-        found = None
-        for write in by_version.get(read.read or "", ()):
-            if is_foreign(write, read) and write.version_kind is read.version_kind and write.part == read.part:
-                found = found or _judged(state, write, read, evidence)
-        if found is not None and not state.is_own_version(read):
-            yield found
+        found = [
+            candidate
+            for write in _near(by_version.get(read.read or "", []), read)
+            if is_foreign(write, read) and write.version_kind is read.version_kind and write.part == read.part
+            if (candidate := _judged(state, write, read, evidence)) is not None
+        ]
+        if found and not state.is_own_version(read):
+            yield max(found, key=lambda candidate: candidate.grade.certainty.rank)  # the first of equals
+
+
+def _near(makers: list[Access], read: Access) -> list[Access]:
+    """Those that were called last before a read returned, as recorded; they come in that order."""
+    upto = bisect_right(makers, read.end_ns, key=lambda a: a.start_ns) if len(makers) > MAKERS_MAX else len(makers)
+    return makers[max(0, upto - MAKERS_MAX) : max(upto, MAKERS_MAX)]
 
 
 def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Candidate | None:
@@ -55,10 +72,12 @@ def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Ca
         return _candidate(write, read, write, partial(grade, (write, read)), "never ended, as far as was captured")
     if commit is None or evidence.fates.of(write) is not Fate.APPLIED or not _is_last(state, write):
         return None
-    if evidence.order.before(read, commit) is None or _made_elsewhere(state, write, read):
-        return None
+    proof = None if _made_elsewhere(state, write, read) else evidence.measured_before(read, commit)
+    if proof is None or (proof is By.MEASURED and evidence.measured_before(read, write) is not None):
+        return None  # committed by then, or not even written: a number may have been another's before
     synced = evidence.order.path(read, commit) is Answer.YES
     grade = Grade() if synced else Grade().at_most(Certainty.LIKELY, "an edge that orders read and commit")
+    grade = evidence.as_measured(grade, read, commit) if proof is By.MEASURED else grade
     grade = _one_maker(state, write, grade, evidence)
     return _candidate(write, read, commit, grade, "not committed yet")
 
@@ -93,10 +112,10 @@ def _stood_before(state: State, write: Access, evidence: Evidence) -> bool:
     """Whether somebody saw the content that a write made before it was made."""
     if write.written in (write.base, write.overwritten):
         return True
-    seen = state.readers.get(write.written or "", ())
+    seen = islice(state.readers.get(write.written or "", ()), MAKERS_MAX)
     if any(evidence.order.before(read, write) is not None for read in seen):
         return True
-    replaced = (w for w in state.writes if write.written in (w.base, w.overwritten))
+    replaced = islice(state.by_replaced.get(write.written or "", ()), MAKERS_MAX)
     return any(evidence.writes_before(each, write) is not None for each in replaced)
 
 
@@ -111,20 +130,48 @@ def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evide
         return likely
     others = [w for w in state.makers.get(write.written or "", ()) if w is not write]
     if write.version_kind not in NUMBERS and not others:
-        scripts = any(w.op in WRITE_OPS and w.written is None for w in state.writes)
-        return likely.at_most(Certainty.POSSIBLE, "what a script in between made") if scripts else likely
+        return likely.at_most(Certainty.POSSIBLE, "what a script in between made") if state.unnamed else likely
     if any(evidence.took_effect_before(other, read) is not None for other in others):
         return None
     ended_before = evidence.order.before(end, read) is not None
-    # Clocks of two machines prove nothing; but where even they put another write of it first, that one is as likely.
-    later = all(evidence.fates.seen_from(other).start_ns > read.start_ns for other in others)
-    if not ended_before and nominally_before(read, end) and later:
-        return likely.resting_on(evidence.absence(state.name, write, read))  # that no other of this number is missing
+    within = None if ended_before else _within(read, end, others, evidence)
+    if within is not None:
+        # ... if no other of this number is missing
+        return _measured(likely, read, within, evidence).resting_on(evidence.absence(state.name, write, read))
     if ended_before and others:
         return None
     return likely.at_most(
         Certainty.POSSIBLE, "which write of this version was read: its number may have been used again"
     )
+
+
+def _within(read: Access, end: Access, others: list[Access], evidence: Evidence) -> list[Access] | None:
+    """Whether a read lies in the open transaction, with all other writes of its number after it.
+
+    Returns:
+        Accesses that only a measured bound places; None: it does not, or nobody knows.
+    """
+    measured = []
+    for other in map(evidence.fates.seen_from, others):
+        if slack_ns(other.process, read.process) is None:
+            if evidence.measured_before(read, other) is None:
+                return None
+            measured.append(other)
+        elif local_ns(other.process, other.start_ns) <= local_ns(read.process, read.start_ns):
+            return None
+    if slack_ns(read.process, end.process) is not None:
+        return measured if nominally_before(read, end) else None
+    # No bound is as narrow as the time from the read's return to the end's call: it must not lie clearly after it, and
+    # where no other write of the number is known that followed, it must lie near.
+    width = evidence.measured_width_ns(read, end)
+    near = width is not None and (others or width <= NEAR_NS)
+    return [*measured, end] if near and evidence.measured_before(end, read) is None else None
+
+
+def _measured(grade: Grade, read: Access, placed: list[Access], evidence: Evidence) -> Grade:
+    for access in placed:
+        grade = evidence.as_measured(grade, read, access)
+    return grade
 
 
 def _made_elsewhere(state: State, write: Access, read: Access) -> bool:
@@ -136,11 +183,8 @@ def _made_elsewhere(state: State, write: Access, read: Access) -> bool:
 
 def _is_last(state: State, write: Access) -> bool:
     """Whether it is its transaction's last write here."""
-    return not any(
-        other.txn_id == write.txn_id and (other.seq > write.seq or other.start_ns > write.end_ns)
-        for other in state.writes
-        if other is not write
-    )
+    seq, start = state.last_of.get(write.txn_id or "", (0, 0))
+    return seq <= write.seq and start <= write.end_ns
 
 
 def _candidate(write: Access, read: Access, end: Access, grade: Grade, how: str) -> Candidate:

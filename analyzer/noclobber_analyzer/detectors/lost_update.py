@@ -30,7 +30,7 @@ def lost_update(state: State, evidence: Evidence) -> Iterator[Candidate]:
     for write in state.writes:
         if not is_overwrite(write) or evidence.fates.serializable_rejected(write):
             continue
-        if write.base is None and (write.version_kind is not None or state.base_of(write) is None):
+        if write.base is None and write.version_kind is not None:
             continue  # blind
         replaced = replaced_unseen(state, write, evidence)
         if replaced is not None:
@@ -59,7 +59,6 @@ def _candidate(state: State, write: Access, found: Replaced, evidence: Evidence)
             links.append(Link(theirs, victim, "base", "the value was computed from what this returned"))
         roles.append((victim, names[0]))
         links.append(_race(victim, write, found, evidence))
-    roles += [(model, "model") for model in evidence.models_between(base, write)]
     roles.append((write, names[1]))
     return Candidate(
         kind=Kind.LOST_UPDATE,

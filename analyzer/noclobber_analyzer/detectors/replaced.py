@@ -5,7 +5,7 @@ Source: detection.md 2.3 to 2.5 and 3.2, analysis.md 16.
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from noclobber.contract import ABSENT, ABSENT_NUMBER, BaseSource, Certainty, Op, Outcome, VersionKind
@@ -18,16 +18,34 @@ from noclobber_analyzer.detectors.basis import (
     unseen_before,
     what_would_tell,
 )
-from noclobber_analyzer.detectors.placing import between_versions, may_lie_between, overlapping, placed, restored
+from noclobber_analyzer.detectors.placing import (
+    between_versions,
+    may_lie_between,
+    measured_between,
+    overlapping,
+    placed,
+    restored,
+)
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
-from noclobber_analyzer.state import NUMBERS, Side, Sighting, State, conflicting_parts, differ, is_foreign, number
+from noclobber_analyzer.state import (
+    NUMBERS,
+    OWN_MAX,
+    Side,
+    Sighting,
+    State,
+    conflicting_parts,
+    differ,
+    is_foreign,
+    number,
+)
 from noclobber_analyzer.verdict import Grade, hole_between, partial
 
 __all__ = ["Replaced", "capped_by_own", "certified", "replaced_unseen"]
 
 RIVALS_MAX: Final = 32
 """Earlier writes of one base that are looked at: the last of them is the one that is named."""
+UNVERSIONED: Final = "versions: what was read, and what the write was computed from"
 WHICH_BASE: Final = "which of the versions that it had read the value was computed from"
 OWN_UNKNOWN: Final = "the version that the writer's own script or unanswered write made in between"
 
@@ -72,11 +90,30 @@ def replaced_unseen(state: State, write: Access, evidence: Evidence) -> Replaced
 
 def _unversioned(state: State, write: Access, evidence: Evidence) -> Replaced | None:
     """Without versions only time speaks, and nobody knows what was read or meant: possible, never more."""
+    if state.base_of(write) is None:
+        return _by_lost_read(state, write, evidence)
     found = _by_time(state, write, evidence)
     if found is None:
         return None
-    grade = Grade().at_most(Certainty.POSSIBLE, "versions: what was read, and what the write was computed from")
+    grade = Grade().at_most(Certainty.POSSIBLE, UNVERSIONED)
     return Replaced(found.victim, grade, found.why, found.ordered, found.either)
+
+
+def _by_lost_read(state: State, write: Access, evidence: Evidence) -> Replaced | None:
+    """A write whose unit has lost spans before it: one of them may have been the read that it was computed from."""
+    own = evidence.history.strands[write.strand]
+    upto = bisect_left(own, write.seq, key=lambda a: a.seq)
+    before = next((a for a in reversed(own[:upto]) if a.unit != write.unit), None)
+    lost = write.unit_kind is not None and hole_between(evidence.history, before.seq if before else None, write)
+    if not lost or not is_overwrite(write):
+        return None
+    between, open_ = placed(state, write, before, evidence)
+    victim = between[-1] if between else may_lie_between(state, write, open_, evidence)
+    if victim is None:
+        return None
+    lost_read = "the lost spans of the writer's own unit: whether, and when, it had read"
+    grade = Grade().at_most(Certainty.POSSIBLE, lost_read).at_most(Certainty.POSSIBLE, UNVERSIONED)
+    return Replaced(victim, grade, "it may lie between a lost read and the write")
 
 
 def _overwritten(write: Access) -> Version | None:
@@ -205,21 +242,7 @@ def _by_time(state: State, write: Access, evidence: Evidence) -> Replaced | None
     base = state.base_of(write)
     between, open_ = placed(state, write, base, evidence)
     if between:
-        victim = between[-1]
-        put_back = restored(state, write, victim, evidence)
-        if put_back is None:
-            return None
-        grade = source_grade(write, recorded=False).at_most(Certainty.LIKELY, what_would_tell(write))
-        if not put_back or _may_be_gone(victim, write):
-            grade = grade.at_most(Certainty.POSSIBLE, "whether somebody put the old content back in between")
-        if (
-            base is not None
-            and evidence.took_effect_after(victim, base) is None
-            and not state.is_unique(write.base or "")
-        ):
-            grade = grade.resting_on(evidence.absence(state.name, victim, base))  # that nobody else put it back
-        ordered = made_to_wait(victim, write, evidence)
-        return Replaced(victim, grade, "it came after the read and before the write", ordered=ordered)
+        return _between(state, write, between[-1], evidence)
     rival = overlapping(state, write, base, evidence)
     if rival is not None:
         grade = source_grade(write, recorded=False).at_most(Certainty.LIKELY, what_would_tell(write))
@@ -228,11 +251,41 @@ def _by_time(state: State, write: Access, evidence: Evidence) -> Replaced | None
         found = _by_one_base(state, write, evidence)
         if found is not None:
             return found
+    found = _by_measured_clocks(state, write, open_, evidence)
+    if found is not None:
+        return found
     unsure = may_lie_between(state, write, open_, evidence)
     if unsure is None:
         return None
     grade = Grade(Certainty.POSSIBLE).at_most(Certainty.POSSIBLE, _what_would_place(unsure, write))
     return Replaced(unsure, grade, "it may lie between the read and the write")
+
+
+def _by_measured_clocks(state: State, write: Access, open_: Sequence[Access], evidence: Evidence) -> Replaced | None:
+    """What only a measured bound between clocks places: `likely` at most, with the bound in what is missing."""
+    measured = measured_between(state, write, open_, evidence)
+    found = _between(state, write, measured[0], evidence) if measured is not None else None
+    if measured is None or found is None:
+        return None
+    grade = found.grade
+    for missing in measured[1].missing:
+        grade = grade.at_most(measured[1].certainty, missing)
+    return replace(found, grade=grade)
+
+
+def _between(state: State, write: Access, victim: Access, evidence: Evidence) -> Replaced | None:
+    """What follows from a foreign write that was placed between base and write; None: its content was put back."""
+    base = state.base_of(write)
+    put_back = restored(state, write, victim, evidence)
+    if put_back is None:
+        return None
+    grade = source_grade(write, recorded=False).at_most(Certainty.LIKELY, what_would_tell(write))
+    if not put_back or _may_be_gone(victim, write):
+        grade = grade.at_most(Certainty.POSSIBLE, "whether somebody put the old content back in between")
+    if base is not None and evidence.took_effect_after(victim, base) is None and not state.is_unique(write.base or ""):
+        grade = grade.resting_on(evidence.absence(state.name, victim, base))  # that nobody else put it back
+    ordered = made_to_wait(victim, write, evidence)
+    return Replaced(victim, grade, "it came after the read and before the write", ordered=ordered)
 
 
 def _may_be_gone(victim: Access, write: Access) -> bool:
@@ -285,6 +338,8 @@ def capped_by_own(state: State, write: Access, grade: Grade, evidence: Evidence)
     """What the writer's own calls since its base, and its own end, leave open; None: what it replaced was its own."""
     base = state.base_of(write)
     own = state.own_between(base, write)
+    if len(own) >= OWN_MAX:
+        grade = grade.at_most(Certainty.POSSIBLE, f"what all of the writer's own writes since its base made: {OWN_MAX}")
     over = _overwritten(write)
     if any(a.written is not None and a.written == over for a in own):
         return None

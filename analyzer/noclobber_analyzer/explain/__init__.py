@@ -15,11 +15,13 @@ from noclobber.contract import Kind, Op
 from noclobber_analyzer import phrases
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.explain import acts, cycles, locks, queues, reads, sessions
+from noclobber_analyzer.explain.consequences import broken_invariants, consequence
 from noclobber_analyzer.explain.luck import latent_sentence
+from noclobber_analyzer.explain.thinking import thought, window
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.verdict import Candidate
 
-__all__ = ["explain", "title"]
+__all__ = ["broken_invariants", "consequence", "explain", "title"]
 
 
 def explain(candidate: Candidate) -> str:
@@ -27,7 +29,7 @@ def explain(candidate: Candidate) -> str:
     if not candidate.manifest:
         return latent_sentence(candidate)
     told = _SENTENCES.get(candidate.kind)
-    return told(candidate) if told is not None else KINDS[candidate.kind].definition
+    return (told(candidate) if told is not None else KINDS[candidate.kind].definition) + thought(candidate)
 
 
 def title(kind: Kind) -> str:
@@ -43,7 +45,7 @@ def _lost_update(candidate: Candidate) -> str:
     assert write is not None
     base = candidate.one("stale_read")
     verb = "deleted" if write.op is Op.DELETE else "wrote"
-    read = f"from version {phrases.version(write.base)}" + _age(base, write)
+    read = f"from {phrases.state(write.base)}" + _age(base, write)
     if victim is None:
         return (
             f"{phrases.agent(write)} {verb} `{phrases.key(write.resource)}` {read}, but replaced "
@@ -56,7 +58,7 @@ def _lost_update(candidate: Candidate) -> str:
     return (
         f"{phrases.agent(write)} {verb} `{phrases.key(write.resource)}` {read}, but replaced {replaced} that "
         f"{phrases.others(write, victim)} had made{before}, unseen{waited}. "
-        f"That {_thing(victim)} is lost{_window(candidate)}."
+        f"That {_thing(victim)} is lost{window(candidate)}."
     )
 
 
@@ -64,7 +66,7 @@ def _lost_update_either(candidate: Candidate, one: Access, other: Access) -> str
     return (
         f"{phrases.agent(one)} and {phrases.others(one, other)} both computed a new "
         f"`{phrases.key(other.resource)}` before either had written it ({candidate.words['why']}). "
-        f"Whichever came first is lost{_window(candidate)}."
+        f"Whichever came first is lost{window(candidate)}."
     )
 
 
@@ -73,7 +75,7 @@ def _made(victim: Access) -> str:
         return f"the {victim.mode.value}"
     if victim.op is Op.DELETE:
         return "the deletion"
-    return f"version {phrases.version(victim.written)}"
+    return f"{phrases.state(victim.written)}"
 
 
 def _thing(victim: Access) -> str:
@@ -83,14 +85,6 @@ def _thing(victim: Access) -> str:
 def _age(base: Access | None, write: Access) -> str:
     age = phrases.gap(base, write) if base is not None else None
     return f", read {age} earlier" if age else ""
-
-
-def _window(candidate: Candidate) -> str:
-    models = candidate.all("model")
-    if not models:
-        return ""
-    total = sum(model.end_ns - model.start_ns for model in models)
-    return f"; {'a model call' if len(models) == 1 else 'model calls'} filled {phrases.duration(total)} of that window"
 
 
 def _fork(candidate: Candidate) -> str:
@@ -103,7 +97,7 @@ def _fork(candidate: Candidate) -> str:
         )
     parent = candidate.words["parent"]
     return (
-        f"{phrases.agent(first)} and {phrases.others(first, child)} both continued version {phrases.version(parent)} "
+        f"{phrases.agent(first)} and {phrases.others(first, child)} both continued {phrases.state(parent)} "
         f"of `{phrases.key(child.resource)}`: {phrases.version(first.written)} and {phrases.version(child.written)} "
         "are both its children, and both were told that they had succeeded. Only one of them will be continued."
     )
@@ -138,7 +132,7 @@ def _dirty_read(candidate: Candidate) -> str:
     assert write is not None
     assert read is not None
     who = phrases.others(read, write)
-    seen = f"{phrases.agent(read)} read version {phrases.version(read.read)} of `{phrases.key(read.resource)}`"
+    seen = f"{phrases.agent(read)} read {phrases.state(read.read)} of `{phrases.key(read.resource)}`"
     if candidate.one("end") is None:
         return (
             f"{seen}, which {who} had written in a transaction whose end nobody captured. It may never have come to be."

@@ -74,6 +74,8 @@ def _position(access: Access) -> str:
 
 
 def _out_of_order(candidate: Candidate) -> str:
+    if candidate.words.get("how") == "decided":
+        return _against_decisions(candidate)
     newer, late = candidate.one("newer"), candidate.one("late")
     assert newer is not None
     assert late is not None
@@ -82,6 +84,19 @@ def _out_of_order(candidate: Candidate) -> str:
         f"`{phrases.key(candidate.resource)}`{_position(late)} after "
         f"`{phrases.short(candidate.words['newer'])}`{_position(newer)}, which had been sent later. "
         "Where the two change one thing, the older one won."
+    )
+
+
+def _against_decisions(candidate: Candidate) -> str:
+    newer, late = candidate.one("newer"), candidate.one("applied")
+    assert newer is not None
+    assert late is not None
+    after = phrases.gap(newer, late)
+    did = "called" if late.op is Op.EFFECT else "wrote"
+    return (
+        f"{phrases.agent(late)} {did} `{phrases.key(late.resource)}` twice against the order in which it had decided "
+        f"to: the older decision was carried out {f'{after} ' if after else ''}after the newer one. "
+        "Where the two concern one thing, the older one won."
     )
 
 

@@ -10,6 +10,7 @@ from noclobber.contract import Certainty, Kind, Severity
 from noclobber_analyzer.evaluate import Evaluation
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.history import History
+from noclobber_analyzer.unseen import unseen
 
 __all__ = ["NAMED_ONLY", "Report", "Summary", "Thresholds"]
 
@@ -47,7 +48,7 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counts of one run; the fields are the contract's."""
+    """Counts of one run; the fields are the contract's. What was not seen (`unseen`) stands in its `unknown`, too."""
 
     accesses: int = 0
     resources: int = 0
@@ -58,6 +59,7 @@ class Summary:
     partial: int = 0
     mixed_versions: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """As the last line of `--format json` has it."""
@@ -69,7 +71,7 @@ class Summary:
             "defended": self.defended,
             "coverage": {"lost_spans": self.lost_spans, "partial": self.partial},
             "mixed_versions": list(self.mixed_versions),
-            "unknown": list(self.unknown),
+            "unknown": [*self.unknown, *self.unseen],
         }
 
 
@@ -101,5 +103,6 @@ class Report:
             partial=coverage.partial,
             mixed_versions=coverage.mixed_versions,
             unknown=tuple(evaluation.unknown),
+            unseen=tuple(unseen(history)),
         )
         return cls(findings, frozenset(f.id for f in findings if thresholds.fails(f)), summary)

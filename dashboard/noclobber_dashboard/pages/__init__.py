@@ -9,7 +9,7 @@ from typing import Final
 
 import streamlit as st
 
-from noclobber_dashboard.pages import finding, findings, health, issues, overview, resources
+from noclobber_dashboard.pages import finding, findings, health, issues, latent, overview, resources
 from noclobber_dashboard.pages.boundary import guarded
 
 __all__ = ["run"]
@@ -42,6 +42,8 @@ def run() -> None:
                         url_path="overview"),
                 st.Page(guarded(findings.render), title="Findings", icon=":material/warning:", url_path="findings"),
                 st.Page(guarded(issues.render), title="Issues", icon=":material/inbox:", url_path="issues"),
+                st.Page(guarded(latent.render), title="Latent races", icon=":material/hourglass_empty:",
+                        url_path="latent"),
                 st.Page(guarded(resources.render), title="Resources", icon=":material/database:",
                         url_path="resources"),
                 st.Page(guarded(finding.render), title="Finding", url_path="finding", visibility="hidden"),

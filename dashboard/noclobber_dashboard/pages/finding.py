@@ -7,6 +7,7 @@ certain than it is, and who was affected. The witness graph and the raw evidence
 
 import json
 import time
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -18,17 +19,23 @@ from noclobber_dashboard.diagram import diagram_data
 from noclobber_dashboard.emptiness import nothing_here
 from noclobber_dashboard.graph import witness_dot
 from noclobber_dashboard.pages.handling import change_buttons
-from noclobber_dashboard.records import FindingBody, FindingHead
+from noclobber_dashboard.pages.tables import finding_link
+from noclobber_dashboard.records import AffectedRecord, FindingBody, FindingHead
+from noclobber_dashboard.related import Cascade, cascade_of
 from noclobber_dashboard.retelling import as_text, facts_strip, heading, marked, sentence
 from noclobber_dashboard.serving import served
 from noclobber_dashboard.slices import EVENTS_MAX, Slice, cut_slice
 from noclobber_dashboard.versions import VersionNames, VersionUse, version_uses
-from noclobber_dashboard.wording import plural, short_name
+from noclobber_dashboard.wording import kind_title, plural, short_name
 
 __all__ = ["render"]
 
 STATES_MAX = 5
-AFFECTED_MAX = 50
+AFFECTED_MAX = 8
+AFFECTED_AGENTS_MAX = 20
+"""Affected agents, and accesses of each, that are listed."""
+CASCADE_MAX = 8
+_HOW = {"message": "by its message,", "spawn": "in a strand that was started,"}
 
 
 def render() -> None:
@@ -47,7 +54,8 @@ def render() -> None:
     if uses:
         prose([_versions(uses, cut, head)], key="finding-versions")
     _advice(body)
-    prose([*_affected(body), _certainty(head, body)], key="finding-rest")
+    beside = _cascade(cascade_of(head, body, served().queries))
+    prose([*_affected(body), *beside, _certainty(head, body)], key="finding-rest")
 
 
 def _unknown(finding_id: str) -> None:
@@ -224,17 +232,51 @@ def _certainty(head: FindingHead, body: FindingBody) -> Node:
 
 
 def _affected(body: FindingBody) -> list[Node]:
+    """Who came to know of it, agent by agent in the order in which it reached them, each with what it did."""
     if not body.affected and not body.affected_agents:
         return []
     agents = ", ".join(body.affected_agents) or "agents that the finding does not name"
+    by_agent: dict[str, list[AffectedRecord]] = {}
+    for item in body.affected:
+        by_agent.setdefault(item.agent, []).append(item)
     rows = [
-        Node("li", children=(f"{item.agent} {item.op} ", Node("code", children=(item.resource,)),
-                             f" ({item.strength} evidence)" if item.strength else ""))
-        for item in body.affected[:AFFECTED_MAX]
-    ]  # fmt: skip
+        Node("li", children=(Node("b", children=(agent,)), ": ", *_done(items, body)))
+        for agent, items in list(by_agent.items())[:AFFECTED_AGENTS_MAX]
+    ]
     count, verb = plural(len(body.affected), "later access"), "rests" if len(body.affected) == 1 else "rest"
     lead = Node("p", children=(f"{count} {verb} on what came of it, by ", Node("b", children=(agents,)), "."))
-    stopped = [Node("p", "quiet", (f"The search stopped: {body.affected_stopped}",))] if body.affected_stopped else []
-    return [
-        Node("div", children=(Node("h2", children=("Who was affected",)), lead, Node("ul", children=rows), *stopped))
-    ]
+    more = len(by_agent) - AFFECTED_AGENTS_MAX
+    quiet = [f"and {more:,} more agents"] if more > 0 else []
+    quiet += [f"The search stopped: {body.affected_stopped}"] if body.affected_stopped else []
+    notes = [Node("p", "quiet", (words,)) for words in quiet]
+    title = Node("h2", children=("Who was affected",))
+    return [Node("div", children=(title, lead, Node("ul", children=rows), *notes))]
+
+
+def _done(items: Sequence[AffectedRecord], body: FindingBody) -> list[Node | str]:
+    """What one agent did from what came of it; what left the system first is marked."""
+    parts: list[Node | str] = []
+    for item in items[:AFFECTED_MAX]:
+        perhaps = " perhaps" if item.strength == "weak" else ""
+        how = _HOW.get(item.how, "")
+        parts += ["; " if parts else "", f"{how}{perhaps} {item.op} ".lstrip(), Node("code", children=(item.resource,))]
+        if item.span_id and item.span_id == body.first_effect:
+            parts += [" ", Node("span", "pill critical", ("the first that left the system",))]
+    if len(items) > AFFECTED_MAX:
+        parts.append(f"; and {len(items) - AFFECTED_MAX:,} more")
+    return parts
+
+
+def _cascade(cascade: Cascade) -> list[Node]:
+    """Findings that this one follows from, and those that followed."""
+    found = []
+    for title, findings in (("What it follows from", cascade.causes), ("What followed from it", cascade.followers)):
+        links = [
+            Node("li", children=(Node("a", href=finding_link(other.id),
+                                      children=(f"{kind_title(other.kind)} on {short_name(other.resource)}",)),
+                                 f" by {', '.join(other.agents)}, {other.certainty}"))
+            for other in findings[:CASCADE_MAX]
+        ]  # fmt: skip
+        if links:
+            found.append(Node("div", children=(Node("h2", children=(title,)), Node("ul", children=links))))
+    return found

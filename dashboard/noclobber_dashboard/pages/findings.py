@@ -90,7 +90,7 @@ def _table(found: Sequence[FindingHead]) -> None:
             "resource": [head.resource for head in found],
             "agents": [list(head.agents) for head in found],
             "certainty": [head.certainty for head in found],
-            "state": [head.status if head.manifest else f"{head.status}, latent" for head in found],
+            "state": [head.status for head in found],
             "last": [age(head.last_ns) for head in found],
         }
     )

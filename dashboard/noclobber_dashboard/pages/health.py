@@ -9,16 +9,15 @@ import streamlit as st
 from noclobber.contract import FRONTIER_END
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
+from noclobber_dashboard.lacks import lacks, state_of
 from noclobber_dashboard.pages.boundary import guarded
 from noclobber_dashboard.records import DeliveryRecord, ProcessRecord
 from noclobber_dashboard.serving import served
 from noclobber_dashboard.wording import age, duration, plural, window
 
-__all__ = ["render", "state_of"]
+__all__ = ["render"]
 
 REFRESH_S: Final = 5
-SILENT_NS: Final = 10_000_000_000
-"""A process that marks its frontier each second and has not for this long is silent."""
 SHOWN_MAX: Final = 200
 DELIVERIES_READ: Final = 40
 
@@ -44,7 +43,6 @@ def _parts() -> None:
         )
         return
     now_ns = time.time_ns()
-    silent = [record for record in processes if state_of(record, now_ns) == "silent"]
     lost = sum(record.holes for record in processes)
     dropped = sum(record.dropped for record in processes)
     recent = sum(queries.rates(30))
@@ -57,18 +55,9 @@ def _parts() -> None:
     tiles[3].metric("Dropped by agents", f"{dropped:,}", border=True, height="stretch")
     tiles[4].metric("Analyzer's word", _analyzer(now_ns), border=True, height="stretch",
                     help="age of its newest checkpoint; it writes one when something has arrived")  # fmt: skip
-    prose(_verdicts(processes, silent, lost + dropped, totals.get("partial", 0)), key="health-verdicts")
+    prose(_verdicts(processes, lacks(queries, now_ns)), key="health-verdicts")
     _table(processes, now_ns)
     _deliveries()
-
-
-def state_of(record: ProcessRecord, now_ns: int) -> str:
-    """`ended` in order, `live`, `silent` (its frontier stands still), or `no marks` (it never said how far it is)."""
-    if record.frontier_ns >= FRONTIER_END:
-        return "ended"
-    if record.frontier_ns == 0:
-        return "no marks"
-    return "silent" if now_ns - max(record.frontier_ns, record.last_ns) > SILENT_NS else "live"
 
 
 def _analyzer(now_ns: int) -> str:
@@ -76,25 +65,9 @@ def _analyzer(now_ns: int) -> str:
     return age(newest, now_ns) if newest else "none"
 
 
-def _verdicts(
-    processes: Sequence[ProcessRecord], silent: Sequence[ProcessRecord], lost: int, partial: int
-) -> list[Node]:
-    keys = sorted({key for record in processes for key in record.keys if key})
+def _verdicts(processes: Sequence[ProcessRecord], lacking: Sequence[str]) -> list[Node]:
     clocks = {record.clock for record in processes if record.clock}
-    found: list[Node] = []
-    if len(keys) > 1:
-        found.append(_warning(f"Two fingerprint keys are in use ({', '.join(keys)}): versions under different keys "
-                              "do not compare. Give all agents one NOCLOBBER_KEY."))  # fmt: skip
-    if silent:
-        names = ", ".join(f"{record.service or record.process} ({record.pid})" for record in silent[:5])
-        found.append(_warning(f"{plural(len(silent), 'process')} fell silent without ending: {names}. Verdicts that "
-                              "rest on the absence of an access wait for them, or say so."))  # fmt: skip
-    if lost:
-        found.append(
-            _warning(f"{plural(lost, 'access')} never arrived. What was lost can hide a race, never invent one.")
-        )
-    if partial:
-        found.append(_warning(f"{plural(partial, 'access')} were captured only in part."))
+    found = [_warning(words) for words in lacking]
     unmarked = sum(record.frontier_ns == 0 for record in processes)
     if unmarked:
         words = (
@@ -105,7 +78,10 @@ def _verdicts(
     if not found:
         found.append(Node("p", "fine", ("Capture is complete: no holes, no drops, no silent process.",)))
     if len(clocks) > 1:
-        words = f"{len(clocks)} clocks: times of different machines are never used to order accesses."
+        words = (
+            f"{len(clocks)} clocks: times of different machines order accesses only by more than a measured bound, and "
+            "then a finding is likely at most and names it. `noclobber doctor` shows the bounds."
+        )
         found.append(Node("p", "quiet small", (words,)))
     return found
 

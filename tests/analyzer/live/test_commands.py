@@ -240,3 +240,31 @@ def test_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
         run(name, "--help")
     assert ended.value.code == 0
     assert f"examples:\n  noclobber {name}" in capsys.readouterr().out
+
+
+def in_turn() -> list[Request]:
+    first, second = Agent("first"), Agent("second")
+    return [
+        first.read(ACCOUNT, "1", 1.0), first.write(ACCOUNT, "1", "2", 1.1),
+        second.read(ACCOUNT, "2", 1.2), second.write(ACCOUNT, "2", "3", 1.3), first.mark(2.0), second.mark(2.0),
+    ]  # fmt: skip
+
+
+def test_latent_findings_are_kept_apart(intake: Intake, beside: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """`analyze --latent` stores them; without it they are left alone; `findings` lists them only when asked to."""
+    intake.take(in_turn())
+    assert run("analyze", *beside) == 0
+    assert intake.findings() == []
+    assert run("analyze", "--latent", "--format", "json", *beside) == 1
+    shown = json.loads(capsys.readouterr().out.splitlines()[-2])
+    assert [finding.id for finding in intake.findings()] == [shown["id"]]
+    before = intake.counts()
+    assert run("analyze", *beside) == 0
+    assert run("analyze", "--latent", *beside) == 1
+    assert intake.counts() == before
+    capsys.readouterr()
+    run("findings", *beside)
+    assert shown["id"][:12] not in capsys.readouterr().out
+    run("findings", "list", "--latent", *beside)
+    line = next(line for line in capsys.readouterr().out.splitlines() if shown["id"][:12] in line)
+    assert "99 ms" in line

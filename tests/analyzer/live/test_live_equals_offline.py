@@ -87,6 +87,22 @@ def test_view_by_view(intake: Intake, tmp_path: Path) -> None:
     assert stored(intake) == plain(offline(tmp_path, requests))
 
 
+@pytest.mark.parametrize("whole_max", [0, 4000])
+def test_measured_clocks(intake: Intake, tmp_path: Path, whole_max: int) -> None:
+    """Bounds between machines' clocks are those of all that is kept, and verdicts follow when they get narrower."""
+    chosen = ("--ops", "600", "--seed", "5", "--hosts", "3", "--skew", "50", "--inject", "dirty_read=6")
+    requests = generated(tmp_path, *chosen)
+    expected = offline(tmp_path, requests)
+    spans = one_by_one(requests)
+    random.Random(3).shuffle(spans)
+    stream = a_stream(intake.store, whole_max=whole_max, resources_max=7)
+    for at in range(0, len(spans), 211):
+        intake.take(spans[at : at + 211])
+        run_dry(stream)
+    assert stored(intake) == plain(expected)
+    assert any("measured bound" in missing for f in expected.findings for missing in f.missing)
+
+
 def test_lost_spans(intake: Intake, tmp_path: Path) -> None:
     """What is missing weakens both in the same words."""
     requests = generated(tmp_path, "--ops", "500", "--seed", "3", "--loss", "0.05", *INJECTED)
