@@ -37,6 +37,8 @@ COMPANY_MAX = 256
 EDGE = 2
 """One part in so many of what is kept, the oldest, gives no new findings once accesses fell out: what belonged to it
 may be gone, and it was judged when it was new."""
+GONE_MAX = 10_000
+"""Processes of which nothing is kept any more whose end is remembered: what they send again is known as such."""
 MARKS_MAX = 64
 """Marks of a process kept for what they say of drops."""
 _NOBODY: Final[dict[Name, Access]] = {}
@@ -155,7 +157,8 @@ class Window:
 
     def cut(self) -> dict[str, int]:
         """Processes of which accesses fell out, each with the latest return of these."""
-        return {name: line.gone_ns for name, line in sorted(self.processes.items()) if line.cut}
+        kept = {name: line.gone_ns for name, line in self.processes.items() if line.cut}
+        return dict(sorted({**self._gone, **kept}.items()))
 
     def begin_cut(self, gone: Mapping[str, int]) -> None:
         """Of these processes earlier accesses had fallen out of the history that is read again."""
@@ -430,12 +433,15 @@ class Window:
             del self.strands[name]
         for line in self.processes.values() if empty else ():
             line.strands -= empty
+        while len(self._gone) > GONE_MAX:
+            del self._gone[next(iter(self._gone))]
         gone = set()
         for process in ended:
             known = self.processes.get(process)
             if known is not None and not known.strands:
                 del self.processes[process]
                 self._gone.pop(process, None)
+                self._gone[process] = known.gone_ns  # what it sent may be sent again
                 gone.add(process)
         return gone
 
