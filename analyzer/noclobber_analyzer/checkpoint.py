@@ -27,13 +27,14 @@ class Checkpoint(msgspec.Struct):
     Attributes:
         cursor: what it has read.
         kept_from_ns: when the oldest segment of its kept history was opened.
-        cut: processes of which accesses had fallen out of it.
+        cut: processes of which accesses had fallen out of it. gone_ns: the latest return of these, by process.
         form: of this record; another one is not read.
     """
 
     cursor: Cursor
     kept_from_ns: int = 0
     cut: list[str] = []
+    gone_ns: dict[str, int] = {}
     form: int = FORM
 
 

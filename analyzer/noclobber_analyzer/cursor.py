@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from noclobber_analyzer.clock import SECOND_NS
+from noclobber_analyzer.rows import ColumnStore, StoredSpan, read_spans
 from noclobber_analyzer.tables import Store as TableStore
 
 __all__ = [
@@ -32,12 +33,8 @@ SegmentId = tuple[str, int]
 """Collector and number; the number is the milliseconds of its opening, 16 bits to the left, plus a counter."""
 
 
-class Store(TableStore, Protocol):
-    """A store that also gives rows as dictionaries."""
-
-    def dicts(self, sql: str, parameters: dict[str, object] = ...) -> list[dict[str, Any]]:
-        """The result's rows by column name."""
-        ...
+class Store(TableStore, ColumnStore, Protocol):
+    """A store that gives rows and columns."""
 
 
 class Note(NamedTuple):
@@ -70,16 +67,16 @@ class Cursor(msgspec.Struct):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Some segments and their rows.
+    """Some segments and what they hold.
 
     Attributes:
-        segments: in cursor order. rows: theirs, in the same order, by column name.
+        segments: in cursor order. spans: theirs, in the same order.
         noted_ns: by segment, when it was noted.
         more: whether there is more to read at once.
     """
 
     segments: list[SegmentId]
-    rows: list[dict[str, Any]]
+    spans: list[StoredSpan]
     noted_ns: dict[SegmentId, int]
     more: bool
 
@@ -162,30 +159,27 @@ def portions(notes: Sequence[Note], rows_max: int) -> Iterator[list[Note]]:
         yield portion
 
 
-Reader = Callable[[Store, Sequence[SegmentId]], Iterator[dict[str, Any]]]
-"""Reads the rows of some segments, in their order."""
+Reader = Callable[[Store, Sequence[SegmentId]], Iterator[StoredSpan]]
+"""Reads the spans of some segments, in their order."""
 
 
 def batch_of(store: Store, notes: Sequence[Note], *, more: bool, read: Reader | None = None) -> Batch:
     """The rows of some segments."""
     segments = [note.id for note in notes]
-    rows = list((read or read_segments)(store, segments))
-    return Batch(segments, rows, {note.id: note.noted_ns for note in notes}, more)
+    spans = list((read or read_segments)(store, segments))
+    return Batch(segments, spans, {note.id: note.noted_ns for note in notes}, more)
 
 
 def _note(row: Sequence[Any]) -> Note:
     return Note(str(row[0]), int(row[1]), int(row[2]), int(row[3]), int(row[4]))
 
 
-def read_segments(store: Store, segments: Sequence[SegmentId]) -> Iterator[dict[str, Any]]:
-    """The rows of some segments, in their order; rows of other instrumentations are left out."""
-    sql = (
-        "SELECT * FROM accesses WHERE collector = {name:String} AND segment IN {segments:Array(UInt64)} "
-        "AND op != '' ORDER BY segment, row"
-    )
+def read_segments(store: Store, segments: Sequence[SegmentId]) -> Iterator[StoredSpan]:
+    """The spans of some segments, in their order; those of other instrumentations are left out."""
+    where = "collector = {name:String} AND segment IN {segments:Array(UInt64)} AND op != ''"
     for name in dict.fromkeys(name for name, _ in segments):
         numbers = [segment for of, segment in segments if of == name]
-        yield from store.dicts(sql, {"name": name, "segments": numbers})
+        yield from read_spans(store, where, {"name": name, "segments": numbers})
 
 
 def notes_between(store: Store, since_ns: int, until: Cursor) -> list[Note]:

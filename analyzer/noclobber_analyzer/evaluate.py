@@ -32,7 +32,7 @@ from noclobber_analyzer.unseen import addresses_of
 from noclobber_analyzer.verdict import Candidate, Name
 from noclobber_analyzer.witness import NODES_MAX
 
-__all__ = ["Defended", "Evaluation", "evaluate", "lucky_findings"]
+__all__ = ["Defended", "Evaluation", "defended_as", "evaluate", "lucky_findings"]
 
 _LAST = (1 << 63, "")
 
@@ -119,7 +119,7 @@ def evaluate(
             found.append(compose(candidate, evidence, broken))
     accused = {access.name for c in all_settled if c.manifest and not c.grade.waiting for access, _ in c.roles}
     defended = [
-        Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
+        defended_as(access, reason)
         for access, reason in defences(evidence, resources, accused, _anchors(meant))
         if resources is None or access.resource in resources
     ]
@@ -137,6 +137,11 @@ def evaluate(
         measured=frozenset(name for name in evidence.measured if name in history.resources),
         edges=edges,
     )
+
+
+def defended_as(access: Access, reason: Defence) -> Defended:
+    """The record of a defended access."""
+    return Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
 
 
 def lucky_findings(

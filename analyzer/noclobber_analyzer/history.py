@@ -9,7 +9,8 @@ Source: contract 2.4 (duplicates), analysis.md 2 (scans, containers), storage.md
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
@@ -61,13 +62,20 @@ class History:
         units: accesses of each unit.
         processes: by id.
         coverage: how complete all this is.
+        trimmed: resources of which older accesses are not in here though they were captured.
         context: spans of others by (trace id, span id).
         completed: writes whose version their commit told.
         size: accesses of the longer history that this is a part of, or its own.
         read_from: of that longer history, where a strand read what another had made; None: this is whole.
     """
 
-    def __init__(self, accesses: list[Access], processes: Mapping[str, Process], coverage: Coverage) -> None:
+    def __init__(
+        self,
+        accesses: list[Access],
+        processes: Mapping[str, Process],
+        coverage: Coverage,
+        captured: Callable[[str], Sequence[Access]] | None = None,
+    ) -> None:
         self.accesses = accesses
         self.processes = processes
         self.coverage = coverage
@@ -80,15 +88,21 @@ class History:
             if access.txn_id:
                 transactions[access.txn_id].append(access)
         self.strands = _in_program_order(strands)
+        self._captured = captured
         self.units = _in_program_order(units)
         self.transactions = _in_program_order(transactions)
         self.resources = _by_resource(accesses)
+        self.trimmed: AbstractSet[str] = frozenset()
         self.context: dict[tuple[str, str], ContextSpan] = {}
         self.completed: set[tuple[str, str]] = set()
         self.size = len(accesses)
         self.read_from: Callable[[], Iterable[tuple[str, int, str, int]]] | None = None
         self._numbers: dict[str, list[int]] = {}
         _complete_at_commit(self)
+
+    def captured(self, strand: str) -> Sequence[Access]:
+        """All that was captured of a strand, ascending by `seq`; a live view holds but a part of it."""
+        return self.strands.get(strand, ()) if self._captured is None else self._captured(strand)
 
     @cached_property
     def by_name(self) -> dict[tuple[str, str], Access]:
@@ -127,7 +141,7 @@ class History:
         """The numbers of a strand's captured accesses, each once, ascending."""
         known = self._numbers.get(strand)
         if known is None:
-            known = self._numbers[strand] = sorted({access.seq for access in self.strands.get(strand, ())})
+            known = self._numbers[strand] = sorted({access.seq for access in self.captured(strand)})
         return known
 
     def _around(self, strand: str, seq: int) -> list[Access]:

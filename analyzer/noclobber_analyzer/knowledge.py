@@ -9,7 +9,7 @@ Source: analysis.md 3.1 (reads-from) and 10.2.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from noclobber.contract import Op
 from noclobber_analyzer.access import Access
@@ -19,9 +19,14 @@ __all__ = ["Knowledge"]
 
 
 class Knowledge:
-    """The makers of the versions in a window."""
+    """The makers of the versions in a window.
 
-    def __init__(self) -> None:
+    Args:
+        trimmed: resources of which older accesses fell out; another maker of a version may be among these.
+    """
+
+    def __init__(self, trimmed: Collection[str] = frozenset()) -> None:
+        self._trimmed = trimmed
         self._makers: dict[tuple[str, str], dict[tuple[str, str], Access]] = defaultdict(dict)
 
     def add(self, access: Access) -> None:
@@ -42,7 +47,7 @@ class Knowledge:
         for access in accesses:
             for resource, version in _seen(access):
                 makers = self._makers.get((resource, version), {})
-                if len(makers) == 1:
+                if len(makers) == 1 and resource not in self._trimmed:
                     (maker,) = makers.values()
                     if maker.strand != access.strand:
                         yield access.seq, maker.strand, maker.seq

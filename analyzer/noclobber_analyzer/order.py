@@ -86,6 +86,8 @@ class Order:
             return By.SYNC if one.seq < other.seq else None
         if clock_before(one, other):
             return By.CLOCK
+        if clock_before(other, one):
+            return None  # the other way round; a path against a clock would be broken capture
         return By.SYNC if self.path(one, other) is Answer.YES else None
 
     def path(self, one: Access, other: Access, *, know: bool = False, locks: bool = True) -> Answer:
@@ -185,7 +187,9 @@ def _with_reads_from(history: History, into: Into) -> Into:
     known: dict[str, list[Edge]] = defaultdict(list, {strand: list(edges) for strand, edges in into.items()})
     for strand, seq, source, source_seq in history.read_from() if history.read_from is not None else ():
         known[strand].append(Edge(seq, source, source_seq, "reads-from"))
-    for accesses in history.resources.values():
+    for name, accesses in history.resources.items():
+        if name in history.trimmed:
+            continue  # another maker of a version may be among what is not here
         makers: dict[str, Access | None] = {}
         for access in accesses:
             if access.op in WRITES and access.written is not None and not access.weak:

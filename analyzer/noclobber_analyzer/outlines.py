@@ -17,25 +17,24 @@ Source: analysis.md 6 (second fetch by unit) and 10, docs/decisions/0006-ranges.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
-from typing import Any, Final
+from typing import Final
 
 from noclobber.contract import Op
 from noclobber_analyzer.access import Access, Mark
 from noclobber_analyzer.cursor import SegmentId, Store, read_segments
 from noclobber_analyzer.history import that_counts
 from noclobber_analyzer.ranges import SHIFT, Share
-from noclobber_analyzer.rows import Row
+from noclobber_analyzer.rows import StoredSpan, read_outlines, read_spans
 from noclobber_analyzer.window import SYNC, Name, Window
 
 __all__ = ["Outlines"]
 
 COLUMNS: Final = (
-    "collector", "segment", "row", "minute", "resource_hash", "trace_id", "span_id", "start_ns", "end_ns",
-    "process", "clock", "clock_offset_ns", "key_id", "host", "service", "pid", "contract",
     "op", "resource", "system", "outcome", "agent", "strand", "seq", "step", "unit", "unit_kind", "txn_id", "open",
     "version_kind", "version_base_source", "write_mode", "guard", "message_id", "effect_hash", "result_resources",
     "version_read", "version_base", "version_written", "version_weak", "result_versions",
 )  # fmt: skip
+"""What an outline tells, beside its process, its times and its place."""
 WHOLE: Final = (
     f"(bitShiftRight(resource_hash, {SHIFT}) IN {{ranges:Array(UInt8)}} OR op IN {{always:Array(String)}} "
     "OR strand_parent != '' OR notEmpty(link_trace_ids) OR arrayExists(k -> startsWith(k, 'noclobber.'), "
@@ -53,7 +52,7 @@ LATELY: Final = 20_000
 TRY_EVERY: Final = 16
 """Pulls after which outlines are tried again where they were not worth it."""
 
-Decoder = Callable[[Row], Access | Mark | None]
+Decoder = Callable[[StoredSpan], Access | Mark | None]
 
 
 class Outlines:
@@ -78,8 +77,8 @@ class Outlines:
     def __len__(self) -> int:
         return len(self._lacking)
 
-    def read(self, store: Store, segments: Sequence[SegmentId]) -> Iterator[dict[str, Any]]:
-        """The rows of some segments, in their order: one's own whole, those of others in outline."""
+    def read(self, store: Store, segments: Sequence[SegmentId]) -> Iterator[StoredSpan]:
+        """The spans of some segments, in their order: one's own whole, those of others in outline."""
         self._pulls += 1
         if self._share.is_all or not self._are_worth_it():
             return read_segments(store, segments)
@@ -90,23 +89,23 @@ class Outlines:
             self._outlined, self._filled = self._outlined / 2, self._filled / 2
         return self._filled <= WORTH_IT * self._outlined or self._pulls % TRY_EVERY == 0
 
-    def _parted(self, store: Store, segments: Sequence[SegmentId]) -> Iterator[dict[str, Any]]:
-        within = "FROM accesses WHERE collector = {name:String} AND segment IN {segments:Array(UInt64)} AND op != ''"
-        whole = f"SELECT * {within} AND {WHOLE} ORDER BY segment, row"
-        rest = f"SELECT {', '.join(COLUMNS)}, 1 AS outline {within} AND NOT {WHOLE} ORDER BY segment, row"
+    def _parted(self, store: Store, segments: Sequence[SegmentId]) -> Iterator[StoredSpan]:
+        within = "collector = {name:String} AND segment IN {segments:Array(UInt64)} AND op != ''"
         for name in dict.fromkeys(name for name, _ in segments):
             numbers = [segment for of, segment in segments if of == name]
             asked: dict[str, object] = {"name": name, "segments": numbers, "always": ALWAYS}
             asked["ranges"] = sorted(self._share.ranges)
-            yield from merge(store.dicts(whole, asked), store.dicts(rest, asked), key=_place)
+            whole = read_spans(store, f"{within} AND {WHOLE}", asked)
+            rest = read_outlines(store, f"{within} AND NOT {WHOLE}", asked, COLUMNS)
+            yield from merge(whole, rest, key=_place)
 
-    def add(self, access: Access, row: Row, opened_ns: int, loaded_ns: int) -> set[str]:
+    def add(self, access: Access, stored: StoredSpan, opened_ns: int, loaded_ns: int) -> set[str]:
         """Take an access, whole or in outline; returns the resources whose verdicts it may change."""
         if self._share.is_all and not self._lacking:
             return self._window.add(access, opened_ns, loaded_ns)
-        name, outline = access.name, "outline" in row
-        if row["resource"] == access.resource:
-            self._share.learn(access.resource, _number(row["resource_hash"]))
+        name, outline = access.name, stored.outline
+        if stored.span.facts.get("resource") == access.resource:
+            self._share.learn(access.resource, stored.place[1])
         known = self._window.get(name)
         if known is None or not (outline or name in self._lacking):
             concerned = self._window.add(access, opened_ns, loaded_ns)
@@ -114,7 +113,7 @@ class Outlines:
             outline = True
             concerned = self._window.replace(max(known, access, key=lambda a: (not a.open, a.end_ns)))
         if outline:
-            self._lacking[name] = (_number(row["minute"]), _number(row["resource_hash"]))
+            self._lacking[name] = stored.place
             self._outlined += 1
         return concerned
 
@@ -130,9 +129,9 @@ class Outlines:
             return False, set()
         before = {name: self._window.get(name) for name in wanted}
         found: dict[Name, Access] = {}
-        for row in _rows(store, wanted):
-            name = (row["trace_id"].hex(), row["span_id"].hex())
-            item = self._decoded(row) if name in self._lacking else None
+        for stored in _spans(store, wanted):
+            name = (stored.span.trace_id, stored.span.span_id)
+            item = self._decoded(stored) if name in self._lacking else None
             if isinstance(item, Access):
                 found[name] = that_counts(found[name], item) if name in found else item
         touched: set[str] = set()
@@ -153,10 +152,10 @@ class Outlines:
             self._lacking.pop(name, None)
 
 
-def _rows(store: Store, places: Mapping[Name, tuple[int, int]]) -> Iterator[dict[str, Any]]:
-    """The rows of some accesses, by minute and hash of their resources; each as often as it came."""
-    sql = (
-        "SELECT * FROM accesses WHERE minute IN {minutes:Array(UInt32)} AND resource_hash IN {hashes:Array(UInt64)} "
+def _spans(store: Store, places: Mapping[Name, tuple[int, int]]) -> Iterator[StoredSpan]:
+    """The spans of some accesses, by minute and hash of their resources; each as often as it came."""
+    where = (
+        "minute IN {minutes:Array(UInt32)} AND resource_hash IN {hashes:Array(UInt64)} "
         "AND lower(hex(span_id)) IN {spans:Array(String)} AND op != ''"
     )
     names = sorted(places, key=places.__getitem__)
@@ -167,19 +166,14 @@ def _rows(store: Store, places: Mapping[Name, tuple[int, int]]) -> Iterator[dict
             "hashes": sorted({places[name][1] for name in part}),
             "spans": [span_id for _, span_id in part],
         }
-        yield from store.dicts(sql, asked)
+        yield from read_spans(store, where, asked)
 
 
-def _place(row: Row) -> tuple[int, int]:
-    return _number(row["segment"]), _number(row["row"])
+def _place(stored: StoredSpan) -> tuple[int, int]:
+    return stored.segment[1], stored.row
 
 
 def _facts(access: Access) -> tuple[object, ...]:
     """What an outline says of where an access belongs."""
     members = access.scan.resources if access.scan is not None else ()
     return access.resource, members, access.unit, access.txn_id, access.start_ns, access.end_ns, access.op
-
-
-def _number(value: object) -> int:
-    assert isinstance(value, int)
-    return value
