@@ -10,15 +10,13 @@ Source: analysis.md 4 and 9. What the kept history is stands in `window`, how co
 differs where several analyzers share the store in `ranges`, `outlines` and `conflicts`.
 """
 
-import copy
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
-from noclobber.contract import Kind, Op
 from noclobber.declarations import Declarations
-from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.access import Access, Mark
 from noclobber_analyzer.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from noclobber_analyzer.clock import SECOND_NS, Clock
 from noclobber_analyzer.conflicts import Conflicts
@@ -36,11 +34,11 @@ from noclobber_analyzer.cursor import (
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_span
 from noclobber_analyzer.evaluate import Evaluation, defended_as
-from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.frontiers import Frontiers
 from noclobber_analyzer.history import History
 from noclobber_analyzer.issues import Head
-from noclobber_analyzer.ledger import Ledger, access_names
+from noclobber_analyzer.judging import Judge, Judging
+from noclobber_analyzer.ledger import Ledger
 from noclobber_analyzer.live_clocks import LiveClocks
 from noclobber_analyzer.live_coverage import LiveCoverage
 from noclobber_analyzer.live_latent import LatentWatch
@@ -52,7 +50,7 @@ from noclobber_analyzer.reconcile import reconcile
 from noclobber_analyzer.rows import StoredSpan
 from noclobber_analyzer.sieve import Sieve
 from noclobber_analyzer.standing import Defences, Standing
-from noclobber_analyzer.window import Name, View, Window, touched
+from noclobber_analyzer.window import View, Window
 
 __all__ = ["KEPT_NS", "Judge", "Limits", "Stream", "Totals"]
 
@@ -64,19 +62,8 @@ CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
 MS_NS: Final = 1_000_000
 REACH_ROUNDS: Final = 16
 """How often a view is widened to follow what a finding affected: each leads at least one resource further."""
-KNOWN: Final = frozenset({"victim", "either", "newer", "stale_read"})
-"""Roles of a lost update or stale write that show what was replaced, or where the base came from."""
-WRITES: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE})
 
 log = logging.getLogger("noclobber.analyzer")
-
-
-class Judge(Protocol):
-    """`evaluate.evaluate`, or what a test puts in its place."""
-
-    def __call__(self, history: History, *, resources: frozenset[str] | None = None) -> Evaluation:
-        """Judge a history."""
-        ...
 
 
 class Stream:
@@ -116,7 +103,8 @@ class Stream:
         self.waiting: dict[str, frozenset[str]] = {}
         self.silent: frozenset[str] = frozenset()
         self.behind_ns = 0
-        self._store, self._judge, self._clock, self._name, self._limits = store, judge, clock, name, limits
+        self._store, self._clock, self._name, self._limits = store, clock, name, limits
+        self._judging = Judging(judge, self.window, self.totals)
         self._declarations = declarations
         self.saved: Checkpoint | None = None
         self._opened_from_ns = 0
@@ -386,7 +374,7 @@ class Stream:
             judged = None if view.resources is None else names
             if judged is None and not self.share.is_all:
                 judged = frozenset(self.share.own(self.window.resources))
-            evaluation = self._safely(view, judged, names, coverage)
+            evaluation = self._judging.safely(view, judged, names, coverage)
             reached = {access.resource for f in evaluation.findings for access in f.affected.accesses} - asked
             if judged is None or not reached:
                 break
@@ -422,56 +410,23 @@ class Stream:
         clocks = {access.process.clock for access in view.accesses}
         if len(clocks) != 1 or None in clocks:
             return frozenset()
-        seen = self._safely(view, names, names, coverage)
+        seen = self._judging.safely(view, names, names, coverage)
         names -= {finding.resource for finding in seen.findings} | seen.waiting.keys()
         defended = [each for each in seen.defended if each.resource in names]
         self._write(names, Evaluation(defended=defended), now_ns)
         self._remember(names, Evaluation())
         return names
 
-    def _safely(
-        self, view: View, judged: frozenset[str] | None, names: frozenset[str], coverage: LiveCoverage
-    ) -> Evaluation:
-        """Judge together; if that raises, one by one, so that one resource costs only itself its verdicts."""
-        self.totals.judgements += 1
-        history = self._history(view, coverage)
-        try:
-            return self._judge(history, resources=judged)
-        except Exception:
-            log.exception("judging %d resources failed; judging each by itself", len(names))
-        together = Evaluation()
-        for name in sorted(judged or {name for access in view.accesses for name in touched(access)}):
-            try:
-                one = self._judge(history, resources=frozenset({name}))
-            except Exception:
-                self.totals.failed += 1
-                together.waiting[name] = frozenset()
-                log.exception("judging %s failed: it has no verdict until something new touches it", name)
-                continue
-            together.findings.extend(one.findings)
-            together.defended.extend(one.defended)
-            together.waiting.update(one.waiting)
-        return together
-
-    def _history(self, view: View, coverage: LiveCoverage) -> History:
-        """A history of its own: laying it out may complete a write from its commit, which is not for the window."""
-        accesses = [
-            copy.copy(access) if access.txn_id and access.written is None and access.op in WRITES else access
-            for access in sorted(view.accesses, key=lambda a: (a.start_ns, a.span_id, a.trace_id))
-        ]
-        processes: dict[str, Process] = {access.process.id: access.process for access in accesses}
-        history = History(accesses, processes, coverage, self.window.captured)
-        history.trimmed = self.window.trimmed
-        if view.resources is not None:
-            history.read_from, history.size = self.window.read_from, len(self.window)
-            history.has_prints = self.window.has_prints
-        return history
-
     def _write(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> list[Head]:
         standing = self._standing.of(judged)
-        found = [each for each in evaluation.findings if each.id in standing or not self._rests_on_the_past(each)]
+        found = [
+            each for each in evaluation.findings if each.id in standing or not self._judging.rests_on_the_past(each)
+        ]
         changes = reconcile(
-            replace(evaluation, findings=found), standing, holds=self._holds_firmly, because=self._because
+            replace(evaluation, findings=found),
+            standing,
+            holds=self._judging.holds_firmly,
+            because=self._judging.because,
         )
         for name in changes.contradicted:
             self.totals.contradicted += 1
@@ -487,42 +442,12 @@ class Stream:
         self.totals.retracted += sum(head.status == "retracted" for head in heads)
         return heads
 
-    def _holds_firmly(self, names: Iterable[Name]) -> bool:
-        """Whether all these accesses are kept, and none is about to fall out."""
-        known = list(names)
-        return self.window.holds(known) and not self.window.at_edge(known)
-
-    def _rests_on_the_past(self, finding: Finding) -> bool:
-        """Whether what is not seen may just have fallen out: the accesses around the oldest ones, and old makers."""
-        if self.window.at_edge(access_names(finding)):
-            return True
-        if finding.resource not in self.window.trimmed:
-            return False
-        if finding.kind in (Kind.LOST_UPDATE, Kind.STALE_WRITE):
-            return all(access.role not in KNOWN for access in finding.accesses)
-        return finding.kind in (Kind.UNKNOWN_WRITER, Kind.GARBAGE_READ)
-
-    def _because(self, finding: Finding) -> str:
-        """What has arrived since a finding was written."""
-        own = {(access.trace_id, access.span_id) for access in finding.accesses}
-        known_ns = max((self.window.loaded_ns(name) for name in own), default=0)
-        later = [
-            access
-            for access in self.window.accesses_of(finding.resource)
-            if access.name not in own and self.window.loaded_ns(access.name) > known_ns
-        ]
-        if not later:
-            return "judged anew with a more complete record, it does not hold"
-        latest = max(later, key=lambda a: (self.window.loaded_ns(a.name), a.start_ns, a.span_id))
-        others = f" and {len(later) - 1} more" if len(later) > 1 else ""
-        return f"judged anew with a {latest.op} by {latest.agent} that arrived later (span {latest.span_id}){others}"
-
     def _look_for_luck(self) -> list[Head]:
         """With nothing else to do: what nearly happened."""
         now_ns = self._clock.now_ns()
 
         def around(names: Iterable[str]) -> History:
-            return self._history(self._filled(names), LiveCoverage(self.window, self.frontiers, now_ns))
+            return self._judging.history(self._filled(names), LiveCoverage(self.window, self.frontiers, now_ns))
 
         heads = self._latent.look(around, self._standing, now_ns)
         self._standing.wrote(heads)
