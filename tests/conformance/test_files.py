@@ -36,9 +36,9 @@ def judged(folder: Path, who: str, how: str) -> tuple[list[dict[str, Any]], dict
     return findings, last["summary"]
 
 
-@pytest.mark.parametrize("who", ["threads", "tasks"])
+@pytest.mark.parametrize("who", ["threads", "processes", "tasks"])
 def test_race_and_twin(who: str, tmp_path: Path) -> None:
-    """Two agents of one program, in threads and in tasks, and nothing of noclobber in them."""
+    """Two agents, in threads, in processes and in tasks, and nothing of noclobber in them."""
     (tmp_path / "shared").mkdir()
     (finding,), summary = judged(tmp_path, who, "plain")
     assert (finding["kind"], finding["certainty"]) == ("lost_update", "likely")

@@ -47,6 +47,7 @@ class _Named:
         self._target = target
         self._name = name
         self._shared = getattr(target, "_value", 1) != 1
+        self._named = "", ""
         self._holder: Strand | None = None
         self._depth = 0
         self._count = 0
@@ -73,7 +74,10 @@ class _Named:
 
     @property
     def _uri(self) -> str:
-        return uri("mem", strands.process_id(), self._name)
+        process = strands.process_id()
+        if self._named[0] != process:
+            self._named = process, uri("mem", process, self._name)
+        return self._named[1]
 
     def _taken(self, call: Call | None, taken: Any, error: BaseException | None) -> None:
         """The lock was asked for, and `taken` or not; in the hands of the taker only one strand comes here."""

@@ -136,7 +136,8 @@ def _opening(original: Any) -> Any:
             raise
         with GUARD:
             if stat.S_ISREG(os.fstat(io.FileIO.fileno(raw)).st_mode):
-                raw.noclobber_watch = Watch(resource, mode, started_ns)
+                path = os.path.abspath(os.fsdecode(raw.name))  # noqa: PTH100  as above
+                raw.noclobber_watch = Watch(resource, path, mode, started_ns)
         try:
             return _layered(raw, mode, buffering, (encoding, errors, newline))
         except BaseException:

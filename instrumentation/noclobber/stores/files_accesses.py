@@ -15,6 +15,8 @@ from noclobber.versions import WEAK_WORD_MAX, fingerprint, is_numeric, is_weak
 __all__ = ["SYSTEM", "Content", "Fact", "build"]
 
 SYSTEM: Final = "file"
+SHORT_MAX: Final = 8 * WEAK_WORD_MAX
+"""Bytes of a file that may be nothing but a number or a word, with the space around it."""
 _EMPTY: Final = frozenset({b"{}", b"[]", b'""'})
 
 
@@ -32,10 +34,13 @@ class Content:
     numeric: bool
 
     @classmethod
-    def of(cls, data: bytes) -> "Content":
+    def of(cls, data: bytes | bytearray) -> "Content":
         """Of the whole content of a file."""
-        told = data.strip() if len(data) <= 8 * WEAK_WORD_MAX else data
-        return cls(fingerprint(data), len(data), is_weak(told) or told in _EMPTY, is_numeric(told))
+        told = bytes(data[:SHORT_MAX]).strip()
+        short = len(data) <= SHORT_MAX
+        return cls(
+            fingerprint(data), len(data), short and (is_weak(told) or told in _EMPTY), short and is_numeric(told)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ above it are Python's own, so whatever a program does with a file (`isinstance`,
 without noclobber. From the bytes an image of the whole file is kept while it is open, up to `IMAGE_MAX`:
 
 - a *read* is told when the program came to the end of the file, with a print of all that it got; who stopped before
-  the end got something of which no print can be made: a read without version, partial;
+  the end got something of which no print can be made: a read without version, partial. It begins with `open`, since
+  what is opened stays the same file if another is renamed onto its name;
 - a *write* is told when the file is closed, from the truncation (or the first byte put) to the close, with a print of
   what the file then holds by this program's own doing. Where that is not known (a part of a file that was not read,
-  bytes that passed by `fileno()`) it is a write without version, partial;
+  bytes that passed by `fileno()`) it is a write without version, partial; so is one whose file has lost its name;
 - what is put at the end of a file opened to append is an `update`, as soon as it passes: the system adds it atomically.
 
 Not decided here: which files are recorded (`noclobber.stores.files`).
@@ -34,53 +35,53 @@ class Watch:
     """What is known of one open file.
 
     Attributes:
-        resource: its name. created: whether it must not have been there (mode `x`). appends: opened to append.
+        resource: its name. path: where it is, absolute. opened_ns: when it was opened.
+        created: whether it must not have been there (mode `x`). appends: opened to append.
         image: the file's content as far as it is known from its beginning; None: nothing is known any more.
         whole: whether `image` is all of it.
-        read_ns: when the first byte was asked for, 0 before; told: whether that read was told.
+        asked: whether something was read; told: whether that read was told.
         changed_ns: when the program began to change it, 0 before. failed: a change raised, so nobody knows how far
             it came. exposed: the program has the descriptor, and may have gone past us.
         finalized: closed by the garbage collector.
     """
 
     __slots__ = (
-        "_process", "_strand", "appends", "changed_ns", "created", "exposed", "failed", "finalized", "image", "read_ns",
-        "resource", "told", "whole",
+        "_process", "_strand", "appends", "asked", "changed_ns", "created", "exposed", "failed", "finalized", "image",
+        "opened_ns", "path", "resource", "told", "whole",
     )  # fmt: skip
 
-    def __init__(self, resource: str, mode: str, opened_ns: int) -> None:
+    def __init__(self, resource: str, path: str, mode: str, opened_ns: int) -> None:
         truncated = "w" in mode or "x" in mode
-        self.resource = resource
+        self.resource, self.path, self.opened_ns = resource, path, opened_ns
         self.created, self.appends = "x" in mode, "a" in mode
         self.image: bytearray | None = bytearray()
         self.whole = truncated
-        self.read_ns = 0
-        self.told = False
+        self.asked = self.told = False
         self.changed_ns = opened_ns if truncated else 0
         self.failed = self.exposed = self.finalized = False
         self._process, self._strand = strands.process_id(), strands.current()
 
-    def got(self, at: int | None, data: Any, start_ns: int) -> None:
+    def got(self, at: int | None, data: Any) -> None:
         """Bytes came from place `at`; none: it was the end of the file."""
         if self.changed_ns:
             return  # its own bytes, or what lies between them
-        if not self.read_ns or (at == 0 and self.told):  # from the beginning, perhaps once more
-            self.image, self.read_ns, self.told, self.whole = bytearray(), start_ns, False, False
+        if not self.asked or (at == 0 and self.told):  # from the beginning, perhaps once more
+            self.image, self.asked, self.told, self.whole = bytearray(), True, False, False
         if self.image is None or at is None or at > len(self.image) or at + len(data) > IMAGE_MAX:
             self.image = None
         elif len(data):
-            self.image[at : at + len(data)] = data
+            _laid(self.image, at, data)
             self.told = False
         elif at >= len(self.image):
             self.tell_read(whole=True)
 
     def tell_read(self, *, whole: bool) -> None:
         """Tell what was got, unless it was told."""
-        if not self.read_ns or self.told:
+        if not self.asked or self.told:
             return
         self.told, self.whole = True, whole and self.image is not None
-        content = Content.of(bytes(self.image)) if self.whole and self.image is not None else None
-        self._record(Fact(Op.READ, self.resource, content=content, partial=content is None), self.read_ns)
+        content = Content.of(self.image) if self.whole and self.image is not None else None
+        self._record(Fact(Op.READ, self.resource, content=content, partial=content is None), self.opened_ns)
 
     def changes(self, size: int, start_ns: int) -> None:
         """The program is about to change the file, which is `size` bytes long."""
@@ -96,7 +97,7 @@ class Watch:
             return
         if at > len(self.image):
             self.image.extend(bytes(at - len(self.image)))
-        self.image[at : at + len(data)] = data
+        _laid(self.image, at, data)
 
     def cut(self, size: int) -> None:
         """The file was made `size` bytes long."""
@@ -111,14 +112,16 @@ class Watch:
         self.image = None
         self._record(Fact(Op.UPDATE, self.resource, mode=WriteMode.APPEND, size=count), start_ns)
 
-    def closed(self, size: int | None, error: BaseException | None) -> None:
-        """The file, `size` bytes long where known, was closed, or closing raised."""
+    def closed(self, found: os.stat_result | None, error: BaseException | None) -> None:
+        """The file, last seen as `found`, was closed, or closing raised."""
+        size = None if found is None else found.st_size
         self.tell_read(whole=size is not None and self.image is not None and len(self.image) == size)
         if not self.changed_ns:
             return
+        replaced = not _is_at(self.path, found)
         known = self.whole and self.image is not None and not (self.exposed and size != len(self.image))
-        content = Content.of(bytes(self.image)) if known and self.image is not None else None
-        strange = self.finalized and strands.current() is not self._strand
+        content = Content.of(self.image) if known and self.image is not None else None
+        strange = (self.finalized and strands.current() is not self._strand) or replaced
         outcome = Outcome.OK if error is None and not self.failed else Outcome.UNKNOWN
         mode = WriteMode.INSERT if self.created else None
         partial = content is None or strange
@@ -151,11 +154,11 @@ class RecordedFile(io.FileIO):
         watch = self.noclobber_watch
         if watch is None:
             return super().readinto(buffer)
-        at, start_ns = _place(self), recorder.now_ns()
+        at = _place(self)
         count = super().readinto(buffer)
         with GUARD:
             if count is not None and (count or len(buffer)):
-                watch.got(at, memoryview(buffer).cast("B")[:count], start_ns)
+                watch.got(at, memoryview(buffer).cast("B")[:count])
         return count
 
     def read(self, size: Any = -1, /) -> Any:
@@ -165,11 +168,11 @@ class RecordedFile(io.FileIO):
         watch = self.noclobber_watch
         if watch is None or not size:
             return super().read(size)
-        at, start_ns = _place(self), recorder.now_ns()
+        at = _place(self)
         data = super().read(size)
         with GUARD:
             if data is not None:
-                watch.got(at, data, start_ns)
+                watch.got(at, data)
         return data
 
     def readall(self) -> Any:
@@ -177,12 +180,12 @@ class RecordedFile(io.FileIO):
         watch = self.noclobber_watch
         if watch is None:
             return super().readall()
-        at, start_ns = _place(self), recorder.now_ns()
+        at = _place(self)
         data = super().readall()
         with GUARD:
             if data is not None:
-                watch.got(at, data, start_ns)
-                watch.got(None if at is None else at + len(data), b"", start_ns)
+                watch.got(at, data)
+                watch.got(None if at is None else at + len(data), b"")
         return data
 
     def write(self, data: Any, /) -> Any:
@@ -237,21 +240,21 @@ class RecordedFile(io.FileIO):
 
     def close(self) -> None:
         """As `FileIO.close`."""
-        watch, size = self.noclobber_watch, None
+        watch, found = self.noclobber_watch, None
         if watch is None or self.closed:
             super().close()
             return
         self.noclobber_watch = None
         with GUARD:
-            size = _size(self)
+            found = os.fstat(io.FileIO.fileno(self))
         try:
             super().close()
         except BaseException as error:
             with GUARD:
-                watch.closed(size, error)
+                watch.closed(found, error)
             raise
         with GUARD:
-            watch.closed(size, None)
+            watch.closed(found, None)
 
 
 def _place(file: io.FileIO) -> int | None:
@@ -264,3 +267,19 @@ def _place(file: io.FileIO) -> int | None:
 
 def _size(file: io.FileIO) -> int:
     return os.fstat(io.FileIO.fileno(file)).st_size
+
+
+def _laid(image: bytearray, at: int, data: Any) -> None:
+    """Put `data` at place `at`; mostly that is the end, where it is copied once only."""
+    if at == len(image):
+        image += data
+    else:
+        image[at : at + len(data)] = data
+
+
+def _is_at(path: str, found: os.stat_result | None) -> bool:
+    """Whether the file `found` is still the one at `path`."""
+    try:
+        return found is not None and os.path.samestat(os.stat(path), found)  # noqa: PTH116  for each write
+    except OSError:
+        return False

@@ -1,15 +1,17 @@
 """Two agents add to one balance in a file; nothing here knows of noclobber.
 
-Arguments: who runs (`threads` or `tasks`), how (`plain` or `locked`), and the file.
+Arguments: who runs (`threads`, `processes` or `tasks`), how (`plain` or `locked`), and the file.
 """
 
 # ruff: noqa: ASYNC240, PTH123  agents do such things
 
 import asyncio
 import json
+import multiprocessing
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -23,8 +25,8 @@ def added(text: str, amount: int) -> str:
     return json.dumps({"balance": json.loads(text)["balance"] + amount})
 
 
-def book(amount: int, read: threading.Barrier) -> None:
-    """One agent, in a thread."""
+def book(amount: int, read: Any) -> None:
+    """One agent, in a thread or a process."""
     if HOW == "locked":
         with filelock.FileLock(f"{WHERE}.lock"):
             PATH.write_text(added(PATH.read_text(), amount))
@@ -58,9 +60,11 @@ async def both() -> None:
 if WHO == "tasks":
     asyncio.run(both())
 else:
-    barrier = threading.Barrier(2)
-    threads = [threading.Thread(target=book, args=(amount, barrier)) for amount in (50, -20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(TIMEOUT_S)
+    make: Any = multiprocessing.get_context("fork") if WHO == "processes" else threading
+    kind = make.Process if WHO == "processes" else make.Thread
+    barrier = make.Barrier(2)
+    agents = [kind(target=book, args=(amount, barrier)) for amount in (50, -20)]
+    for agent in agents:
+        agent.start()
+    for agent in agents:
+        agent.join(TIMEOUT_S)

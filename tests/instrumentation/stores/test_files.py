@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 import filelock
+import fsspec
 import pytest
 from driver_stage import TIMEOUT_S, findings, judged, together
 
@@ -198,6 +199,19 @@ def test_what_was_not_seen_is_partial(path: Path, folder: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_name_that_went_to_another_file(path: Path, folder: Path) -> None:
+    """What is open stays the old file: its read began when it was opened, and what is put there replaces nothing."""
+    with watching(folder) as captured:
+        with open(path) as old, open(path, "r+") as changed:
+            (folder / "beside").write_text("a whole new state")
+            os.replace(folder / "beside", path)
+            assert old.read() == TEXT
+            changed.write("{")
+        assert story(captured)[3:] == ["read state.json", "write state.json partial"]
+        replaced, read = captured.spans[1], captured.spans[3]
+    assert read.start_ns < replaced.start_ns < read.end_ns
+
+
 def test_fsync_is_nothing_to_fear(path: Path, folder: Path) -> None:
     """Who only syncs by the descriptor has changed nothing."""
     with watching(folder) as captured:
@@ -227,6 +241,21 @@ def test_read_twice(path: Path, folder: Path) -> None:
             assert file.read() == b"changed in between"
         reads = [a["noclobber.version.read"] for a in captured.accesses if a["noclobber.op"] == "read"]
     assert reads == [printed(TEXT.encode()), printed(b"changed in between")]
+
+
+def test_fsspec(folder: Path) -> None:
+    """Its local file system stands on `open`, plain and in transactions."""
+    with watching(folder) as captured:
+        files = fsspec.filesystem("file")
+        files.pipe_file(str(folder / "f"), b"a state of some length")
+        assert files.cat_file(str(folder / "f")) == b"a state of some length"
+        with files.transaction, files.open(str(folder / "f"), "wb") as file:
+            file.write(b"committed all at once")
+        files.rm_file(str(folder / "f"))
+        told = story(captured)
+        last = [a for a in captured.accesses if a["noclobber.op"] == "write"][-1]
+    assert told == ["write f", "read f", "write f", "delete f"]
+    assert last["noclobber.version.written"] == printed(b"committed all at once")
 
 
 # -- which files ---------------------------------------------------------------------------------------------------
