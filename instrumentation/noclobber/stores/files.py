@@ -9,13 +9,16 @@ resolved, so that one file has one name.
 A named file is opened as `io.open` opens it, only with a lowest layer of ours (`noclobber.stores.files_watched`).
 Replacing a file by renaming another onto it is the atomic write: its print is taken from the file that is renamed.
 
-Not reached: `os.open`, descriptors, `mmap`, other processes' programs, paths relative to a folder's descriptor, and
-`from os import replace` before noclobber. A copy by `shutil` is a write without version.
+Not reached: an `open` that somebody else has replaced before, `os.open`, descriptors, `mmap`, programs not in Python,
+paths relative to a folder's descriptor, and `from os import replace` before noclobber. A copy by `shutil` is a write
+without version.
 
 Source: capture.md, section 2 (files).
 """
 
+import _io
 import builtins
+import copy
 import functools
 import io
 import os
@@ -60,21 +63,38 @@ def _look_again() -> None:
     active = recorder.active()
     if WRAPPING or active is None or not any(map(_names_files, active.declarations.declared)):
         return
-    opening = functools.wraps(io.open)(_opening(io.open))
+    opening = _Function(_opening, _io.open)
     WRAPPING.wrap(
         [
-            (builtins, "open", lambda _: opening),
-            (io, "open", lambda _: opening),
-            (os, "replace", _moving),
-            (os, "rename", _moving),
-            (os, "remove", _removing),
-            (os, "unlink", _removing),
+            # An `open` that is somebody else's already may open something else than a file: it stays.
+            *((each, "open", lambda _: opening) for each in (builtins, io) if each.open is _io.open),
+            *((os, name, functools.partial(_Function, _moving)) for name in ("replace", "rename")),
+            *((os, name, functools.partial(_Function, _removing)) for name in ("remove", "unlink")),
         ]
     )
 
 
 def _names_files(declared: declarations.Declaration) -> bool:
     return declared.pattern.startswith("file://") and not declared.ignore
+
+
+class _Function:
+    """What stands for a function of C: it stays a function where a class takes it up, and is pickled by name."""
+
+    def __init__(self, make: Callable[[Any], Any], original: Any) -> None:
+        self._original, self._function = original, make(original)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return repr(self._original)
+
+    def __reduce__(self) -> Any:
+        name = self._original.__name__
+        return (
+            name if self._original is _io.open else (copy.copy, (self._original,))
+        )  # copies of functions are themselves
 
 
 # -- which files ---------------------------------------------------------------------------------------------------
