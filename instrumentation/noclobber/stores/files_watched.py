@@ -12,7 +12,7 @@ without noclobber. From the bytes an image of the whole file is kept while it is
   bytes that passed by `fileno()`) it is a write without version, partial; so is one whose file has lost its name;
 - what is put at the end of a file opened to append is an `update`, as soon as it passes: the system adds it atomically.
 
-Not decided here: which files are recorded (`noclobber.stores.files`).
+Not decided here: which files are recorded (`noclobber.stores.files_hooks`).
 """
 
 import io
