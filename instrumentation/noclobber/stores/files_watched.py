@@ -61,18 +61,19 @@ class Watch:
         self.failed = self.exposed = self.finalized = False
         self._process, self._strand = strands.process_id(), strands.current()
 
-    def got(self, at: int | None, data: Any) -> None:
-        """Bytes came from place `at`; none: it was the end of the file."""
-        if self.changed_ns:
+    def got(self, at: int | None, data: Any, *, to_the_end: bool = False) -> None:
+        """Bytes came from place `at`; none: it was the end of the file. None: nothing came, and it is no end."""
+        if data is None or self.changed_ns:
             return  # its own bytes, or what lies between them
         if not self.asked or (at == 0 and self.told):  # from the beginning, perhaps once more
             self.image, self.asked, self.told, self.whole = bytearray(), True, False, False
         if self.image is None or at is None or at > len(self.image) or at + len(data) > IMAGE_MAX:
             self.image = None
-        elif len(data):
+            return
+        if len(data):
             _laid(self.image, at, data)
             self.told = False
-        elif at >= len(self.image):
+        if (to_the_end or not len(data)) and at + len(data) >= len(self.image):
             self.tell_read(whole=True)
 
     def tell_read(self, *, whole: bool) -> None:
@@ -84,11 +85,18 @@ class Watch:
         self._record(Fact(Op.READ, self.resource, content=content, partial=content is None), self.opened_ns)
 
     def changes(self, size: int, start_ns: int) -> None:
-        """The program is about to change the file, which is `size` bytes long."""
+        """The program has begun to change the file, which was `size` bytes long."""
         if not self.changed_ns:
             self.tell_read(whole=self.image is not None and len(self.image) == size)
             self.whole = self.whole or size == 0
             self.changed_ns = start_ns
+
+    def fails(self, error: BaseException, size: int, start_ns: int) -> None:
+        """A change of the file, which was `size` bytes long, raised: nobody knows how far it came."""
+        if isinstance(error, TypeError | ValueError):
+            return  # wrong arguments, or not opened for it: nothing was tried
+        self.changes(size, start_ns)
+        self.failed, self.image = True, None
 
     def put(self, at: int | None, data: Any) -> None:
         """Bytes went to place `at`."""
@@ -157,22 +165,19 @@ class RecordedFile(io.FileIO):
         at = _place(self)
         count = super().readinto(buffer)
         with GUARD:
-            if count is not None and (count or len(buffer)):
+            if count or (count == 0 and len(buffer)):
                 watch.got(at, memoryview(buffer).cast("B")[:count])
         return count
 
     def read(self, size: Any = -1, /) -> Any:
         """As `FileIO.read`."""
-        if size is None or size < 0:
-            return self.readall()
         watch = self.noclobber_watch
-        if watch is None or not size:
+        if watch is None or size == 0:
             return super().read(size)
         at = _place(self)
         data = super().read(size)
         with GUARD:
-            if data is not None:
-                watch.got(at, data)
+            watch.got(at, data, to_the_end=size is None or size < 0)
         return data
 
     def readall(self) -> Any:
@@ -183,9 +188,7 @@ class RecordedFile(io.FileIO):
         at = _place(self)
         data = super().readall()
         with GUARD:
-            if data is not None:
-                watch.got(at, data)
-                watch.got(None if at is None else at + len(data), b"")
+            watch.got(at, data, to_the_end=True)
         return data
 
     def write(self, data: Any, /) -> Any:
@@ -193,21 +196,22 @@ class RecordedFile(io.FileIO):
         watch = self.noclobber_watch
         if watch is None:
             return super().write(data)
-        at, start_ns = None, recorder.now_ns()
+        at, size, start_ns = None, 0, recorder.now_ns()
         with GUARD:
             if not watch.appends:
-                watch.changes(_size(self), start_ns)
-                at = _place(self)
+                at, size = _place(self), _size(self)
         try:
             count = super().write(data)
-        except BaseException:
-            watch.failed = True
+        except BaseException as error:
+            with GUARD:
+                watch.fails(error, size, start_ns)
             raise
         with GUARD:
-            if watch.appends:
-                watch.appended(count or 0, start_ns)
-            else:
-                watch.put(at, memoryview(data).cast("B")[: count or 0])
+            if count and watch.appends:
+                watch.appended(count, start_ns)
+            elif count:
+                watch.changes(size, start_ns)
+                watch.put(at, memoryview(data).cast("B")[:count])
         return count
 
     def truncate(self, size: Any = None, /) -> Any:
@@ -215,14 +219,17 @@ class RecordedFile(io.FileIO):
         watch = self.noclobber_watch
         if watch is None:
             return super().truncate(size)
+        before, start_ns = 0, recorder.now_ns()
         with GUARD:
-            watch.changes(_size(self), recorder.now_ns())
+            before = _size(self)
         try:
             left = super().truncate(size)
-        except BaseException:
-            watch.failed = True
+        except BaseException as error:
+            with GUARD:
+                watch.fails(error, before, start_ns)
             raise
         with GUARD:
+            watch.changes(before, start_ns)
             watch.cut(left)
         return left
 
