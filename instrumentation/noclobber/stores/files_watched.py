@@ -46,8 +46,8 @@ class Watch:
     """
 
     __slots__ = (
-        "_process", "_strand", "appends", "asked", "changed_ns", "created", "exposed", "failed", "finalized", "image",
-        "opened_ns", "path", "resource", "told", "whole",
+        "_locks", "_process", "_strand", "appends", "asked", "changed_ns", "created", "exposed", "failed", "finalized",
+        "image", "opened_ns", "path", "resource", "told", "whole",
     )  # fmt: skip
 
     def __init__(self, resource: str, path: str, mode: str, opened_ns: int) -> None:
@@ -60,6 +60,7 @@ class Watch:
         self.changed_ns = opened_ns if truncated else 0
         self.failed = self.exposed = self.finalized = False
         self._process, self._strand = strands.process_id(), strands.current()
+        self._locks = self._strand.locks
 
     def got(self, at: int | None, data: Any, *, to_the_end: bool = False) -> None:
         """Bytes came from place `at`; none: it was the end of the file. None: nothing came, and it is no end."""
@@ -84,10 +85,14 @@ class Watch:
         content = Content.of(self.image) if self.whole and self.image is not None else None
         self._record(Fact(Op.READ, self.resource, content=content, partial=content is None), self.opened_ns)
 
+    def settles(self, size: int) -> None:
+        """Before it may change the file, which is `size` bytes long: what was read until now was read."""
+        if not self.changed_ns:
+            self.tell_read(whole=self.image is not None and len(self.image) == size)
+
     def changes(self, size: int, start_ns: int) -> None:
         """The program has begun to change the file, which was `size` bytes long."""
         if not self.changed_ns:
-            self.tell_read(whole=self.image is not None and len(self.image) == size)
             self.whole = self.whole or size == 0
             self.changed_ns = start_ns
 
@@ -138,17 +143,21 @@ class Watch:
 
     def _record(self, fact: Fact, start_ns: int, error: BaseException | None = None) -> None:
         if strands.process_id() == self._process:  # what a forked child closes is its parent's
-            record((fact,), start_ns, error)
+            record((fact,), start_ns, error, self._locks)
 
 
-def record(facts: tuple[Fact, ...], start_ns: int, error: BaseException | None = None) -> None:
-    """Record one call that began at `start_ns` and ends now."""
+def record(
+    facts: tuple[Fact, ...], start_ns: int, error: BaseException | None = None, locks: tuple[str, ...] | None = None
+) -> None:
+    """Record one call that began at `start_ns`, when its strand held `locks` (None: as now), and ends now."""
     active = recorder.active()
     if active is None or strands.current().suppressed:
         return
     call = active.begin(LIBRARY, len(facts))
     call.start_ns = start_ns
     call.error = error
+    if locks is not None:  # held from the beginning to the end, else it guarded only some of it
+        call.locks = tuple(each for each in call.locks if each in locks)
     active.end(call, build, facts)
 
 
@@ -196,10 +205,12 @@ class RecordedFile(io.FileIO):
         watch = self.noclobber_watch
         if watch is None:
             return super().write(data)
-        at, size, start_ns = None, 0, recorder.now_ns()
+        at, size = None, 0
         with GUARD:
             if not watch.appends:
                 at, size = _place(self), _size(self)
+                watch.settles(size)
+        start_ns = recorder.now_ns()
         try:
             count = super().write(data)
         except BaseException as error:
@@ -219,9 +230,11 @@ class RecordedFile(io.FileIO):
         watch = self.noclobber_watch
         if watch is None:
             return super().truncate(size)
-        before, start_ns = 0, recorder.now_ns()
+        before = 0
         with GUARD:
             before = _size(self)
+            watch.settles(before)
+        start_ns = recorder.now_ns()
         try:
             left = super().truncate(size)
         except BaseException as error:

@@ -526,6 +526,20 @@ def test_under_a_file_lock(path: Path, tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"balance": 100_030}
 
 
+def test_a_lock_for_a_part_of_it_is_none(path: Path, tmp_path: Path) -> None:
+    """A file that was opened before the lock was taken, or closed after it was given back, was not written under it."""
+    with watching(path.parent) as captured:
+        lock = filelock.FileLock(tmp_path / "state.lock")
+        early = open(path, "w")
+        with lock:
+            early.close()
+            path.read_text()
+            late = open(path, "w")
+        late.close()
+        held = [("noclobber.locks" in a) for a in captured.accesses if "lock" not in a["noclobber.op"]]
+    assert held == [False, True, False]
+
+
 def test_under_a_named_lock(path: Path, tmp_path: Path) -> None:
     """A lock of the process that was given a name defends as well."""
     guard = noclobber.lock(threading.Lock(), name="ledger")
