@@ -25,6 +25,8 @@ __all__ = [
 ]  # fmt: skip
 
 _EVER: Final = FRONTIER_END
+UNENDED_NS: Final = 600_000_000_000
+"""How far a process's frontier must be past a transaction's access until nobody waits for its end any more."""
 LACKS_MAX: Final = 16
 """Lacks that one verdict names; any one of them lowers it, more of them lower it no further."""
 LOOKED_AT_MAX: Final = 256
@@ -139,6 +141,20 @@ class Coverage:
     def is_whole(self) -> bool:
         """Whether no access of any process is known to be missing, whatever it touched."""
         return not self.gaps and not self.lost_spans
+
+    def may_still_end(self, *accesses: Access) -> Absence:
+        """What a verdict waits for that rests on transactions whose ends have not been captured: they may still come.
+
+        Args:
+            accesses: the last known of each transaction.
+        """
+        return Absence((), tuple(sorted({a.process.id for a in accesses if self._may_still_end(a)})))
+
+    def _may_still_end(self, access: Access) -> bool:
+        if self.ended or access.process.id in self.silent:
+            return False
+        frontier = self.frontiers.get(access.process.id, 0)
+        return frontier != FRONTIER_END and frontier < access.end_ns + UNENDED_NS
 
     def clock_bounds(self) -> ClockBounds | None:
         """The bounds of clocks, where somebody else has measured them over more than one history holds."""

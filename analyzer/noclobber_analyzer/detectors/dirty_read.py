@@ -67,8 +67,9 @@ def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Ca
         grade = _aborted(state, write, read, end, evidence)
         return None if grade is None else _candidate(write, read, end, grade, "taken back")
     commit = evidence.fates.end_of(write)
-    if commit is None and evidence.history.coverage.ended:  # else it may still come
-        grade = Grade().at_most(Certainty.POSSIBLE, "how the transaction ended: its end was not captured")
+    if commit is None:
+        unsure = Grade().resting_on(evidence.history.coverage.may_still_end(write))
+        grade = unsure.at_most(Certainty.POSSIBLE, "how the transaction ended: its end was not captured")
         return _candidate(write, read, write, partial(grade, (write, read)), "never ended, as far as was captured")
     if commit is None or evidence.fates.of(write) is not Fate.APPLIED or not _is_last(state, write):
         return None

@@ -16,6 +16,7 @@ from typing import Final
 
 from noclobber.contract import Certainty, Kind, Op, Outcome
 from noclobber_analyzer.access import Access
+from noclobber_analyzer.coverage import Absence
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
 from noclobber_analyzer.state import conflicting_parts, is_foreign
@@ -44,7 +45,7 @@ def write_skew_in_part(evidence: Evidence) -> Iterator[Candidate]:
     """Pairs of transactions, of one of which a part was lost; each pair is one."""
     ends = (evidence.fates.end_of(own[0]) for own in evidence.history.transactions.values())
     unsure = not evidence.is_whole or any(end is None or end.outcome is Outcome.UNKNOWN for end in ends)
-    if not unsure or not evidence.history.coverage.ended:
+    if not unsure:
         return
     parts = {name: part for name in evidence.history.transactions if (part := _part(name, evidence)) is not None}
     readers: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -60,7 +61,10 @@ def write_skew_in_part(evidence: Evidence) -> Iterator[Candidate]:
                 found = _skewed(parts[name], theirs, write, evidence) if name != other and names not in told else None
                 if found is not None:
                     told.add(names)
-                    yield _candidate(names, *found)
+                    waits = evidence.history.coverage.may_still_end(
+                        *(p.last for p in (parts[name], theirs) if not p.whole)
+                    )
+                    yield _candidate(names, waits, *found)
 
 
 def _part(name: str, evidence: Evidence) -> _Part | None:
@@ -109,7 +113,7 @@ def _are_ordered(one: _Part, other: _Part, evidence: Evidence) -> bool:
 
 
 def _candidate(
-    units: tuple[str, ...], replaced: tuple[tuple[Access, Access], ...], mine: Access, theirs: Access
+    units: tuple[str, ...], waits: Absence, replaced: tuple[tuple[Access, Access], ...], mine: Access, theirs: Access
 ) -> Candidate:
     last = max(mine, theirs, key=lambda a: (a.end_ns, a.span_id))
     writes = tuple(sorted((mine, theirs), key=lambda a: a.unit))
@@ -121,6 +125,6 @@ def _candidate(
         units=units,
         roles=(*reads, *((write, "overwriter") for write in writes)),
         links=tuple(Link(read, write, "rw", REPLACED) for read, write in replaced),
-        grade=partial(Grade().at_most(Certainty.POSSIBLE, PARTS), writes),
+        grade=partial(Grade().resting_on(waits).at_most(Certainty.POSSIBLE, PARTS), writes),
         crosses=True,
     )

@@ -212,8 +212,8 @@ def _by_search(state: State, evidence: Evidence) -> Iterator[Candidate]:
 
 def _by_lost_ends(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Reads of what a write had replaced whose transaction was over by then, though nobody captured how it ended."""
-    if state.may_expire or not evidence.history.coverage.ended:
-        return  # its end may still come
+    if state.may_expire:
+        return
     order = evidence.succession(state)
     for write in state.writes:
         if not write.txn_id or evidence.fates.end_of(write) is not None or write.written is None:
@@ -222,7 +222,8 @@ def _by_lost_ends(state: State, evidence: Evidence) -> Iterator[Candidate]:
         for read in state.readers.get(write.base or "", ())[:READERS_MAX]:
             comparable = read.part == write.part and is_foreign(read, write)
             if comparable and order.is_older(read.read or "", write.written) and _over(last, read, evidence):
-                grade = Grade().at_most(Certainty.POSSIBLE, "how the transaction ended: its end was not captured")
+                unsure = Grade().resting_on(evidence.history.coverage.may_still_end(last))
+                grade = unsure.at_most(Certainty.POSSIBLE, "how the transaction ended: its end was not captured")
                 yield _candidate(state, write, read, partial(grade, (write, read)))
 
 

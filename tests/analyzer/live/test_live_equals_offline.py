@@ -123,21 +123,13 @@ def but_for_kept_kinds(found: list[Finding], expected: list[Finding]) -> list[Fi
     return sorted(same, key=lambda f: (f.first_ns, f.id))
 
 
-READ_BEFORE_ITS_ABORT = ("chain", "txn", 13)
-"""A version that somebody read counts as applied although its transaction's end has not come: `fate`."""
-
-
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("versions", ["counter", "chain", "fingerprint", "none"])
 @pytest.mark.parametrize("mode", ["single", "txn"])
 @pytest.mark.parametrize("seed", [11, 12, 13])
-def test_many(
-    intake: Intake, tmp_path: Path, request: pytest.FixtureRequest, *, versions: str, mode: str, seed: int
-) -> None:
+def test_many(intake: Intake, tmp_path: Path, *, versions: str, mode: str, seed: int) -> None:
     """All kinds of versions and units, with losses, hosts and locks, in any order, seen in parts."""
-    if (versions, mode, seed) == READ_BEFORE_ITS_ABORT:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="a certain fork rests on an abort not having come"))
     rng = random.Random(f"{versions}{mode}{seed}")
     chosen = ("--seed", str(seed), "--versions", versions, "--mode", mode, "--hosts", "2", "--skew", "3")
     losses = ("--loss", "0.02", "--locked", "0.2", "--guarded", "0.2", "--duplicate", "0.1")

@@ -95,6 +95,12 @@ def some_way(intake: Intake, spans: list[Request], rng: random.Random) -> None:
         if rng.random() < 0.3:
             deal_anew(streams, split(count, at))
     run_together(streams)
+    for collector in (
+        "local",
+        "other",
+    ):  # a mark counts once all that was open elsewhere when it was seen has been read
+        intake.take(spans[:1], collector=collector)
+    run_together(streams)
 
 
 def deal_anew(streams: Sequence[Stream], parts: Sequence[frozenset[int]]) -> None:
