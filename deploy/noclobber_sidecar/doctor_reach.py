@@ -7,6 +7,7 @@ Whether a library is hooked is not guessed from its version: a Python of this en
 import contextlib
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -82,8 +83,11 @@ def instrumented(settings: Settings) -> Iterator[Line]:
 
 
 def _version(module: str) -> str | None:
+    package = module.partition(".")[0]
+    if package in sys.stdlib_module_names:
+        return f"of Python {platform.python_version()}"
     try:
-        return version(module.partition(".")[0])
+        return version(package)
     except PackageNotFoundError:
         return None
 

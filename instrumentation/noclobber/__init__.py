@@ -2,8 +2,8 @@
 
 Usually nothing of this is needed: `noclobber run -- python agent.py` instruments a program without a line in it.
 In code: `noclobber.instrument()`, then `with noclobber.agent("planner"):`, `with noclobber.access(...)` for state
-that no integration knows, and `noclobber.tracked(...)` for objects shared in a process. Names are loaded when they
-are first used, so importing this package costs next to nothing.
+that no integration knows, `noclobber.tracked(...)` for objects shared in a process, and `noclobber.lock(...)` for its
+locks. Names are loaded when they are first used, so importing this package costs next to nothing.
 """
 
 import sys
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from noclobber.api import access, agent, instrument, run, step, uninstrument
     from noclobber.declarations import declare
+    from noclobber.locks.named import lock
     from noclobber.tracking import tracked
 
-__all__ = ["access", "agent", "declare", "instrument", "run", "step", "tracked", "uninstrument"]
+__all__ = ["access", "agent", "declare", "instrument", "lock", "run", "step", "tracked", "uninstrument"]
 
-_HOME = {"declare": "noclobber.declarations", "tracked": "noclobber.tracking"}
+_HOME = {"declare": "noclobber.declarations", "lock": "noclobber.locks.named", "tracked": "noclobber.tracking"}
 
 
 def __getattr__(name: str) -> Any:

@@ -20,16 +20,18 @@ Source: contract, section 4, "Declarations".
 import ast
 import fnmatch
 import logging
+import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from noclobber.contract import Attr, Op
+from noclobber.resources import SAFE
 
 if TYPE_CHECKING:
     from noclobber.access import Access
@@ -117,7 +119,7 @@ class Declarations:
                 declared.append(declaration_from(table, f"[[resource]] number {number}"))
             except DeclarationError as error:
                 log.warning("noclobber leaves out a declaration: %s", error)
-        return cls((*declared, *_in_code))
+        return cls((*map(_of_files, settings.watch_files), *declared, *_in_code))
 
     def of(self, resource: str) -> Declaration | None:
         """What is declared of `resource`; None: nothing."""
@@ -179,7 +181,21 @@ class Declarations:
         return known
 
 
+def _of_files(pattern: str) -> Declaration:
+    """The declaration that a path of the setting `watch_files` is; a folder means all below it."""
+    path = os.path.abspath(pattern)  # noqa: PTH100  as written: links are followed when a file is opened
+    path += "/*" if pattern.endswith("/") or Path(pattern).is_dir() else ""
+    return Declaration("file://*" + quote(path, safe=f"{SAFE}/[]?"))
+
+
 _in_code: list[Declaration] = []
+_listener: Callable[[], None] | None = None
+
+
+def on_declared(listener: Callable[[], None] | None) -> None:
+    """Call `listener` after each declaration in code: which files are recorded follows from them. None: nobody."""
+    global _listener  # noqa: PLW0603  one a process
+    _listener = listener
 
 
 def declare(pattern: str, **known: Any) -> Declaration:
@@ -202,6 +218,8 @@ def declare(pattern: str, **known: Any) -> Declaration:
     active = recorder.active()
     if active is not None:
         active.declarations = Declarations((*active.declarations.declared, made))
+    if _listener is not None:
+        _listener()
     return made
 
 

@@ -11,7 +11,7 @@ import socket
 from typing import Final
 from urllib.parse import quote
 
-__all__ = ["authority", "host_name", "uri"]
+__all__ = ["authority", "file_uri", "host_name", "uri"]
 
 SAFE: Final = "-._~:=,@+!$*()"
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::1]", "0.0.0.0", "::", ""})  # noqa: S104  names, no bind
@@ -56,3 +56,8 @@ def uri(scheme: str, place: str, *segments: str) -> str:
         if place
         else f"{scheme}://" + "/".join(map(quoted, segments))
     )
+
+
+def file_uri(path: str) -> str:
+    """Canonical URI of a file of this machine, given its absolute path."""
+    return uri("file", host_name(), *path.lstrip("/").split("/"))

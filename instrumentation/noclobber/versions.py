@@ -43,7 +43,7 @@ def key_identity() -> str:
     return _key_id
 
 
-def fingerprint(data: bytes) -> str:
+def fingerprint(data: bytes | bytearray) -> str:
     """Keyed print of `data`, 32 hex digits."""
     if len(data) > DIRECT_MAX:
         import xxhash

@@ -246,6 +246,7 @@ def test_libraries_are_really_hooked() -> None:
     lines = {line.text.split(" ")[0].rstrip(":"): line for line in doctor_reach.instrumented(Settings())}
     assert lines["redis"].state is State.FINE
     assert "hooked under `noclobber run`" in lines["redis"].text
+    assert lines["sqlite3"].state is State.FINE
     off = list(doctor_reach.instrumented(Settings(integrations=frozenset({"nothing"}))))
     assert {line.state for line in off} == {State.NOTE}
     (disabled,) = doctor_reach.instrumented(Settings(disabled=True))

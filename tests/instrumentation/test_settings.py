@@ -89,3 +89,4 @@ def test_switches() -> None:
     found = load({"NOCLOBBER_WITHOUT": "redis", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "sqlalchemy, x"})
     assert found.without == {"redis", "sqlalchemy", "x"}
     assert load({"NOCLOBBER_INTEGRATIONS": "redis"}).integrations == {"redis"}
+    assert load({"NOCLOBBER_WATCH_FILES": "/srv/a/, /srv/*.json"}).watch_files == ("/srv/a/", "/srv/*.json")

@@ -39,6 +39,8 @@ class Integration:
 
 INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "anyio": ("noclobber.anyio_tasks", ("anyio._backends._asyncio",)),
+    "files": ("noclobber.stores.files", ("io",)),
+    "filelock": ("noclobber.locks.filelock", ("filelock",)),
     "redis": ("noclobber.stores.redis", ("redis",)),
     "sqlalchemy": ("noclobber.stores.sqlalchemy", ("sqlalchemy",)),
     "sqlite3": ("noclobber.stores.sqlite3", ("sqlite3",)),
