@@ -25,6 +25,14 @@ def url() -> Iterator[str]:
         for bucket in ("agents", "agents-versioned"):
             s3.put_object(Bucket=bucket, Key="balance.json", Body=b'{"balance": 100}')
         s3.close()
+        dynamodb = client("dynamodb", found)
+        dynamodb.create_table(
+            TableName="accounts", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        )  # fmt: skip
+        start = {"id": {"S": "acct-1"}, "balance": {"N": "10000100"}, "version": {"N": "10000001"}}
+        dynamodb.put_item(TableName="accounts", Item=start)
+        dynamodb.close()
         yield found
 
 
@@ -51,6 +59,7 @@ def judged(file: Path, *words: str) -> tuple[list[dict[str, Any]], dict[str, Any
     [
         ("s3", "s3://agents/balance.json", "likely"),
         ("versioned", "s3://agents-versioned/balance.json", "certain"),
+        ("dynamodb", "dynamodb://eu-west-1/accounts/id=acct-1", "likely"),
     ],
 )
 def test_race_and_twin(service: str, resource: str, certainty: str, url: str, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """One call of an AWS service, as its module needs it: what was asked, what is kept of it, how it ended."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from noclobber.access import Access
@@ -27,7 +27,8 @@ class Noted:
         params: those that are needed, never the caller's own containers.
         count: how many accesses it is.
         describe: makes them, in the drain. keep: what is needed of a reply, taken before the caller gets it.
-        reply: None where the call raised. failed: how it ended then.
+        reply: None where the call raised. failed: how it ended then. refusal: what the service answered then.
+        exact: whether it also asked for what it replaced.
     """
 
     operation: str
@@ -37,3 +38,5 @@ class Noted:
     keep: Callable[[Any], dict[str, Any]]
     reply: dict[str, Any] | None = None
     failed: Outcome | None = None
+    refusal: dict[str, Any] = field(default_factory=dict)
+    exact: bool = False

@@ -1,6 +1,6 @@
 """Two agents add to one balance that AWS keeps; nothing here knows of noclobber.
 
-Arguments: the service (`s3`, `versioned`), how (`plain` or `safe`), and the server's URL.
+Arguments: the service (`s3`, `versioned`, `dynamodb`), how (`plain` or `safe`), and the server's URL.
 """
 
 import json
@@ -39,7 +39,27 @@ def on_s3(amount: int, wait: Callable[[], object]) -> None:
                 raise
 
 
-AGENTS = {"s3": on_s3, "versioned": on_s3}
+def on_dynamodb(amount: int, wait: Callable[[], object]) -> None:
+    """One agent that adds to an item; the safe one insists on the version that it read."""
+    dynamodb = client("dynamodb")
+    while True:
+        item = dynamodb.get_item(TableName="accounts", Key={"id": {"S": "acct-1"}})["Item"]
+        wait()
+        guard = {"ConditionExpression": "version = :v", "ExpressionAttributeValues": {":v": item["version"]}}
+        changed = {
+            **item,
+            "balance": {"N": str(int(item["balance"]["N"]) + amount)},
+            "version": {"N": str(int(item["version"]["N"]) + 1)},
+        }
+        try:
+            dynamodb.put_item(TableName="accounts", Item=changed, **(guard if HOW == "safe" else {}))
+            return
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+
+
+AGENTS = {"s3": on_s3, "versioned": on_s3, "dynamodb": on_dynamodb}
 
 
 def act(amount: int, read: threading.Barrier) -> None:
