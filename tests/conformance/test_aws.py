@@ -33,6 +33,9 @@ def url() -> Iterator[str]:
         start = {"id": {"S": "acct-1"}, "balance": {"N": "10000100"}, "version": {"N": "10000001"}}
         dynamodb.put_item(TableName="accounts", Item=start)
         dynamodb.close()
+        sqs = client("sqs", found)
+        sqs.create_queue(QueueName="tasks")
+        sqs.close()
         yield found
 
 
@@ -69,3 +72,16 @@ def test_race_and_twin(service: str, resource: str, certainty: str, url: str, tm
     findings, summary = judged(tmp_path / "safe.jsonl", service, "safe", url)
     assert findings == []
     assert summary["defended"] == {"rejected": 1}
+
+
+def test_two_workers_and_one_task(url: str, tmp_path: Path) -> None:
+    """A task whose lease ran out is counted twice; with a lease that lasts it is handed out once."""
+    sqs = client("sqs", url)
+    queue = sqs.get_queue_url(QueueName="tasks")["QueueUrl"]
+    found = []
+    for how in ("plain", "safe"):
+        sqs.send_message(QueueUrl=queue, MessageBody="an order")
+        findings, _ = judged(tmp_path / f"{how}.jsonl", "sqs", how, url)
+        found.append([(each["kind"], each["certainty"]) for each in findings])
+    sqs.close()
+    assert found == [[("duplicate_delivery", "certain")], []]

@@ -29,6 +29,8 @@ class Noted:
         describe: makes them, in the drain. keep: what is needed of a reply, taken before the caller gets it.
         reply: None where the call raised. failed: how it ended then. refusal: what the service answered then.
         exact: whether it also asked for what it replaced.
+        late: whether it is one access for each of the reply's `messages`, so that `count` is known only then; where
+            there are none, and where it raised, it is no access. started_ns: when it was called.
     """
 
     operation: str
@@ -40,3 +42,5 @@ class Noted:
     failed: Outcome | None = None
     refusal: dict[str, Any] = field(default_factory=dict)
     exact: bool = False
+    late: bool = False
+    started_ns: int = 0

@@ -22,6 +22,7 @@ from noclobber.access import Access, Call
 from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Outcome
 from noclobber.guard import GUARD
+from noclobber.queues import sqs
 from noclobber.stores import dynamodb, s3
 from noclobber.stores.aws_call import Asked, Noted
 from noclobber.stores.wrapping import Wrapping
@@ -29,7 +30,11 @@ from noclobber.stores.wrapping import Wrapping
 __all__ = ["INTEGRATION"]
 
 LIBRARY: Final = "botocore"
-SERVICES: Final[dict[str, Callable[[Asked], Noted | None]]] = {"s3": s3.note, "dynamodb": dynamodb.note}
+SERVICES: Final[dict[str, Callable[[Asked], Noted | None]]] = {
+    "s3": s3.note,
+    "dynamodb": dynamodb.note,
+    "sqs": sqs.note,
+}
 """Service -> what notes one of its calls; None where that touches no shared state."""
 REFUSED: Final = frozenset(
     {"PreconditionFailed", "412", "ConditionalRequestConflict", "ConditionalCheckFailedException"}
@@ -52,26 +57,35 @@ def uninstall() -> None:
     _wrapping.restore()
 
 
-def _begin(client: Any, operation: str, params: Any) -> tuple[Call, Noted] | None:
+def _begin(client: Any, operation: str, params: Any) -> tuple[Call | None, Noted] | None:
     with GUARD:
         active = recorder.active()
         service = SERVICES.get(client.meta.service_model.service_name)
         if active is None or service is None or strands.current().suppressed:
             return None
         noted = service(Asked(operation, params, client.meta.region_name or ""))
+        if noted is not None and noted.late:
+            noted.started_ns = recorder.now_ns()
+            return None, noted
         if noted is not None:
             return active.begin(LIBRARY, noted.count), noted
     return None
 
 
-def _end(begun: tuple[Call, Noted], reply: Any, error: BaseException | None) -> None:
+def _end(begun: tuple[Call | None, Noted], reply: Any, error: BaseException | None) -> None:
     with GUARD:
         active = recorder.active()
         if active is None:
             return
         call, noted = begun
-        call.error = error
         noted.reply = noted.keep(reply) if error is None else None
+        if call is None:
+            messages = (noted.reply or {}).get("messages")
+            if not messages:
+                return
+            call = active.begin(LIBRARY, len(messages))
+            call.start_ns = noted.started_ns
+        call.error = error
         active.end(call, _build, noted)
 
 
@@ -131,6 +145,7 @@ def _build(call: Call) -> Sequence[Access]:
     refusal = getattr(call.error, "response", None)
     noted.refusal = refusal if isinstance(refusal, dict) else {}
     accesses = noted.describe(noted)
+    sqs.follow(call.strand, accesses)
     for access in accesses:
         access.attributes["db.operation.name"] = noted.operation
     return accesses

@@ -1,6 +1,6 @@
 """Two agents add to one balance that AWS keeps; nothing here knows of noclobber.
 
-Arguments: the service (`s3`, `versioned`, `dynamodb`), how (`plain` or `safe`), and the server's URL.
+Arguments: the service (`s3`, `versioned`, `dynamodb`, `sqs`), how (`plain` or `safe`), and the server's URL.
 """
 
 import json
@@ -59,7 +59,29 @@ def on_dynamodb(amount: int, wait: Callable[[], object]) -> None:
                 raise
 
 
-AGENTS = {"s3": on_s3, "versioned": on_s3, "dynamodb": on_dynamodb}
+def on_sqs(_amount: int, wait: Callable[[], object]) -> None:
+    """One worker that counts what a task asks for; the unsafe one's lease runs out while it works."""
+    sqs, dynamodb = client("sqs"), client("dynamodb")
+    queue = sqs.get_queue_url(QueueName="tasks")["QueueUrl"]
+    with turns:  # the second asks once the first has its answer
+        got = sqs.receive_message(
+            QueueUrl=queue,
+            VisibilityTimeout=60 if HOW == "safe" else 0,
+            AttributeNames=["ApproximateReceiveCount"],
+        )
+    wait()
+    for message in got.get("Messages", ()):
+        dynamodb.update_item(
+            TableName="accounts",
+            Key={"id": {"S": "total"}},
+            UpdateExpression="ADD orders :one",
+            ExpressionAttributeValues={":one": {"N": "1"}},
+        )
+        sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+
+
+turns = threading.Lock()
+AGENTS = {"s3": on_s3, "versioned": on_s3, "dynamodb": on_dynamodb, "sqs": on_sqs}
 
 
 def act(amount: int, read: threading.Barrier) -> None:
