@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -190,6 +191,39 @@ def test_exact_mode_asks_and_does_not_tell(dynamodb: Any) -> None:
     with capture() as captured:
         put(dynamodb)
         assert "noclobber.version.overwritten" not in captured.accesses[0]
+
+
+def test_exact_mode_where_it_is_not_allowed(dynamodb: Any) -> None:
+    """A policy that forbids to ask for what is replaced: the plain call follows, and the caller sees nothing of it."""
+
+    def forbid(model: Any, params: Any, **_: Any) -> Any:
+        if b"ALL_OLD" in params["body"]:
+            code = {"Code": "AccessDeniedException", "Message": "no"}
+            return SimpleNamespace(status_code=400), {"Error": code, "ResponseMetadata": {"HTTPStatusCode": 400}}
+        return None
+
+    dynamodb.meta.events.register("before-call.dynamodb.PutItem", forbid)
+    with capture(exact=("*",)) as captured:
+        assert put(dynamodb)["ResponseMetadata"]["HTTPStatusCode"] == 200
+        assert told(captured, "version.overwritten") == [("write", ITEM, "ok", None)]
+        assert get(dynamodb)["bal"] == {"N": "10000150"}
+
+
+@pytest.mark.parametrize(("retries", "outcome"), [(0, "rejected"), (1, "unknown")])
+def test_a_refused_repetition_is_unknown(dynamodb: Any, retries: int, outcome: str) -> None:
+    """Where botocore asked twice, the first may have been applied, and be what refuses the second."""
+
+    def refuse(**_: Any) -> Any:
+        about = {"HTTPStatusCode": 400, "RetryAttempts": retries}
+        return SimpleNamespace(status_code=400), {
+            "Error": {"Code": "ConditionalCheckFailedException", "Message": "no"}, "ResponseMetadata": about,
+        }  # fmt: skip
+
+    dynamodb.meta.events.register("before-call.dynamodb.PutItem", refuse)
+    with capture() as captured:
+        with pytest.raises(ClientError):
+            put(dynamodb, **EQUAL)
+        assert told(captured) == [("write", ITEM, outcome)]
 
 
 def book(dynamodb: Any, amount: int, read: threading.Barrier, how: str) -> None:
