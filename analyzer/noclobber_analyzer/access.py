@@ -258,12 +258,16 @@ RARE: Final = frozenset(RareFacts.__annotations__)
 
 
 def access_of(**facts: Any) -> Access:
-    """An access of these facts, in as little room as they need.
+    """An access of these facts, in as little room as they need: equal ones are equal, however they were told.
 
     Raises:
         TypeError: something that every access has is missing, or there is no such fact.
     """
-    return cast("Access", Access(**facts) if facts.keys().isdisjoint(RARE) else FullAccess(**facts))
+    rare = facts.keys() & RARE
+    said = {name for name in rare if facts[name] != getattr(RareFacts, name)}
+    for name in rare - said:
+        del facts[name]
+    return cast("Access", FullAccess(**facts) if said else Access(**facts))
 
 
 def changed(access: Access, **facts: Any) -> Access:

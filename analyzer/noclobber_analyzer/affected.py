@@ -23,9 +23,14 @@ from noclobber_analyzer.fate import WRITE_OPS, Fate
 from noclobber_analyzer.finding import Affected, AffectedAccess
 from noclobber_analyzer.verdict import Candidate, Name
 
-__all__ = ["ACCESSES_MAX", "affected", "reaches_outside"]
+__all__ = ["ACCESSES_MAX", "ALL_MAX", "LEAST_MAX", "affected", "reaches_outside"]
 
 ACCESSES_MAX: Final = 2_000
+"""Accesses that are told of one finding."""
+ALL_MAX: Final = 200_000
+"""Accesses that are told of all findings of one evaluation together: a chain of a thousand costs no square of it."""
+LEAST_MAX: Final = 16
+"""Accesses that are told of one finding even then."""
 LATER_MAX: Final = 256
 """Accesses of a strand after a read among which its consequences are looked for."""
 ROOTS: Final[dict[Kind, tuple[str, ...]]] = {
@@ -69,11 +74,14 @@ class _Step(NamedTuple):
 
 def affected(candidate: Candidate, evidence: Evidence) -> Affected:
     """Accesses and agents that later read what came of a candidate."""
-    cone = _Cone(evidence, {access.name for access, _ in candidate.roles})
+    limit = min(ACCESSES_MAX, max(LEAST_MAX, ALL_MAX - evidence.told_affected))
+    cone = _Cone(evidence, {access.name for access, _ in candidate.roles}, limit)
     for access, role in candidate.roles:
         if role in ROOTS.get(candidate.kind, ()):
             cone.root(access)
-    return cone.closed()
+    found = cone.closed()
+    evidence.told_affected += len(found.accesses)
+    return found
 
 
 def reaches_outside(found: Affected) -> bool:
@@ -84,8 +92,8 @@ def reaches_outside(found: Affected) -> bool:
 class _Cone:
     """A forward search over reads, bases, units, messages and strands."""
 
-    def __init__(self, evidence: Evidence, own: set[Name]) -> None:
-        self._evidence = evidence
+    def __init__(self, evidence: Evidence, own: set[Name], limit: int) -> None:
+        self._evidence, self._limit = evidence, limit
         self._seen = own
         self._work: deque[tuple[Access, str]] = deque()
         self._found: list[_Step] = []
@@ -98,7 +106,7 @@ class _Cone:
             self._add_later(access, "unit")  # what its author did next rested on the same decision
 
     def closed(self) -> Affected:
-        while self._work:
+        while self._work and not self._full:
             access, strength = self._work.popleft()
             if access.op in WRITE_OPS and access.written is not None:
                 self._readers(access, strength)
@@ -125,7 +133,7 @@ class _Cone:
 
     def _stopped(self) -> str | None:
         if self._full:
-            return f"more than {ACCESSES_MAX} accesses came of it"
+            return f"more than {self._limit} accesses came of it"
         if self._common:
             many = f"{len(self._common)} versions" if len(self._common) > 1 else "a version"
             return f"{many} that others made as well, or that are too common to follow, may have carried it on"
@@ -134,7 +142,7 @@ class _Cone:
     def _add(self, access: Access, strength: str, after: Access, how: str) -> None:
         if access.name in self._seen:
             return
-        if len(self._found) >= ACCESSES_MAX:
+        if len(self._found) >= self._limit:
             self._full = True
             return
         self._seen.add(access.name)
@@ -144,8 +152,8 @@ class _Cone:
     def _readers(self, write: Access, strength: str) -> None:
         state = self._evidence.state(write.resource)
         version = write.written or ""
-        readers = state.readers.get(version, ())
-        based = [other for other in state.by_base.get(version, ()) if other is not write]
+        readers = state.readers.get(version, ())[: ACCESSES_MAX + 1]
+        based = [other for other in state.by_base.get(version, ())[: ACCESSES_MAX + 1] if other is not write]
         if not state.is_unique(version):
             if any(each.strand != write.strand for each in (*readers, *based)):
                 self._common.add((write.resource, version))
@@ -156,8 +164,8 @@ class _Cone:
             self._add(other, strength if other.base_source is BaseSource.EXPLICIT else "weak", write, "base")
 
     def _consequences(self, read: Access, strength: str) -> None:
-        based = self._evidence.state(read.resource).by_base.get(read.read or "", ()) if read.read else ()
-        for write in based:
+        based = self._evidence.state(read.resource).by_base.get(read.read, []) if read.read else []
+        for write in based[: ACCESSES_MAX + 1]:
             if write.strand == read.strand and write.seq > read.seq and write.unit == read.unit:
                 self._add(write, strength if write.base_source is BaseSource.EXPLICIT else "weak", read, "base")
         self._add_later(read, "message" if read.op is Op.RECEIVE else "unit")

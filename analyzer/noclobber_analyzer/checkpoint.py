@@ -15,7 +15,7 @@ import msgspec
 from noclobber_analyzer.cursor import Cursor
 from noclobber_analyzer.tables import Store
 
-__all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["Checkpoint", "earlier", "read_checkpoint", "write_checkpoint"]
 
 FORM: Final = 1
 log = logging.getLogger("noclobber.analyzer")
@@ -27,13 +27,14 @@ class Checkpoint(msgspec.Struct):
     Attributes:
         cursor: what it has read.
         kept_from_ns: when the oldest segment of its kept history was opened.
-        cut: processes of which accesses had fallen out of it.
+        cut: processes of which accesses had fallen out of it. gone_ns: the latest return of these, by process.
         form: of this record; another one is not read.
     """
 
     cursor: Cursor
     kept_from_ns: int = 0
     cut: list[str] = []
+    gone_ns: dict[str, int] = {}
     form: int = FORM
 
 
@@ -55,3 +56,19 @@ def write_checkpoint(store: Store, analyzer: str, checkpoint: Checkpoint, now_ns
     """Write a checkpoint; the older ones fall out by themselves."""
     body = msgspec.json.encode(checkpoint).decode()
     store.insert("cursors", ("analyzer", "at_ns", "body"), [(analyzer, now_ns, body)])
+
+
+def earlier(one: Checkpoint, other: Checkpoint) -> Checkpoint:
+    """Where to go on so that nothing is left out after either of two checkpoints; what both have read is read again."""
+    last = {
+        name: min(number, other.cursor.last[name])
+        for name, number in one.cursor.last.items()
+        if name in other.cursor.last
+    }
+    both = {tuple(note) for note in other.cursor.recent}
+    recent = [note for note in one.cursor.recent if tuple(note) in both]
+    return Checkpoint(
+        Cursor(last, min(one.cursor.noted_ns, other.cursor.noted_ns), recent),
+        min(one.kept_from_ns, other.kept_from_ns),
+        sorted({*one.cut, *other.cut}),
+    )

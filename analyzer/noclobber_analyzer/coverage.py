@@ -9,6 +9,7 @@ may still send something.
 Source: contract 2.2 (complete up to), analysis.md 4 (frontiers, silent processes, files).
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
@@ -18,9 +19,18 @@ from noclobber.contract import CONTRACT_VERSION, FRONTIER_END
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.clock_bounds import ClockBounds
 
-__all__ = ["Absence", "Coverage", "Gap", "Lack", "concerns", "drops", "holes", "in_clock_of", "measure", "tail", "who"]
+__all__ = [
+    "LACKS_MAX", "Absence", "Coverage", "Gap", "Gaps", "Lack", "drops", "holes", "in_clock_of", "measure", "tail",
+    "who",
+]  # fmt: skip
 
 _EVER: Final = FRONTIER_END
+UNENDED_NS: Final = 600_000_000_000
+"""How far a process's frontier must be past a transaction's access until nobody waits for its end any more."""
+LACKS_MAX: Final = 16
+"""Lacks that one verdict names; any one of them lowers it, more of them lower it no further."""
+LOOKED_AT_MAX: Final = 256
+"""Gaps of one process that are looked at for one verdict, the latest first."""
 
 
 class Lack(Enum):
@@ -50,6 +60,40 @@ class Gap(NamedTuple):
     text: str
     lost: int
     lack: Lack = Lack.HOLE
+
+
+class Gaps:
+    """The gaps of one process by time, so that a verdict looks only at those that may concern it."""
+
+    def __init__(self, gaps: Iterable[Gap]) -> None:
+        self._gaps = sorted(gaps, key=lambda gap: (gap.after_ns, gap.before_ns, gap.text))
+        self._longest: list[int] = []
+        for place, gap in enumerate(self._gaps):
+            before = self._longest[-1] if place else 0
+            self._longest.append(place if gap.before_ns >= self._gaps[before].before_ns else before)
+
+    def __bool__(self) -> bool:
+        return bool(self._gaps)
+
+    def concerning(self, after_ns: int | None, before_ns: int | None) -> list[Gap]:
+        """Gaps that may hide an access between two times, the latest first, up to a limit; None: at no known time.
+
+        Any strand's gap counts, also that of one that is not known to have touched the resource: what was lost may
+        have. Where the limit is reached the one that lasts longest is among them.
+        """
+        upto = len(self._gaps)
+        if before_ns is not None:
+            upto = bisect_right(self._gaps, before_ns, key=lambda gap: gap.after_ns)
+        found: list[Gap] = []
+        for place in range(upto - 1, -1, -1):
+            longest = self._gaps[self._longest[place]]
+            if after_ns is not None and longest.before_ns < after_ns:
+                break  # all before it are over, too
+            if upto - place > LOOKED_AT_MAX or len(found) >= LACKS_MAX - 1:
+                return [*found, longest]
+            if after_ns is None or self._gaps[place].before_ns >= after_ns:
+                found.append(self._gaps[place])
+        return found
 
 
 class Absence(NamedTuple):
@@ -90,12 +134,27 @@ class Coverage:
         self.ended = True
         self._touching: Mapping[str, Collection[str]] = {}
         self._processes: dict[str, Process] = {}
-        self._gaps_of: dict[str, list[Gap]] = defaultdict(list)
+        self._gaps_of: dict[str, Gaps] = {}
+        self._wanting: dict[str, list[str]] = {}
 
     @property
     def is_whole(self) -> bool:
         """Whether no access of any process is known to be missing, whatever it touched."""
         return not self.gaps and not self.lost_spans
+
+    def may_still_end(self, *accesses: Access) -> Absence:
+        """What a verdict waits for that rests on transactions whose ends have not been captured: they may still come.
+
+        Args:
+            accesses: the last known of each transaction.
+        """
+        return Absence((), tuple(sorted({a.process.id for a in accesses if self._may_still_end(a)})))
+
+    def _may_still_end(self, access: Access) -> bool:
+        if self.ended or access.process.id in self.silent:
+            return False
+        frontier = self.frontiers.get(access.process.id, 0)
+        return frontier != FRONTIER_END and frontier < access.end_ns + UNENDED_NS
 
     def clock_bounds(self) -> ClockBounds | None:
         """The bounds of clocks, where somebody else has measured them over more than one history holds."""
@@ -108,12 +167,27 @@ class Coverage:
         """
         missing: list[str] = []
         waiting: list[str] = []
-        for process_id in sorted(self._touching.get(resource, ())):
+        for process_id in self._wanting_at(resource):
             process = self._processes[process_id]
             after, before = in_clock_of(process, start, start.start_ns), in_clock_of(process, end, end.end_ns)
-            missing += [gap.text for gap in self._gaps_of.get(process_id, ()) if concerns(gap, after, before)]
+            if process_id in self._gaps_of:
+                missing += [gap.text for gap in self._gaps_of[process_id].concerning(after, before)]
             self._frontier(process, before, missing, waiting)
-        return Absence(tuple(dict.fromkeys(missing)), tuple(waiting))
+            if len(missing) >= LACKS_MAX:
+                break
+        return Absence(tuple(dict.fromkeys(missing))[:LACKS_MAX], tuple(waiting))
+
+    def _wanting_at(self, resource: str) -> list[str]:
+        """The processes that touched a resource and of whose record anything is missing, or may still come."""
+        known = self._wanting.get(resource)
+        if known is None:
+            known = self._wanting[resource] = [
+                name
+                for name in sorted(self._touching.get(resource, {}))
+                if name in self._gaps_of
+                or self.frontiers.get(name, FRONTIER_END if self.ended else None) != FRONTIER_END
+            ]
+        return known
 
     def _frontier(self, process: Process, until_ns: int | None, missing: list[str], waiting: list[str]) -> None:
         frontier = self.frontiers.get(process.id)
@@ -167,13 +241,17 @@ def measure(
         received[accesses[0].process.id] += len(accesses)
         coverage.gaps += holes(name, accesses, whole=whole)
     coverage.gaps += _orphans(strands)
-    for process_id, own in by_process.items():
-        coverage.gaps += drops(processes[process_id], own)
-        if whole:
-            coverage.gaps += tail(processes[process_id], own, received[process_id], coverage.gaps)
+    gaps_of: dict[str, list[Gap]] = defaultdict(list)
     for gap in coverage.gaps:
-        coverage._gaps_of[gap.process].append(gap)
-    coverage.lost_spans = _lost(coverage._gaps_of)
+        gaps_of[gap.process].append(gap)
+    for process_id, own in by_process.items():
+        more = drops(processes[process_id], own)
+        if whole:
+            more += tail(processes[process_id], own, received[process_id], gaps_of[process_id])
+        gaps_of[process_id] += more
+        coverage.gaps += more
+    coverage._gaps_of = {name: Gaps(gaps) for name, gaps in gaps_of.items() if gaps}
+    coverage.lost_spans = _lost(gaps_of)
     coverage.partial = unreadable + sum(a.partial for accesses in strands.values() for a in accesses)
     coverage.mixed_versions = _versions(processes.values())
     coverage.unknown = _sentences(coverage, processes, by_process, unreadable)
@@ -265,14 +343,6 @@ def _sentences(
     if coverage.mixed_versions and coverage.mixed_versions != (CONTRACT_VERSION,):
         said.append(f"spans speak contract {', '.join(coverage.mixed_versions)}: what is not understood was left out")
     return said
-
-
-def concerns(gap: Gap, after_ns: int | None, before_ns: int | None) -> bool:
-    """Whether a gap may hide an access between two times; None: at no known time.
-
-    Any strand's gap counts, also that of one that is not known to have touched the resource: what was lost may have.
-    """
-    return (after_ns is None or gap.before_ns >= after_ns) and (before_ns is None or gap.after_ns <= before_ns)
 
 
 def in_clock_of(process: Process, access: Access, time_ns: int) -> int | None:

@@ -9,17 +9,18 @@ the old one was.
 Source: storage.md 8.2, analysis.md 9.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from noclobber_analyzer.clock import SECOND_NS
+from noclobber_analyzer.rows import ColumnStore, StoredSpan, read_spans
 from noclobber_analyzer.tables import Store as TableStore
 
 __all__ = [
-    "BATCH_ROWS_MAX", "Batch", "Cursor", "Feed", "Note", "SegmentId", "Store", "batch_of", "notes_between", "opened_ns",
-    "portions",
+    "BATCH_ROWS_MAX", "Batch", "Cursor", "Feed", "Note", "Reader", "SegmentId", "Store", "batch_of", "came_between",
+    "notes_between", "opened_ns", "portions", "read_segments",
 ]  # fmt: skip
 
 BATCH_ROWS_MAX = 25_000
@@ -32,12 +33,8 @@ SegmentId = tuple[str, int]
 """Collector and number; the number is the milliseconds of its opening, 16 bits to the left, plus a counter."""
 
 
-class Store(TableStore, Protocol):
-    """A store that also gives rows as dictionaries."""
-
-    def dicts(self, sql: str, parameters: dict[str, object] = ...) -> list[dict[str, Any]]:
-        """The result's rows by column name."""
-        ...
+class Store(TableStore, ColumnStore, Protocol):
+    """A store that gives rows and columns."""
 
 
 class Note(NamedTuple):
@@ -70,16 +67,16 @@ class Cursor(msgspec.Struct):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Some segments and their rows.
+    """Some segments and what they hold.
 
     Attributes:
-        segments: in cursor order. rows: theirs, in the same order, by column name.
+        segments: in cursor order. spans: theirs, in the same order.
         noted_ns: by segment, when it was noted.
         more: whether there is more to read at once.
     """
 
     segments: list[SegmentId]
-    rows: list[dict[str, Any]]
+    spans: list[StoredSpan]
     noted_ns: dict[SegmentId, int]
     more: bool
 
@@ -96,11 +93,15 @@ class Feed:
         store: holds `ingest` and `accesses`.
         cursor: where to go on; changed by `pull`.
         batch_rows_max: rows in one pull.
+        read: reads the rows of segments; all of them where None.
     """
 
-    def __init__(self, store: Store, cursor: Cursor, batch_rows_max: int = BATCH_ROWS_MAX) -> None:
+    def __init__(
+        self, store: Store, cursor: Cursor, batch_rows_max: int = BATCH_ROWS_MAX, read: "Reader | None" = None
+    ) -> None:
         self.cursor = cursor
         self._store = store
+        self._read = read or read_segments
         self._batch_rows_max = batch_rows_max
 
     def pull(self) -> Batch | None:
@@ -109,7 +110,7 @@ class Feed:
         if not fresh:
             return None
         taken = next(portions(fresh, self._batch_rows_max))
-        batch = batch_of(self._store, taken, more=len(taken) < len(fresh))
+        batch = batch_of(self._store, taken, more=len(taken) < len(fresh), read=self._read)
         self._advance(taken)
         return batch
 
@@ -158,26 +159,27 @@ def portions(notes: Sequence[Note], rows_max: int) -> Iterator[list[Note]]:
         yield portion
 
 
-def batch_of(store: Store, notes: Sequence[Note], *, more: bool) -> Batch:
+Reader = Callable[[Store, Sequence[SegmentId]], Iterator[StoredSpan]]
+"""Reads the spans of some segments, in their order."""
+
+
+def batch_of(store: Store, notes: Sequence[Note], *, more: bool, read: Reader | None = None) -> Batch:
     """The rows of some segments."""
     segments = [note.id for note in notes]
-    rows = list(read_segments(store, segments))
-    return Batch(segments, rows, {note.id: note.noted_ns for note in notes}, more)
+    spans = list((read or read_segments)(store, segments))
+    return Batch(segments, spans, {note.id: note.noted_ns for note in notes}, more)
 
 
 def _note(row: Sequence[Any]) -> Note:
     return Note(str(row[0]), int(row[1]), int(row[2]), int(row[3]), int(row[4]))
 
 
-def read_segments(store: Store, segments: Sequence[SegmentId]) -> Iterator[dict[str, Any]]:
-    """The rows of some segments, in their order; rows of other instrumentations are left out."""
-    sql = (
-        "SELECT * FROM accesses WHERE collector = {name:String} AND segment IN {segments:Array(UInt64)} "
-        "AND op != '' ORDER BY segment, row"
-    )
+def read_segments(store: Store, segments: Sequence[SegmentId]) -> Iterator[StoredSpan]:
+    """The spans of some segments, in their order; those of other instrumentations are left out."""
+    where = "collector = {name:String} AND segment IN {segments:Array(UInt64)} AND op != ''"
     for name in dict.fromkeys(name for name, _ in segments):
         numbers = [segment for of, segment in segments if of == name]
-        yield from store.dicts(sql, {"name": name, "segments": numbers})
+        yield from read_spans(store, where, {"name": name, "segments": numbers})
 
 
 def notes_between(store: Store, since_ns: int, until: Cursor) -> list[Note]:
@@ -192,3 +194,14 @@ def notes_between(store: Store, since_ns: int, until: Cursor) -> list[Note]:
     last = until.last or {"": 0}
     rows = store.rows(sql, {"least": least, "names": list(last), "last": list(last.values())})
     return [_note(row) for row in rows]
+
+
+def came_between(store: Store, after: Cursor, before_ns: int) -> bool:
+    """Whether there are segments that a cursor has not read and that were opened before a time."""
+    sql = (
+        "SELECT count() FROM ingest WHERE segment < {below:UInt64} "
+        "AND segment > transform(collector, {names:Array(String)}, {last:Array(UInt64)}, toUInt64(0))"
+    )
+    last = after.last or {"": 0}
+    below = max(0, before_ns // 1_000_000) << 16
+    return bool(store.rows(sql, {"below": below, "names": list(last), "last": list(last.values())})[0][0])

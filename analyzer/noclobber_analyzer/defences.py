@@ -91,7 +91,7 @@ def _reason(access: Access, state: State, evidence: Evidence) -> Defence | None:
         return Defence.UNIQUE if access.guard is Guard.UNIQUE else Defence.REJECTED
     if access.outcome is Outcome.NO_EFFECT:
         return Defence.NO_EFFECT
-    if evidence.fates.of(access) is not Fate.APPLIED or not _contended(access, state):
+    if evidence.fates.of(access) is not Fate.APPLIED or not state.is_contended(access):
         return None
     if access.op is Op.UPDATE and not access.partial:
         return Defence.ATOMIC
@@ -126,13 +126,6 @@ def _passed_by(read: Access, pending: Sequence[Access], evidence: Evidence) -> b
         ):
             return True
     return False
-
-
-def _contended(access: Access, state: State) -> bool:
-    """Whether somebody else wrote there, too."""
-    if not state.writers <= {access.strand}:
-        return True
-    return access.txn_id is not None and any(is_foreign(other, access) for other in state.writes)
 
 
 def _deduplicated(evidence: Evidence) -> Iterator[tuple[Access, Defence]]:

@@ -11,20 +11,24 @@ recursion). What kind of cycle it is, is decided in `detectors.cycles`.
 Source: Adya 1999, chapter 4 (dependencies); analysis.md 7.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from noclobber.contract import Op, Outcome, UnitKind
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
+from noclobber_analyzer.phrases import some
 from noclobber_analyzer.state import State, conflicting_parts
 from noclobber_analyzer.succession import Proof, Succession
 
-__all__ = ["Dependency", "Graph", "components", "dependencies", "trimmed"]
+__all__ = ["Dependency", "Graph", "by_source", "components", "dependencies", "rings", "trimmed"]
 
+UNSEEN_MAX: Final = 64
+"""Writes under a predicate, recorded next before and after a scan of it, that are compared with what it found."""
 _USING: Final = WRITE_OPS | {Op.EFFECT, Op.ACK, Op.SEND}
 _STATE: Final = WRITE_OPS | {Op.READ, Op.SCAN}
 
@@ -53,6 +57,28 @@ Graph = dict[str, list[Dependency]]
 """Dependencies by their source."""
 
 
+class Arc(Protocol):
+    """What makes up a graph: a dependency, or what another analyzer says of one."""
+
+    @property
+    def source(self) -> str:
+        """The unit that comes first."""
+        ...
+
+    @property
+    def target(self) -> str:
+        """The unit that depends on it."""
+        ...
+
+    @property
+    def resource(self) -> str:
+        """Where."""
+        ...
+
+
+_Arc = TypeVar("_Arc", bound=Arc)
+
+
 def dependencies(evidence: Evidence) -> list[Dependency]:
     """Dependencies that may lie on a cycle over several resources; of equal ones the best proven."""
     best: dict[tuple[str, str, str, str], Dependency] = {}
@@ -71,6 +97,11 @@ def _all(evidence: Evidence) -> Iterator[Dependency]:
             yield from _of_resource(state, evidence.succession(state), units)
     for scan in units.scans:
         yield from _of_scan(scan, units, evidence)
+    if units.cut:
+        evidence.unknown.append(
+            f"what scans of {some(units.cut)} did not find: only the {UNSEEN_MAX} writes before and after each were "
+            "compared with it"
+        )
 
 
 class _Units:
@@ -78,6 +109,7 @@ class _Units:
 
     Attributes:
         resources: those that a unit touches which touches another one, too. scans: complete scans of such units.
+        cut: containers of whose members not all were compared with each scan.
     """
 
     def __init__(self, evidence: Evidence) -> None:
@@ -86,6 +118,7 @@ class _Units:
         self._last_use: dict[tuple[str, str], int] = {}
         self.resources: set[str] = set()
         self.scans: list[Access] = []
+        self.cut: set[str] = set()
         for accesses in evidence.history.units.values():
             if len(accesses) < 2 or accesses[0].unit_kind is None:
                 continue
@@ -178,7 +211,12 @@ def _of_scan(scan: Access, units: _Units, evidence: Evidence) -> Iterator[Depend
     found = scan.scan
     if found is None or not units.has(scan) or found.predicate is None:
         return
-    for write in units.covered.get((scan.resource, found.predicate), ()):
+    covered = units.covered.get((scan.resource, found.predicate), [])
+    upto = bisect_right(covered, scan.start_ns, key=lambda w: w.start_ns)  # they come in that order
+    near = covered[max(0, upto - UNSEEN_MAX) : upto + UNSEEN_MAX]
+    if len(near) < len(covered):
+        units.cut.add(scan.resource)
+    for write in near:
         if write.unit == scan.unit or write.resource in found.resources or not units.has(write):
             continue
         if evidence.fates.of(write) is Fate.APPLIED and len(evidence.state(write.resource).writes) == 1:
@@ -187,8 +225,31 @@ def _of_scan(scan: Access, units: _Units, evidence: Evidence) -> Iterator[Depend
             )
 
 
-def trimmed(graph: Graph) -> Graph:
-    """The graph without units that have no edge in or none out, again and again: every cycle survives. Linear."""
+def by_source(edges: Iterable[_Arc]) -> dict[str, list[_Arc]]:
+    """Edges as a graph."""
+    graph: dict[str, list[_Arc]] = defaultdict(list)
+    for edge in edges:
+        graph[edge.source].append(edge)
+    return graph
+
+
+def rings(edges: Iterable[_Arc]) -> list[frozenset[str]]:
+    """For each set of units that all depend on one another (a strongly connected component) the resources where."""
+    graph = trimmed(by_source(edges))
+    found = []
+    for units in components(graph) if graph else ():
+        inside = set(units)
+        found.append(frozenset(e.resource for unit in units for e in graph.get(unit, ()) if e.target in inside))
+    return found
+
+
+def trimmed(graph: Mapping[str, list[_Arc]], anchored: Container[str] = ()) -> dict[str, list[_Arc]]:
+    """The graph without units that have no edge in or none out, again and again: every cycle survives. Linear.
+
+    Args:
+        graph: edges by source.
+        anchored: units that may have edges elsewhere; they stay.
+    """
     incoming: dict[str, int] = defaultdict(int)
     into: dict[str, list[str]] = defaultdict(list)
     outgoing = {unit: len(edges) for unit, edges in graph.items()}
@@ -197,18 +258,18 @@ def trimmed(graph: Graph) -> Graph:
             incoming[edge.target] += 1
             into[edge.target].append(unit)
     nodes = set(outgoing) | set(incoming)
-    gone = {unit for unit in nodes if not outgoing.get(unit) or not incoming.get(unit)}
+    gone = {unit for unit in nodes if not (outgoing.get(unit) and incoming.get(unit)) and unit not in anchored}
     work = list(gone)
     while work:
         unit = work.pop()
         for source in into.get(unit, ()):
             outgoing[source] -= 1
-            if outgoing[source] == 0 and source not in gone:
+            if outgoing[source] == 0 and source not in gone and source not in anchored:
                 gone.add(source)
                 work.append(source)
         for edge in graph.get(unit, ()):
             incoming[edge.target] -= 1
-            if incoming[edge.target] == 0 and edge.target not in gone:
+            if incoming[edge.target] == 0 and edge.target not in gone and edge.target not in anchored:
                 gone.add(edge.target)
                 work.append(edge.target)
     return {
@@ -216,7 +277,7 @@ def trimmed(graph: Graph) -> Graph:
     }
 
 
-def components(graph: Graph) -> list[list[str]]:
+def components(graph: Mapping[str, list[_Arc]]) -> list[list[str]]:
     """Strongly connected components of two units or more. Linear; no recursion."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
@@ -226,7 +287,7 @@ def components(graph: Graph) -> list[list[str]]:
     for root in sorted(graph):
         if root in index:
             continue
-        work: list[tuple[str, Iterator[Dependency]]] = [(root, iter(graph[root]))]
+        work: list[tuple[str, Iterator[_Arc]]] = [(root, iter(graph[root]))]
         index[root] = low[root] = len(index)
         stack.append(root)
         on_stack.add(root)

@@ -7,7 +7,7 @@ processes that it waits for, so that live analysis knows when to ask again; in f
 Source: house.md (one evaluator), analysis.md 1, 4 and 6. What each kind means stands in `detectors`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +17,7 @@ from noclobber_analyzer.access import Access
 from noclobber_analyzer.composing import broken_by, compose
 from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.defences import defences
+from noclobber_analyzer.dependency import Dependency, dependencies, rings
 from noclobber_analyzer.detectors import OF_HISTORY, OF_STATE
 from noclobber_analyzer.detectors.cycles import cycles
 from noclobber_analyzer.evidence import Evidence
@@ -29,8 +30,9 @@ from noclobber_analyzer.precedence import settle
 from noclobber_analyzer.quiet import is_quiet
 from noclobber_analyzer.unseen import addresses_of
 from noclobber_analyzer.verdict import Candidate, Name
+from noclobber_analyzer.witness import NODES_MAX
 
-__all__ = ["Defended", "Evaluation", "evaluate", "lucky_findings"]
+__all__ = ["Defended", "Evaluation", "defended_as", "evaluate", "lucky_findings"]
 
 _LAST = (1 << 63, "")
 
@@ -62,6 +64,7 @@ class Evaluation:
         defended: each access once, in canonical order.
         waiting: resource -> ids of the processes whose frontiers its open verdicts wait for; empty in files.
         unknown: sentences about what could not be judged, coverage's included.
+        edges: dependencies between units that cycles may consist of.
         measured: resources on whose verdicts a measured bound between clocks may bear.
     """
 
@@ -69,6 +72,7 @@ class Evaluation:
     defended: list[Defended] = field(default_factory=list)
     waiting: dict[str, frozenset[str]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+    edges: list[Dependency] = field(default_factory=list)
     measured: frozenset[str] = frozenset()
 
 
@@ -92,16 +96,19 @@ def evaluate(
     evidence = Evidence(history)
     found: list[Finding] = []
     waiting: dict[str, frozenset[str]] = {}
-    candidates = _candidates(evidence, resources, filtered=filtered)
-    candidates += (
-        c for c in invariant_violation(evidence, declarations) if resources is None or c.resource in resources
-    )
+    edges = dependencies(evidence)
+    near = _with_rings(resources, edges)
+    candidates = list(_of_kinds(evidence, near, filtered=filtered))
+    candidates += cycles(evidence, candidates, edges)
+    candidates += invariant_violation(evidence, declarations)
     meant: list[Candidate] = []
     raced: list[Candidate] = []
     for candidate in candidates:
         may = permitted(declarations, candidate.kind, candidate.resource)
         (meant if may else raced).append(_on_one_server(candidate))
-    settled = settle(raced)
+    all_settled = settle(raced)
+    settled = [c for c in all_settled if resources is None or c.resource in resources]
+    meant = [c for c in meant if resources is None or c.resource in resources]
     broken = broken_by(raced)
     lucky, more = _lucky(evidence, settled, resources, declarations) if latent else ([], 0)
     for candidate in (*settled, *lucky):
@@ -110,18 +117,31 @@ def evaluate(
             waiting[name] = waiting.get(name, frozenset()) | candidate.grade.waiting
         else:
             found.append(compose(candidate, evidence, broken))
-    accused = {(ref.trace_id, ref.span_id) for finding in found for ref in finding.accesses if finding.manifest}
+    accused = {access.name for c in all_settled if c.manifest and not c.grade.waiting for access, _ in c.roles}
     defended = [
-        Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
+        defended_as(access, reason)
         for access, reason in defences(evidence, resources, accused, _anchors(meant))
+        if resources is None or access.resource in resources
     ]
     return Evaluation(
         findings=sorted(found, key=lambda f: (f.first_ns, f.id) if f.manifest else _LAST),
         defended=sorted(defended, key=lambda d: (d.start_ns, d.span_id, d.trace_id)),
         waiting=waiting,
-        unknown=[*history.coverage.unknown, *evidence.unknown, *_of_clocks(evidence), *_told_more(more)],
+        unknown=[
+            *history.coverage.unknown,
+            *dict.fromkeys(evidence.told_open()),
+            *_of_clocks(evidence),
+            *_told_in_part(found),
+            *_told_more(more),
+        ],
         measured=frozenset(name for name in evidence.measured if name in history.resources),
+        edges=edges,
     )
+
+
+def defended_as(access: Access, reason: Defence) -> Defended:
+    """The record of a defended access."""
+    return Defended(access.trace_id, access.span_id, reason, access.resource, access.agent, access.start_ns)
 
 
 def lucky_findings(
@@ -169,18 +189,26 @@ def _of_clocks(evidence: Evidence) -> list[str]:
     return evidence.clocks.sentences() if evidence.history.coverage.ended else []
 
 
+def _told_in_part(found: Iterable[Finding]) -> list[str]:
+    wide = sum(len(finding.accesses) > NODES_MAX for finding in found)
+    return [f"the edges of {wide} findings: each has more than {NODES_MAX} accesses"] if wide else []
+
+
 def _told_more(more: int) -> list[str]:
     return [f"{more} more conflicts of the latent issues that are shown were kept apart by luck, too"] if more else []
 
 
 def _anchors(candidates: Iterable[Candidate]) -> list[Access]:
-    """The accesses that name these candidates."""
-    return [anchor for candidate in candidates if not candidate.grade.waiting for anchor in candidate.anchors]
+    """The accesses that name these candidates; what is named by a version is told by who saw it."""
+    told = (candidate for candidate in candidates if not candidate.grade.waiting)
+    return [access for candidate in told for access in candidate.anchors or (candidate.roles[-1][0],)]
 
 
-def _candidates(evidence: Evidence, resources: frozenset[str] | None, *, filtered: bool) -> list[Candidate]:
-    found = list(_of_kinds(evidence, resources, filtered=filtered))
-    return found + [c for c in cycles(evidence, found) if resources is None or c.resource in resources]
+def _with_rings(resources: frozenset[str] | None, edges: Sequence[Dependency]) -> frozenset[str] | None:
+    """Some resources, and those that lie on cycles with them: what is said there may explain a cycle, or be one."""
+    if resources is None:
+        return None
+    return resources.union(*(ring for ring in rings(edges) if not ring.isdisjoint(resources)))
 
 
 def _of_kinds(evidence: Evidence, resources: frozenset[str] | None, *, filtered: bool) -> Iterable[Candidate]:
@@ -191,5 +219,10 @@ def _of_kinds(evidence: Evidence, resources: frozenset[str] | None, *, filtered:
                 yield from of_state(state, evidence)
     for of_history in OF_HISTORY:
         for candidate in of_history(evidence):
-            if resources is None or candidate.resource in resources:
+            if resources is None or _speaks_of(candidate, resources):
                 yield candidate
+
+
+def _speaks_of(candidate: Candidate, resources: frozenset[str]) -> bool:
+    """Whether it is about some resources, or accuses an access to them."""
+    return candidate.resource in resources or any(access.resource in resources for access, _ in candidate.roles)

@@ -17,6 +17,8 @@ from noclobber_analyzer.fate import Fates
 from noclobber_analyzer.history import History
 from noclobber_analyzer.holds import Holds
 from noclobber_analyzer.order import By, Order
+from noclobber_analyzer.paths import SEARCH_LIMIT
+from noclobber_analyzer.phrases import some
 from noclobber_analyzer.queues import Queues
 from noclobber_analyzer.state import State
 from noclobber_analyzer.succession import Succession
@@ -33,6 +35,9 @@ class Evidence:
     Attributes:
         history, order, fates: as their names say.
         unknown: sentences about what detectors had to leave open.
+        unsearched: resources of which nobody knows whether any order in time fits what was read.
+        steps_searched: what such searches have cost so far.
+        told_affected: accesses told so far of what came of findings.
         is_whole: whether no access of any process is known to be missing.
         measured: resources of accesses of which somebody asked how far their clocks are apart.
     """
@@ -42,6 +47,9 @@ class Evidence:
         self.order = Order(history)
         self.fates = Fates(history)
         self.unknown: list[str] = []
+        self.unsearched: set[str] = set()
+        self.steps_searched = 0
+        self.told_affected = 0
         self.measured: set[str] = set()
         self.is_whole = history.coverage.is_whole
         self._states: dict[str, State] = {}
@@ -55,6 +63,21 @@ class Evidence:
         if make not in self._made:
             self._made[make] = make(self)
         return cast("Made", self._made[make])
+
+    def told_open(self) -> list[str]:
+        """Sentences about what was left open: by detectors, by searches for an order, by searches by time."""
+        said = list(self.unknown)
+        if self.unsearched:
+            said.append(f"whether all reads of {some(self.unsearched)} fit one order in time: the search is too long")
+        if self.order.spent:
+            said.append(
+                f"what orders two accesses: {self.order.spent} searches for a path between them ended at "
+                f"{SEARCH_LIMIT:,} edges"
+            )
+        cut = [name for name, state in self._states.items() if state.is_cut]
+        if cut:
+            said.append(f"what lies far from a write of {some(cut)}: only the writes nearest in time were looked at")
+        return said
 
     def state(self, resource: str) -> State:
         """The state of one resource."""

@@ -8,6 +8,7 @@ Source: contract 2.3, detection.md 2.2.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from enum import Enum
 from functools import cached_property
 from typing import Final
@@ -37,11 +38,13 @@ class Fates:
     def __init__(self, history: History) -> None:
         self._history = history
         self._ends: dict[str, Access | None] = {}
-        self._aborted_paths: dict[str, list[Access]] = defaultdict(list)
+        self._aborted: dict[tuple[str, str], list[Access]] = defaultdict(list)
         self._known: dict[tuple[str, str], Fate] = {}
         for name, accesses in history.transactions.items():
             self._ends[name] = _end(accesses)
-            self._aborted_paths[name] = [a for a in accesses if a.op is Op.ABORT and a.savepoint]
+            for access in accesses:
+                if access.op is Op.ABORT and access.savepoint:
+                    self._aborted[name, access.savepoint].append(access)
 
     @cached_property
     def _read_versions(self) -> dict[tuple[str, str], list[Access]]:
@@ -67,10 +70,10 @@ class Fates:
 
     def taken_back_by(self, access: Access) -> Access | None:
         """The abort, or the failed commit, that took a write back; None if none did."""
-        for abort in self._aborted_paths.get(access.txn_id or "", ()):
-            taken = abort.outcome is Outcome.OK and _comes_after(abort, access)
-            if taken and _is_under(access.savepoint, abort.savepoint):
-                return abort
+        for path in _paths(access.savepoint) if access.txn_id and self._aborted else ():
+            for abort in self._aborted.get((access.txn_id or "", path), ()):
+                if abort.outcome is Outcome.OK and _comes_after(abort, access):
+                    return abort
         end = self.end_of(access)
         if end is not None and (end.op is Op.ABORT or end.outcome in (Outcome.REJECTED, Outcome.ERROR)):
             return end
@@ -117,8 +120,12 @@ def _comes_after(abort: Access, access: Access) -> bool:
     return abort.seq > access.seq if abort.strand == access.strand else abort.start_ns > access.start_ns
 
 
-def _is_under(path: str | None, above: str | None) -> bool:
-    return path is not None and above is not None and (path == above or path.startswith(f"{above}/"))
+def _paths(savepoint: str | None) -> Iterator[str]:
+    """A savepoint's path, and those of the savepoints around it, the innermost first."""
+    path = savepoint
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def _read_by_others(history: History) -> dict[tuple[str, str], list[Access]]:

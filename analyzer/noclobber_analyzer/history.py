@@ -9,7 +9,8 @@ Source: contract 2.4 (duplicates), analysis.md 2 (scans, containers), storage.md
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
@@ -61,10 +62,20 @@ class History:
         units: accesses of each unit.
         processes: by id.
         coverage: how complete all this is.
+        trimmed: resources of which older accesses are not in here though they were captured.
         context: spans of others by (trace id, span id).
+        completed: writes whose version their commit told.
+        size: accesses of the longer history that this is a part of, or its own.
+        read_from: of that longer history, where a strand read what another had made; None: this is whole.
     """
 
-    def __init__(self, accesses: list[Access], processes: Mapping[str, Process], coverage: Coverage) -> None:
+    def __init__(
+        self,
+        accesses: list[Access],
+        processes: Mapping[str, Process],
+        coverage: Coverage,
+        captured: Callable[[str], Sequence[Access]] | None = None,
+    ) -> None:
         self.accesses = accesses
         self.processes = processes
         self.coverage = coverage
@@ -77,11 +88,21 @@ class History:
             if access.txn_id:
                 transactions[access.txn_id].append(access)
         self.strands = _in_program_order(strands)
+        self._captured = captured
         self.units = _in_program_order(units)
         self.transactions = _in_program_order(transactions)
         self.resources = _by_resource(accesses)
+        self.trimmed: AbstractSet[str] = frozenset()
         self.context: dict[tuple[str, str], ContextSpan] = {}
+        self.completed: set[tuple[str, str]] = set()
+        self.size = len(accesses)
+        self.read_from: Callable[[], Iterable[tuple[str, int, str, int]]] | None = None
+        self._numbers: dict[str, list[int]] = {}
         _complete_at_commit(self)
+
+    def captured(self, strand: str) -> Sequence[Access]:
+        """All that was captured of a strand, ascending by `seq`; a live view holds but a part of it."""
+        return self.strands.get(strand, ()) if self._captured is None else self._captured(strand)
 
     @cached_property
     def by_name(self) -> dict[tuple[str, str], Access]:
@@ -115,6 +136,13 @@ class History:
             if access.seq == seq:
                 return access
         return None
+
+    def numbers_of(self, strand: str) -> list[int]:
+        """The numbers of a strand's captured accesses, each once, ascending."""
+        known = self._numbers.get(strand)
+        if known is None:
+            known = self._numbers[strand] = sorted({access.seq for access in self.captured(strand)})
+        return known
 
     def _around(self, strand: str, seq: int) -> list[Access]:
         """The few accesses of a strand near a number: one, unless numbers repeat."""
@@ -260,9 +288,9 @@ def _by_resource(accesses: Iterable[Access]) -> dict[str, list[Access]]:
         elif access.op is Op.SCAN and access.scan is not None:
             for member in _members(access):
                 resources[member.resource].append(member)
-    containers = [name for name in resources if name.endswith("/")]
+    containers = {name for name in resources if name.endswith("/")}
     for name in list(resources) if containers else ():
-        above = [c for c in containers if c != name and name.startswith(c)]
+        above = [name[: at + 1] for at, char in enumerate(name[:-1]) if char == "/" and name[: at + 1] in containers]
         if above:
             resources[name] += [a for c in above for a in resources[c] if a.op is not Op.READ]
             resources[name].sort(key=_CANONICAL)
@@ -288,3 +316,4 @@ def _complete_at_commit(history: History) -> None:
             for write in reversed(accesses):
                 if write.op in (Op.WRITE, Op.UPDATE, Op.DELETE) and write.written is None and write.resource in made:
                     write.written = made.pop(write.resource)
+                    history.completed.add(write.name)

@@ -184,6 +184,11 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "No order of the units explains what they read and wrote.",
         "Adya 1999 (G2)",
     ),
+    Kind.GARBAGE_READ: KindFacts(
+        "garbage read",
+        "A state was read that nobody wrote, though every writer is captured.",
+        "Elle (arXiv 2003.10554)",
+    ),
     Kind.LOST_MESSAGE: KindFacts(
         "lost message",
         "A message was sent, and its consumer passed it or acknowledged it without its ever having been applied.",
@@ -193,11 +198,6 @@ KINDS: Final[dict[Kind, KindFacts]] = {
         "out of order",
         "A message was applied after one that had been sent later.",
         "Jepsen's Kafka checker (nonmonotonic-poll)",
-    ),
-    Kind.GARBAGE_READ: KindFacts(
-        "garbage read",
-        "A state was read that nobody wrote, though every writer is captured.",
-        "Elle (arXiv 2003.10554)",
     ),
     Kind.UNKNOWN_WRITER: KindFacts(
         "unknown writer",

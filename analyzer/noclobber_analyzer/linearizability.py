@@ -21,12 +21,14 @@ from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.state import State
 
-__all__ = ["ACCESSES_MAX", "STEPS_MAX", "Search"]
+__all__ = ["ACCESSES_MAX", "ALL_STEPS_MAX", "STEPS_MAX", "Search"]
 
 ACCESSES_MAX: Final = 2_000
 """Accesses of a register that is searched."""
-STEPS_MAX: Final = 100_000
-"""Configurations that one search looks at; spent, the answer is unknown."""
+STEPS_MAX: Final = 500_000
+"""Calls that one search tries, over all configurations that it looks at; spent, the answer is unknown."""
+ALL_STEPS_MAX: Final = 20_000_000
+"""The same for all searches of one evaluation together."""
 
 
 class _Call(NamedTuple):
@@ -51,14 +53,15 @@ class Search:
 
     Attributes:
         is_possible: whether the record can be searched at all: one clock, no transactions, known content.
-        spent: whether it stopped at its limit.
+        spent: whether it stopped at its limit, or was too long to begin.
     """
 
     def __init__(self, state: State, evidence: Evidence) -> None:
         self._calls: list[_Call] = []
-        self.spent = False
+        self._evidence = evidence
         self._steps = 0
-        self.is_possible = len(state.accesses) <= ACCESSES_MAX and not state.may_expire
+        self.spent = len(state.accesses) > ACCESSES_MAX or evidence.steps_searched > ALL_STEPS_MAX
+        self.is_possible = not self.spent and not state.may_expire
         first = state.accesses[0]
         self._slack = max((slack_ns(first.process, a.process) or 0 for a in state.accesses), default=0)
         known = _known(state, evidence) if self.is_possible else frozenset()
@@ -106,7 +109,8 @@ class Search:
             if config in seen:
                 continue
             seen.add(config)
-            self._steps += 1
+            self._steps += 1 + len(pending)
+            self._evidence.steps_searched += 1 + len(pending)
             if self._steps > STEPS_MAX:
                 self.spent = True
                 return set()
@@ -151,7 +155,10 @@ class Search:
 
 
 def _known(state: State, evidence: Evidence) -> frozenset[Version | None]:
-    """Versions that were written, or were there before anybody wrote; of others an unknown writer is more likely."""
+    """Versions that were written, or the one that was there first; of others an unknown writer is more likely."""
+    unmade = {read.read for read in state.reads} - state.makers.keys() - {None}
+    if len(unmade) != 1:
+        return frozenset(state.makers)
     returns = [evidence.returned_ns(w) for w in state.writes if w.outcome is not Outcome.UNKNOWN]
     first = min(returns, default=None)
     prior = (r.read for r in state.reads if first is None or local_ns(r.process, r.start_ns) <= first)

@@ -6,6 +6,9 @@ than half of a core from those who share it. Errors of the store are said once a
 was read stays, and what could not be written stays dirty. After each step issues are brought up to date, and who sends
 alerts is woken if that wrote anything.
 
+Several analyzers may share a store (`leases`): then each judges its ranges, from where whoever had them had come, and
+the owner of the first range keeps the issues.
+
 Source: analysis.md 9, house.md (complete, then judged).
 """
 
@@ -18,12 +21,15 @@ from functools import partial
 from typing import Final
 
 from noclobber.declarations import Declarations
+from noclobber_analyzer.checkpoint import Checkpoint, earlier
 from noclobber_analyzer.clock import SECOND_NS, SYSTEM, Clock
 from noclobber_analyzer.cursor import Store
 from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.evaluate import evaluate
 from noclobber_analyzer.issue_log import IssueKeeper
 from noclobber_analyzer.issues import Head
+from noclobber_analyzer.leases import RENEW_NS, Leases
+from noclobber_analyzer.ranges import Share
 from noclobber_analyzer.stream import Judge, Limits, Stream
 
 __all__ = ["LiveAnalyzer"]
@@ -34,6 +40,8 @@ REST_MAX_S: Final = 0.5
 PAUSE_MAX_S: Final = 10.0
 ISSUES_EVERY_NS: Final = SECOND_NS
 REPORT_EVERY_NS: Final = 60 * SECOND_NS
+STUCK_S: Final = 120.0
+"""A step that takes longer is no step any more: its leases are not renewed meanwhile."""
 NO_LIMITS: Final = Limits()
 
 log = logging.getLogger("noclobber.analyzer")
@@ -51,6 +59,7 @@ class LiveAnalyzer:
         name: of this analyzer; its checkpoint goes by it.
         limits: what bounds memory and passes.
         declarations: what owners know of their resources; what they permit is defended.
+        leases: on ranges, where several share the store; their group's name then goes for `name`. None: all is ours.
     """
 
     def __init__(
@@ -64,9 +73,16 @@ class LiveAnalyzer:
         name: str = "live",
         limits: Limits = NO_LIMITS,
         declarations: Declarations = NOTHING_DECLARED,
+        leases: Leases | None = None,
     ) -> None:
         judge = judge or partial(evaluate, declarations=declarations)
-        self._stream = Stream(store, judge, clock, name, limits, declarations=declarations)
+        self._leases = leases
+        self._share = Share(store, (), leases.owner) if leases is not None else None
+        name = leases.group if leases is not None else name
+        self._new_stream = partial(
+            Stream, store, judge, clock, name, limits, declarations=declarations, share=self._share
+        )
+        self._stream = self._new_stream()
         self._keeper = IssueKeeper(store, clock, base_url=dashboard)
         self._on_found = on_found
         self._clock = clock
@@ -74,15 +90,25 @@ class LiveAnalyzer:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="noclobber-analyzer", daemon=True)
         self._opened = False
+        self._gained: frozenset[int] = frozenset()
+        self._since: Checkpoint | None = None
+        self._turned_s = 0.0
         self._last_error = ""
         self._pause_s = 0.0
         self._issues_at_ns = 0
         self._reported_at_ns = 0
         self._step_s = 0.0
 
+    @property
+    def leads(self) -> bool:
+        """Whether it keeps the issues; of several that share a store one does."""
+        return self._share is None or 0 in self._share.ranges
+
     def start(self) -> None:
         """Go on where the last analyzer was."""
         self._thread.start()
+        if self._leases is not None:
+            threading.Thread(target=self._beat, name="noclobber-leases", daemon=True).start()
 
     def wake(self) -> None:
         """Something was loaded: look now."""
@@ -107,6 +133,7 @@ class LiveAnalyzer:
             "waiting_resources": len(stream.waiting),
             "silent_processes": sorted(stream.silent),
             "step_seconds": round(self._step_s, 4),
+            "ranges": sorted(self._share.ranges) if self._share is not None else "all",
             "last_error": self._last_error,
             **asdict(stream.totals),
         }
@@ -114,7 +141,7 @@ class LiveAnalyzer:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
-            begun = time.monotonic()
+            begun = self._turned_s = time.monotonic()
             busy = self._guarded(self._turn)
             self._step_s = time.monotonic() - begun
             if self._pause_s:
@@ -126,13 +153,56 @@ class LiveAnalyzer:
         self._guarded(self._finish)
 
     def _turn(self) -> bool:
-        if not self._opened:
+        if self._leases is not None:
+            self._keep(self._leases)
+        elif not self._opened:
             self._stream.open()
             self._opened = True
+        if not self._opened:
+            return False
         busy, written = self._stream.step()
         self._tell(written)
         self._report()
         return busy
+
+    def _keep(self, leases: Leases) -> None:
+        """Renew the leases, and let the stream follow them."""
+        assert self._share is not None
+        if leases.is_due:
+            turn = leases.turn(self._stream.saved if not self._gained else None)
+            self._share.ranges = frozenset(leases.held)
+            self._gained = (self._gained | turn.taken) & self._share.ranges
+            self._since = earlier(self._since, turn.since) if self._since and turn.since else turn.since or self._since
+            if turn.lost and self._opened:
+                self._stream.give_up()
+        if self._gained:
+            self._take_over(self._gained, self._since)
+            self._gained, self._since = frozenset(), None
+
+    def _take_over(self, ranges: frozenset[int], since: Checkpoint | None) -> None:
+        """Judge what others had not come to; what is no longer kept of that is read again."""
+        log.info("%d ranges taken over", len(ranges))
+        if self._opened and (since is None or self._stream.covers(since)):
+            self._stream.take_over(ranges)
+            return
+        stream = self._new_stream()
+        stream.totals = self._stream.totals
+        stream.open(since)
+        self._stream, self._opened = stream, True
+
+    def _beat(self) -> None:
+        """Renew the leases while a step is long."""
+        assert self._leases is not None
+        said = ""
+        while not self._stopping.wait(RENEW_NS / SECOND_NS):
+            try:
+                if time.monotonic() - self._turned_s < STUCK_S:
+                    self._leases.renew()
+                said = ""
+            except Exception as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.exception("the leases on ranges can't be renewed; trying again")
 
     def _finish(self) -> bool:
         """One last look; what is left is taken up by the next analyzer."""
@@ -141,6 +211,8 @@ class LiveAnalyzer:
             self._stream.checkpoint(now=True)
             self._issues_at_ns = 0
             self._tell(written)
+        if self._leases is not None:
+            self._leases.leave(self._stream.saved if not self._gained else None)
         return False
 
     def _guarded(self, work: Callable[[], bool]) -> bool:
@@ -162,6 +234,8 @@ class LiveAnalyzer:
 
     def _tell(self, written: Sequence[Head]) -> None:
         """Bring the issues up to date."""
+        if not self.leads:
+            return
         if written:
             self._keeper.noticed(written)
         now_ns = self._clock.now_ns()

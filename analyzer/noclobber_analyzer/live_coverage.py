@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from noclobber.contract import FRONTIER_END
 from noclobber_analyzer.access import Access, Process
 from noclobber_analyzer.clock_bounds import ClockBounds
-from noclobber_analyzer.coverage import Absence, Coverage, Gap, concerns, in_clock_of, who
+from noclobber_analyzer.coverage import LACKS_MAX, Absence, Coverage, Gap, Gaps, in_clock_of, who
 from noclobber_analyzer.frontiers import Frontiers
 from noclobber_analyzer.live_clocks import LiveClocks
 from noclobber_analyzer.window import Window
@@ -41,7 +41,7 @@ class LiveCoverage(Coverage):
         self.silent = frontiers.silent(now_ns)
         self._window = window
         self._arrivals: Mapping[str, int] = frontiers.arrivals()
-        self._losses: dict[str, list[Gap]] = {}
+        self._losses: dict[str, Gaps] = {}
 
     def absence(self, resource: str, start: Access, end: Access) -> Absence:
         """Whether everything that was done to a resource from the call of `start` to the return of `end` is known."""
@@ -50,12 +50,13 @@ class LiveCoverage(Coverage):
         for process_id in sorted(self._window.touching(resource)):
             process = self._window.processes[process_id].process
             after, before = in_clock_of(process, start, start.start_ns), in_clock_of(process, end, end.end_ns)
-            for gap in self._gaps(process_id):
-                if concerns(gap, after, before):
-                    self._lack(process, gap, missing, waiting)
+            for gap in self._gaps(process_id).concerning(after, before):
+                self._lack(process, gap, missing, waiting)
             if not self._is_complete(process_id, before, end):
                 self._rest(process, missing, waiting)
-        return Absence(tuple(dict.fromkeys(missing)), tuple(dict.fromkeys(waiting)))
+            if len(missing) >= LACKS_MAX:
+                break
+        return Absence(tuple(dict.fromkeys(missing))[:LACKS_MAX], tuple(dict.fromkeys(waiting)))
 
     def clock_bounds(self) -> ClockBounds:
         """The bounds of clocks, of all that is kept."""
@@ -66,9 +67,9 @@ class LiveCoverage(Coverage):
         """Whether no access of any process is missing, as far as is known now."""
         return not any(self._gaps(process) for process in self._window.processes)
 
-    def _gaps(self, process: str) -> list[Gap]:
+    def _gaps(self, process: str) -> Gaps:
         if process not in self._losses:
-            self._losses[process] = self._window.losses(process)
+            self._losses[process] = Gaps(self._window.losses(process))
         return self._losses[process]
 
     def _lack(self, process: Process, gap: Gap, missing: list[str], waiting: list[str]) -> None:

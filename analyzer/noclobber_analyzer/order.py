@@ -2,9 +2,8 @@
 
 *Sync order* is program order, spawn, join, messages and locks: somebody was made to wait. *Know order* adds reads-from:
 whoever read a version knew of the write, though nothing synchronised the two; it never makes a pair "synchronised".
-No graph of all accesses is built. Only edges between strands are kept, by the strand that they lead into, and a
-question is answered by a lazy search backwards over strands, which knows for each strand the latest number that
-reaches the target. A search that spends its limit answers `UNKNOWN`, never "not ordered".
+No graph of all accesses is built. Only edges between strands are kept, and a question is answered by a lazy search
+(`paths`). A search that spends its limit answers `UNKNOWN`, never "not ordered".
 
 Clocks are a separate witness (`clocks`): `before` tells which of the two spoke. A write whose outcome is unknown may
 take effect at any time after its call, so nothing comes after it for sure.
@@ -18,31 +17,21 @@ from collections import defaultdict
 from enum import Enum
 from functools import cached_property
 from itertools import pairwise
-from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final
 
 from noclobber.contract import Op, Outcome
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.clocks import before as clock_before
 from noclobber_analyzer.history import History
+from noclobber_analyzer.paths import Answer, Edge, Into, Paths
 
-__all__ = ["SEARCH_LIMIT", "Answer", "By", "Order"]
+__all__ = ["Answer", "By", "Order"]
 
-SEARCH_LIMIT: Final = 4096
-"""Edges that one search may follow."""
+REASONS_MAX: Final = 64
+"""Edges into a strand among which the one is looked for that made it wait: the last ones."""
 WRITES: Final = frozenset({Op.WRITE, Op.DELETE, Op.UPDATE})
-
-
 _ALONE: Final = frozenset({Op.READ, Op.SCAN, Op.EFFECT, Op.MODEL, *WRITES})
 """Operations that make nobody wait."""
-
-
-class Answer(Enum):
-    """What a search can say."""
-
-    YES = "yes"
-    NO = "no"
-    UNKNOWN = "unknown"
 
 
 class By(Enum):
@@ -53,34 +42,41 @@ class By(Enum):
     MEASURED = "measured"  # only by a measured bound of two clocks; `Order` never says so (see `Evidence`)
 
 
-class _Edge(NamedTuple):
-    """From up to `source_seq` of a strand, into its own strand at `seq`."""
-
-    seq: int
-    source: str
-    source_seq: int
-    type: str
-
-
-_by_seq = attrgetter("seq")
-
-
 class Order:
-    """The order of one history's accesses.
-
-    Attributes:
-        steps: edges followed so far, by all searches.
-    """
+    """The order of one history's accesses."""
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._into: dict[str, list[_Edge]] = defaultdict(list)
-        self._known: dict[str, list[_Edge]] | None = None
-        self.steps = 0
-        for edge in _sync_edges(history):
-            self._into[edge[0]].append(edge[1])
-        for edges in self._into.values():
+        into: dict[str, list[Edge]] = defaultdict(list)
+        for strand, edge in _sync_edges(history):
+            into[strand].append(edge)
+        for edges in into.values():
             edges.sort()
+        self._sync = Paths(into)
+
+    @cached_property
+    def _know(self) -> Paths:
+        return Paths(_with_reads_from(self._history, self._sync.into))
+
+    @cached_property
+    def _without_locks(self) -> Paths:
+        into = {strand: [edge for edge in edges if edge.type != "lock"] for strand, edges in self._sync.into.items()}
+        return Paths(into)
+
+    @property
+    def steps(self) -> int:
+        """Edges followed so far, by all searches."""
+        return sum(paths.steps for paths in self._asked())
+
+    @property
+    def spent(self) -> int:
+        """Searches that stopped at their limit."""
+        return sum(paths.spent for paths in self._asked())
+
+    def _asked(self) -> list[Paths]:
+        """The paths that anybody has asked for; asking must not build them."""
+        found = (self._sync, self.__dict__.get("_know"), self.__dict__.get("_without_locks"))
+        return [paths for paths in found if paths is not None]
 
     def before(self, one: Access, other: Access) -> By | None:
         """What proves that `one` had taken effect before `other` was called; None: nothing does."""
@@ -90,69 +86,41 @@ class Order:
             return By.SYNC if one.seq < other.seq else None
         if clock_before(one, other):
             return By.CLOCK
+        if clock_before(other, one):
+            return None  # the other way round; a path against a clock would be broken capture
         return By.SYNC if self.path(one, other) is Answer.YES else None
 
     def path(self, one: Access, other: Access, *, know: bool = False, locks: bool = True) -> Answer:
         """Whether `other` comes after `one` in sync order (with `know` in know order, or not by locks). O(limit)."""
-        edges = self._edges(know=know) if locks else self._without_locks
-        return self._search(one.strand, one.seq, other.strand, other.seq, edges)
+        paths = self._know if know else self._sync
+        return (paths if locks else self._without_locks).search(one.strand, one.seq, other.strand, other.seq)
 
-    @cached_property
-    def _without_locks(self) -> dict[str, list[_Edge]]:
-        return {strand: [edge for edge in edges if edge.type != "lock"] for strand, edges in self._into.items()}
+    def is_left_open(self, one: Access, other: Access) -> bool:
+        """Whether a search between the strands of two accesses stopped at its limit: they may be ordered."""
+        return any(paths.is_left_open(one.strand, other.strand) for paths in self._asked())
 
     def ordered(self, one: Access, other: Access) -> bool:
         """Whether sync order puts the two in some order."""
         return self.path(one, other) is Answer.YES or self.path(other, one) is Answer.YES
 
-    def _edges(self, *, know: bool) -> dict[str, list[_Edge]]:
-        if not know:
-            return self._into
-        if self._known is None:
-            self._known = _with_reads_from(self._history, self._into)
-        return self._known
-
-    def _search(self, strand: str, seq: int, to: str, to_seq: int, into: dict[str, list[_Edge]]) -> Answer:
-        if strand == to:
-            return Answer.YES if seq < to_seq else Answer.NO
-        done: dict[str, int] = {}
-        work = [(to, to_seq)]
-        steps = 0
-        while work:
-            at, upto = work.pop()
-            seen = done.get(at, -1)
-            if upto <= seen:
-                continue
-            done[at] = upto
-            edges = into.get(at, ())
-            low, high = (bisect_right(edges, number, key=_by_seq) for number in (seen, upto))
-            for edge in reversed(edges[low:high]):
-                steps += 1
-                if edge.source == strand and edge.source_seq >= seq:
-                    self.steps += steps
-                    return Answer.YES
-                if steps > SEARCH_LIMIT:
-                    self.steps += steps
-                    return Answer.UNKNOWN
-                work.append((edge.source, edge.source_seq))
-        self.steps += steps
-        return Answer.NO
-
     def reason(self, one: Access, other: Access) -> str:
         """The type of the last edge between two strands on the path from `one`; program order within one."""
         if one.strand == other.strand:
             return "program"
-        for edge in reversed(self._into.get(other.strand, ())):
-            if edge.seq <= other.seq and (
+        edges = self._sync.into.get(other.strand, ())
+        upto = bisect_right(edges, other.seq, key=lambda edge: edge.seq)
+        for place in range(upto - 1, max(-1, upto - 1 - REASONS_MAX), -1):
+            edge = edges[place]
+            if (
                 edge.source == one.strand
-                or self._search(one.strand, one.seq, edge.source, edge.source_seq, self._into) is Answer.YES
+                or self._sync.search(one.strand, one.seq, edge.source, edge.source_seq) is Answer.YES
             ):
                 return edge.type
         return "order"
 
 
-def _sync_edges(history: History) -> list[tuple[str, _Edge]]:
-    edges: list[tuple[str, _Edge]] = []
+def _sync_edges(history: History) -> list[tuple[str, Edge]]:
+    edges: list[tuple[str, Edge]] = []
     sends: dict[str, list[Access]] = defaultdict(list)
     receives: list[Access] = []
     locks: dict[str, list[Access]] = defaultdict(list)
@@ -160,11 +128,11 @@ def _sync_edges(history: History) -> list[tuple[str, _Edge]]:
         if access.op in _ALONE and access.strand_parent is None and not access.links:
             continue
         if access.strand_parent and access.strand_parent_seq is not None:
-            edges.append((access.strand, _Edge(access.seq, access.strand_parent, access.strand_parent_seq, "spawn")))
+            edges.append((access.strand, Edge(access.seq, access.strand_parent, access.strand_parent_seq, "spawn")))
         if access.op is Op.SPAWN and access.strand_other:
-            edges.append((access.strand_other, _Edge(0, access.strand, access.seq, "spawn")))
+            edges.append((access.strand_other, Edge(0, access.strand, access.seq, "spawn")))
         elif access.op is Op.JOIN and access.strand_other and access.strand_other_seq is not None:
-            edges.append((access.strand, _Edge(access.seq, access.strand_other, access.strand_other_seq, "join")))
+            edges.append((access.strand, Edge(access.seq, access.strand_other, access.strand_other_seq, "join")))
         elif access.message is not None and access.op is Op.SEND:
             sends[access.message.id].append(access)
         elif access.message is not None and access.op is Op.RECEIVE:
@@ -174,25 +142,25 @@ def _sync_edges(history: History) -> list[tuple[str, _Edge]]:
         for trace_id, span_id, kind in access.links:
             source = history.by_name.get((trace_id, span_id))
             if source is not None and source.strand != access.strand:
-                edges.append((access.strand, _Edge(access.seq, source.strand, source.seq, kind or "message")))
+                edges.append((access.strand, Edge(access.seq, source.strand, source.seq, kind or "message")))
     edges += _message_edges(sends, receives)
     for accesses in locks.values():
         edges += _lock_edges(accesses)
     return edges
 
 
-def _message_edges(sends: dict[str, list[Access]], receives: list[Access]) -> list[tuple[str, _Edge]]:
+def _message_edges(sends: dict[str, list[Access]], receives: list[Access]) -> list[tuple[str, Edge]]:
     """A message is received after it was sent; with several sends of one id nobody knows after which."""
     edges = []
     for receive in receives:
         assert receive.message is not None
         sent = sends.get(receive.message.id, ())
         if len(sent) == 1 and sent[0].strand != receive.strand:
-            edges.append((receive.strand, _Edge(receive.seq, sent[0].strand, sent[0].seq, "message")))
+            edges.append((receive.strand, Edge(receive.seq, sent[0].strand, sent[0].seq, "message")))
     return edges
 
 
-def _lock_edges(accesses: list[Access]) -> list[tuple[str, _Edge]]:
+def _lock_edges(accesses: list[Access]) -> list[tuple[str, Edge]]:
     """Whoever takes the next fencing token was made to wait for the unlock of the one before."""
     unlocks: dict[int, Access] = {}
     tokens: dict[int, Access] = {}
@@ -207,14 +175,21 @@ def _lock_edges(accesses: list[Access]) -> list[tuple[str, _Edge]]:
     for one, following in pairwise(sorted(tokens)):
         unlock, lock = unlocks.get(one), tokens[following]
         if unlock is not None and unlock.strand != lock.strand and not clock_before(lock, unlock):
-            edges.append((lock.strand, _Edge(lock.seq, unlock.strand, unlock.seq, "lock")))
+            edges.append((lock.strand, Edge(lock.seq, unlock.strand, unlock.seq, "lock")))
     return edges
 
 
-def _with_reads_from(history: History, into: dict[str, list[_Edge]]) -> dict[str, list[_Edge]]:
-    """Sync edges and reads-from: the unique, not weak write of a version, to whoever read it on that resource."""
-    known = defaultdict(list, {strand: list(edges) for strand, edges in into.items()})
-    for accesses in history.resources.values():
+def _with_reads_from(history: History, into: Into) -> Into:
+    """Sync edges and reads-from: the unique, not weak write of a version, to whoever read it on that resource.
+
+    Of a part of a history only those from writes whose versions their commits told: the whole knows the others better.
+    """
+    known: dict[str, list[Edge]] = defaultdict(list, {strand: list(edges) for strand, edges in into.items()})
+    for strand, seq, source, source_seq in history.read_from() if history.read_from is not None else ():
+        known[strand].append(Edge(seq, source, source_seq, "reads-from"))
+    for name, accesses in history.resources.items():
+        if name in history.trimmed:
+            continue  # another maker of a version may be among what is not here
         makers: dict[str, Access | None] = {}
         for access in accesses:
             if access.op in WRITES and access.written is not None and not access.weak:
@@ -222,8 +197,10 @@ def _with_reads_from(history: History, into: dict[str, list[_Edge]]) -> dict[str
         for access in accesses:
             if access.op is Op.READ and access.read is not None and not access.weak:
                 maker = makers.get(access.read)
-                if maker is not None and maker.strand != access.strand:
-                    known[access.strand].append(_Edge(access.seq, maker.strand, maker.seq, "reads-from"))
+                if maker is None or (history.read_from is not None and maker.name not in history.completed):
+                    continue
+                if maker.strand != access.strand:
+                    known[access.strand].append(Edge(access.seq, maker.strand, maker.seq, "reads-from"))
     for edges in known.values():
         edges.sort()
     return known

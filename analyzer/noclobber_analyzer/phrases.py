@@ -4,13 +4,16 @@ Everything here comes from outside and may hold anything; whoever shows it must 
 by their beginning, which is enough to tell them apart by eye; values are never known here.
 """
 
+from collections.abc import Iterable
+
 from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.clocks import local_ns, slack_ns
 
-__all__ = ["agent", "duration", "gap", "key", "others", "short", "version"]
+__all__ = ["agent", "duration", "gap", "key", "others", "short", "some", "state", "version"]
 
 PRINT_LENGTH = 8
 NAME_LENGTH = 80
+NAMES_MAX = 3
 
 
 def agent(access: Access) -> str:
@@ -50,9 +53,31 @@ def version(name: Version | None) -> str:
     return f"{head}-{rest.partition('-')[0]}" if dash and len(head) <= PRINT_LENGTH else name[:PRINT_LENGTH]
 
 
+def state(name: Version | None) -> str:
+    """A version as what stood there.
+
+    >>> state("17"), state("absent"), state(None)
+    ('version 17', 'the empty state', 'a version that was not recorded')
+    """
+    if name == "absent":
+        return "the empty state"
+    return f"version {version(name)}" if name is not None else version(name)
+
+
 def short(text: str) -> str:
     """A name, cut where it is absurdly long."""
     return text if len(text) <= NAME_LENGTH else f"{text[: NAME_LENGTH - 1]}…"
+
+
+def some(names: Iterable[str]) -> str:
+    """The first of several names, and how many more there are.
+
+    >>> some(["b", "a"]), some("edcba")
+    ('a, b', 'a, b, c and 2 more')
+    """
+    every = sorted(names)
+    told = ", ".join(short(name) for name in every[:NAMES_MAX])
+    return told + (f" and {len(every) - NAMES_MAX} more" if len(every) > NAMES_MAX else "")
 
 
 def duration(nanoseconds: int) -> str:

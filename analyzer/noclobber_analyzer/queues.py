@@ -13,6 +13,7 @@ Source: contract 2 (`message.*`) and 3.1, detection.md 3.5 and 3.6. Nothing is j
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from noclobber.contract import Op, Outcome
@@ -70,16 +71,15 @@ class Queues:
     """
 
     def __init__(self, history: History, fates: Fates) -> None:
-        self._fates = fates
+        self._history, self._fates = history, fates
         self.handlings: list[Handling] = []
         self.sends: dict[str, list[Access]] = defaultdict(list)
         for own in history.strands.values():
             self._walk(own)
-        received = {handling.id for handling in self.handlings}
         self._proven = {
             send.txn_id
             for message, sends in self.sends.items()
-            if message in received and len(sends) == 1
+            if message in self.received and len(sends) == 1
             for send in sends
             if send.txn_id
         }
@@ -114,6 +114,20 @@ class Queues:
                 handling.refused.append(access)
             elif access.outcome is Outcome.ERROR and not access.cancelled:
                 handling.failed.append(access)
+
+    @cached_property
+    def received(self) -> frozenset[str]:
+        """Ids of the messages that anybody received."""
+        return frozenset(handling.id for handling in self.handlings)
+
+    @cached_property
+    def given_back(self) -> frozenset[tuple[str, str]]:
+        """Strands with the ids of the messages that they gave back, whenever that was."""
+        return frozenset(
+            (access.strand, access.message.id)
+            for access in self._history.accesses
+            if access.op is Op.NACK and access.message is not None
+        )
 
     def handed_out(self, handling: Handling) -> bool:
         """Whether the receipt stands: its transaction, if it has one, was not taken back."""

@@ -24,7 +24,7 @@ from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.ledger import Ledger
 from noclobber_analyzer.live_latent import keep_narrowest, refuted
 from noclobber_analyzer.reconcile import reconcile
-from noclobber_analyzer.rows import add_row
+from noclobber_analyzer.rows import add_spans, read_spans
 from noclobber_analyzer.standing import Defences
 from noclobber_analyzer.tables import open_findings, open_latent
 
@@ -80,10 +80,9 @@ def stored_history(
             f"the stretch has {total:,} accesses, and one run judges {ACCESSES_MAX:,}: narrow it (--since, --until)"
         )
     builder = HistoryBuilder(declarations)
-    sql = f"SELECT * FROM accesses WHERE minute >= {{first:UInt32}} AND minute <= {{last:UInt32}} AND {where}"  # noqa: S608  constants only
+    portion = f"minute >= {{first:UInt32}} AND minute <= {{last:UInt32}} AND {where}"
     for first, last in _portions([(int(minute), int(count)) for minute, count in minutes]):
-        for row in store.dicts(sql, {**within, "first": first, "last": last}):
-            add_row(builder, row)
+        add_spans(builder, read_spans(store, portion, {**within, "first": first, "last": last}))
         if progress is not None:
             progress(builder.spans)
     return builder.finish(ended=True, whole=stretch == Stretch())

@@ -55,6 +55,10 @@ class Standing:
         ids = sorted(name for resource in names for name in self._ids[resource])
         return {name: finding for name, finding in self._ledger.of(ids).items() if finding.status == "open"}
 
+    def has(self, resource: str) -> bool:
+        """Whether a resource has open findings."""
+        return bool(self._ids.get(resource))
+
     def wrote(self, heads: Sequence[Head]) -> None:
         """Revisions that were written a moment ago."""
         self._rows += len(heads)
@@ -102,6 +106,13 @@ class Defences:
         append_defended(self._store, fresh, lost, now_ns)
         for each in lost:
             del self._known[each.resource][each.trace_id, each.span_id]
+        for each in fresh:
+            self._keep(each)
+
+    def add(self, defended: Iterable[Defended], now_ns: int) -> None:
+        """Write those that are new."""
+        fresh = [each for each in defended if self._is_new(each)]
+        append_defended(self._store, fresh, (), now_ns)
         for each in fresh:
             self._keep(each)
 

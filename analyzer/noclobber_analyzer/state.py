@@ -26,10 +26,12 @@ __all__ = ["NUMBERS", "Side", "Sighting", "State", "conflicting_parts", "differ"
 _by_seq = attrgetter("seq")
 
 NUMBERS: Final = frozenset({VersionKind.COUNTER, VersionKind.ORDERED})
-
-
 DIGITS_MAX: Final = 100
 """Digits of a version that is taken for a number."""
+OWN_MAX: Final = 256
+"""Writes of one strand between two of its accesses that one question names: those nearest to the later one."""
+NUMBERED_MAX: Final = 128
+"""Writes between two numbers that one question names: the last ones."""
 
 
 class Side(Enum):
@@ -100,6 +102,12 @@ class State:
         return found
 
     @cached_property
+    def _common(self) -> frozenset[Version | None]:
+        """Versions that are said to be too common to name one state."""
+        made = {write.written for write in self.writes if write.weak}
+        return frozenset(made | {read.read for read in self.reads if read.weak})
+
+    @cached_property
     def writers(self) -> frozenset[str]:
         """The strands that may have changed it."""
         return frozenset(write.strand for write in self.writes)
@@ -140,10 +148,9 @@ class State:
 
     def is_unique(self, version: Version) -> bool:
         """Whether at most one captured write made this version and nothing says that it is too common."""
-        makers, readers = self.makers.get(version, ()), self.readers.get(version, ())
         if version in (ABSENT, ABSENT_NUMBER) and self.may_expire:
             return False  # nothing is there once in each life
-        return len(makers) <= 1 and not any(a.weak for a in (*makers, *readers))
+        return len(self.makers.get(version, ())) <= 1 and version not in self._common
 
     def base_of(self, write: Access) -> Access | None:
         """The access that a write's base came from, if it was captured: only its time and its place are asked.
@@ -156,30 +163,89 @@ class State:
         if write.base_seq is not None and at is None:
             return None  # that one is lost: another that got the same content is not it
         strand = write.base_strand or write.strand
-        own = self._of_strand.get(strand, ())
+        if write.base is None and write.version_kind is None:
+            own: Sequence[Access] = self._looks.get((strand, write.unit), ())
+        elif write.base is None:
+            own = self._of_strand.get(strand, ())
+        else:
+            own = self._sightings.get((strand, write.base), ())
         upto = bisect_left(own, write.seq, key=lambda a: a.seq) if strand == write.strand else len(own)
-        for access in reversed(own[:upto]):
-            if write.base is None and write.version_kind is None:
-                if access.op is Op.READ and access.unit == write.unit and access.outcome is Outcome.OK:
-                    return access
-            elif write.base in (access.read if access.op is Op.READ else None, access.written):
-                return access
-        return None
+        return own[upto - 1] if upto else None
+
+    @cached_property
+    def _looks(self) -> dict[tuple[str, str], list[Access]]:
+        """The reads of each strand in each unit."""
+        found: dict[tuple[str, str], list[Access]] = defaultdict(list)
+        for strand, own in self._of_strand.items():
+            for access in own:
+                if access.op is Op.READ and access.outcome is Outcome.OK:
+                    found[strand, access.unit].append(access)
+        return found
+
+    @cached_property
+    def _sightings(self) -> dict[tuple[str, Version], list[Access]]:
+        """Where each strand got or made each version."""
+        found: dict[tuple[str, Version], list[Access]] = defaultdict(list)
+        for strand, own in self._of_strand.items():
+            for access in own:
+                for version in {access.read if access.op is Op.READ else None, access.written} - {None}:
+                    found[strand, version or ""].append(access)
+        return found
 
     def _touches(self, access: Access) -> bool:
         members = access.scan.resources if access.scan else ()
         return access.resource == self.name or self.name in members
 
     def own_between(self, base: Access | None, write: Access) -> list[Access]:
-        """What the write's own strand did to the resource after it got the base."""
-        own = self._of_strand.get(write.strand, ())
+        """What the write's own strand did to the resource after it got the base: the last of it, up to a limit."""
+        own = self._own_writes.get(write.strand, [])
         upto = bisect_left(own, write.seq, key=lambda a: a.seq)
-        after = self.base_seq_of(base, write) or 0
-        return [a for a in own[:upto] if a.seq > after and a.op in WRITE_OPS]
+        after = bisect_right(own, self.base_seq_of(base, write) or 0, key=lambda a: a.seq)
+        return own[max(after, upto - OWN_MAX) : upto]
+
+    @cached_property
+    def _own_writes(self) -> dict[str, list[Access]]:
+        """What each strand may have changed, whatever came of it, ascending by `seq`."""
+        return {strand: [a for a in own if a.op in WRITE_OPS] for strand, own in self._of_strand.items()}
 
     def by_strand(self) -> Iterable[list[Access]]:
         """The accesses of each strand, ascending by `seq`."""
         return self._of_strand.values()
+
+    @cached_property
+    def untaken(self) -> frozenset[Version | None]:
+        """Versions that such writes made or would have made."""
+        return frozenset(a.written for a in self.unapplied)
+
+    @cached_property
+    def by_replaced(self) -> dict[Version, list[Access]]:
+        """Writes by the versions that they replaced or were computed from."""
+        found: dict[Version, list[Access]] = defaultdict(list)
+        for write in self.writes:
+            for version in {write.overwritten, write.base} - {None}:
+                found[version or ""].append(write)
+        return found
+
+    @cached_property
+    def last_of(self) -> dict[str, tuple[int, int]]:
+        """Of each transaction's writes the greatest `seq`, and the last call."""
+        found: dict[str, tuple[int, int]] = {}
+        for write in self.writes:
+            if write.txn_id:
+                seq, start = found.get(write.txn_id, (0, 0))
+                found[write.txn_id] = max(seq, write.seq), max(start, write.start_ns)
+        return found
+
+    def is_contended(self, access: Access) -> bool:
+        """Whether another strand or transaction wrote here, too."""
+        if len(self.writers) > (access.strand in self.writers):
+            return True
+        return bool(access.txn_id) and len(self._transactions) > (access.txn_id in self._transactions)
+
+    @cached_property
+    def _transactions(self) -> frozenset[str]:
+        """The transactions that wrote."""
+        return frozenset(write.txn_id for write in self.writes if write.txn_id)
 
     @cached_property
     def unapplied(self) -> list[Access]:
@@ -188,20 +254,23 @@ class State:
 
     def is_own_version(self, read: Access) -> bool:
         """Whether a read in a transaction got what that transaction itself had made: others need not be able to."""
-        own = self._of_strand.get(read.strand, ()) if read.txn_id else ()
-        upto = bisect_left(own, read.seq, key=lambda a: a.seq)
-        for access in reversed(own[:upto]):
-            if access.txn_id != read.txn_id:
-                return False
-            if access.op in WRITE_OPS and access.written == read.read:
-                return True
-        return False
+        first = self._first_made.get((read.strand, read.txn_id, read.read)) if read.txn_id else None
+        return first is not None and first < read.seq
+
+    @cached_property
+    def _first_made(self) -> dict[tuple[str, str | None, Version | None], int]:
+        """When a strand's transaction first made a version, by the strand's numbers."""
+        found: dict[tuple[str, str | None, Version | None], int] = {}
+        for own in self._own_writes.values():
+            for access in own:
+                found.setdefault((access.strand, access.txn_id, access.written), access.seq)
+        return found
 
     def own_after(self, access: Access) -> list[Access]:
-        """What the access's own strand may have changed of the resource later."""
-        own = self._of_strand.get(access.strand, ())
+        """What the access's own strand may have changed of the resource later: the next of it, up to a limit."""
+        own = self._own_writes.get(access.strand, [])
         first = bisect_right(own, access.seq, key=lambda a: a.seq)
-        return [a for a in own[first:] if a.op in WRITE_OPS]
+        return own[first : first + OWN_MAX]
 
     @staticmethod
     def base_seq_of(base: Access | None, write: Access) -> int | None:
@@ -214,6 +283,20 @@ class State:
     def timeline(self) -> Timeline:
         """The writes by time."""
         return Timeline(self.writes, self._fates)
+
+    @cached_property
+    def first_read_of(self) -> dict[str, int]:
+        """The number of each strand's first read."""
+        found: dict[str, int] = {}
+        for read in self.reads:
+            found[read.strand] = min(found.get(read.strand, read.seq), read.seq)
+        return found
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a search by time left writes out."""
+        timeline = self.__dict__.get("timeline")  # asking must not build it
+        return isinstance(timeline, Timeline) and timeline.cut
 
     @cached_property
     def by_base(self) -> dict[Version, list[Access]]:
@@ -230,9 +313,9 @@ class State:
         return sorted((n, write.span_id, write) for n, write in made if n is not None)
 
     def numbered_between(self, low: int, high: int) -> list[tuple[int, Access]]:
-        """Writes that made a number above `low`, up to `high`, ascending."""
-        first = bisect_left(self._numbered, (low + 1,))
+        """Writes that made a number above `low`, up to `high`, ascending: the last of them, up to a limit."""
         last = bisect_left(self._numbered, (high + 1,))
+        first = max(bisect_left(self._numbered, (low + 1,)), last - NUMBERED_MAX)
         return [(n, write) for n, _, write in self._numbered[first:last]]
 
     @cached_property

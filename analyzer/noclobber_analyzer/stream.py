@@ -6,116 +6,64 @@ speaks again, or of which a loss came to light. Dirty resources are judged by th
 history, findings and defended accesses are written, and only then the checkpoint. After a start the kept history is
 read again and all of it is dirty: work that was interrupted is repeated, and repeating it changes nothing.
 
-Source: analysis.md 4 and 9. What the kept history is stands in `window`, how complete it is in `live_coverage`.
+Source: analysis.md 4 and 9. What the kept history is stands in `window`, how complete it is in `live_coverage`, what
+differs where several analyzers share the store in `ranges`, `outlines` and `conflicts`.
 """
 
-import copy
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import replace
+from typing import Final
 
-from noclobber.contract import Op
 from noclobber.declarations import Declarations
-from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.access import Access, Mark
 from noclobber_analyzer.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from noclobber_analyzer.clock import SECOND_NS, Clock
+from noclobber_analyzer.conflicts import Conflicts
 from noclobber_analyzer.cursor import (
-    BATCH_ROWS_MAX,
     Batch,
     Cursor,
     Feed,
     Store,
     batch_of,
+    came_between,
     notes_between,
     opened_ns,
     portions,
 )
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_span
-from noclobber_analyzer.evaluate import Evaluation
-from noclobber_analyzer.finding import Finding
+from noclobber_analyzer.evaluate import Evaluation, defended_as
 from noclobber_analyzer.frontiers import Frontiers
 from noclobber_analyzer.history import History
 from noclobber_analyzer.issues import Head
+from noclobber_analyzer.judging import Judge, Judging
 from noclobber_analyzer.ledger import Ledger
 from noclobber_analyzer.live_clocks import LiveClocks
 from noclobber_analyzer.live_coverage import LiveCoverage
-from noclobber_analyzer.live_latent import EVERY_NS, LatentWatch
+from noclobber_analyzer.live_latent import LatentWatch
+from noclobber_analyzer.live_limits import KEPT_NS, Limits, Totals
+from noclobber_analyzer.outlines import Outlines
+from noclobber_analyzer.ranges import Share
 from noclobber_analyzer.reach import Reach
 from noclobber_analyzer.reconcile import reconcile
-from noclobber_analyzer.rows import Row, span_of
+from noclobber_analyzer.rows import StoredSpan
+from noclobber_analyzer.sieve import Sieve
 from noclobber_analyzer.standing import Defences, Standing
-from noclobber_analyzer.window import View, Window, touched
+from noclobber_analyzer.window import View, Window
 
 __all__ = ["KEPT_NS", "Judge", "Limits", "Stream", "Totals"]
 
-KEPT_NS: Final = 3_600 * SECOND_NS
-"""How long before the newest segment the kept history begins."""
-ACCESSES_MAX: Final = 200_000
-"""Accesses kept at most; each takes 1 to 2 kB."""
-RESOURCES_MAX: Final = 2_000
-"""Dirty resources judged in one step."""
+PORTIONS_MAX: Final = 4
+"""Portions read before anything is judged, where much waits."""
 PROCESSES_MAX: Final = 10_000
 """Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""
 CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
+MS_NS: Final = 1_000_000
 REACH_ROUNDS: Final = 16
 """How often a view is widened to follow what a finding affected: each leads at least one resource further."""
-WRITES: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE})
 
 log = logging.getLogger("noclobber.analyzer")
-
-
-class Judge(Protocol):
-    """`evaluate.evaluate`, or what a test puts in its place."""
-
-    def __call__(self, history: History, *, resources: frozenset[str] | None = None) -> Evaluation:
-        """Judge a history."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What bounds a live analysis.
-
-    Attributes:
-        kept_ns, accesses_max: the kept history, by age of segments and by number.
-        batch_rows_max: rows read in one step. resources_max: resources judged in one step.
-        whole_max: kept accesses up to which every judgement sees all of them.
-        latent_every_ns: least time between two looks for what luck kept apart; 0: it does not look.
-    """
-
-    kept_ns: int = KEPT_NS
-    accesses_max: int = ACCESSES_MAX
-    batch_rows_max: int = BATCH_ROWS_MAX
-    resources_max: int = RESOURCES_MAX
-    whole_max: int = 4_000
-    latent_every_ns: int = EVERY_NS
-
-
-@dataclass(slots=True)
-class Totals:
-    """Counted since the start.
-
-    Attributes:
-        rows: read. accesses: taken, each once. unreadable: rows that lack what every access must have.
-        late: accesses that came behind their process's frontier; late_unchecked: those of them that are older than
-            the kept history, so that what they raced with may be gone.
-        judgements: evaluations made. written: revisions of findings; retracted: those of them that take one back.
-        contradicted: certain findings that were not found again: bugs.
-        failed: resources whose judgement raised an error.
-    """
-
-    rows: int = 0
-    accesses: int = 0
-    unreadable: int = 0
-    late: int = 0
-    late_unchecked: int = 0
-    judgements: int = 0
-    written: int = 0
-    retracted: int = 0
-    contradicted: int = 0
-    failed: int = 0
 
 
 class Stream:
@@ -125,9 +73,15 @@ class Stream:
         store: holds everything.
         judge: the evaluator.
         clock: wall time.
-        name: of this analyzer, for its checkpoint.
+        name: of this analyzer, for its checkpoint; where several share the store, each one's stands in its leases.
         limits: bounds.
         declarations: names that owners gave their resources, what is to be ignored, which rows are tasks.
+        sifts: whether what needs no judgement is passed over; where others share the store it is not, since what is
+            passed over hands on no conflicts.
+        share: the resources that are this one's to judge, where others share the store; None: all.
+
+    Attributes:
+        saved: the checkpoint that was written last; None before the first one, and since ranges were taken over.
     """
 
     def __init__(
@@ -139,23 +93,35 @@ class Stream:
         limits: Limits,
         *,
         declarations: Declarations = NOTHING_DECLARED,
+        sifts: bool = True,
+        share: Share | None = None,
     ) -> None:
         self.totals = Totals()
+        self._sifts = sifts and share is None and not any(each.invariant for each in declarations.declared)
         self.window = Window(limits.accesses_max, limits.whole_max)
         self.frontiers = Frontiers()
         self.waiting: dict[str, frozenset[str]] = {}
         self.silent: frozenset[str] = frozenset()
         self.behind_ns = 0
-        self._store, self._judge, self._clock, self._name, self._limits = store, judge, clock, name, limits
+        self._store, self._clock, self._name, self._limits = store, clock, name, limits
+        self._judging = Judging(judge, self.window, self.totals)
         self._declarations = declarations
-        self._feed = Feed(store, Cursor(), limits.batch_rows_max)
+        self.saved: Checkpoint | None = None
+        self._opened_from_ns = 0
+        self.share = share or Share(store)
+        self._outlines = Outlines(self.share, self.window, self._declared)
+        self._conflicts = Conflicts(store, share.owner, self._reaches_others, limits.kept_ns) if share else None
+        self._feed = Feed(store, Cursor(), limits.batch_rows_max, self._outlines.read)
         self._ledger = Ledger(store)
         self._standing = Standing(store, self._ledger)
         self._defences = Defences(store)
+        self._sieve = Sieve(self.window)
         self._clocks = LiveClocks(self.window)
         self._reach = Reach()
         self._latent = LatentWatch(store, self._ledger, self.window, declarations, limits.latent_every_ns)
         self._dirty: dict[str, None] = {}
+        self._meetings: dict[str, None] = {}
+        self._meet_at_ns = self._met_ns = 0
         self._late: set[str] = set()
         self._newest_ns = 0
         self._checkpoint_at_ns = 0
@@ -164,7 +130,7 @@ class Stream:
     @property
     def dirty(self) -> int:
         """Resources that are to be judged."""
-        return len(self._dirty)
+        return len(self._dirty) + len(self._meetings)
 
     @property
     def latent_skipped(self) -> int:
@@ -176,62 +142,101 @@ class Stream:
         """How far it has read."""
         return self._feed.cursor
 
-    def open(self) -> None:
-        """Go on where the last analyzer of this name was: read its kept history again."""
-        checkpoint = read_checkpoint(self._store, self._name)
+    def open(self, checkpoint: Checkpoint | None = None) -> None:
+        """Go on where the last analyzer of this name was, or from a checkpoint: read its kept history again."""
+        checkpoint = checkpoint or read_checkpoint(self._store, self._name)
         now_ns = self._clock.now_ns()
         self.frontiers.deaf_until(now_ns)
         if checkpoint is not None:
-            self._feed = Feed(self._store, checkpoint.cursor, self._limits.batch_rows_max)
-            self.window.begin_cut(checkpoint.cut)
+            self._opened_from_ns = checkpoint.kept_from_ns
+            self._feed = Feed(self._store, checkpoint.cursor, self._limits.batch_rows_max, self._outlines.read)
+            self.window.begin_cut({name: checkpoint.gone_ns.get(name, 0) for name in checkpoint.cut})
             notes = notes_between(self._store, checkpoint.kept_from_ns, checkpoint.cursor)
             for portion in portions(notes, self._limits.batch_rows_max):
-                self._take(batch_of(self._store, portion, more=True), now_ns)
+                self._take(batch_of(self._store, portion, more=True, read=self._outlines.read), now_ns)
             self._settle(now_ns)
             self._evict()
-        self._dirty = dict.fromkeys(self.window.resources)
+            if checkpoint.cut:
+                self.window.trimmed.update(self.window.resources)  # of which, the last analyzer knew
+        self._dirty = dict.fromkeys(self.share.own(self.window.resources))
         self._defences.read(self.window.horizon_ns)
         log.info("live analysis begins with %d accesses in the kept history", len(self.window))
+
+    def take_over(self, ranges: frozenset[int]) -> None:
+        """Judge all that is kept of some ranges: whoever had them may not have come to do so."""
+        self.saved = None
+        self._unwritten = True
+        self._dirty.update(dict.fromkeys(self.share.own(self.window.resources, ranges)))
+        self._defences.read(self.window.horizon_ns)
+
+    def give_up(self) -> None:
+        """Ranges have gone to others: what is theirs is neither judged nor waited for."""
+        self._dirty = dict.fromkeys(self.share.own(self._dirty))
+        self.waiting = {name: self.waiting[name] for name in self.share.own(self.waiting)}
+
+    def covers(self, checkpoint: Checkpoint) -> bool:
+        """Whether all that arrived after a checkpoint is kept here, or still to be read."""
+        partly_ns = self.window.horizon_ns + MS_NS if self.window.evicted else 0  # of the oldest segment some are gone
+        begun_ns = max(self._opened_from_ns, partly_ns)
+        return not came_between(self._store, checkpoint.cursor, begun_ns)
 
     def deaf(self) -> None:
         """The store could not be read for a while: nobody was silent meanwhile."""
         self.frontiers.deaf_until(self._clock.now_ns())
 
     def step(self) -> tuple[bool, list[Head]]:
-        """Judge a portion of what is dirty, else read on; returns whether there is more to do, and what was written."""
+        """Judge a portion of what is dirty, else read on; returns whether there is more to do, and what was written.
+
+        Where strands meet (locks, queues) much has to be looked at for little: these resources are judged when nothing
+        else is to be done, or have waited for as long as judging them took, and a second.
+        """
         left_over = bool(self._dirty)
-        if not left_over:
-            self._pull()
-        written = self._judge_some() if self._dirty else []
+        idle = not left_over and not self._pull()
+        self._sort_dirty()
+        written: list[Head] = []
+        if self._dirty:
+            written = self._judge_some(self._dirty)
+        elif self._meetings and (idle or self._clock.now_ns() >= self._meet_at_ns):
+            written = self._judge_meetings()
         if not self._dirty:
             self._evict()
             self.checkpoint()
-        if not (left_over or self._dirty or self.behind_ns or written):
+        if not (left_over or self._dirty or self._meetings or self.behind_ns or written):
             written = self._look_for_luck()
-        return left_over or bool(self._dirty) or self.behind_ns > 0, written
+        return left_over or bool(self._dirty or self._meetings) or self.behind_ns > 0, written
 
     def checkpoint(self, *, now: bool = False) -> None:
         """Write how far all is done, every few seconds, or `now`."""
         now_ns = self._clock.now_ns()
         if not self._unwritten or self._dirty or not (now or now_ns - self._checkpoint_at_ns >= CHECKPOINT_EVERY_NS):
             return
-        checkpoint = Checkpoint(self._feed.cursor, self.window.horizon_ns, self.window.cut())
-        write_checkpoint(self._store, self._name, checkpoint, now_ns)
+        gone_ns = self.window.cut()
+        checkpoint = Checkpoint(self._feed.cursor, self.window.horizon_ns, list(gone_ns), gone_ns)
+        if 0 in self.share.ranges:
+            write_checkpoint(self._store, self._name, checkpoint, now_ns)
+        self.saved = checkpoint
         self._checkpoint_at_ns, self._unwritten = now_ns, False
 
     # -- what arrived ------------------------------------------------------------------------------------------------
 
-    def _pull(self) -> None:
-        batch = self._feed.pull()
-        now_ns = self._clock.now_ns()
-        self.behind_ns = 0
-        if batch is not None:
+    def _pull(self) -> bool:
+        """Read on, several portions if much waits; returns whether anything had arrived."""
+        rows = 0
+        while (batch := self._feed.pull()) is not None:
+            now_ns = self._clock.now_ns()
             self._unwritten = True
+            rows += len(batch.spans)
             self._take(batch, now_ns)
-            if batch.more:
-                self.frontiers.deaf_until(now_ns)
-                self.behind_ns = max(1, now_ns - max(batch.noted_ns.values()))
+            self.behind_ns = max(1, now_ns - max(batch.noted_ns.values())) if batch.more else 0
+            if not batch.more or rows >= PORTIONS_MAX * self._limits.batch_rows_max:
+                break
+        now_ns = self._clock.now_ns()
+        if batch is None:
+            self.behind_ns = 0
+        elif batch.more:
+            self.frontiers.deaf_until(now_ns)
         self._settle(now_ns)
+        return batch is not None
 
     def _take(self, batch: Batch, now_ns: int) -> None:
         """Take accesses and marks; marks say nothing of segments that are not read, so these are noted first."""
@@ -239,31 +244,41 @@ class Stream:
         for segment in batch.segments:
             self.frontiers.loaded(segment)
             self._newest_ns = max(self._newest_ns, opened_ns(segment[1]))
-        for row in batch.rows:
+        for stored in batch.spans:
             self.totals.rows += 1
-            segment = (str(row["collector"]), int(row["segment"]))
-            item = self._decoded(row)
+            segment = stored.segment
+            item = self._decoded(stored)
             if isinstance(item, Mark):
                 self.frontiers.saw(item, segment, now_ns)
-            elif item is not None and self._add(item, opened_ns(segment[1]), batch.noted_ns[segment], now_ns):
+            elif item is not None and self._add(item, stored, opened_ns(segment[1]), batch.noted_ns[segment], now_ns):
                 self._count_late(item, frontiers.get(item.process.id, 0))
         self._soil(self.window.measure())
+        self._soil(self._sieve.settle())
         for process in self._late:
             self._soil(self.window.of_process(process))
         self._late.clear()
 
-    def _decoded(self, row: Row) -> Access | Mark | None:
+    def _decoded(self, stored: StoredSpan) -> Access | Mark | None:
         try:
-            process, span = span_of(row)
-            return decode_span(span, process)
+            return decode_span(stored.span, stored.process)
         except (Unreadable, TypeError, ValueError):
             self.totals.unreadable += 1
             return None
 
-    def _add(self, access: Access, opened_at_ns: int, noted_ns: int, now_ns: int) -> bool:
+    def _declared(self, row: StoredSpan) -> Access | Mark | None:
+        item = self._decoded(row)
+        return as_declared(item, self._declarations) if isinstance(item, Access) else item
+
+    def _add(self, access: Access, stored: StoredSpan, opened_at_ns: int, noted_ns: int, now_ns: int) -> bool:
         """Take an access; whether it says anything new."""
-        concerned = self.window.add(as_declared(access, self._declarations), opened_at_ns, noted_ns)
+        access = as_declared(access, self._declarations)
+        if self.window.is_past(access):
+            self.totals.late_unchecked += 1
+            return False
+        again = self.window.get(access.name) is not None
+        concerned = self._outlines.add(access, stored, opened_at_ns, noted_ns)
         if concerned:
+            self._sieve.add(access, again=again)
             self.totals.accesses += 1
             self.frontiers.heard(access.process.id, now_ns)
             self._soil(self._reach.of(access))
@@ -276,8 +291,6 @@ class Stream:
             return
         self.totals.late += 1
         self._late.add(access.process.id)
-        if self.window.evicted and access.end_ns < self.window.horizon_ns:
-            self.totals.late_unchecked += 1
 
     def _settle(self, now_ns: int) -> None:
         """Let marks count, notice who fell silent, and find what that makes ready."""
@@ -293,21 +306,60 @@ class Stream:
         self.silent = silent
         if self._clocks.asked:
             self._soil(self._clocks.outdated(now_ns, LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)))
+        if self._conflicts is not None and not self.share.is_all:
+            self._soil(self._conflicts.hear(now_ns))
 
     def _soil(self, resources: Iterable[str]) -> None:
-        self._dirty.update(dict.fromkeys(resources))
+        self._dirty.update(dict.fromkeys(self.share.own(resources)))
+
+    def _reaches_others(self, unit: str) -> bool:
+        touched_by_it = self.window.of_unit(unit)
+        return len(self.share.own(touched_by_it)) < len(touched_by_it)
 
     # -- what follows ------------------------------------------------------------------------------------------------
 
-    def _judge_some(self) -> list[Head]:
-        """Judge a portion of what is dirty and write what follows; what failed to be written stays dirty."""
-        names = frozenset(list(self._dirty)[: self._limits.resources_max])
+    def _sort_dirty(self) -> None:
+        """Let go of what needs no judgement, though what was defended there is told, and set meetings aside."""
+        if not self._dirty:
+            return
         now_ns = self._clock.now_ns()
         self._standing.refresh(self.window.horizon_ns)
+        quiet = [name for name in self._dirty if self._is_quiet(name)]
+        self._defences.add([defended_as(*each) for name in quiet for each in self._sieve.defended(name)], now_ns)
+        self.totals.quiet += len(quiet)
+        self._latent.note(quiet, now_ns)
+        for name in quiet:
+            del self._dirty[name]
+            self.waiting.pop(name, None)
+        if not self._meetings:
+            self._meet_at_ns = now_ns + self._met_ns + SECOND_NS
+        for name in [name for name in self._dirty if self.window.synchronises(name)]:
+            del self._dirty[name]
+            self._meetings[name] = None
+
+    def _is_quiet(self, name: str) -> bool:
+        return self._sifts and not self._standing.has(name) and not self._sieve.needs_judgement(name)
+
+    def _judge_meetings(self) -> list[Head]:
+        begun_ns = self._clock.now_ns()
+        written = self._judge_some(self._meetings)
+        self._met_ns = self._clock.now_ns() - begun_ns
+        self._meet_at_ns = begun_ns + 2 * self._met_ns + SECOND_NS
+        return written
+
+    def _judge_some(self, dirty: dict[str, None]) -> list[Head]:
+        """Judge a portion of what is dirty and write what follows; what failed to be written stays dirty."""
+        now_ns = self._clock.now_ns()
+        names = frozenset(list(dirty)[: self._limits.resources_max])
+        self._standing.refresh(self.window.horizon_ns)
         coverage = LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)
+        names -= self._cleared(names, coverage, now_ns)
+        if not names:
+            return []
         judged, evaluation = self._evaluated(names, coverage)
         written = self._write(judged, evaluation, now_ns)
         self._remember(judged, evaluation)
+        self._hand_on(judged, evaluation, now_ns)
         return written
 
     def _evaluated(self, names: frozenset[str], coverage: LiveCoverage) -> tuple[frozenset[str] | None, Evaluation]:
@@ -316,52 +368,66 @@ class Stream:
         A finding names what came of it, which may lie outside the view: then the view is widened and judged again.
         """
         asked = names | {access.resource for f in self._standing.of(names).values() for access in f.affected.accesses}
+        asked |= self._conflicts.beside(names) if self._conflicts is not None else frozenset()
         for _ in range(REACH_ROUNDS):
-            view = self.window.view(asked)
+            view = self._filled(asked)
             judged = None if view.resources is None else names
-            evaluation = self._safely(view, judged, names, coverage)
+            if judged is None and not self.share.is_all:
+                judged = frozenset(self.share.own(self.window.resources))
+            evaluation = self._judging.safely(view, judged, names, coverage)
             reached = {access.resource for f in evaluation.findings for access in f.affected.accesses} - asked
             if judged is None or not reached:
                 break
             asked |= reached
         return judged, evaluation
 
-    def _safely(
-        self, view: View, judged: frozenset[str] | None, names: frozenset[str], coverage: LiveCoverage
-    ) -> Evaluation:
-        """Judge together; if that raises, one by one, so that one resource costs only itself its verdicts."""
-        self.totals.judgements += 1
-        history = self._history(view, coverage)
-        try:
-            return self._judge(history, resources=judged)
-        except Exception:
-            log.exception("judging %d resources failed; judging each by itself", len(names))
-        together = Evaluation()
-        for name in sorted(judged or {name for access in view.accesses for name in touched(access)}):
-            try:
-                one = self._judge(history, resources=frozenset({name}))
-            except Exception:
-                self.totals.failed += 1
-                together.waiting[name] = frozenset()
-                log.exception("judging %s failed: it has no verdict until something new touches it", name)
-                continue
-            together.findings.extend(one.findings)
-            together.defended.extend(one.defended)
-            together.waiting.update(one.waiting)
-        return together
+    def _filled(self, asked: Iterable[str]) -> View:
+        """The view around some resources, with all accesses in it whole."""
+        view = self.window.view(asked)
+        while True:
+            fetched, concerned = self._outlines.fill(self._store, view.accesses)
+            if not fetched:
+                return view
+            self._soil(concerned)
+            view = self.window.view(asked)
 
-    def _history(self, view: View, coverage: LiveCoverage) -> History:
-        """A history of its own: laying it out may complete a write from its commit, which is not for the window."""
-        accesses = [
-            copy.copy(access) if access.txn_id and access.written is None and access.op in WRITES else access
-            for access in sorted(view.accesses, key=lambda a: (a.start_ns, a.span_id, a.trace_id))
-        ]
-        processes: dict[str, Process] = {access.process.id: access.process for access in accesses}
-        return History(accesses, processes, coverage)
+    def _hand_on(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> None:
+        """Tell others of the conflicts at one's own resources; judge again what a new ring runs through."""
+        if self._conflicts is not None:
+            own = (edge for edge in evaluation.edges if judged is None or edge.resource in judged)
+            self._conflicts.tell(own, now_ns, alone=self.share.is_all)
+            self._soil(self._conflicts.closed(now_ns))
+
+    def _cleared(self, names: frozenset[str], coverage: LiveCoverage, now_ns: int) -> frozenset[str]:
+        """Resources in which a first look, without all that orders strands elsewhere, finds nothing.
+
+        Under one clock whatever is ordered at all is ordered by it, so no verdict is missed; a finding's words may be.
+        """
+        names = frozenset(n for n in names if not self._standing.has(n) and not self.window.synchronises(n))
+        if not names or len(self.window) <= self._limits.whole_max or self._conflicts is not None:
+            return frozenset()  # of what others judge with it, edges are to be handed on
+        view = self.window.view(names, synchronised=False)
+        clocks = {access.process.clock for access in view.accesses}
+        if len(clocks) != 1 or None in clocks:
+            return frozenset()
+        seen = self._judging.safely(view, names, names, coverage)
+        names -= {finding.resource for finding in seen.findings} | seen.waiting.keys()
+        defended = [each for each in seen.defended if each.resource in names]
+        self._write(names, Evaluation(defended=defended), now_ns)
+        self._remember(names, Evaluation())
+        return names
 
     def _write(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> list[Head]:
         standing = self._standing.of(judged)
-        changes = reconcile(evaluation, standing, holds=self.window.holds, because=self._because)
+        found = [
+            each for each in evaluation.findings if each.id in standing or not self._judging.rests_on_the_past(each)
+        ]
+        changes = reconcile(
+            replace(evaluation, findings=found),
+            standing,
+            holds=self._judging.holds_firmly,
+            because=self._judging.because,
+        )
         for name in changes.contradicted:
             self.totals.contradicted += 1
             log.error(
@@ -376,27 +442,12 @@ class Stream:
         self.totals.retracted += sum(head.status == "retracted" for head in heads)
         return heads
 
-    def _because(self, finding: Finding) -> str:
-        """What has arrived since a finding was written."""
-        own = {(access.trace_id, access.span_id) for access in finding.accesses}
-        known_ns = max((self.window.loaded_ns(name) for name in own), default=0)
-        later = [
-            access
-            for access in self.window.accesses_of(finding.resource)
-            if access.name not in own and self.window.loaded_ns(access.name) > known_ns
-        ]
-        if not later:
-            return "judged anew with a more complete record, it does not hold"
-        latest = max(later, key=lambda a: (self.window.loaded_ns(a.name), a.start_ns, a.span_id))
-        others = f" and {len(later) - 1} more" if len(later) > 1 else ""
-        return f"judged anew with a {latest.op} by {latest.agent} that arrived later (span {latest.span_id}){others}"
-
     def _look_for_luck(self) -> list[Head]:
         """With nothing else to do: what nearly happened."""
         now_ns = self._clock.now_ns()
 
         def around(names: Iterable[str]) -> History:
-            return self._history(self.window.view(names), LiveCoverage(self.window, self.frontiers, now_ns))
+            return self._judging.history(self._filled(names), LiveCoverage(self.window, self.frontiers, now_ns))
 
         heads = self._latent.look(around, self._standing, now_ns)
         self._standing.wrote(heads)
@@ -407,9 +458,11 @@ class Stream:
         if judged is None:
             self.waiting.clear()
             self._dirty.clear()
+            self._meetings.clear()
         for name in judged or ():
             self.waiting.pop(name, None)
             self._dirty.pop(name, None)
+            self._meetings.pop(name, None)
         self.waiting.update({name: of for name, of in evaluation.waiting.items() if of})
         self._clocks.asked = (set() if judged is None else self._clocks.asked - judged) | evaluation.measured
 
@@ -418,7 +471,9 @@ class Stream:
         if not gone.names and len(self.window.processes) < PROCESSES_MAX:
             return
         self._unwritten = True
+        self._outlines.forget(gone.names)
         self._standing.forget(gone.resources)
+        self._sieve.forget(gone.resources)
         self._defences.forget(gone.names, gone.resources)
         self._clocks.asked -= gone.resources
         self._reach.forget(gone.resources)

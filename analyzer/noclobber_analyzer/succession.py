@@ -52,13 +52,18 @@ class Succession:
         if self.kind is VersionKind.CHAIN and any(_is_put(w) for w in self.applied):
             self.kind = None  # a tree: an older version is read by its name, and nothing supersedes it
 
+    def applied_near(self, read: Access, count: int) -> list[Access]:
+        """Applied writes whose calls were recorded nearest before and after a read's, so many of each."""
+        middle = bisect_right(self.applied, read.start_ns, key=lambda w: w.start_ns)
+        return self.applied[max(0, middle - count) : middle + count]
+
     def maker(self, read: Access) -> Access | None:
         """The one applied write that made what was read; None where nobody or several may have."""
         makers = self._state.makers.get(read.read or "", ())
         if len(makers) != 1 or read.weak or makers[0].weak or makers[0].version_kind is not read.version_kind:
             return None
-        if self.kind in NUMBERS and self._state.may_expire:
-            return None
+        if self.kind in NUMBERS and (self._state.may_expire or read.read in self._state.taken_back):
+            return None  # the number may be of another life, or was used again after a write that was taken back
         return makers[0] if self._fates.of(makers[0]) is Fate.APPLIED else None
 
     def proof(self) -> Proof:
@@ -106,6 +111,11 @@ class Succession:
         if self.kind is not VersionKind.FINGERPRINT or not makers or makers[0].end_ns <= write.start_ns:
             return False
         return write.written in self._state.ancestors(version)
+
+    @cached_property
+    def is_told(self) -> bool:
+        """Whether every write tells what it made, in a way that compares with what is read."""
+        return all(w.written is not None and w.verbatim for w in self._state.writes)
 
     @cached_property
     def first(self) -> frozenset[Version]:

@@ -10,16 +10,20 @@ Source: detection.md 2.5 (worlds, caps), contract 3 (`certainty`, `missing`).
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from noclobber.contract import Certainty, Kind
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.coverage import Absence
 from noclobber_analyzer.history import History
+from noclobber_analyzer.order import Order
 
-__all__ = ["Candidate", "Grade", "Link", "Name", "name_of"]
+__all__ = ["SPENT", "Candidate", "Grade", "Link", "Name", "hole_between", "left_open", "name_of", "partial"]
 
 Name = tuple[str, str]
 """Trace and span id of an access."""
+
+SPENT: Final = "whether a longer path orders the two: the search for one spent its limit"
 
 _LESS = {
     Certainty.CERTAIN: Certainty.LIKELY,
@@ -146,9 +150,12 @@ def partial(grade: Grade, accesses: Iterable[Access]) -> Grade:
     return grade
 
 
+def left_open(grade: Grade, one: Access, other: Access, order: Order) -> Grade:
+    """No more than possible where a search for what orders the two spent its limit."""
+    return grade.at_most(Certainty.POSSIBLE, SPENT) if order.is_left_open(one, other) else grade
+
+
 def hole_between(history: History, after: int | None, end: Access) -> bool:
     """Whether a number of `end`'s strand is missing after another one (None: from the strand's first) and before it."""
-    own = history.strands.get(end.strand, [])
-    low = bisect_right(own, after or 0, key=lambda a: a.seq)
-    upto = bisect_left(own, end.seq, key=lambda a: a.seq)
-    return len({a.seq for a in own[low:upto]}) < end.seq - (after or 0) - 1
+    numbers = history.numbers_of(end.strand)
+    return bisect_left(numbers, end.seq) - bisect_right(numbers, after or 0) < end.seq - (after or 0) - 1

@@ -12,18 +12,21 @@ follow the last one.
 Source: analysis.md 4, 6 and 9. Nothing is judged here.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from operator import attrgetter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Final
 
-from noclobber.contract import Op
+from noclobber.contract import Op, VersionKind
 from noclobber_analyzer.access import Access, Mark, Process
-from noclobber_analyzer.coverage import Gap, Lack, drops, holes, tail
+from noclobber_analyzer.coverage import Gap, Lack, drops, tail
 from noclobber_analyzer.history import that_counts
+from noclobber_analyzer.knowledge import Knowledge
+from noclobber_analyzer.lines import ProcessLine, StrandLine
 
-__all__ = ["Evicted", "Name", "StrandLine", "View", "Window", "touched"]
+__all__ = ["Evicted", "Name", "View", "Window", "touched"]
 
 Name = tuple[str, str]
 
@@ -33,52 +36,14 @@ WHOLE_MAX = 4_000
 """Kept accesses up to which a view is simply everything."""
 COMPANY_MAX = 256
 """Accesses of one unit, message or effect up to which a new one makes the resources of all others dirty."""
+EDGE = 2
+"""One part in so many of what is kept, the oldest, gives no new findings once accesses fell out: what belonged to it
+may be gone, and it was judged when it was new."""
+GONE_MAX = 10_000
+"""Processes of which nothing is kept any more whose end is remembered: what they send again is known as such."""
 MARKS_MAX = 64
 """Marks of a process kept for what they say of drops."""
-_by_seq = attrgetter("seq", "span_id")
-
-
-@dataclass(slots=True)
-class StrandLine:
-    """One strand: its kept accesses by `seq`, the holes between them, and whether its beginning fell out."""
-
-    accesses: list[Access] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
-    cut: bool = False
-
-    def add(self, access: Access) -> bool:
-        """Take an access; returns whether the holes have to be measured anew."""
-        if self.accesses and self.accesses[-1].seq + 1 == access.seq:
-            self.accesses.append(access)
-            return False
-        insort(self.accesses, access, key=_by_seq)
-        return True
-
-    def drop(self, access: Access) -> None:
-        """Let an access go."""
-        at = bisect_left(self.accesses, _by_seq(access), key=_by_seq)
-        if at < len(self.accesses) and self.accesses[at] is access:
-            del self.accesses[at]
-
-    def measure(self) -> bool:
-        """Find the holes anew; returns whether they changed."""
-        before = self.gaps
-        self.gaps = holes(self.accesses[0].strand, self.accesses, whole=not self.cut) if self.accesses else []
-        return before != self.gaps
-
-
-@dataclass(slots=True)
-class ProcessLine:
-    """What is known of one process: its strands, how many accesses it sent, and what its marks say of losses.
-
-    Once accesses of it fell out (`cut`), a strand that begins in the middle proves no loss, and neither does a count.
-    """
-
-    process: Process
-    strands: set[str] = field(default_factory=set)
-    received: int = 0
-    marks: list[Mark] = field(default_factory=list)
-    cut: bool = False
+_NOBODY: Final[dict[Name, Access]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +87,22 @@ class Window:
         self._accesses_max = accesses_max
         self._whole_max = whole_max
         self._kept: dict[Name, Access] = {}
-        self._loaded_ns: dict[Name, int] = {}
+        self._arrival: dict[Name, int] = {}
+        self._arrived = 0
+        self._edge = 0
+        self._noted: deque[tuple[int, int]] = deque()
         self._order: deque[tuple[int, Name]] = deque()
         self._resources: dict[str, dict[Name, Access]] = defaultdict(dict)
         self._units: dict[str, dict[Name, Access]] = defaultdict(dict)
         self._sync: dict[Name, Access] = {}
+        self._meetings: set[str] = set()
         self._containers: set[str] = set()
-        self._cut: set[str] = set()
-        self._loose: set[str] = set()
         self.trimmed: set[str] = set()
+        self._knowledge = Knowledge(self.trimmed)
+        self._prints = 0
+        self._read_from: tuple[int, list[tuple[str, int, str, int]]] = (-1, [])
+        self._gone: dict[str, int] = {}
+        self._loose: set[str] = set()
 
     @property
     def horizon_ns(self) -> int:
@@ -142,13 +114,24 @@ class Window:
         """Resources that kept accesses touched."""
         return self._resources.keys()
 
-    def cut(self) -> list[str]:
-        """Processes of which accesses fell out."""
-        return sorted(name for name, line in self.processes.items() if line.cut)
+    def cut(self) -> dict[str, int]:
+        """Processes of which accesses fell out, each with the latest return of these."""
+        kept = {name: line.gone_ns for name, line in self.processes.items() if line.cut}
+        return dict(sorted({**self._gone, **kept}.items()))
 
-    def begin_cut(self, processes: Iterable[str]) -> None:
+    def begin_cut(self, gone: Mapping[str, int]) -> None:
         """Of these processes earlier accesses had fallen out of the history that is read again."""
-        self._cut = set(processes)
+        self._gone = dict(gone)
+
+    def is_past(self, access: Access) -> bool:
+        """Whether an access that is not kept comes too late to be judged: what it would be judged by fell out."""
+        line = self.processes.get(access.process.id)
+        gone_ns = line.gone_ns if line is not None else self._gone.get(access.process.id, 0)
+        return 0 < access.end_ns <= gone_ns and access.name not in self._kept
+
+    def at_edge(self, names: Iterable[Name]) -> bool:
+        """Whether one of these accesses is about to fall out, so that what belongs to it may have done so already."""
+        return bool(self._edge) and any(self._arrival.get(name, 0) < self._edge for name in names)
 
     def get(self, name: Name) -> Access | None:
         """A kept access."""
@@ -168,28 +151,45 @@ class Window:
         Returns:
             The resources whose verdicts it may change; empty if it changes nothing. Holes count after `measure`.
         """
-        known = self._kept.get(access.name)
+        name = access.name
+        known = self._kept.get(name)
         if known is not None:
             if that_counts(known, access) is known:
                 return set()
             self._remove(known)
         else:
-            self._order.append((opened_ns, access.name))
-            self._loaded_ns[access.name] = loaded_ns
+            self._order.append((opened_ns, name))
+            self._arrived += 1
+            self._arrival[name] = self._arrived
+            if not self._noted or self._noted[-1][1] != loaded_ns:
+                self._noted.append((self._arrived, loaded_ns))
+        self._process(access.process).received += known is None
+        return self._put(access)
+
+    def replace(self, access: Access) -> set[str]:
+        """Put an access in the place of the one of its name, whichever would count; returns as `add` does."""
+        self._remove(self._kept[access.name])
+        return self._put(access)
+
+    def _put(self, access: Access) -> set[str]:
+        name = access.name
         self.changes += 1
         line = self._process(access.process)
-        line.received += known is None
         line.strands.add(access.strand)
-        access.process = line.process if access.process == line.process else access.process
-        self._kept[access.name] = access
+        if access.process is not line.process and access.process == line.process:
+            access.process = line.process
+        self._kept[name] = access
+        self._knowledge.add(access)
+        self._prints += access.version_kind is VersionKind.FINGERPRINT
         for resource in touched(access):
-            self._resources[resource][access.name] = access
+            self._resources[resource][name] = access
             if resource.endswith("/"):
                 self._containers.add(resource)
         for unit in _units(access):
-            self._units[unit][access.name] = access
+            self._units[unit][name] = access
         if access.op in SYNC or access.strand_parent:
-            self._sync[access.name] = access
+            self._sync[name] = access
+            self._meetings.update(touched(access) if access.op in SYNC else ())
         strand = self.strands.get(access.strand)
         if strand is None:
             strand = self.strands[access.strand] = StrandLine(cut=line.cut)
@@ -206,7 +206,8 @@ class Window:
     def _process(self, process: Process) -> ProcessLine:
         line = self.processes.get(process.id)
         if line is None:
-            line = self.processes[process.id] = ProcessLine(process, cut=process.id in self._cut)
+            gone_ns = self._gone.get(process.id)
+            line = self.processes[process.id] = ProcessLine(process, cut=gone_ns is not None, gone_ns=gone_ns or 0)
         return line
 
     def mark(self, mark: Mark) -> bool:
@@ -251,9 +252,44 @@ class Window:
         line = self.processes.get(process)
         return set().union(*(self.of_strand(strand) for strand in line.strands)) if line else set()
 
+    @property
+    def has_prints(self) -> bool:
+        """Whether any version is but a print of content."""
+        return self._prints > 0
+
+    def read_from(self) -> list[tuple[str, int, str, int]]:
+        """Where a strand read what another had made (`knowledge`): both, each with its number."""
+        if self._read_from[0] != self.changes:
+            found = [
+                (strand, *each) for strand, line in self.strands.items() for each in self._knowledge.into(line.accesses)
+            ]
+            self._read_from = (self.changes, found)
+        return self._read_from[1]
+
+    def of_unit(self, unit: str) -> set[str]:
+        """Resources that a unit touched."""
+        return {name for access in self._units.get(unit, {}).values() for name in touched(access)}
+
     def accesses_of(self, resource: str) -> Iterable[Access]:
         """Kept accesses that touched a resource itself."""
         return self._resources.get(resource, {}).values()
+
+    def captured(self, strand: str) -> Sequence[Access]:
+        """Kept accesses of a strand, ascending by `seq`."""
+        line = self.strands.get(strand)
+        return line.accesses if line is not None else ()
+
+    def company(self, unit: str) -> Collection[Access]:
+        """Kept accesses of a unit, transaction, message or effect."""
+        return self._units.get(unit, _NOBODY).values()
+
+    def synchronises(self, resource: str) -> bool:
+        """Whether strands wait for each other at a resource: a lock, a queue."""
+        return resource in self._meetings
+
+    def is_covered(self, resource: str) -> bool:
+        """Whether something was done to a container above a resource, or it is one."""
+        return resource.endswith("/") or any(map(resource.startswith, self._containers))
 
     def accesses(self) -> list[Access]:
         """All that is kept, in no order."""
@@ -261,7 +297,10 @@ class Window:
 
     def loaded_ns(self, name: Name) -> int:
         """When the segment of an access was noted; 0 if it is not kept."""
-        return self._loaded_ns.get(name, 0)
+        number = self._arrival.get(name)
+        if number is None:
+            return 0
+        return self._noted[bisect_right(self._noted, number, key=itemgetter(0)) - 1][1]
 
     def holds(self, names: Iterable[Name]) -> bool:
         """Whether all these accesses are kept."""
@@ -275,18 +314,24 @@ class Window:
                 found[access.process.id].add(access.strand)
         return found
 
-    def view(self, resources: Iterable[str]) -> View:
-        """The history that the verdicts on some resources need."""
+    def view(self, resources: Iterable[str], *, synchronised: bool = True) -> View:
+        """The history that the verdicts on some resources need.
+
+        Args:
+            resources: to be judged.
+            synchronised: with all that orders strands, whatever it touched; else for a first look only.
+        """
         if len(self._kept) <= self._whole_max:
             return View(list(self._kept.values()), None)
         asked = frozenset(resources)
-        found = dict(self._sync)
+        found = dict(self._sync) if synchronised else {}
         near = self._of_resources(asked)
         for access in list(near.values()):
             for unit in _units(access):
                 near.update(self._units[unit])
         found.update(near)
-        beside = self._of_resources({name for access in near.values() for name in touched(access)} - asked)
+        locks = {lock.partition("#")[0] for access in near.values() for lock in access.locks}
+        beside = self._of_resources(locks | {name for each in near.values() for name in touched(each)} - asked)
         found.update(beside)
         for access in beside.values():
             if access.txn_id:
@@ -312,9 +357,11 @@ class Window:
         names = set(touched(access))
         for unit in _units(access):
             company = self._units[unit]
+            if len(company) == 1:
+                continue
             if len(company) <= COMPANY_MAX or (access.op in ENDS and unit == access.txn_id):
                 names |= {name for of in company.values() for name in touched(of)}
-        for name in list(names):
+        for name in list(names) if self._containers else ():
             names.update(self._above(name), self._below(name))
         return names
 
@@ -326,7 +373,7 @@ class Window:
             _, name = self._order.popleft()
             access = self._kept[name]
             self._remove(access)
-            self._loaded_ns.pop(name, None)
+            self._arrival.pop(name, None)
             self.evicted += 1
             gone.names.append(name)
             for resource in touched(access):
@@ -334,20 +381,34 @@ class Window:
                     self.trimmed.add(resource)
                 else:
                     self.trimmed.discard(resource)
+                    self._meetings.discard(resource)
                     gone.resources.add(resource)
             cut.add(access.strand)
-            self.processes[access.process.id].cut = True
+            line = self.processes[access.process.id]
+            line.cut, line.gone_ns = True, max(line.gone_ns, access.end_ns)
         for strand in cut:
-            line = self.strands.get(strand)
-            if line is not None:
-                line.cut = True
-                line.measure()
+            own = self.strands.get(strand)
+            if own is not None:
+                own.cut = True
+                own.measure()
+        self._settle_edge()
         return gone
+
+    def _settle_edge(self) -> None:
+        """The oldest part of what is kept is the edge, once anything fell out before it."""
+        if not self._order or not (self.evicted or self._gone):
+            return
+        first = self._arrival[self._order[0][1]]
+        self._edge = first + len(self._order) // EDGE
+        while len(self._noted) > 1 and self._noted[1][0] <= first:
+            self._noted.popleft()
 
     def _remove(self, access: Access) -> None:
         name = access.name
         self.changes += 1
         del self._kept[name]
+        self._knowledge.drop(access)
+        self._prints -= access.version_kind is VersionKind.FINGERPRINT
         self._sync.pop(name, None)
         for resource in touched(access):
             _discard(self._resources, resource, name)
@@ -362,35 +423,40 @@ class Window:
             del self.strands[name]
         for line in self.processes.values() if empty else ():
             line.strands -= empty
+        while len(self._gone) > GONE_MAX:
+            del self._gone[next(iter(self._gone))]
         gone = set()
         for process in ended:
             known = self.processes.get(process)
             if known is not None and not known.strands:
                 del self.processes[process]
-                self._cut.discard(process)
+                self._gone.pop(process, None)
+                self._gone[process] = known.gone_ns  # what it sent may be sent again
                 gone.add(process)
         return gone
 
 
 def touched(access: Access) -> tuple[str, ...]:
     """Resources whose verdicts an access belongs to."""
-    members = access.scan.resources if access.scan is not None else ()
-    return (access.resource, *members)
+    return (access.resource,) if access.scan is None else (access.resource, *access.scan.resources)
 
 
 def _canonical(access: Access) -> tuple[int, str, str]:
     return access.start_ns, access.span_id, access.trace_id
 
 
-def _units(access: Access) -> Iterator[str]:
+def _units(access: Access) -> Sequence[str]:
     """What it belongs to: its unit, its transaction, its message or task, its effect."""
-    yield access.unit
+    if access.txn_id is None and access.message is None and access.effect is None:
+        return (access.unit,)
+    found = [access.unit]
     if access.txn_id and access.txn_id != access.unit:
-        yield access.txn_id
+        found.append(access.txn_id)
     if access.message is not None:
-        yield f"message {access.message.id}"
+        found.append(f"message {access.message.id}")
     if access.effect is not None:
-        yield f"effect {access.effect.hash}"
+        found.append(f"effect {access.effect.hash}")
+    return found
 
 
 def _discard(index: dict[str, dict[Name, Access]], key: str, name: Name) -> None:

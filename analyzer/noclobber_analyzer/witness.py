@@ -6,16 +6,20 @@ nothing that follows from other edges (transitive reduction). It is what `edges`
 Source: analysis.md 12.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Final
 
 import networkx as nx
 
+from noclobber_analyzer.access import Access
 from noclobber_analyzer.finding import Edge
 from noclobber_analyzer.verdict import Candidate, Link
 
 __all__ = ["NODES_MAX", "witness"]
 
-NODES_MAX = 400
+NODES_MAX: Final = 400
+"""Accesses between which edges are told, the first of a story that has more."""
 
 
 def witness(candidate: Candidate) -> tuple[Edge, ...]:
@@ -24,15 +28,14 @@ def witness(candidate: Candidate) -> tuple[Edge, ...]:
     place = {access.name: number for number, access in enumerate(accesses)}
     links = [link for link in candidate.links if link.source.name in place and link.target.name in place]
     said = {(link.source.name, link.target.name) for link in links}
-    program = [link for link in _program(candidate) if (link.source.name, link.target.name) not in said]
+    program = [link for link in _program(accesses) if (link.source.name, link.target.name) not in said]
     links += _reduced(program, links)
     links.sort(key=lambda link: (place[link.source.name], place[link.target.name]))
     return tuple(Edge(link.source.span_id, link.target.span_id, link.type, link.why) for link in links)
 
 
-def _program(candidate: Candidate) -> list[Link]:
+def _program(accesses: Sequence[Access]) -> list[Link]:
     by_strand: dict[str, list[tuple[int, int]]] = {}
-    accesses = [access for access, _ in candidate.roles]
     for number, access in enumerate(accesses):
         by_strand.setdefault(access.strand, []).append((access.seq, number))
     links = []

@@ -30,6 +30,10 @@ __all__ = ["Loader"]
 
 log = logging.getLogger("noclobber.loader")
 POLL_S: Final = 0.05
+REST: Final = 3.0
+REST_MAX_S: Final = 0.4
+"""An insert costs a tenth of a second whatever is in it: after one the loader rests so many times as long as it took,
+up to this, and takes all that came meanwhile; it does not rest while more waits than one insert takes."""
 SPANS_MAX: Final = 25_000
 """Spans in one insert: the engine's memory grows with it."""
 KEEP_LOADED_S: Final = 300.0
@@ -93,7 +97,7 @@ class Loader:
         self._pause_s = 0.0
         self._last_error = ""
         self._last_loaded_at = self._tidied_at = 0.0
-        self._load_s = 0.0
+        self._load_s = self._last_load_s = 0.0
         self.loaded = self.reloaded = self.refused = self.damaged = 0
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
 
@@ -140,6 +144,8 @@ class Loader:
                 if not busy:
                     self._tidy()
                     self._stopping.wait(POLL_S)
+                elif not self._is_behind():
+                    self._stopping.wait(min(REST * self._last_load_s, REST_MAX_S))
             except Exception as error:
                 self._wait_after(error)
 
@@ -164,6 +170,10 @@ class Loader:
                     segment.path.rename(segment.path.with_suffix(CLOSED))
                     self._attempts[segment.number] = 1
                     self.reloaded += segment.spans
+
+    def _is_behind(self) -> bool:
+        """Whether more waits than one insert takes."""
+        return sum(segment.spans for segment in closed_segments(self._folder)) > SPANS_MAX
 
     def _load_waiting(self) -> bool:
         """Load the next segments; whether there were any."""
@@ -208,7 +218,8 @@ class Loader:
             os.utime(segment.path)  # its file stays a while from now on
             segment.path.rename(segment.path.with_suffix(LOADED))
         self.loaded += sum(segment.spans for segment in batch)
-        self._load_s += time.perf_counter() - begun
+        self._last_load_s = time.perf_counter() - begun
+        self._load_s += self._last_load_s
         self._last_loaded_at = time.time()
         self._on_loaded()
 

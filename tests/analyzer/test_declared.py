@@ -7,6 +7,7 @@ import pytest
 from noclobber.contract import BaseSource
 from noclobber.declarations import Declarations, declaration_from
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.history import HistoryBuilder
 from noclobber_analyzer.invariants import InvariantError, check_invariants, holds
 from story import Story
@@ -40,6 +41,15 @@ def _reasons(evaluation: Evaluation) -> list[str]:
         ("append_only", "Aax1 Bax2 Aax3 Bax4", []),
         ("last_writer_wins", "Aax1 Bax2 Aax3 Bax4", ["interleaved_writes"]),
         ("last_writer_wins", "As7 Bg7 Cg7", ["double_claim"]),
+        ("last_writer_wins", "Awx1 Bwx2", []),
+        ("last_writer_wins", "A[ Awx2 Brx2 A}", ["dirty_read"]),
+        ("cache", "Awx1 Bwx2<1 Arx1", []),
+        ("cache", "Awx1 Awx2<1 Arx1", []),
+        ("cache", "Awx1 Brx2", []),
+        ("cache", "A[ Awx2 Brx2 A}", ["dirty_read"]),
+        ("closed", "Awx1 Brx2", ["garbage_read"]),
+        ("last_writer_wins", "Awx1 Brx2", ["unknown_writer"]),
+        ("append_only", "Awx1 Brx2", ["unknown_writer"]),
     ],
 )
 def test_policy(policy: str, story: str, left: list[str]) -> None:
@@ -175,3 +185,25 @@ def test_check_takes_declarations(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["check", "--config", str(tmp_path / "none.toml"), str(empty)]) == 2
     config.write_text('[[resource]]\npattern = "mem://x"\npolicy = "cache"\n')
     assert main(["check", "--config", str(config), str(empty)]) == 0
+
+
+def test_a_broken_invariant_makes_what_broke_it_worse() -> None:
+    """A lost update on a resource of which what was declared does not hold is told so, and counts for more."""
+
+    def lost(*tables: dict[str, object]) -> Finding:
+        accesses = Story().accesses("Arx1 Brx1 Awx2<1^1 Bwx3<1^2 | Cwx4<3^3")
+        for access, size in zip(accesses, (None, None, 90, 95, 130), strict=True):
+            access.size = size
+        declarations = Declarations([declaration_from(table) for table in tables])
+        builder = HistoryBuilder(declarations)
+        for access in accesses:
+            builder.add(access, access.name)
+        findings = evaluate(builder.finish(ended=True), declarations=declarations).findings
+        return next(finding for finding in findings if finding.kind == "lost_update")
+
+    harmed, alone = lost({"pattern": "mem://x", "invariant": "size <= 100"}), lost()
+    kept = lost({"pattern": "mem://x", "invariant": "size <= 200"})
+    assert harmed.id == alone.id
+    assert (kept.severity, kept.explanation) == (alone.severity, alone.explanation)
+    assert harmed.severity.rank > alone.severity.rank
+    assert harmed.explanation == alone.explanation + " Since then what was declared does not hold: `size <= 100`."

@@ -2,7 +2,9 @@
 
 import pytest
 
-from noclobber_analyzer import order as module
+from noclobber_analyzer import paths as module
+from noclobber_analyzer.access import changed
+from noclobber_analyzer.history import HistoryBuilder
 from noclobber_analyzer.order import Answer, By, Order
 from story import Story
 
@@ -47,13 +49,41 @@ def test_know_order_adds_reads_from() -> None:
 
 
 def test_spent_limit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A search that spends its limit never says "not ordered"."""
-    story = " ".join(f"As{n} Bg{n}" for n in range(20)) + " Crx1"
+    """A search that spends its limit never says "not ordered", and is counted with the strands that it was about."""
     monkeypatch.setattr(module, "SEARCH_LIMIT", 5)
-    told = Story(clocks="apart")
-    history = told.history("Crx1 " + story.removesuffix(" Crx1") + " Drx1")
-    accesses = sorted(history.accesses, key=lambda a: a.start_ns)
-    assert Order(history).path(accesses[0], accesses[-2]) is Answer.UNKNOWN
+    story = "Crx1 Cs0 Dg0 " + " ".join(f"As{n} Bg{n}" for n in range(1, 20))
+    accesses = sorted(Story(clocks="apart").history(story).accesses, key=lambda a: a.start_ns)
+    order = Order(Story(clocks="apart").history(story))
+    assert order.path(accesses[0], accesses[-1]) is Answer.UNKNOWN
+    assert order.spent == 1
+    assert order.is_left_open(accesses[-1], accesses[0])
+    assert not order.is_left_open(accesses[0], accesses[2])
+
+
+def test_a_path_only_climbs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who hands nothing on, or only later than the other got all that it got, is ordered before nobody: no search."""
+    monkeypatch.setattr(module, "SEARCH_LIMIT", 0)
+    monkeypatch.setattr(module, "RANKED_AFTER", -1)
+    ends = "Crx1 " + " ".join(f"As{n} Bg{n}" for n in range(1, 20)) + " Bs99 Cg99 Cs98 Dg98"
+    accesses = sorted(Story(clocks="apart").history(ends).accesses, key=lambda a: a.start_ns)
+    order = Order(Story(clocks="apart").history(ends))
+    assert order.path(accesses[-1], accesses[1]) is Answer.NO
+    assert order.path(accesses[-2], accesses[-4]) is Answer.NO
+    assert order.steps == 0
+
+
+def test_a_circle_is_searched_without_ranks() -> None:
+    """Broken capture, where two wait for each other: what is a path is still found."""
+    story = Story(clocks="apart")
+    accesses = story.accesses("As1 Ag2 Bs2 Bg1 Crx1")
+    accesses = [changed(a, seq={1: 2, 2: 1}[a.seq]) if a.strand in "AB" else a for a in accesses]
+    builder = HistoryBuilder()
+    for access in accesses:
+        builder.add(access, access.name)
+    order = Order(builder.finish(ended=True))
+    by_word = {(a.strand, a.op): a for a in accesses}
+    assert order.path(by_word["A", "send"], by_word["B", "receive"]) is Answer.YES
+    assert order.path(by_word["A", "send"], by_word["C", "read"]) is Answer.NO
 
 
 def test_an_unknown_outcome_comes_before_nothing() -> None:

@@ -19,5 +19,9 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "One run for each thread at a time: queue or refuse a second invoke on '{key}' while one is running.",
         "async with locks[thread_id]:\n    await graph.ainvoke(input, {'configurable': {'thread_id': thread_id}})",
     ),
-    Kind.STALE_WRITE: ("Read the store again in the node that writes.", ""),
+    Kind.STALE_WRITE: (
+        "Read the store again in the node that writes, after the model's answer.",
+        "async def write(state, *, store):\n    basis = await store.aget(namespace, key)  # here, not before\n"
+        "    await store.aput(namespace, key, decide(basis, state['answer']))",
+    ),
 }

@@ -11,4 +11,8 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "Hold one lock from the read to the write, or read again after every await and write without one in between.",
         "async with lock:\n    value = shared['{key}']\n    shared['{key}'] = await decide(value)",
     ),
+    Kind.CHECK_THEN_ACT: (
+        "Hold one lock from the check to the act: an await between the two lets another task in.",
+        "async with lock:\n    if '{key}' not in shared:\n        shared['{key}'] = await make()",
+    ),
 }

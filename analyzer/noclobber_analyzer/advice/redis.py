@@ -26,6 +26,10 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "Let Redis hand a task to one worker: LMOVE to a list of its own, or a stream with one consumer group.",
         "task = r.lmove('{key}', f'{key}:{worker}', 'RIGHT', 'LEFT')",
     ),
+    Kind.CHECK_THEN_ACT: (
+        "Let Redis check and act in one step: SET .. NX says whether somebody was first; a script checks more.",
+        "if not r.set('{key}', me, nx=True, ex=60):\n    return  # somebody else is at it",
+    ),
     Kind.BLIND_OVERWRITE: (
         "Write a new key only if there is none (SET .. NX), or WATCH it; if the last writer may win, declare it.",
         "if not r.set('{key}', value, nx=True):\n    ...  # somebody was first",

@@ -36,7 +36,12 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
     ),
     Kind.BLIND_OVERWRITE: (
         "Say in the UPDATE's condition what it may replace; INSERT .. ON CONFLICT DO NOTHING for what must be new.",
-        "",
+        "INSERT INTO .. VALUES (..) ON CONFLICT DO NOTHING;  -- 0 rows: somebody was first",
+    ),
+    Kind.CHECK_THEN_ACT: (
+        "Let the database check when it acts: a unique constraint over what must be once, or the condition in the "
+        "statement itself; for an effect outside lock the row from the check to the act.",
+        "INSERT INTO .. (content_hash, ..) VALUES (..) ON CONFLICT (content_hash) DO NOTHING;  -- 0 rows: it is there",
     ),
     Kind.INTERMEDIATE_READ: (
         "Read what is committed: drop READ UNCOMMITTED, or write the row once, with its result.",

@@ -108,10 +108,18 @@ class Sender:
         store: holds the logs of transitions and of deliveries.
         routes: endpoints.
         clock: wall time.
+        may_send: whether it is this one's turn, where others share the store: one of them sends.
     """
 
-    def __init__(self, store: Store, routes: Sequence[Route], clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        store: Store,
+        routes: Sequence[Route],
+        clock: Clock = SYSTEM,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._clock = clock
+        self._may_send = may_send
         self._outbox = Outbox(store, routes, clock)
         self._lanes = {route.name: Lane(store, self._outbox, route, clock) for route in routes}
         self._wakes = {name: threading.Event() for name in self._lanes}
@@ -174,7 +182,7 @@ class Sender:
         """A turn that survives whatever the store does: the next one tries again."""
         try:
             self._outbox.refresh()
-            due_ns = lane.turn()
+            due_ns = lane.turn() if self._may_send() else None
         except Exception as error:
             if lane.health.error != str(error):
                 logger.exception("alerts to %s: the log cannot be read or written; trying again", name)

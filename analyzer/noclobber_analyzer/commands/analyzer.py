@@ -3,7 +3,9 @@
 import argparse
 import logging
 import os
+import secrets
 import signal
+import socket
 import sys
 import threading
 import tomllib
@@ -31,7 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("NOCLOBBER_STORE"),
         help="http(s)://user:password@host:8123/db [NOCLOBBER_STORE]",
     )
-    parser.add_argument("--name", default="live", help="of this analyzer: it goes on where the last one of it was")
+    parser.add_argument(
+        "--name", default="live", help="of the analysis: all that run under it share the work and go on from each other"
+    )
     parser.add_argument("--dashboard-url", default="", metavar="URL", help="where pages are, for links in alerts")
     parser.add_argument("--webhook", action="append", default=[], metavar="URL", help="send alerts there; repeatable")
     parser.add_argument("--webhook-secret", action="append", default=[], metavar="whsec_...", help="signs them")
@@ -78,22 +82,25 @@ def _routes(words: argparse.Namespace) -> "tuple[Route, ...]":
 
 def _work(store: "Store", words: argparse.Namespace, routes: "tuple[Route, ...]", declarations: "Declarations") -> int:
     from noclobber_analyzer.alerts import Sender
+    from noclobber_analyzer.clock import SYSTEM
+    from noclobber_analyzer.leases import Leases
     from noclobber_analyzer.live import LiveAnalyzer
 
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    sender = Sender(store, routes)
+    owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    sender = Sender(store, routes, may_send=lambda: analyzer.leads)
     analyzer = LiveAnalyzer(
         store,
         on_found=sender.wake,
         dashboard=words.dashboard_url,
-        name=words.name,
         declarations=declarations,
+        leases=Leases(store, words.name, owner, SYSTEM),
     )
     sender.start()
     analyzer.start()
-    print(f"analysing {store.name} as '{words.name}', {len(routes)} alert routes", flush=True)
+    print(f"analysing {store.name} as '{words.name}', {len(routes)} alert routes, known as {owner}", flush=True)
     ended.wait()
     in_time = analyzer.stop(STOP_TIMEOUT_S)
     return 0 if sender.stop(STOP_TIMEOUT_S) and in_time else 1
@@ -105,7 +112,8 @@ COMMAND = Command(
     configure=configure,
     run=run,
     epilog=(
-        "One analyzer a store is enough. Two of one name do no harm: both find the same.\n\n"
+        "One analyzer is enough for most stores. Start more of the same name, on any host, and they share the work by\n"
+        "ranges of the resource hash; one that is lost has its ranges taken over after 15 seconds.\n\n"
         "examples:\n"
         "  noclobber analyzer --store http://default:secret@clickhouse:8123\n"
         "  noclobber analyzer --store http://default@clickhouse:8123 --webhook https://hooks.example/race"

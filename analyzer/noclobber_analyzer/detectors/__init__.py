@@ -18,7 +18,7 @@ from noclobber_analyzer.detectors.double_claim import double_claim
 from noclobber_analyzer.detectors.duplicates import duplicate_delivery, duplicate_effect
 from noclobber_analyzer.detectors.fork import fork
 from noclobber_analyzer.detectors.interleaved_writes import interleaved_writes
-from noclobber_analyzer.detectors.intermediate_read import intermediate_read
+from noclobber_analyzer.detectors.intermediate_read import half_seen, intermediate_read
 from noclobber_analyzer.detectors.lock_violation import foreign_unlock, lock_overlap, stale_token, unguarded
 from noclobber_analyzer.detectors.lost_update import lost_update
 from noclobber_analyzer.detectors.non_repeatable_read import non_repeatable_read
@@ -26,6 +26,7 @@ from noclobber_analyzer.detectors.passing import lost_message, out_of_order, pos
 from noclobber_analyzer.detectors.phantom_read import phantom_read
 from noclobber_analyzer.detectors.reordering import reordered
 from noclobber_analyzer.detectors.sessions import monotonic_writes, session_reads
+from noclobber_analyzer.detectors.skew_in_part import write_skew_in_part
 from noclobber_analyzer.detectors.stale_read import missing_member, stale_read
 from noclobber_analyzer.detectors.stale_write import stale_append, stale_basis
 from noclobber_analyzer.detectors.unknown_writer import unknown_writer
@@ -40,6 +41,7 @@ OF_STATE: Final[tuple[Callable[[State, Evidence], Iterator[Candidate]], ...]] = 
     stale_token,
     unguarded,
     intermediate_read,
+    half_seen,
     dirty_write,
     lost_update,
     fork,
@@ -70,5 +72,6 @@ OF_HISTORY: Final[tuple[Callable[[Evidence], Iterator[Candidate]], ...]] = (
     missing_member,
     causal_violation,
     phantom_read,
+    write_skew_in_part,
 )
 """Detectors that look at units and tasks across resources."""

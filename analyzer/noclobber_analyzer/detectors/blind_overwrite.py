@@ -53,13 +53,19 @@ def _replaced(state: State, write: Access, evidence: Evidence) -> Access | None:
     before = [
         w for w in state.timeline.before(write) if w is not write and evidence.writes_before(w, write) is not None
     ]
-    last = [w for w in before if not any(evidence.writes_before(w, each) for each in before if each is not w)]
-    return last[0] if len(last) == 1 and last[0].strand != write.strand else None
+    last: Access | None = None
+    for each in before:
+        if last is None or evidence.writes_before(last, each) is not None:
+            last = each
+    if last is None or last.strand == write.strand:
+        return None
+    alone = all(each is last or evidence.writes_before(each, last) is not None for each in before)
+    return last if alone else None
 
 
 def _could_know(state: State, write: Access, replaced: Access, evidence: Evidence) -> bool:
     """Whether anything of the resource, or the replaced write itself, lies in the writer's past."""
-    if any(a.strand == write.strand and a.seq < write.seq for a in state.reads):
+    if state.first_read_of.get(write.strand, write.seq) < write.seq:
         return True
     return evidence.order.path(replaced, write, know=True) is not Answer.NO
 

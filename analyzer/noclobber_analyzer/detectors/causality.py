@@ -74,7 +74,7 @@ def _of_resource(name: str, evidence: Evidence) -> Iterator[_Pair]:
     first = accesses[0].process
     if all(a.process is first or slack_ns(first, a.process) is not None for a in accesses):
         return
-    searched = None if len(evidence.history.accesses) <= WHOLE_MAX else list(_out_of_order(accesses))
+    searched = None if evidence.history.size <= WHOLE_MAX else list(_out_of_order(accesses))
     if searched == []:
         return
     state = evidence.state(name)
@@ -108,7 +108,8 @@ def _of_read(read: Access, order: Succession) -> Iterator[_Pair]:
             yield _Pair(read, write, maker, proof)
     if maker is not None and order.kind in (VersionKind.FINGERPRINT, VersionKind.CHAIN):
         named = {write.span_id for write, _ in following} | {maker.span_id}
-        rivals = [w for w in order.applied if w.span_id not in named and w.written != read.read]
+        near = order.applied_near(read, RIVALS_MAX + len(named))
+        rivals = [w for w in near if w.span_id not in named and w.written != read.read]
         rivals = nsmallest(RIVALS_MAX, rivals, key=lambda w: (abs(w.start_ns - read.start_ns), w.span_id))
         yield from (_Pair(read, write, maker, None) for write in rivals if _are_apart(read, write))
 
@@ -159,6 +160,9 @@ def _grade(pair: _Pair, knew: Access | None, evidence: Evidence) -> Grade:
     by_content = pair.read.version_kind is VersionKind.FINGERPRINT or (not synced and evidence.history.has_prints)
     if pair.proof is not Proof.VERSION or by_content:
         grade = grade.at_most(Certainty.LIKELY, "versions of the store's own on all that was read on the way")
+    if not synced and not evidence.is_whole:
+        lost = "the lost spans: a number that was read on the way may be that of a write which was taken back"
+        grade = grade.at_most(Certainty.POSSIBLE, lost)
     return partial(grade, (pair.read, pair.write))
 
 

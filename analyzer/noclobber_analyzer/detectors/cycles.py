@@ -17,10 +17,11 @@ from typing import Final, NamedTuple
 
 from noclobber.contract import PRECEDENCE, Certainty, Kind, Op, UnitKind
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.dependency import Dependency, Graph, components, dependencies, trimmed
+from noclobber_analyzer.dependency import Dependency, Graph, by_source, components, trimmed
 from noclobber_analyzer.evidence import Evidence
+from noclobber_analyzer.state import NUMBERS
 from noclobber_analyzer.succession import Proof
-from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
+from noclobber_analyzer.verdict import Candidate, Grade, Link, Name, partial
 
 __all__ = ["SEARCH_STEPS_MAX", "cycles"]
 
@@ -53,7 +54,9 @@ _SHAPES: Final = (
     _Shape(Kind.LONG_FORK, lambda s, t: not (t == "rw" and s.last), lambda s: s.rw == 2 and not (s.first and s.last)),
     _Shape(Kind.WRITE_SKEW, lambda s, t: t == "rw" and s.length < 2, lambda s: s.length == 2),
     _Shape(Kind.SERIALIZATION_CYCLE, lambda *_: True, lambda s: s.rw == 2),
+    _Shape(Kind.SERIALIZATION_CYCLE, lambda _, t: t == "ww", lambda _: True),  # of units that are no transactions
 )
+LOST: Final = "the lost spans: one may have made a number that was read, in a transaction that was taken back"
 _ROLES_MAX: Final = 16
 """Accesses of one earlier candidate between whose units edges are taken out."""
 _ROLE: Final = {Op.READ: "reader", Op.SCAN: "reader"}
@@ -64,9 +67,9 @@ _WHY: Final = {
 }
 
 
-def cycles(evidence: Evidence, earlier: Sequence[Candidate]) -> Iterator[Candidate]:
+def cycles(evidence: Evidence, earlier: Sequence[Candidate], edges: Sequence[Dependency]) -> Iterator[Candidate]:
     """Cycles that no earlier candidate explains; each unit names one at most, of the first kind that it can."""
-    found = [edge for edges in trimmed(_grouped(dependencies(evidence))).values() for edge in edges]
+    found = [edge for out in trimmed(by_source(edges)).values() for edge in out]
     search = _Search()
     for shape in _SHAPES if found else ():
         graph = trimmed(_graph(found, shape, earlier))
@@ -88,16 +91,12 @@ def _graph(found: Iterable[Dependency], shape: _Shape, earlier: Iterable[Candida
         if PRECEDENCE[candidate.kind] < PRECEDENCE[shape.kind] and candidate.grade.certainty is not Certainty.POSSIBLE:
             explained.update(_explained(candidate))
     types = [t for t in ("ww", "wr", "rw") if shape.may(_State(), t)]
-    return _grouped(
-        edge for edge in found if edge.type in types and (edge.source, edge.target, edge.resource) not in explained
+    return by_source(
+        edge
+        for edge in found
+        if edge.type in types and (edge.source, edge.target, edge.resource) not in explained
+        if shape.kind is not Kind.DIRTY_WRITE or (edge.first.txn_id and edge.then.txn_id)
     )
-
-
-def _grouped(edges: Iterable[Dependency]) -> Graph:
-    graph: Graph = defaultdict(list)
-    for edge in edges:
-        graph[edge.source].append(edge)
-    return graph
 
 
 def _explained(candidate: Candidate) -> Iterator[tuple[str, str, str]]:
@@ -108,6 +107,46 @@ def _explained(candidate: Candidate) -> Iterator[tuple[str, str, str]]:
         for other in told[:_ROLES_MAX]:
             if one.unit != other.unit:
                 yield from ((one.unit, other.unit, resource) for resource in resources)
+
+
+class _Rest:
+    """What is left of a component while its units are taken out one by one, the greatest first.
+
+    Without the units on no cycle of what is left: a ring of thousands is gone with its first unit. Linear in all.
+
+    Attributes:
+        units: those that are left.
+    """
+
+    def __init__(self, graph: Graph, members: Iterable[str]) -> None:
+        self.units = set(members)
+        self._onto: dict[str, list[str]] = {}
+        self._from: dict[str, list[str]] = defaultdict(list)
+        for unit in self.units:
+            self._onto[unit] = [edge.target for edge in graph.get(unit, ()) if edge.target in self.units]
+            for target in self._onto[unit]:
+                self._from[target].append(unit)
+        self._out = {unit: len(targets) for unit, targets in self._onto.items()}
+        self._in = {unit: len(self._from[unit]) for unit in self.units}
+
+    def take_out(self, unit: str) -> None:
+        """Take one unit out, and with it all that then has no edge in or none out."""
+        work = [unit]
+        while work:
+            gone = work.pop()
+            if gone not in self.units:
+                continue
+            self.units.discard(gone)
+            work += _without_one(self._onto[gone], self._in)
+            work += _without_one(self._from[gone], self._out)
+
+
+def _without_one(units: Iterable[str], edges: dict[str, int]) -> Iterator[str]:
+    """Take one edge from each of these units; those that have none left."""
+    for unit in units:
+        edges[unit] -= 1
+        if edges[unit] == 0:
+            yield unit
 
 
 class _Search:
@@ -123,22 +162,24 @@ class _Search:
 
     def named(self, graph: Graph, members: Iterable[str], shape: _Shape) -> Iterator[list[Dependency]]:
         """For each unit of a component the shortest cycle of this shape in which it is the greatest."""
-        inside = set(members)
-        for unit in sorted(inside, reverse=True):
-            if unit not in self.told and self.steps <= SEARCH_STEPS_MAX:
-                cycle = self._shortest(graph, inside, unit, shape)
+        rest = _Rest(graph, members)
+        for unit in sorted(rest.units, reverse=True):
+            if unit in rest.units and unit not in self.told and self.steps <= SEARCH_STEPS_MAX:
+                cycle = self._shortest(graph, rest.units, unit, shape)
                 if cycle is not None and _fits(cycle, shape):
                     self.told.add(unit)
                     yield cycle
+            rest.take_out(unit)
 
     def _shortest(self, graph: Graph, inside: set[str], start: str, shape: _Shape) -> list[Dependency] | None:
+        """The shortest cycle of a shape through a unit and others that are left."""
         seen: dict[tuple[str, _State], tuple[tuple[str, _State], Dependency] | None] = {(start, _State()): None}
         work = deque(seen)
         while work:
             at, state = here = work.popleft()
             for edge in graph.get(at, ()):
                 self.steps += 1
-                if edge.target not in inside or edge.target > start or not shape.may(state, edge.type):
+                if edge.target not in inside or not shape.may(state, edge.type):
                     continue
                 then = (edge.target, _after(state, edge.type, shape))
                 if edge.target == start:
@@ -178,11 +219,12 @@ def _candidate(kind: Kind, cycle: Sequence[Dependency], evidence: Evidence) -> C
     grade = _grade(cycle, evidence)
     if grade is None:
         return None
-    roles: dict[tuple[str, str], tuple[Access, str]] = {}
+    overwriting = {(edge.then.name, edge.then.resource) for edge in cycle if edge.type != "wr"}
+    roles: dict[tuple[Name, str], tuple[Access, str]] = {}
     for edge in cycle:
         for access in (edge.first, edge.then):
-            role = "overwriter" if access is edge.then and edge.type != "wr" else _ROLE.get(access.op, "writer")
-            roles.setdefault((access.span_id, access.resource), (access, role))
+            place = (access.name, access.resource)
+            roles[place] = access, "overwriter" if place in overwriting else _ROLE.get(access.op, "writer")
     last = max(cycle, key=lambda edge: (edge.then.end_ns, edge.then.span_id))
     return Candidate(
         kind=kind,
@@ -217,6 +259,9 @@ def _grade(cycle: Sequence[Dependency], evidence: Evidence) -> Grade | None:
     if not by_version:
         grade = grade.at_most(Certainty.LIKELY, "versions of the store's own on all that was read and written")
     for edge in cycle:
+        if edge.type == "wr" and edge.first.version_kind in NUMBERS and not evidence.is_whole:
+            known = evidence.took_effect_before(edge.first, edge.then) is not None
+            grade = grade.at_most(Certainty.LIKELY if known else Certainty.POSSIBLE, LOST)
         if edge.rests_on_first:
             start, end = sorted((edge.first, edge.then), key=lambda a: a.start_ns)
             grade = grade.resting_on(evidence.absence(edge.resource, start, end))

@@ -27,6 +27,8 @@ _WAITS: Final = frozenset({Op.LOCK, Op.RECEIVE, Op.JOIN})
 _HELD_MAX: Final = 8
 CYCLE_MAX: Final = 16
 """Waits in the longest cycle that is told."""
+STRANDS_MAX: Final = 1_000
+"""Strands that one wait is followed to."""
 
 
 def deadlock(evidence: Evidence) -> Iterator[Candidate]:
@@ -40,11 +42,11 @@ def deadlock(evidence: Evidence) -> Iterator[Candidate]:
         clocks[wait[0].process.clock or wait[0].process.host or wait[0].process.id].append(wait)
     for own in clocks.values():
         own.sort(key=lambda wait: (local_ns(wait[0].process, wait[0].start_ns), wait[0].span_id))
-        for cycle in _cycles(own, local=True):
+        for cycle in _cycles(own, evidence, local=True):
             told.add(cycle[0].name)
             yield _candidate(cycle, evidence)
     if len(clocks) > 1:
-        for cycle in _cycles(waits, local=False):
+        for cycle in _cycles(waits, evidence, local=False):
             if cycle[0].name not in told:
                 yield _candidate(cycle, evidence)
 
@@ -72,34 +74,63 @@ def _holders(wait: Access, evidence: Evidence) -> frozenset[str]:
     return frozenset()
 
 
-def _cycles(waits: list[tuple[Access, frozenset[str]]], *, local: bool) -> Iterator[list[Access]]:
+def _cycles(waits: list[tuple[Access, frozenset[str]]], evidence: Evidence, *, local: bool) -> Iterator[list[Access]]:
     """Cycles among waits in the order of their calls, the one that closed it first."""
-    open_: dict[str, tuple[Access, frozenset[str]]] = {}
+    search = _Search(local=local)
     for wait, blockers in waits:
-        open_[wait.strand] = wait, blockers
-        cycle = _back_to(wait.strand, open_, _start(wait, local=local), local=local)
+        search.open[wait.strand] = wait, blockers
+        cycle = search.back_to(wait.strand)
         if cycle and any(each.open or each.outcome is not Outcome.OK for each in cycle):
             yield cycle
+    if search.cut:
+        evidence.unknown.append(
+            f"whether calls waited for each other: cycles of more than {CYCLE_MAX} waits, or those behind more than "
+            f"{STRANDS_MAX} strands that one wait leads to, were not followed"
+        )
 
 
-def _back_to(strand: str, open_: dict[str, tuple[Access, frozenset[str]]], now: int, *, local: bool) -> list[Access]:
-    """The shortest way from a strand's wait back to it over waits that are open now; empty: there is none."""
-    paths: dict[str, list[Access]] = {strand: [open_[strand][0]]}
-    work = [strand]
-    while work:
-        following = []
-        for at in work:
-            wait, blockers = open_[at]
-            if not wait.open and _end(wait, local=local) < now:
-                continue
-            if strand in blockers:
-                return paths[at]
-            for blocker in sorted(blockers & open_.keys() - paths.keys()):
-                if len(paths[at]) < CYCLE_MAX:
-                    paths[blocker] = [*paths[at], open_[blocker][0]]
-                    following.append(blocker)
-        work = following
-    return []
+class _Search:
+    """Looks for a way from a wait back to itself over the waits that are open when it begins.
+
+    Attributes:
+        open: the last wait of each strand so far. cut: whether a way was left at a limit.
+    """
+
+    def __init__(self, *, local: bool) -> None:
+        self.open: dict[str, tuple[Access, frozenset[str]]] = {}
+        self.cut = False
+        self._local = local
+
+    def back_to(self, strand: str) -> list[Access]:
+        """The shortest way from a strand's wait back to it; empty: there is none, or it is too long."""
+        now = _start(self.open[strand][0], local=self._local)
+        came_from: dict[str, str | None] = {strand: None}
+        work = [strand]
+        for _ in range(CYCLE_MAX):
+            following: list[str] = []
+            for at in work:
+                wait, blockers = self.open[at]
+                if not wait.open and _end(wait, local=self._local) < now:
+                    continue
+                if strand in blockers:
+                    return self._path(came_from, at)
+                for blocker in sorted(blockers):
+                    if blocker in self.open and blocker not in came_from:
+                        came_from[blocker] = at
+                        following.append(blocker)
+            if len(came_from) > STRANDS_MAX:
+                self.cut = True
+                return []
+            work = following
+        self.cut = self.cut or bool(work)
+        return []
+
+    def _path(self, came_from: dict[str, str | None], at: str | None) -> list[Access]:
+        path: list[Access] = []
+        while at is not None:
+            path.append(self.open[at][0])
+            at = came_from[at]
+        return path[::-1]
 
 
 def _start(wait: Access, *, local: bool) -> int:

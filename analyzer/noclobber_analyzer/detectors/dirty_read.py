@@ -8,7 +8,9 @@ before the read.
 Source: Adya 1999 (G1a), Berenson et al. 1995 (P1); contract 2.3, detection.md 3.3.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from noclobber.contract import Certainty, Kind, Outcome, VersionKind
@@ -20,7 +22,10 @@ from noclobber_analyzer.order import Answer, By
 from noclobber_analyzer.state import NUMBERS, State, is_foreign
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
-__all__ = ["dirty_read"]
+__all__ = ["MAKERS_MAX", "dirty_read"]
+
+MAKERS_MAX: Final = 64
+"""Writes of one version that are looked at for one read of it, and reads of it for one write: content comes again."""
 
 NEAR_NS: Final = 100_000_000
 """How narrow the bound between two clocks must be, so that a read may be taken to lie before an end by them."""
@@ -36,12 +41,20 @@ def dirty_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
         if write.outcome in (Outcome.OK, Outcome.UNKNOWN):
             by_version.setdefault(write.written or "", []).append(write)
     for read in state.reads:
-        found = None
-        for write in by_version.get(read.read or "", ()):
-            if is_foreign(write, read) and write.version_kind is read.version_kind and write.part == read.part:
-                found = found or _judged(state, write, read, evidence)
-        if found is not None and not state.is_own_version(read):
-            yield found
+        found = [
+            candidate
+            for write in _near(by_version.get(read.read or "", []), read)
+            if is_foreign(write, read) and write.version_kind is read.version_kind and write.part == read.part
+            if (candidate := _judged(state, write, read, evidence)) is not None
+        ]
+        if found and not state.is_own_version(read):
+            yield max(found, key=lambda candidate: candidate.grade.certainty.rank)  # the first of equals
+
+
+def _near(makers: list[Access], read: Access) -> list[Access]:
+    """Those that were called last before a read returned, as recorded; they come in that order."""
+    upto = bisect_right(makers, read.end_ns, key=lambda a: a.start_ns) if len(makers) > MAKERS_MAX else len(makers)
+    return makers[max(0, upto - MAKERS_MAX) : max(upto, MAKERS_MAX)]
 
 
 def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Candidate | None:
@@ -54,8 +67,9 @@ def _judged(state: State, write: Access, read: Access, evidence: Evidence) -> Ca
         grade = _aborted(state, write, read, end, evidence)
         return None if grade is None else _candidate(write, read, end, grade, "taken back")
     commit = evidence.fates.end_of(write)
-    if commit is None and evidence.history.coverage.ended:  # else it may still come
-        grade = Grade().at_most(Certainty.POSSIBLE, "how the transaction ended: its end was not captured")
+    if commit is None:
+        unsure = Grade().resting_on(evidence.history.coverage.may_still_end(write))
+        grade = unsure.at_most(Certainty.POSSIBLE, "how the transaction ended: its end was not captured")
         return _candidate(write, read, write, partial(grade, (write, read)), "never ended, as far as was captured")
     if commit is None or evidence.fates.of(write) is not Fate.APPLIED or not _is_last(state, write):
         return None
@@ -99,10 +113,10 @@ def _stood_before(state: State, write: Access, evidence: Evidence) -> bool:
     """Whether somebody saw the content that a write made before it was made."""
     if write.written in (write.base, write.overwritten):
         return True
-    seen = state.readers.get(write.written or "", ())
+    seen = islice(state.readers.get(write.written or "", ()), MAKERS_MAX)
     if any(evidence.order.before(read, write) is not None for read in seen):
         return True
-    replaced = (w for w in state.writes if write.written in (w.base, w.overwritten))
+    replaced = islice(state.by_replaced.get(write.written or "", ()), MAKERS_MAX)
     return any(evidence.writes_before(each, write) is not None for each in replaced)
 
 
@@ -117,8 +131,7 @@ def _by_uniqueness(state: State, write: Access, read: Access, end: Access, evide
         return likely
     others = [w for w in state.makers.get(write.written or "", ()) if w is not write]
     if write.version_kind not in NUMBERS and not others:
-        scripts = any(w.op in WRITE_OPS and w.written is None for w in state.writes)
-        return likely.at_most(Certainty.POSSIBLE, "what a script in between made") if scripts else likely
+        return likely.at_most(Certainty.POSSIBLE, "what a script in between made") if state.unnamed else likely
     if any(evidence.took_effect_before(other, read) is not None for other in others):
         return None
     ended_before = evidence.order.before(end, read) is not None
@@ -171,11 +184,8 @@ def _made_elsewhere(state: State, write: Access, read: Access) -> bool:
 
 def _is_last(state: State, write: Access) -> bool:
     """Whether it is its transaction's last write here."""
-    return not any(
-        other.txn_id == write.txn_id and (other.seq > write.seq or other.start_ns > write.end_ns)
-        for other in state.writes
-        if other is not write
-    )
+    seq, start = state.last_of.get(write.txn_id or "", (0, 0))
+    return seq <= write.seq and start <= write.end_ns
 
 
 def _candidate(write: Access, read: Access, end: Access, grade: Grade, how: str) -> Candidate:

@@ -13,7 +13,7 @@ from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
 from noclobber_analyzer.state import NUMBERS, State, conflicting_parts, number
-from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
+from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
 
 __all__ = ["dirty_write"]
 
@@ -53,6 +53,8 @@ def _foreign(first: Access, write: Access) -> bool:
 def _grade(state: State, first: Access, write: Access, evidence: Evidence) -> Grade | None:
     if state.may_expire or evidence.fates.of(write) is Fate.UNAPPLIED:
         return None
+    if evidence.fates.serializable_rejected(first) or evidence.order.before(write, first) is not None:
+        return None  # a defended transaction's write is part of no finding; or it came later
     if evidence.fates.of(first) is Fate.UNAPPLIED:
         grade = _over_what_was_taken_back(state, first, write, evidence)
     else:
@@ -68,6 +70,8 @@ def _over_what_was_taken_back(state: State, first: Access, write: Access, eviden
     if state.makers.get(first.written or "") or end is None or evidence.order.before(end, write) is not None:
         return None
     grade = Grade().at_most(Certainty.LIKELY, "an edge that orders the second write and the first one's end")
+    if hole_between(evidence.history, evidence.picture_of(write).seq, write):
+        grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of the writer's own transaction: what it replaced")
     return grade.resting_on(evidence.absence(state.name, first, write))
 
 

@@ -22,7 +22,7 @@ from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import WRITE_OPS, Fate
 from noclobber_analyzer.order import Answer
 from noclobber_analyzer.queues import group_of, needs_group
-from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
+from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, left_open, partial
 
 __all__ = ["Take", "double_claim", "selection", "takes"]
 
@@ -30,6 +30,8 @@ TAKE_OPS: Final = frozenset({Op.RECEIVE, *WRITE_OPS})
 WORK_OPS: Final = frozenset({Op.ACK, Op.EFFECT, Op.SEND, *WRITE_OPS})
 SELECTION_MAX: Final = 200
 """How many accesses back a selection is looked for."""
+RIVALS_MAX: Final = 64
+"""Earlier takes of a task that one is compared with: the first, and the last ones."""
 _REFUSED: Final = frozenset({Outcome.NO_EFFECT, Outcome.REJECTED, Outcome.NOT_FOUND})
 
 
@@ -61,9 +63,10 @@ def double_claim(evidence: Evidence) -> Iterator[Candidate]:
     """Double claims of all tasks: one for each take but the first."""
     for (_, task), taken in evidence.once(takes).items():
         real = [take for take in taken if not take.refused or take.went_on]
-        for take in real[1:]:
-            rival = next((each for each in real if each is not take and _both(each, take, evidence)), None)
-            if rival is not None and _starts(rival) <= _starts(take):
+        for place, take in enumerate(real[1:], start=1):
+            rivals = real[:place] if place <= RIVALS_MAX else [real[0], *real[place - RIVALS_MAX + 1 : place]]
+            rival = next((each for each in rivals if _both(each, take, evidence)), None)
+            if rival is not None:
                 yield _candidate(task, rival, take, evidence)
 
 
@@ -120,7 +123,7 @@ def _both(first: Take, second: Take, evidence: Evidence) -> bool:
         return False
     if second.access.op is not Op.RECEIVE and evidence.order.path(first.access, second.access) is Answer.YES:
         return False  # it was handed on: whoever took it had another strand work on it
-    if any(_lies_between(each, first, second, evidence) for each in _releases(first, evidence)):
+    if any(_lies_between(each, first, second, evidence) for each in _releases(first, second, evidence)[0]):
         return False
     if second.selected is not None and evidence.took_effect_before(first.access, second.selected) is not None:
         return False
@@ -137,17 +140,15 @@ def _redelivered(take: Take) -> bool:
 
 def _given_back(take: Take, evidence: Evidence) -> bool:
     message = take.access.message
-    own = evidence.history.strands.get(take.access.strand, [])
-    return any(
-        a.op is Op.NACK and a.message is not None and message is not None and a.message.id == message.id for a in own
-    )
+    return message is not None and (take.access.strand, message.id) in evidence.queues.given_back
 
 
-def _releases(first: Take, evidence: Evidence) -> list[Access]:
-    """Writes to what was taken that do not carry the task: they may have set it free again."""
+def _releases(first: Take, second: Take, evidence: Evidence) -> tuple[list[Access], bool]:
+    """Writes around two takes that do not carry the task: they may have set it free; and whether some are left out."""
     if first.access.op is Op.RECEIVE:
-        return []
-    return [write for write in evidence.state(first.access.resource).writes if write.message is None]
+        return [], False
+    near, cut = evidence.state(first.access.resource).timeline.nearest(first.access, second.access)
+    return [write for write in near if write.message is None], cut
 
 
 def _lies_between(release: Access, first: Take, second: Take, evidence: Evidence) -> bool:
@@ -184,7 +185,8 @@ def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Cand
         grade = Grade().at_most(Certainty.LIKELY, "that both went on with the task: an access that carries its id")
     else:
         grade = Grade().at_most(Certainty.LIKELY, "that no lease had ended in between, and no span is lost")
-    if any(_may_lie_between(each, first, second, evidence) for each in _releases(first, evidence)):
+    releases, cut = _releases(first, second, evidence)
+    if cut or any(_may_lie_between(each, first, second, evidence) for each in releases):
         grade = grade.at_most(Certainty.POSSIBLE, "the order of the takes and of another write of the task")
     if not one.resource or needs_group(one):
         grade = grade.at_most(Certainty.POSSIBLE, "the consumer group of both (`noclobber.message.group`)")
@@ -193,7 +195,7 @@ def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Cand
     if Fate.UNDECIDED in (evidence.fates.of(one), evidence.fates.of(other)):
         grade = grade.at_most(Certainty.POSSIBLE, "whether both takes were applied: an outcome is unknown")
     grade = grade.resting_on(evidence.absence(other.resource, one, other))
-    grade = partial(grade, (one, other))
+    grade = partial(left_open(grade, one, other, evidence.order), (one, other))
     roles = [(take.selected, "selection") for take in (first, second) if take.selected is not None]
     roles += [(one, "claim"), (other, "claim")]
     roles += [(take.work[0], "work") for take in (first, second) if take.work]

@@ -26,6 +26,8 @@ from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
 __all__ = ["duplicate_delivery", "duplicate_effect"]
 
+EARLIER_MAX: Final = 8
+"""Earlier handlings of a message that one is compared with, the last ones."""
 _TAKES_PLACE: Final = frozenset({Outcome.OK, Outcome.UNKNOWN})
 
 
@@ -47,9 +49,8 @@ def _redelivered(handlings: list[Handling], evidence: Evidence) -> Iterator[Cand
     first = handlings[0]
     if first.again and first.applied:
         yield _uncaptured(first)
-    for second in handlings[1:]:
-        earlier = handlings[: handlings.index(second)][-8:]
-        for one in reversed(earlier):
+    for place, second in enumerate(handlings[1:], start=1):
+        for one in reversed(handlings[max(0, place - EARLIER_MAX) : place]):
             if not second.again and one.receipt.strand != second.receipt.strand:
                 continue  # two workers: a double claim
             twice = _applied_twice(one, second, evidence)

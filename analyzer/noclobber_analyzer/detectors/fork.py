@@ -17,12 +17,15 @@ from noclobber_analyzer.detectors.basis import guarded, source_grade, unseen_bef
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.state import NUMBERS, State, conflicting_parts, is_foreign, number
-from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
+from noclobber_analyzer.verdict import Candidate, Grade, Link, left_open, partial
 
 __all__ = ["fork"]
 
-
 NAMED: Final = "both name it as their parent"
+
+
+SIBLINGS_MAX: Final = 16
+"""Earlier children of one parent among which one is looked for that a child is a rival of."""
 
 
 class _Family(NamedTuple):
@@ -37,12 +40,13 @@ def fork(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Forks on one resource: one for each child but the first."""
     told: set[tuple[str, str]] = set()
     for family in _families(state):
-        first = family.children[0]
-        for child in family.children[1:]:
-            if child.name in told or not _rival(first, child, evidence):
+        for place, child in enumerate(family.children[1:], start=1):
+            if child.name in told:
                 continue
-            told.add(child.name)
-            yield _candidate(state, family, child, evidence)
+            first = _sibling(family.children[:place][:SIBLINGS_MAX], child, evidence)
+            if first is not None:
+                told.add(child.name)
+                yield _candidate(state, family, first, child, evidence)
 
 
 def _families(state: State) -> Iterator[_Family]:
@@ -76,6 +80,13 @@ def _told(parent: Version, children: Sequence[Access], why: str) -> Iterator[_Fa
     distinct = sorted(children, key=lambda a: (a.start_ns, a.span_id))
     if len(distinct) > 1:
         yield _Family(parent, distinct, why)
+
+
+def _sibling(earlier: Sequence[Access], child: Access, evidence: Evidence) -> Access | None:
+    """The first earlier child that is a rival, rather one that was applied: one that was taken back is none."""
+    rivals = [each for each in earlier if _rival(each, child, evidence)]
+    applied = (each for each in rivals if evidence.fates.of(each) is Fate.APPLIED)
+    return next(applied, rivals[0] if rivals else None)
 
 
 def _rival(first: Access, child: Access, evidence: Evidence) -> bool:
@@ -118,8 +129,8 @@ def _stood_again(state: State, parent: Version, first: Access, child: Access, ev
     return any(evidence.writes_before(w, first) is None and evidence.writes_before(child, w) is None for w in maybe)
 
 
-def _candidate(state: State, family: _Family, child: Access, evidence: Evidence) -> Candidate:
-    parent, (first, *_), why = family
+def _candidate(state: State, family: _Family, first: Access, child: Access, evidence: Evidence) -> Candidate:
+    parent, _, why = family
     grade = Grade()
     if child.version_kind is VersionKind.FINGERPRINT:
         if _stood_again(state, parent, first, child, evidence):
@@ -134,7 +145,7 @@ def _candidate(state: State, family: _Family, child: Access, evidence: Evidence)
             grade = grade.at_most(Certainty.LIKELY, "from which of the versions that it had read each goes on")
     if Fate.UNDECIDED in (evidence.fates.of(first), evidence.fates.of(child)):
         grade = grade.at_most(Certainty.POSSIBLE, "whether both were applied: an outcome is unknown")
-    grade = partial(grade, (first, child))
+    grade = partial(left_open(grade, first, child, evidence.order), (first, child))
     bases = [(write, state.base_of(write)) for write in (first, child)]
     links = [Link(base, write, "base", "it goes on from what this returned") for write, base in bases if base]
     links.append(Link(first, child, "unordered", f"two children of {parent}: {why}"))

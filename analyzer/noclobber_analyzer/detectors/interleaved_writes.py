@@ -24,7 +24,7 @@ from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.holds import lock_name
 from noclobber_analyzer.order import Answer
 from noclobber_analyzer.state import NUMBERS, State, conflicting_parts, number
-from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
+from noclobber_analyzer.verdict import Candidate, Grade, Link, left_open, partial
 
 __all__ = ["interleaved_writes"]
 
@@ -95,7 +95,10 @@ def _pairs(ordered: Sequence[Access], grade: Grade, state: State, evidence: Evid
         story = [ordered[place] for place in found]
         if _kept_apart(story) or not _unseen(story, grade, evidence):
             continue
-        yield _candidate(story, units, grade, state)
+        sure = grade
+        for before, after in pairwise(story):
+            sure = left_open(sure, before, after, evidence.order)
+        yield _candidate(story, units, sure, state)
 
 
 def _alternation(outer: list[int], inner: list[int]) -> tuple[int, ...] | None:
@@ -103,11 +106,26 @@ def _alternation(outer: list[int], inner: list[int]) -> tuple[int, ...] | None:
 
     None: no inner append lies between two outer ones. Three places: the inner piece lies whole inside the outer one.
     """
-    for low, high in pairwise(outer):
-        first = bisect_left(inner, low)
-        if first < len(inner) and inner[first] < high:
-            last = bisect_left(inner, high)
-            return (low, inner[first], high, inner[last]) if last < len(inner) else (low, inner[first], high)
+    around = _around(outer, inner)
+    if around is None:
+        return None
+    low, high = around
+    first, last = bisect_left(inner, low), bisect_left(inner, high)
+    return (low, inner[first], high, inner[last]) if last < len(inner) else (low, inner[first], high)
+
+
+def _around(outer: list[int], inner: list[int]) -> tuple[int, int] | None:
+    """The first two neighbours of a unit with an append of the other between them; the shorter of the two is walked."""
+    if len(outer) <= len(inner):
+        for low, high in pairwise(outer):
+            first = bisect_left(inner, low)
+            if first < len(inner) and inner[first] < high:
+                return low, high
+        return None
+    for place in inner:
+        after = bisect_left(outer, place)
+        if 0 < after < len(outer):
+            return outer[after - 1], outer[after]
     return None
 
 

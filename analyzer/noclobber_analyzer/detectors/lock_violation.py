@@ -11,6 +11,7 @@ Source: Savage et al. 1997 (Eraser, lockset); fencing tokens after Kleppmann 201
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from noclobber.contract import Certainty, Kind, Op, VersionKind
@@ -23,7 +24,7 @@ from noclobber_analyzer.fate import WRITE_OPS, Fate
 from noclobber_analyzer.holds import Hold, lock_name, lock_token, owner_of
 from noclobber_analyzer.order import By
 from noclobber_analyzer.state import NUMBERS, State, is_foreign, number
-from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
+from noclobber_analyzer.verdict import Candidate, Grade, Link, Name, hole_between, partial
 
 __all__ = ["foreign_unlock", "lock_overlap", "stale_token", "unguarded"]
 
@@ -93,10 +94,23 @@ def _fenced(
         grade = grade.at_most(Certainty.LIKELY, CLOCK)
     elif lock is None:
         lock = _perhaps(write, name, token, evidence)
+        newer = _perhaps_after(write, name, token, evidence) if lock is None else None
         grade = grade.at_most(Certainty.POSSIBLE, CLOCK)
     if newer is None and lock is None:
         return None
-    return _violation(write, newer, lock, _judged(grade, write, newer, evidence), "fenced")
+    violation = _violation(write, newer, lock, _judged(grade, write, newer, evidence), "fenced")
+    return replace(violation, consequences=_lost_with(write, name, token, evidence))
+
+
+def _lost_with(write: Access, name: str, token: int, evidence: Evidence) -> frozenset[Name]:
+    """Writes under a higher token from the same base: that one of the two is lost is told by this, whichever it is."""
+    same = evidence.state(write.resource).by_base.get(write.base or "", ())
+    return frozenset(
+        other.name
+        for other in same[:READERS_MAX]
+        if is_foreign(other, write)
+        and any(lock_name(held) == name and (lock_token(held) or 0) > token for held in other.locks)
+    )
 
 
 def _by_version(newer: Access, write: Access, evidence: Evidence) -> Grade:
@@ -129,6 +143,31 @@ def _perhaps(write: Access, name: str, token: int, evidence: Evidence) -> Access
         if evidence.order.before(write, hold.lock) is None:
             return hold.lock
     return None
+
+
+def _perhaps_after(write: Access, name: str, token: int, evidence: Evidence) -> Access | None:
+    """A write under a higher token, where spans are lost, which nothing shows to have come after this one."""
+    given_back = any(h.token == token and h.unlock for h in evidence.holds.above(name, token - 1, 1))
+    strays = evidence.holds.strays.get(name, ())
+    if evidence.is_whole or given_back or any(a.lock and a.lock.token == str(token) for a in strays):
+        return None
+    state = evidence.state(write.resource)
+    for other in state.timeline.around(None, write):
+        above = any(lock_name(held) == name and (lock_token(held) or 0) > token for held in other.locks)
+        if above and is_foreign(other, write) and not _came_later(state, other, write, evidence):
+            return other
+    return None
+
+
+def _came_later(state: State, other: Access, write: Access, evidence: Evidence) -> bool:
+    """Whether versions or time put another write after this one."""
+    if write.written is not None and other.written is not None:
+        made, theirs = number(write.written), number(other.written)
+        if write.version_kind in NUMBERS and made is not None and theirs is not None:
+            return theirs > made
+        if write.written == other.base or write.written in state.ancestors(other.written):
+            return True
+    return evidence.writes_before(write, other) is not None
 
 
 def _expired(write: Access, held: str, evidence: Evidence) -> Candidate | None:

@@ -30,7 +30,7 @@ def lost_update(state: State, evidence: Evidence) -> Iterator[Candidate]:
     for write in state.writes:
         if not is_overwrite(write) or evidence.fates.serializable_rejected(write):
             continue
-        if write.base is None and (write.version_kind is not None or state.base_of(write) is None):
+        if write.base is None and write.version_kind is not None:
             continue  # blind
         replaced = replaced_unseen(state, write, evidence)
         if replaced is not None:

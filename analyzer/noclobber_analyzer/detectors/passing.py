@@ -124,7 +124,7 @@ def _half_received(send: Access, had: set[str], evidence: Evidence) -> bool:
         return False
     together = evidence.history.transactions.get(send.txn_id, ())
     ids = {a.message.id for a in together if a.op is Op.SEND and a.message is not None and a is not send}
-    return any(handling.id in ids for handling in evidence.queues.handlings) or not ids.isdisjoint(had)
+    return not ids.isdisjoint(evidence.queues.received) or not ids.isdisjoint(had)
 
 
 def _lost(send: Access, skip: _Skip, group: str, evidence: Evidence) -> Candidate:

@@ -17,13 +17,15 @@ from noclobber_analyzer.clocks import nominally_before
 from noclobber_analyzer.detectors.basis import guarded, is_overwrite
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
+from noclobber_analyzer.holds import lock_name, lock_token
 from noclobber_analyzer.order import Answer, By
 from noclobber_analyzer.state import NUMBERS, Side, Sighting, State, conflicting_parts, differ, is_foreign, number
 from noclobber_analyzer.verdict import Grade
 
 __all__ = ["between_versions", "may_lie_between", "measured_between", "overlapping", "placed", "restored"]
 
-NUMBERS_MAX: Final = 1000
+NUMBERS_MAX: Final = 128
+"""Numbers between a base and what was replaced that are looked at: the last ones, which name the victim."""
 CHAIN_MAX: Final = 64
 OPEN_MAX: Final = 8
 """Unplaced writes that are looked at more closely, nearest first: they can make a possibility, never more."""
@@ -36,12 +38,12 @@ def between_versions(
     victims: list[Access] = []
     unknown: list[Version] = []
     base = state.base_of(write)
+    own = {a.written for a in state.own_between(base, write)}
     for version in _versions_between(state, write, over):
         makers = [m for m in state.makers.get(version, ()) if m is not write and _may_be(m, base, write, evidence)]
         foreign = [maker for maker in makers if is_foreign(maker, write)]
         victims += [maker for maker in foreign if conflicting_parts(maker, write)]
-        own_unapplied = any(a.written == version for a in state.own_between(base, write) if a.written is not None)
-        unknown += [] if makers or own_unapplied else [version]
+        unknown += [] if makers or version in own else [version]
     return victims, unknown
 
 
@@ -127,7 +129,9 @@ def may_lie_between(state: State, write: Access, open_: Sequence[Access], eviden
     known = state.ancestors(write.base or "")
     nearest = sorted(open_, key=lambda w: (abs(w.start_ns - write.start_ns), w.span_id))[:OPEN_MAX]
     for other in nearest:
-        if other.written not in known and not _clearly_apart(state, other, write, evidence):
+        if other.written in known or _kept_apart(state, other, write):
+            continue
+        if not _clearly_apart(state, other, write, evidence):
             return other
     return None
 
@@ -164,6 +168,17 @@ def _stood_before(state: State, version: Version, other: Access, evidence: Evide
     )
 
 
+def _kept_apart(state: State, other: Access, write: Access) -> bool:
+    """Whether one hold of a lock covers base and write, and the other write was made under that lock, too.
+
+    Such a lock defends until versions, or a clock, place the other write in between.
+    """
+    base = state.base_of(write)
+    held = set(write.locks) & set(base.locks if base is not None else ())
+    names = {lock_name(each) for each in other.locks}
+    return any(lock_token(each) is not None and lock_name(each) in names for each in held)
+
+
 def _clearly_apart(state: State, other: Access, write: Access, evidence: Evidence) -> bool:
     """Whether versions or know order put the other write before the base, or after this write."""
     if write.written is not None and other.written is not None and write.written in state.ancestors(other.written):
@@ -187,8 +202,10 @@ def restored(state: State, write: Access, victim: Access, evidence: Evidence) ->
     """Whether the content that the write replaced is known to be another than its base: None where it was equal.
 
     Under `fingerprint` only the version replaced counts. The last write before this one may have put back what the
-    base was; several may have been the last.
+    base was; several may have been the last. Without versions nobody knows.
     """
+    if write.base is None:
+        return False
     later = [
         other
         for other in state.timeline.around(victim, write)

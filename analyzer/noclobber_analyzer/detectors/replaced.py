@@ -28,13 +28,24 @@ from noclobber_analyzer.detectors.placing import (
 )
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
-from noclobber_analyzer.state import NUMBERS, Side, Sighting, State, conflicting_parts, differ, is_foreign, number
+from noclobber_analyzer.state import (
+    NUMBERS,
+    OWN_MAX,
+    Side,
+    Sighting,
+    State,
+    conflicting_parts,
+    differ,
+    is_foreign,
+    number,
+)
 from noclobber_analyzer.verdict import Grade, hole_between, partial
 
 __all__ = ["Replaced", "capped_by_own", "certified", "replaced_unseen"]
 
 RIVALS_MAX: Final = 32
 """Earlier writes of one base that are looked at: the last of them is the one that is named."""
+UNVERSIONED: Final = "versions: what was read, and what the write was computed from"
 WHICH_BASE: Final = "which of the versions that it had read the value was computed from"
 OWN_UNKNOWN: Final = "the version that the writer's own script or unanswered write made in between"
 
@@ -79,11 +90,30 @@ def replaced_unseen(state: State, write: Access, evidence: Evidence) -> Replaced
 
 def _unversioned(state: State, write: Access, evidence: Evidence) -> Replaced | None:
     """Without versions only time speaks, and nobody knows what was read or meant: possible, never more."""
+    if state.base_of(write) is None:
+        return _by_lost_read(state, write, evidence)
     found = _by_time(state, write, evidence)
     if found is None:
         return None
-    grade = Grade().at_most(Certainty.POSSIBLE, "versions: what was read, and what the write was computed from")
+    grade = Grade().at_most(Certainty.POSSIBLE, UNVERSIONED)
     return Replaced(found.victim, grade, found.why, found.ordered, found.either)
+
+
+def _by_lost_read(state: State, write: Access, evidence: Evidence) -> Replaced | None:
+    """A write whose unit has lost spans before it: one of them may have been the read that it was computed from."""
+    own = evidence.history.strands[write.strand]
+    upto = bisect_left(own, write.seq, key=lambda a: a.seq)
+    before = next((a for a in reversed(own[:upto]) if a.unit != write.unit), None)
+    lost = write.unit_kind is not None and hole_between(evidence.history, before.seq if before else None, write)
+    if not lost or not is_overwrite(write):
+        return None
+    between, open_ = placed(state, write, before, evidence)
+    victim = between[-1] if between else may_lie_between(state, write, open_, evidence)
+    if victim is None:
+        return None
+    lost_read = "the lost spans of the writer's own unit: whether, and when, it had read"
+    grade = Grade().at_most(Certainty.POSSIBLE, lost_read).at_most(Certainty.POSSIBLE, UNVERSIONED)
+    return Replaced(victim, grade, "it may lie between a lost read and the write")
 
 
 def _overwritten(write: Access) -> Version | None:
@@ -308,6 +338,8 @@ def capped_by_own(state: State, write: Access, grade: Grade, evidence: Evidence)
     """What the writer's own calls since its base, and its own end, leave open; None: what it replaced was its own."""
     base = state.base_of(write)
     own = state.own_between(base, write)
+    if len(own) >= OWN_MAX:
+        grade = grade.at_most(Certainty.POSSIBLE, f"what all of the writer's own writes since its base made: {OWN_MAX}")
     over = _overwritten(write)
     if any(a.written is not None and a.written == over for a in own):
         return None

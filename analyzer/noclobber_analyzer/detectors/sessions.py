@@ -10,7 +10,7 @@ Source: Terry et al. 1994 (session guarantees); detection.md 3.4.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from noclobber.contract import Certainty, Kind, Op, Outcome
 from noclobber_analyzer.access import Access, Version
@@ -54,11 +54,12 @@ class _Seen:
 
     access: Access | None = None
     version: Version | None = None
-    left: frozenset[Version] = frozenset()
+    left: set[Version] = field(default_factory=set)
 
     def learn(self, access: Access, version: Version) -> None:
         if self.version is not None and version != self.version:
-            self.left = (self.left | {self.version}) - {version}
+            self.left.add(self.version)
+            self.left.discard(version)
         self.access, self.version = access, version
 
 
@@ -66,7 +67,7 @@ def _behind(own: list[Access], state: State, order: Succession, evidence: Eviden
     seen = _Seen()
     for access in own:
         if access.op in WRITE_OPS:
-            if access.written is not None and evidence.fates.of(access) is Fate.APPLIED:
+            if access.written is not None and _is_over(access, evidence):
                 seen.learn(access, access.written)
             elif evidence.fates.of(access) is not Fate.UNAPPLIED or access.outcome is Outcome.REJECTED:
                 seen = _Seen()  # what it made there it cannot know, or it was told that it knew too little
@@ -80,12 +81,18 @@ def _behind(own: list[Access], state: State, order: Succession, evidence: Eviden
                 seen.learn(access, access.read)
 
 
+def _is_over(write: Access, evidence: Evidence) -> bool:
+    """Whether a write took effect by its return: one that was not answered may do so later, even if others saw it."""
+    answered = Outcome.UNKNOWN not in (write.outcome, evidence.fates.seen_from(write).outcome)
+    return answered and not write.open and evidence.fates.of(write) is Fate.APPLIED
+
+
 def _stays(state: State, read: Access, evidence: Evidence) -> bool:
     """Whether what was read was no state that was taken back: of another's, or of its own transaction's."""
     end = evidence.fates.end_of(read)
     if read.txn_id is not None and (end is None or end.op is not Op.COMMIT or end.outcome is not Outcome.OK):
         return False
-    return all(a.written != read.read for a in state.unapplied)
+    return read.read not in state.untaken
 
 
 def _is_less(order: Succession, version: Version, other: Version | None) -> bool:
@@ -108,16 +115,31 @@ def _judged(seen: _Seen, read: Access, state: State, order: Succession, evidence
     grade = Grade()
     if proof is not Proof.VERSION:
         grade = grade.at_most(Certainty.LIKELY, RESTORED).resting_on(evidence.absence(state.name, before, read))
-    if not evidence.is_whole and not state.makers.get(seen.version):
-        grade = grade.at_most(Certainty.POSSIBLE, "the lost spans: what it had read may have been taken back")
+    if before.op is Op.READ and not _surely_stayed(before, state, order, evidence):
+        grade = grade.at_most(Certainty.POSSIBLE, "whether what it had read before was taken back: spans are lost")
     if hole_between(evidence.history, before.seq, read):
         grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of its own strand: it may have deleted the state")
     return _candidate(state, before, read, partial(grade, (before, read)))
 
 
+def _surely_stayed(read: Access, state: State, order: Succession, evidence: Evidence) -> bool:
+    """Whether what was read was there to stay: an end that is lost may be an abort, and a lost write one that ended so.
+
+    A number may be used again after a write that was taken back; if one that stayed was there before the read, the
+    state was never older.
+    """
+    makers = state.makers.get(read.read or "", ())
+    if any(evidence.fates.of(maker) is not Fate.APPLIED for maker in makers):
+        return False
+    if evidence.is_whole:
+        return True
+    numbers = order.kind in NUMBERS
+    return bool(makers) and (not numbers or any(evidence.took_effect_before(m, read) is not None for m in makers))
+
+
 def _are_unique(state: State, order: Succession, *versions: Version) -> bool:
     """Whether each version was made once, by a write that was captured, and none is told by a script."""
-    if order.kind in NUMBERS or state.may_expire or any(w.written is None or not w.verbatim for w in state.writes):
+    if order.kind in NUMBERS or state.may_expire or not order.is_told:
         return False
     return all(state.is_unique(v) and (state.makers.get(v) or v in order.first) for v in versions)
 

@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from noclobber.contract import Certainty, Kind, Op, Outcome, VersionKind
-from noclobber_analyzer.access import Access
+from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.clocks import before as clock_before
 from noclobber_analyzer.clocks import local_ns, slack_ns
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.fate import Fate
 from noclobber_analyzer.linearizability import Search
-from noclobber_analyzer.state import NUMBERS, State, number
+from noclobber_analyzer.state import NUMBERS, State, is_foreign, number
 from noclobber_analyzer.succession import Proof, Succession
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
@@ -29,8 +29,10 @@ __all__ = ["missing_member", "stale_read"]
 
 NEXT_MAX: Final = 8
 """Writes computed from one version that are looked at for one read of it."""
+READERS_MAX: Final = 64
+"""Reads of one version that are held against a transaction whose end is lost."""
 CHECKS_MAX: Final = 200_000
-"""Members that one evaluation looks for in scans of whole containers."""
+"""Members, and accesses of those that were left out, that one evaluation looks at for scans of whole containers."""
 
 
 class _Written(NamedTuple):
@@ -44,6 +46,14 @@ def stale_read(state: State, evidence: Evidence) -> Iterator[Candidate]:
     """Stale reads of one resource; each read is at most one."""
     if not state.writes or not state.reads or not state.is_shared:
         return
+    told = set()
+    for candidate in _proven(state, evidence):
+        told.add(candidate.anchors[0].name)
+        yield candidate
+    yield from (c for c in _by_lost_ends(state, evidence) if c.anchors[0].name not in told)
+
+
+def _proven(state: State, evidence: Evidence) -> Iterator[Candidate]:
     if state.reads[0].version_kind in NUMBERS:
         yield from _by_numbers(state, evidence)
         return
@@ -126,7 +136,7 @@ def _comparable(state: State) -> bool:
 
 
 def _by_writes(state: State, evidence: Evidence) -> Iterator[Candidate]:
-    written = _written(state, evidence, numbers=False)
+    written, makers = _written(state, evidence, numbers=False), _Makers(state, evidence)
     order = evidence.succession(state)
     for read in state.reads:
         if read.read is None or read.version_kind is not order.kind:
@@ -135,7 +145,7 @@ def _by_writes(state: State, evidence: Evidence) -> Iterator[Candidate]:
         if greatest is None or greatest[1].written == read.read or state.is_own_version(read):
             continue
         newer, proof = _next_returned(read, order, evidence) or (greatest[1], None)
-        if proof is None and not _is_left_behind(read, greatest, state, evidence):
+        if proof is None and not makers.are_superseded(read.read, *greatest):
             continue
         grade = Grade()
         if proof is not Proof.VERSION or state.may_expire:
@@ -155,37 +165,71 @@ def _next_returned(read: Access, order: Succession, evidence: Evidence) -> tuple
     return None
 
 
-def _is_left_behind(read: Access, greatest: tuple[int, Access], state: State, evidence: Evidence) -> bool:
-    """Whether all that made what was read had taken effect before another write was called."""
-    makers = state.makers.get(read.read or "", ())
-    return bool(makers) and all(_superseded(maker, *greatest, evidence) for maker in makers)
+class _Makers:
+    """For each version by when the last of the writes that made it was there for all, as each clock tells."""
 
+    def __init__(self, state: State, evidence: Evidence) -> None:
+        self._state, self._evidence = state, evidence
+        self._last: dict[Version, list[tuple[int, Access]] | None] = {}
 
-def _superseded(maker: Access, called_ns: int, newer: Access, evidence: Evidence) -> bool:
-    """Whether a write had certainly taken effect before another one was called."""
-    if evidence.fates.of(maker) is not Fate.APPLIED or maker.outcome is Outcome.UNKNOWN or maker.open:
-        return False
-    slack = slack_ns(maker.process, newer.process)
-    return slack is not None and evidence.returned_ns(maker) + slack < called_ns
+    def are_superseded(self, version: Version, called_ns: int, newer: Access) -> bool:
+        """Whether all that made a version had certainly taken effect before another write was called."""
+        if version not in self._last:
+            self._last[version] = self._of(version)
+        for returned_ns, maker in self._last[version] or ():
+            slack = slack_ns(maker.process, newer.process)
+            if slack is None or returned_ns + slack >= called_ns:
+                return False
+        return bool(self._last[version])
+
+    def _of(self, version: Version) -> list[tuple[int, Access]] | None:
+        """The last to return, one a clock; None where nobody knows when one of them took effect."""
+        last: dict[tuple[str, tuple[str, ...]], tuple[int, Access]] = {}
+        for maker in self._state.makers.get(version, ()):
+            if self._evidence.fates.of(maker) is not Fate.APPLIED or maker.outcome is Outcome.UNKNOWN or maker.open:
+                return None
+            key, returned_ns = _key(maker), self._evidence.returned_ns(maker)
+            if key not in last or returned_ns > last[key][0]:
+                last[key] = returned_ns, maker
+        return list(last.values())
 
 
 def _by_search(state: State, evidence: Evidence) -> Iterator[Candidate]:
-    """The first access that no order explains, where content repeats."""
-    repeats = any(len(makers) > 1 or makers[0].weak for makers in state.makers.values())
-    if state.reads[0].version_kind is not VersionKind.FINGERPRINT or not repeats:
+    """The first access that no order explains: content repeats, or what one read showed was gone for a later one."""
+    if state.reads[0].version_kind is not VersionKind.FINGERPRINT:
         return
     search = Search(state, evidence)
-    if not search.is_possible:
-        return
-    impossible = search.first_impossible()
-    if search.spent:
-        evidence.unknown.append(f"whether all reads of {state.name} fit one order in time: the search was too long")
-    if impossible is None:
-        return
+    impossible = search.first_impossible() if search.is_possible else None
+    if search.spent and any(len(makers) > 1 or makers[0].weak for makers in state.makers.values()):
+        evidence.unsearched.add(state.name)
+    if impossible is None or impossible.op is not Op.READ:
+        return  # a guarded write that fits nowhere: somebody who was not captured made what the store compared
     grade = Grade().at_most(Certainty.LIKELY, "versions of the store's own: content alone names no write")
     grade = grade.resting_on(evidence.absence(state.name, state.accesses[0], impossible))
     newer = search.newest_before(impossible)
     yield _candidate(state, newer, impossible, partial(grade, state.accesses[:1]))
+
+
+def _by_lost_ends(state: State, evidence: Evidence) -> Iterator[Candidate]:
+    """Reads of what a write had replaced whose transaction was over by then, though nobody captured how it ended."""
+    if state.may_expire:
+        return
+    order = evidence.succession(state)
+    for write in state.writes:
+        if not write.txn_id or evidence.fates.end_of(write) is not None or write.written is None:
+            continue
+        last = max(evidence.history.transactions[write.txn_id], key=lambda a: a.seq)
+        for read in state.readers.get(write.base or "", ())[:READERS_MAX]:
+            comparable = read.part == write.part and is_foreign(read, write)
+            if comparable and order.is_older(read.read or "", write.written) and _over(last, read, evidence):
+                unsure = Grade().resting_on(evidence.history.coverage.may_still_end(last))
+                grade = unsure.at_most(Certainty.POSSIBLE, "how the transaction ended: its end was not captured")
+                yield _candidate(state, write, read, partial(grade, (write, read)))
+
+
+def _over(last: Access, read: Access, evidence: Evidence) -> bool:
+    """Whether the last that is known of a transaction had returned when a read's picture was taken."""
+    return clock_before(last, evidence.picture_of(read))
 
 
 def _candidate(state: State, newer: Access | None, read: Access, grade: Grade) -> Candidate:
@@ -216,7 +260,7 @@ def missing_member(evidence: Evidence) -> Iterator[Candidate]:
     for scan in scans:
         members = set(scan.scan.resources if scan.scan else ())
         for name in below[scan.resource]:
-            checks += 1
+            checks += 1 if name in members else max(1, len(evidence.history.resources[name]))
             if checks > CHECKS_MAX:
                 evidence.unknown.append(f"whether scans left members out: more than {CHECKS_MAX:,} were to be checked")
                 return

@@ -1,9 +1,9 @@
 """Unknown writer: a state that no captured write made; garbage read: the same where every writer is known.
 
-A version that was there before anybody wrote is prior state, and no finding: no captured write of the resource had
-returned before it was first read. Under `counter` each applied write takes the next number, so a missing number is
-somebody's. Where a script, a reset of a whole container or a store that changes what it is sent may have made a
-version, nothing is concluded.
+A version that was there before anybody wrote is prior state, and no finding: nothing that was captured was there for
+all when it was first read, or gone on from (what a transaction wrote is there from its commit on). Under `counter`
+each applied write takes the next number, so a missing number is somebody's. Where a script, a reset of a whole
+container or a store that changes what it is sent may have made a version, nothing is concluded.
 
 Source: contract 2.3 (prior state), detection.md 3.3; Elle issue 8 (a read of a value that nobody wrote).
 """
@@ -17,7 +17,7 @@ from noclobber_analyzer.access import Access, Version
 from noclobber_analyzer.clock_pairs import clock_of
 from noclobber_analyzer.clocks import local_ns
 from noclobber_analyzer.evidence import Evidence
-from noclobber_analyzer.fate import WRITE_OPS
+from noclobber_analyzer.fate import WRITE_OPS, Fate
 from noclobber_analyzer.state import State, number
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
@@ -66,14 +66,11 @@ def _is_told(state: State) -> bool:
 
 def _unmade(state: State, version: Version, readers: list[Access], evidence: Evidence) -> Iterator[Candidate]:
     earliest = min(readers, key=lambda r: (r.start_ns, r.span_id))
-    before = None
-    for first in _first_of_each_clock(readers):
-        picture = evidence.picture_of(first)
-        written = next((w for w in state.writes if evidence.order.before(w, picture) is not None), None)
-        if written is None:
-            return  # prior state
-        before = written if first is earliest or before is None else before
-    assert before is not None
+    found = [_there_before(state, first, evidence) for first in _first_of_each_clock(readers)]
+    continued = [w for w in state.writes if version in (w.base, w.overwritten)]
+    before = found[0]
+    if before is None or None in found or any(_there_before(state, w, evidence) is None for w in continued[:1]):
+        return  # prior state: seen, or gone on from, before anything that was captured was there
     grade = _grade(state, before, earliest, evidence)
     if any(access.closed for access in state.accesses):
         for read in readers:
@@ -88,6 +85,13 @@ def _first_of_each_clock(readers: list[Access]) -> list[Access]:
     for read in sorted(readers, key=lambda r: (local_ns(r.process, r.start_ns), r.span_id)):
         first.setdefault(clock_of(read.process), read)
     return list(first.values())
+
+
+def _there_before(state: State, access: Access, evidence: Evidence) -> Access | None:
+    """A captured write that was there for all when an access saw what stood there."""
+    seen_at = evidence.picture_of(access)
+    applied = (w for w in state.writes if w is not access and evidence.fates.of(w) is Fate.APPLIED)
+    return next((w for w in applied if evidence.took_effect_before(w, seen_at) is not None), None)
 
 
 def _grade(state: State, before: Access, seen: Access, evidence: Evidence) -> Grade:

@@ -45,7 +45,7 @@ def _lost_update(candidate: Candidate) -> str:
     assert write is not None
     base = candidate.one("stale_read")
     verb = "deleted" if write.op is Op.DELETE else "wrote"
-    read = f"from version {phrases.version(write.base)}" + _age(base, write)
+    read = f"from {phrases.state(write.base)}" + _age(base, write)
     if victim is None:
         return (
             f"{phrases.agent(write)} {verb} `{phrases.key(write.resource)}` {read}, but replaced "
@@ -75,7 +75,7 @@ def _made(victim: Access) -> str:
         return f"the {victim.mode.value}"
     if victim.op is Op.DELETE:
         return "the deletion"
-    return f"version {phrases.version(victim.written)}"
+    return f"{phrases.state(victim.written)}"
 
 
 def _thing(victim: Access) -> str:
@@ -97,7 +97,7 @@ def _fork(candidate: Candidate) -> str:
         )
     parent = candidate.words["parent"]
     return (
-        f"{phrases.agent(first)} and {phrases.others(first, child)} both continued version {phrases.version(parent)} "
+        f"{phrases.agent(first)} and {phrases.others(first, child)} both continued {phrases.state(parent)} "
         f"of `{phrases.key(child.resource)}`: {phrases.version(first.written)} and {phrases.version(child.written)} "
         "are both its children, and both were told that they had succeeded. Only one of them will be continued."
     )
@@ -132,7 +132,7 @@ def _dirty_read(candidate: Candidate) -> str:
     assert write is not None
     assert read is not None
     who = phrases.others(read, write)
-    seen = f"{phrases.agent(read)} read version {phrases.version(read.read)} of `{phrases.key(read.resource)}`"
+    seen = f"{phrases.agent(read)} read {phrases.state(read.read)} of `{phrases.key(read.resource)}`"
     if candidate.one("end") is None:
         return (
             f"{seen}, which {who} had written in a transaction whose end nobody captured. It may never have come to be."

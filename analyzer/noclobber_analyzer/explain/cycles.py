@@ -24,6 +24,8 @@ _ENDS: Final = {
 
 def _cycle(candidate: Candidate) -> str:
     steps = [_step(link) for link in candidate.links[:STEPS_MAX]]
+    if candidate.kind is Kind.WRITE_SKEW and len(steps) == 1:
+        return f"{steps[0]}. {_half(candidate.links[0])}"
     more = f", and {len(candidate.links) - STEPS_MAX} steps more" if len(candidate.links) > STEPS_MAX else ""
     return f"{'; '.join(steps)}{more}. {_ENDS[candidate.kind]}"
 
@@ -38,12 +40,21 @@ def _step(link: Link) -> str:
     return f"{phrases.agent(then)} replaced what {phrases.others(then, first)} had made of {what}"
 
 
+def _half(link: Link) -> str:
+    """Of a write skew only one half was captured."""
+    first, then = link.source, link.target
+    return (
+        f"What {phrases.others(first, then)} had read is lost in part: if it was what {phrases.agent(first)} was "
+        "changing, each decided from what the other was changing, and both went ahead."
+    )
+
+
 def _dirty_write(candidate: Candidate) -> str:
     first, write = candidate.one("victim"), candidate.one("overwriter")
     if len(candidate.links) > 1 or first is None or write is None:
         return _cycle(candidate)
     return (
-        f"{phrases.agent(write)} wrote `{phrases.key(write.resource)}` over version {phrases.version(first.written)}, "
+        f"{phrases.agent(write)} wrote `{phrases.key(write.resource)}` over {phrases.state(first.written)}, "
         f"which {phrases.others(write, first)} had written in a transaction that was still open. "
         "Whichever of the two is taken back, what is left is neither's."
     )

@@ -15,9 +15,14 @@ def _intermediate_read(candidate: Candidate) -> str:
     write, read = candidate.one("intermediate_write"), candidate.one("intermediate_read")
     assert write is not None
     assert read is not None
+    seen = f"{phrases.agent(read)} read {phrases.state(read.read)} of `{phrases.key(read.resource)}`"
+    if candidate.one("final_write") is None:
+        return (
+            f"{seen}, which {phrases.others(read, write)} may have replaced itself before its {_piece(write)} was "
+            "committed: a part of that is lost. What was read may have been half of a change."
+        )
     return (
-        f"{phrases.agent(read)} read version {phrases.version(read.read)} of `{phrases.key(read.resource)}`, which "
-        f"{phrases.others(read, write)} replaced itself within the same {_piece(write)}. "
+        f"{seen}, which {phrases.others(read, write)} replaced itself within the same {_piece(write)}. "
         "What was read was half of a change, and never its result."
     )
 

@@ -16,8 +16,8 @@ def _got(candidate: Candidate, read: Access) -> str:
     if read.op is Op.SCAN:
         return f"{phrases.agent(read)} asked for all and did not find {what}"
     if read.op is not Op.READ:
-        return f"a conditional write of {phrases.agent(read)} found version {phrases.version(read.expected)} of {what}"
-    return f"{phrases.agent(read)} read version {phrases.version(read.read)} of {what}"
+        return f"a conditional write of {phrases.agent(read)} found {phrases.state(read.expected)} of {what}"
+    return f"{phrases.agent(read)} read {phrases.state(read.read)} of {what}"
 
 
 def _read_your_writes(candidate: Candidate) -> str:

@@ -19,7 +19,7 @@ from noclobber_analyzer.holds import lock_name
 from noclobber_analyzer.latent.ranking import MARGIN_NS
 from noclobber_analyzer.order import Answer
 from noclobber_analyzer.state import is_foreign
-from noclobber_analyzer.verdict import Candidate, Grade, Link, hole_between, partial
+from noclobber_analyzer.verdict import SPENT, Candidate, Grade, Link, hole_between, partial
 
 __all__ = ["BACK_MAX", "Escape", "Luck", "Turn", "graded", "neighbours", "unordered", "unordered_link"]
 
@@ -106,7 +106,7 @@ def unordered(path: Answer) -> Grade:
     """How sure a pair is that no search found ordered."""
     grade = Grade().at_most(Certainty.LIKELY, "a run in which the two overlap: versions can't show what did not happen")
     if path is Answer.UNKNOWN:
-        grade = grade.at_most(Certainty.POSSIBLE, "whether a longer path orders the two: the search spent its limit")
+        grade = grade.at_most(Certainty.POSSIBLE, SPENT)
     return grade
 
 

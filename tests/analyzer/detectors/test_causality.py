@@ -54,3 +54,16 @@ def test_large_histories_are_searched_where_they_look_suspicious(monkeypatch: py
     """The read that looks out of order is still found."""
     monkeypatch.setattr(causality, "WHOLE_MAX", 0)
     assert _told("Awx1 Awx2<1 As9 Bg9 Brx1", kind=COUNTER) == ["causal_violation certain"]
+
+
+@pytest.mark.parametrize(
+    ("story", "lost", "expected"),
+    [
+        pytest.param("Cwx1 Brx2 Bwy1 Ary1 Awx2<1", (), "causal_violation certain", id="each before its cause"),
+        pytest.param("Cwx1 A[ Awx2<1 Brx2 Bwy1 A} Ary1 Awx2<1", (), None, id="the number was used again"),
+        pytest.param("Cwx1 A[ Awx2<1 Brx2 Bwy1 A} Ary1 Awx2<1", (2,), "causal_violation possible", id="one is lost"),
+    ],
+)
+def test_a_number_used_twice(story: str, lost: tuple[int, ...], expected: str | None) -> None:
+    """Who read a number that was taken back and used again did not read what was made later."""
+    assert _told(story, kind=COUNTER, lost=lost) == ([expected] * 2 if expected else [])

@@ -104,3 +104,34 @@ def test_each_unit_names_one() -> None:
 def test_expired_numbers_order_nothing() -> None:
     """Where numbers may begin again nothing is concluded from them."""
     assert not _cycles(SKEW, kind=COUNTER, ttl_ms=1000)
+
+
+@pytest.mark.parametrize(
+    ("story", "lost", "expected"),
+    [
+        pytest.param(SKEW, (3,), "write_skew possible", id="a read is lost"),
+        pytest.param(f"{SKEW} Ary1", (8,), "write_skew possible", id="a commit is lost"),
+        pytest.param(f"{SKEW}!unknown", (), "write_skew possible", id="a commit got no answer"),
+        pytest.param(SKEW, (3, 4), None, id="nothing links the two"),
+        pytest.param(SKEW, (2, 5), "write_skew certain", id="only what each replaced itself is lost"),
+        pytest.param("A[ Arx1 Ary1 Awx2<1 A] B[ Brx2 Bry1 Bwy2<1 B]", (6,), None, id="one after the other"),
+        pytest.param("A[ B[ Arx1 Ary1 Brx1 Bry1 Awx2<1 Bwy2<1 A] B}", (3,), None, id="one is taken back"),
+        pytest.param("A[s B[s Arx1 Ary1 Brx1 Bry1 Awx2<1 Bwy2<1 A] B]", (3,), None, id="the store defends both"),
+    ],
+)
+def test_write_skew_in_part(story: str, lost: tuple[int, ...], expected: str | None) -> None:
+    """Where a part of two transactions is lost it may have been one; what is known must link them."""
+    for kind in (COUNTER, CHAIN):
+        found = [f for f in judge(story, kind=kind, lost=lost).findings if f.kind == "write_skew"]
+        assert [f"{finding.kind} {finding.certainty}" for finding in found] == ([expected] if expected else [])
+        assert all(finding.missing for finding in found if finding.certainty != "certain")
+
+
+def test_numbers_that_a_lost_write_may_have_made() -> None:
+    """Who read whose number is not sure where spans are lost: the write may have been another, and taken back."""
+    story = "A[ Arx1 B[ Bwx2<1 Bwy2<1 B] Ary2 A] C[ Crz1 Crz1 C]"
+    (whole,) = _cycles(story, kind=COUNTER)
+    (known,) = _cycles(story, kind=COUNTER, lost=(9,))
+    (apart,) = _cycles(story, kind=COUNTER, lost=(9,), clocks="apart")
+    assert [str(each.certainty) for each in (whole, known, apart)] == ["certain", "likely", "possible"]
+    assert [str(each.certainty) for each in _cycles(story, kind=CHAIN, lost=(9,), clocks="apart")] == ["certain"]

@@ -44,3 +44,9 @@ def test_another_write_of_the_number_that_nothing_places() -> None:
     story = "C[ Cwx2 C] A[ Awx2 Brx2 A}"
     assert "dirty_read possible x B" in told(story, kind=COUNTER, clocks="apart")
     assert "dirty_read likely x B" in told("A[ Awx2 Brx2 A} C[ Cwx2 C]", kind=COUNTER)
+
+
+def test_the_surest_of_several_that_were_taken_back_is_told() -> None:
+    """Two transactions made one number, and both were taken back; the one that was open when it was read tells."""
+    lines = told("C[ Cwx2 C} A[ Awx2 Brx2 A}", kind=VersionKind.COUNTER)
+    assert lines == ["dirty_read likely x B"]

@@ -34,3 +34,11 @@ def test_fork(story: str, kind: VersionKind, expected: list[str]) -> None:
 def test_guarded_prints_are_no_fork() -> None:
     """Two compare-and-sets that both found the same content there: it was there twice."""
     assert told("Arx1 Brx1 Awx2<1^1 Awx1<2^2 Bwx3<1^1", guard=Guard.VERSION) == []
+
+
+def test_a_child_that_may_have_been_taken_back_hides_no_other() -> None:
+    """The first child's transaction has no end; who read the parent after it is a rival of the others."""
+    story = "E[ Ewx9<1^1 E} Brx1 Crx1 Bwx2<1^1 Cwx3<1^1"
+    assert told(story, kind=CHAIN) == ["fork certain x B>C"]
+    lines = told(story, kind=CHAIN, lost=(2,))
+    assert lines == ["fork certain x B>C", "stale_read possible x E>B", "stale_read possible x E>C"]

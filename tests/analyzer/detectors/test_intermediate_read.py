@@ -49,3 +49,56 @@ def test_a_transaction_whose_end_is_unknown() -> None:
 def test_a_bare_strand_is_no_piece() -> None:
     """What has neither step nor transaction says nothing about what belongs together."""
     assert not [line for line in told("Awx2 Brx2 Awx3", step=False) if line.startswith("intermediate")]
+
+
+@pytest.mark.parametrize(
+    ("story", "certainty"),
+    [
+        pytest.param("D[ Dwx2 D} Dwy1 Bry1 A[ Awx2 Brx2 Awx3 A]", "certain", id="the reader knew what came after"),
+        pytest.param("D[ Dwx2 D} Dwy1 Ary1 Bry1 A[ Awx2 Brx2 Awx3 A]", "certain", id="both did"),
+        pytest.param("D[ Dwx2 D} Dwy1 Ary1 A[ Awx2 Awx3 A] Brx2", "possible", id="only the writer did"),
+        pytest.param("D[s Dwx2 D]!rejected A[ Awx2 Brx2 Awx3 A]", "certain", id="what was refused nobody was shown"),
+        pytest.param("D[ Dwx2 A[ Awx2 Brx2 Awx3 A] D}", "possible", id="it was open all the time"),
+    ],
+)
+def test_which_write_of_a_number(story: str, certainty: str) -> None:
+    """That the one that was taken back is over is known by clocks, or by what the reader had read before."""
+    found = [
+        f
+        for f in judge(story, kind=COUNTER, clocks="apart").findings
+        if f.resource == "mem://x" and "intermediate_read" in {f.kind, *f.also}
+    ]
+    assert [str(finding.certainty) for finding in found] == [certainty]
+
+
+def test_by_one_clock_the_later_write_is_likely() -> None:
+    """The abort was not over when the read was called, but the other write had come after what it took back."""
+    (finding,) = judge("D[ Dwx2 A[ Awx2 Awx3 A] ( D} Brx2 )", kind=COUNTER).findings
+    assert (finding.kind, finding.certainty) == ("intermediate_read", "likely")
+
+
+HALF = "A[ Awx2 Awx3 A] Brx2"
+
+
+@pytest.mark.parametrize(
+    ("story", "told_with", "expected"),
+    [
+        pytest.param(HALF, {"clocks": "apart"}, ["intermediate_read possible x B"], id="the second write is lost"),
+        pytest.param(HALF, {"lost": ()}, ["intermediate_read certain x B"], id="nothing is lost"),
+        pytest.param(HALF, {}, [], id="by one clock it was read after the commit"),
+        pytest.param("A[ Awx2 Ary1 A] Crx2 Cwx3<2 Brx2", {"clocks": "apart"}, [], id="somebody went on from it"),
+    ],
+)
+def test_half_of_a_transaction_is_lost(story: str, told_with: dict[str, object], expected: list[str]) -> None:
+    """A span that is lost may have been the write that replaced what was read."""
+    lines = told(story, **({"kind": COUNTER, "lost": (2,)} | told_with))
+    assert [line for line in lines if line.startswith("intermediate")] == expected
+
+
+@pytest.mark.parametrize(
+    ("clocks", "certainty"), [pytest.param("one", "likely", id="one clock"), pytest.param("apart", "possible")]
+)
+def test_a_lost_write_of_its_number(clocks: str, certainty: str) -> None:
+    """The number that was read may be that of a lost write which was taken back; a clock tells which came later."""
+    found = judge("D[ Dwx2 D} A[ Awx2 Brx2 Awx3 A]", kind=COUNTER, clocks=clocks, lost=(1,)).findings
+    assert [(str(f.kind), str(f.certainty)) for f in found] == [("intermediate_read", certainty)]

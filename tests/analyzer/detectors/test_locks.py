@@ -52,6 +52,28 @@ def test_fencing_names_one_finding() -> None:
     )
 
 
+def test_fencing_names_one_finding_whichever_write_is_called_later() -> None:
+    """Clocks that do not compare may show the two writes in either order: it is one finding all the same."""
+    for story in ("Al1 Arx1 Bl2 Brx1 Awx2<1 Bwx3<1", "Al1 Arx1 Bl2 Brx1 Bwx3<1 Awx2<1"):
+        (finding,) = judge(story, clocks="apart").findings
+        assert (str(finding.kind), str(finding.certainty)) == ("lock_violation", "likely")
+        assert "lost_update" in finding.also
+
+
+@pytest.mark.parametrize(
+    ("story", "lost", "expected"),
+    [
+        pytest.param("Al1 Arx Bl2 Brx Bwx Awx", (0, 2), ["possible"], id="the locks are lost"),
+        pytest.param("Al1 Arx Awx An1 Bl2 Bwx", (0, 4), [], id="the first had unlocked"),
+        pytest.param("Al1 Arx Awx An1 Bl2 Bwx", (0, 3, 4), [], id="the first was over"),
+        pytest.param("Al2 Arx Bl1 Brx Bwx Awx", (0, 2), [], id="in order"),
+    ],
+)
+def test_tokens_of_the_writes_alone(story: str, lost: tuple[int, ...], expected: list[str]) -> None:
+    """Where the spans of the locks are lost, the tokens that the writes name still raise the question."""
+    assert _only("lock_violation", story, kind=None, lost=lost) == expected
+
+
 def test_guard_beside_the_lock() -> None:
     """A store that compares the base refuses on its own: no token is needed."""
     assert _only("lock_violation", "Al7 Arx1 Bl8 Awx2<1^1", guard=Guard.VERSION) == []

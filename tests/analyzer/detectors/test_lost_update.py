@@ -190,3 +190,29 @@ def test_a_pair_is_lost_once() -> None:
         builder.add(access, access.name)
     (finding,) = evaluate(builder.finish(ended=True)).findings
     assert [(each.role, each.strand) for each in finding.accesses[-2:]] == [("victim", "A"), ("overwriter", "B")]
+
+
+@pytest.mark.parametrize(
+    ("story", "lost", "expected"),
+    [
+        pytest.param("Arx1 Brx1 Awx2 Bwx3", (), POSSIBLE, id="nothing is lost"),
+        pytest.param("Arx1 Brx1 Awx2 Bwx3", (1,), POSSIBLE, id="the read is lost"),
+        pytest.param("Awx2 B[ B] B[ Brx1 Bwx3 B]", (4,), [], id="the other write came before what is lost"),
+        pytest.param("Awx2 Bwx3", (), [], id="blind"),
+        pytest.param("Arx1 Brx1 Awx2 Cwx4 Bwx3", (), ["lost_update possible x C>B"], id="two of others, in order"),
+    ],
+)
+def test_without_versions(story: str, lost: tuple[int, ...], expected: list[str]) -> None:
+    """Without versions only time tells; a span that is lost may have been the read."""
+    lines = told(story, kind=None, lost=lost)
+    assert [line for line in lines if line.startswith("lost_update")] == expected
+
+
+def test_one_hold_of_a_lock_defends_until_something_places_the_other_write() -> None:
+    """Clocks that do not compare leave open what lay in between; a lock that covers read and write does not."""
+    locked = "Al1 Arx1 Awx2<1 An1 Bl2 Brx1 Bwx3<1 Bn2"
+    lines = told(locked, kind=None, clocks="apart", lost=(3,))
+    assert [line for line in lines if line.startswith("lost_update")] == []
+    for story in ("Al1 Arx1 Awx2<1 An1 Brx1 Bl2 Bwx3<1 Bn2", "Al1 Arx1 Awx2<1 An1 Brx1 Bwx3<1"):
+        lines = told(story, kind=None, clocks="apart", lost=(3,))
+        assert any(line.startswith("lost_update possible") for line in lines)

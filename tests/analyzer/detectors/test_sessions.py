@@ -61,3 +61,17 @@ def test_a_scan_that_leaves_out_what_the_strand_had_put() -> None:
     assert not _told("Aix1 Aiy1 Aqx1y1", kind=COUNTER, predicate="*")
     assert not _told("Aix1 Aiy1 Bdy Aqx1", kind=COUNTER, predicate="*")
     assert not _told("Aix1 Aiy1 Aqx1", kind=COUNTER, predicate="one of many")
+
+
+@pytest.mark.parametrize(
+    ("story", "lost", "expected"),
+    [
+        pytest.param("Cwx1 A[ Awx2<1 Brx2 A} Brx1", (4,), "monotonic_reads possible", id="the abort is lost"),
+        pytest.param("Cwx1 A[ Awx2<1 Brx2 A} Brx1 Dwx2<1", (2,), "monotonic_reads possible", id="the write is lost"),
+        pytest.param("Cwx1 A[ Awx2<1 A] Brx2 Brx1 Cry1 Cry1", (6,), "monotonic_reads certain", id="something else is"),
+        pytest.param("Cwx1 A[ Awx2<1 Brx2 A} Brx1", (), None, id="nothing is lost"),
+    ],
+)  # fmt: skip
+def test_what_was_read_may_have_been_taken_back(story: str, lost: tuple[int, ...], expected: str | None) -> None:
+    """Whether what a strand had read was there to stay is not known where a write, or an end, is lost."""
+    assert _told(story, kind=COUNTER, lost=lost) == ([expected] if expected else [])

@@ -118,3 +118,20 @@ def test_a_scan_that_leaves_out_what_others_had_put() -> None:
     assert _told("Aix1 Bq", kind=COUNTER, predicate="*") == ["stale_read likely"]
     assert not _told("Aix1 Bqx1", kind=COUNTER, predicate="*")
     assert not _told("Aix1 Cdx Bq", kind=COUNTER, predicate="*")
+
+
+@pytest.mark.parametrize(
+    ("story", "lost", "expected"),
+    [
+        pytest.param("Awx1 C[ Cwx2<1 C] Brx1", (3,), "possible", id="its end is lost"),
+        pytest.param("Awx1 C[ Cwx2<1 C] Brx1", (), "certain", id="it was committed"),
+        pytest.param("Awx1 C[ Cwx2<1 C} Brx1", (), None, id="it was taken back"),
+        pytest.param("Awx1 C[ Cwx2<1 Brx1 C]", (4,), "possible", id="its end is lost, and may have come before"),
+        pytest.param("Awx1 C[ Cwx2<1 Brx1 Cry1 C]", (5,), None, id="its transaction went on"),
+        pytest.param("Awx1 C[ Cwx2<1 C] Brx2", (3,), None, id="the newest"),
+    ],
+)
+def test_an_end_that_is_lost(story: str, lost: tuple[int, ...], expected: str | None) -> None:
+    """A transaction that was over, nobody knows how, may have been committed."""
+    for kind in (COUNTER, CHAIN):
+        assert _told(story, kind=kind, lost=lost) == ([f"stale_read {expected}"] if expected else [])

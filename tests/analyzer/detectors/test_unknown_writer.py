@@ -31,6 +31,12 @@ def _told(story: str, **told_with: object) -> list[str]:
         pytest.param("Awx1 Cux Brx2", PRINT, None, id="a script may have made it"),
         pytest.param("Awx1 Brx2%", PRINT, None, id="a print that means nothing"),
         pytest.param("Awx1 Adx Brx7", COUNTER, None, id="another life"),
+        pytest.param("A[ Awx2 Brx1 A]", PRINT, None, id="what stood there while a transaction was open"),
+        pytest.param("A[ Awx2 A] Brx1", PRINT, "likely", id="it was committed when that was read"),
+        pytest.param("A[ Awx2 A}!unknown Brx1", CHAIN, None, id="a transaction that may have been taken back"),
+        pytest.param("Awx2<1 Brx1", PRINT, None, id="what a write went on from was there before it"),
+        pytest.param("Awx2^1 Brx1", CHAIN, None, id="what a write replaced was there before it"),
+        pytest.param("Awx2 Cwx3<1 Brx1", PRINT, "likely", id="but not before another one"),
     ],
 )  # fmt: skip
 def test_unknown_writer(story: str, kind: VersionKind, expected: str | None) -> None:

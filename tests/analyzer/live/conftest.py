@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from intake import Intake
 
-TABLES = ("accesses", "ingest", "findings", "transitions", "deliveries", "cursors", "defended")
+TABLES = ("accesses", "ingest", "findings", "transitions", "deliveries", "cursors", "defended", "leases", "conflicts")
 
 
 @pytest.fixture

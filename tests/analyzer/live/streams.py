@@ -43,8 +43,8 @@ class FailingStore:
     def rows(self, sql: str, parameters: Mapping[str, object] = {}) -> list[tuple[Any, ...]]:
         return list(self._store.rows(sql, parameters))
 
-    def dicts(self, sql: str, parameters: Mapping[str, object] = {}) -> list[dict[str, Any]]:
-        return list(self._store.dicts(sql, parameters))
+    def columns(self, sql: str, parameters: Mapping[str, object] = {}) -> dict[str, Sequence[Any]]:
+        return dict(self._store.columns(sql, parameters))
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         self.inserts += 1

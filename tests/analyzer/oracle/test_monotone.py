@@ -10,7 +10,7 @@ from oracle.strategies import complete_plans, plans
 from oracle.truth import TRUE
 from oracle.world import NUMBERS, Plan, World
 
-from noclobber.contract import FRONTIER_END, Op, Outcome
+from noclobber.contract import FRONTIER_END, Guard, Op, Outcome
 from noclobber_analyzer.access import Access, Mark, access_of, changed
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import HistoryBuilder
@@ -28,16 +28,6 @@ def _judge(accesses: Sequence[Access], *, marked: bool = True) -> Evaluation:
         for number, process in enumerate({a.process.id: a.process for a in accesses}.values()):
             builder.add(Mark(process, FRONTIER_END, None, 0, 10**15), (f"{number:032x}", "f" * 16))
     return evaluate(builder.finish(ended=True))
-
-
-def _ranks(evaluation: Evaluation) -> dict[tuple[str, str], int]:
-    """By what the finding is about, whatever kind names it first: how sure."""
-    ranks: dict[tuple[str, str], int] = {}
-    for finding in evaluation.findings:
-        for kind in (finding.kind, *finding.also):
-            key = kind, finding.accesses[-1].span_id
-            ranks[key] = max(ranks.get(key, 0), finding.certainty.rank)
-    return ranks
 
 
 def _certain(evaluation: Evaluation) -> set[str]:
@@ -76,7 +66,7 @@ def test_lost_span_is_no_new_certainty(plan: Plan, data: st.DataObject) -> None:
         return
     gone = data.draw(st.sampled_from(range(len(kept))))
     fewer = [a for a in accesses if a is not kept[gone]]
-    known = {key[1] for key, rank in _ranks(_judge(accesses)).items() if rank >= LIKELY}
+    known = {a.span_id for f in _judge(accesses).findings if f.certainty.rank >= LIKELY for a in f.accesses}
     findings = [f for f in _judge(fewer).findings if f.kind in TRUE]
     new = [f for f in findings if f.certainty == "certain" and f.accesses[-1].span_id not in known]
     assert not new
@@ -175,3 +165,31 @@ def test_join_accuses_nobody(plan: Plan, data: st.DataObject) -> None:
     told = {(kind, a.span_id) for f in before.findings for kind in (f.kind, *f.also) for a in f.accesses}
     accused = [f for f in after.findings if f.certainty.rank >= LIKELY and f.kind in TRUE]
     assert [f for f in accused if not any((f.kind, a.span_id) in told for a in f.accesses)] == []
+
+
+def _accused(evaluation: Evaluation) -> set[tuple[str, str]]:
+    """What is likely at least of the kinds that the oracle knows, with each access that it is told of."""
+    findings = (f for f in evaluation.findings if f.certainty.rank >= LIKELY and f.kind in TRUE)
+    return {(kind, a.span_id) for f in findings for kind in (f.kind, *f.also) for a in f.accesses}
+
+
+@given(complete_plans(), st.data())
+@settings(max_examples=400, **PACE)
+def test_guard_accuses_nobody(plan: Plan, data: st.DataObject) -> None:
+    """A guard by which the store compared a write's base makes no finding and none surer."""
+    accesses = World(plan).recorded
+    based = [a for a in accesses if a.op is Op.WRITE and a.base is not None and a.guard is Guard.NONE]
+    if not based:
+        return
+    chosen = data.draw(st.sampled_from(based))
+    guarded = [changed(a, guard=Guard.VERSION, expected=a.base) if a is chosen else a for a in accesses]
+    assert _accused(_judge(guarded)) <= _accused(_judge(accesses))
+
+
+@given(complete_plans())
+@settings(max_examples=400, **PACE)
+def test_lock_accuses_nobody(plan: Plan) -> None:
+    """A lock that everybody holds makes no finding and none surer."""
+    accesses = World(plan).recorded
+    locked = [changed(a, locks=("redis://lock",)) for a in accesses]
+    assert _accused(_judge(locked)) <= _accused(_judge(accesses))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noclobber.contract import Op, Outcome, VersionKind
-from noclobber_analyzer import order
+from noclobber_analyzer import paths
 from noclobber_analyzer.access import Access, FullAccess, Lock, Message, Process
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.order import Answer, Order
@@ -142,11 +142,16 @@ class Graph:
         self._holder, self._unlocked = None, access
 
 
-@given(steps)
+@given(steps, st.sampled_from((-1, paths.RANKED_AFTER)))
 @settings(max_examples=400, deadline=None)
-def test_agrees_with_reachability(run: list[Step]) -> None:
-    """On every pair, in sync order and in know order."""
-    graph = Graph(run)
+def test_agrees_with_reachability(run: list[Step], ranked_after: int) -> None:
+    """On every pair, in sync order and in know order, with ranks and without."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "RANKED_AFTER", ranked_after)
+        _assert_agrees(Graph(run))
+
+
+def _assert_agrees(graph: Graph) -> None:
     found = Order(graph.history())
     known = nx.compose(graph.sync, graph.know)
     for know, edges in ((False, graph.sync), (True, known)):
@@ -165,7 +170,7 @@ def test_limit_says_unknown(run: list[Step]) -> None:
     graph = Graph(run)
     closure = nx.transitive_closure(graph.sync, reflexive=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order, "SEARCH_LIMIT", 1)
+        patch.setattr(paths, "SEARCH_LIMIT", 1)
         found = Order(graph.history())
         for one in graph.accesses:
             for other in graph.accesses:

@@ -1,0 +1,60 @@
+"""What a window knows of one strand and of one process: their accesses in order, and what is missing between them.
+
+Source: analysis.md 4 (holes, drops) and 9 (what fell out of the kept history).
+"""
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.coverage import Gap, holes
+
+__all__ = ["ProcessLine", "StrandLine"]
+
+_by_seq = attrgetter("seq", "span_id")
+
+
+@dataclass(slots=True)
+class StrandLine:
+    """One strand: its kept accesses by `seq`, the holes between them, and whether its beginning fell out."""
+
+    accesses: list[Access] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    cut: bool = False
+
+    def add(self, access: Access) -> bool:
+        """Take an access; returns whether the holes have to be measured anew."""
+        if self.accesses and self.accesses[-1].seq + 1 == access.seq:
+            self.accesses.append(access)
+            return False
+        insort(self.accesses, access, key=_by_seq)
+        return True
+
+    def drop(self, access: Access) -> None:
+        """Let an access go."""
+        at = bisect_left(self.accesses, _by_seq(access), key=_by_seq)
+        if at < len(self.accesses) and self.accesses[at] is access:
+            del self.accesses[at]
+
+    def measure(self) -> bool:
+        """Find the holes anew; returns whether they changed."""
+        before = self.gaps
+        self.gaps = holes(self.accesses[0].strand, self.accesses, whole=not self.cut) if self.accesses else []
+        return before != self.gaps
+
+
+@dataclass(slots=True)
+class ProcessLine:
+    """What is known of one process: its strands, how many accesses it sent, and what its marks say of losses.
+
+    Once accesses of it fell out (`cut`), a strand that begins in the middle proves no loss, and neither does a count.
+    `gone_ns` is the latest return of those that did: what comes with an earlier one has lost its neighbours.
+    """
+
+    process: Process
+    strands: set[str] = field(default_factory=set)
+    received: int = 0
+    marks: list[Mark] = field(default_factory=list)
+    cut: bool = False
+    gone_ns: int = 0

@@ -1,0 +1,213 @@
+"""The sieve in front of live judgements: what it passes over, the evaluator would have found nothing in."""
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from intake import generated
+from oracle.strategies import plans
+from oracle.world import Plan, World
+
+from noclobber.contract import BaseSource, Op, Outcome, UnitKind, VersionKind, WriteMode
+from noclobber_analyzer.access import Access, Effect, Message, Process, Scan
+from noclobber_analyzer.evaluate import evaluate
+from noclobber_analyzer.history import History, HistoryBuilder
+from noclobber_analyzer.otlp_json import groups_of_json
+from noclobber_analyzer.sieve import Sieve
+from noclobber_analyzer.window import Window
+
+PACE = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+MS = 1_000_000
+CLOCKS: dict[str, tuple[tuple[str | None, str], ...]] = {
+    "one": (("c", "h"), ("c", "h"), ("c", "h")),
+    "host": ((None, "h1"), (None, "h1"), (None, "h1")),
+    "apart": (("c1", "h1"), ("c2", "h2"), ("c1", "h1")),
+}
+
+
+VERBS = (*["read", "write"] * 6, "update", "update", "effect", "send", "receive", "scan", "insert")
+
+
+class _Register:
+    """One resource as its store has it: what was made, the newest last."""
+
+    def __init__(self, name: str, kind: VersionKind) -> None:
+        self.name, self.kind = name, kind
+        self.made = [kind.absent]
+        self.seen: dict[str, str] = {}
+
+    def next(self) -> str:
+        self.made.append(str(len(self.made)) if self.kind is VersionKind.COUNTER else f"v{len(self.made)}")
+        return self.made[-1]
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> list[Access]:
+    """Three strands take steps over up to three resources, nearly in turn: a few calls overlap or see what is old."""
+    kind = draw(st.sampled_from((VersionKind.COUNTER, VersionKind.FINGERPRINT, VersionKind.CHAIN)))
+    stores = {name: _Register(f"x://{name}", kind) for name in "xyz"}
+    processes = [
+        Process(id=f"p{at}", clock=clock, host=host)
+        for at, (clock, host) in enumerate(CLOCKS[draw(st.sampled_from(("one", "one", "host", "apart")))])
+    ]
+    tells, late = draw(st.booleans()), draw(st.integers(0, 3))
+    units, seqs = [0, 0, 0], [0, 0, 0]
+    accesses: list[Access] = []
+    for at in range(draw(st.integers(3, 12))):
+        who, name = draw(st.integers(0, 2)), draw(st.sampled_from("xxyz"))
+        units[who] += draw(st.integers(0, 3)) == 0
+        seqs[who] += 1
+        start = (at + 1) * 10 * MS
+        took = draw(st.sampled_from((1, 1, 1, 1, 15, 35))) if late else 1
+        said: dict[str, Any] = {
+            "trace_id": f"{at:032x}", "span_id": f"{at:016x}", "start_ns": start, "end_ns": start + took * MS,
+            "process": processes[who], "system": "x", "agent": f"a{who}", "strand": f"s{who}", "seq": seqs[who],
+            "unit": f"u{who}.{units[who]}", "unit_kind": UnitKind.STEP,
+        }  # fmt: skip
+        accesses.append(_step(draw, stores[name], said, tells=tells, old=late == 1))
+    return accesses
+
+
+def _step(draw: st.DrawFn, store: _Register, said: dict[str, Any], *, tells: bool, old: bool) -> Access:
+    verb = draw(st.sampled_from(VERBS))
+    stands = store.made[-2] if old and len(store.made) > 1 and draw(st.integers(0, 3)) == 0 else store.made[-1]
+    versions: dict[str, Any] = {"resource": store.name, "version_kind": store.kind}
+    match verb:
+        case "effect":
+            return Access(op=Op.EFFECT, resource="effect://pay", effect=Effect(hash=f"h{said['span_id']}"), **said)
+        case "send":
+            return Access(op=Op.SEND, resource="q://q", message=Message(id=f"m{said['span_id']}"), **said)
+        case "receive":
+            return Access(op=Op.RECEIVE, resource="q://q", message=_task(said), **said)
+        case "scan":
+            found = Scan(predicate="p", resources=(store.name,), versions=(stands,))
+            return Access(op=Op.SCAN, **{**versions, "resource": "x://"}, scan=found, **said)
+        case "read":
+            store.seen[said["strand"]] = stands
+            return Access(op=Op.READ, read=stands, outcome=Outcome.OK, **versions, **said)
+        case "update":
+            task = _task(said) if draw(st.integers(0, 3)) == 0 else None
+            return Access(
+                op=Op.UPDATE, written=store.next(), mode=WriteMode.INCREMENT, message=task, **versions, **said
+            )
+        case _:
+            over = store.made[-1]
+            mode = WriteMode.INSERT if verb == "insert" else WriteMode.OVERWRITE
+            base = draw(st.sampled_from((store.seen.get(said["strand"], over), over, over)))
+            told = {"overwritten": over} if tells else {}
+            made = store.seen[said["strand"]] = store.next()
+            return Access(
+                op=Op.WRITE, written=made, base=base, base_source=BaseSource.OBSERVED, mode=mode,
+                **told, **versions, **said,
+            )  # fmt: skip
+
+
+def _task(said: dict[str, Any]) -> Message:
+    return Message(id=f"m{said['unit'][-1]}", group="g")
+
+
+def _history(accesses: Iterable[Access]) -> History:
+    builder = HistoryBuilder()
+    for access in accesses:
+        builder.add(msgspec.structs.replace(access), access.name)
+    return builder.finish(ended=True)
+
+
+def _sieved(accesses: Iterable[Access]) -> tuple[Sieve, Window]:
+    window = Window(10_000)
+    sieve = Sieve(window)
+    for access in accesses:
+        again = window.get(access.name) is not None
+        if window.add(access, 0, 0):
+            sieve.add(access, again=again)
+    sieve.settle()
+    return sieve, window
+
+
+def assert_nothing_lost(accesses: list[Access]) -> int:
+    """On what is passed over there is no finding and nothing to wait for, and what was defended is told."""
+    sieve, window = _sieved(msgspec.structs.replace(access) for access in accesses)
+    passed = frozenset(name for name in window.resources if not sieve.needs_judgement(name))
+    judged = evaluate(_history(accesses), resources=passed, filtered=False)
+    assert judged.findings == []
+    assert judged.waiting == {}
+    told = {(access.span_id, reason) for name in passed for access, reason in sieve.defended(name)}
+    assert told == {(each.span_id, each.reason) for each in judged.defended if each.resource in passed}
+    return len(passed)
+
+
+@given(steps(), st.randoms(use_true_random=False))
+@settings(max_examples=500, **PACE)
+def test_nothing_is_lost(accesses: list[Access], rng: random.Random) -> None:
+    """Steps over several resources, in whatever order they arrive."""
+    if rng.random() < 0.5:
+        rng.shuffle(accesses)
+    event(f"{min(3, assert_nothing_lost(accesses))} passed over")
+
+
+@pytest.mark.long
+@given(steps(), st.randoms(use_true_random=False))
+@settings(max_examples=200_000, **PACE)
+def test_nothing_is_lost_at_length(accesses: list[Access], rng: random.Random) -> None:
+    """The same, for long."""
+    if rng.random() < 0.5:
+        rng.shuffle(accesses)
+    assert_nothing_lost(accesses)
+
+
+@given(plans(), st.randoms(use_true_random=False))
+@settings(max_examples=300, **PACE)
+def test_nothing_is_lost_in_any_world(plan: Plan, rng: random.Random) -> None:
+    """Stories of all sorts, poorly recorded."""
+    accesses = World(plan).history().accesses
+    rng.shuffle(accesses)
+    assert_nothing_lost(accesses)
+
+
+@given(steps(), st.randoms(use_true_random=False))
+@settings(max_examples=300, **PACE)
+def test_what_a_new_access_stirs_up_is_dirty(accesses: list[Access], rng: random.Random) -> None:
+    """Judged in portions, only what is dirty and not passed over: whatever is found without the sieve is found."""
+    if rng.random() < 0.5:
+        rng.shuffle(accesses)
+    cuts = {rng.randrange(len(accesses)) for _ in range(3)} | {len(accesses) - 1}
+    assert _in_portions(accesses, cuts, sifts=False) <= _in_portions(accesses, cuts, sifts=True)
+
+
+def _in_portions(accesses: list[Access], cuts: set[int], *, sifts: bool) -> set[str]:
+    window = Window(10_000)
+    sieve, found, dirty = Sieve(window), dict[str, set[str]](), set[str]()
+    for at, access in enumerate(accesses):
+        own = msgspec.structs.replace(access)
+        dirty |= window.add(own, 0, 0)
+        sieve.add(own)
+        if at in cuts:
+            stirred = sieve.settle()
+            dirty |= stirred if sifts else set()
+            judged = frozenset(name for name in dirty if not sifts or sieve.needs_judgement(name))
+            found |= {name: set() for name in dirty}
+            for finding in evaluate(_history(accesses[: at + 1]), resources=judged).findings:
+                found.setdefault(finding.resource, set()).add(finding.id)
+            dirty.clear()
+    return set().union(*found.values())
+
+
+@pytest.mark.parametrize("mode", ["single", "txn"])
+@pytest.mark.parametrize("hosts", ["1", "2"])
+def test_most_of_a_history_is_passed_over(tmp_path: Path, mode: str, hosts: str) -> None:
+    """In a generated history nothing is lost; where one clock compares all, most resources need no judgement."""
+    words = ("--ops", "3000", "--hosts", hosts, "--mode", mode, "--strands", "10", "--resources", "300")
+    injected = ("--inject", "lost_update=5", "--inject", "stale_read=5", "--inject", "write_skew=5")
+    builder = HistoryBuilder()
+    for request in generated(tmp_path, *words, *injected):
+        for group in groups_of_json(msgspec.json.encode(request)):
+            builder.add_group(group)
+    accesses = builder.finish(ended=True).accesses
+    passed = assert_nothing_lost(accesses)
+    if mode == "single" and hosts == "1":
+        assert passed > 100
