@@ -6,8 +6,8 @@ numbers are printed in their shortest form. A condition names attributes, not ve
 item with those values, the newest state seen so is what the guard compared.
 
 A table's key is known from any call that names one. In exact mode a write asks for what it replaces (ALL_OLD), which is
-taken out of the reply again. Batches and transactions that write are told as partial changes of their tables; those that
-read, and PartiQL, are not told.
+taken out of the reply again. Batches and transactions that write are told as partial changes of their tables; those
+that read, and PartiQL, are not told.
 
 Source: DynamoDB API reference; contract 2.1; capture.md section 2 and 2.2.
 """
