@@ -47,6 +47,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "aiosqlite": ("noclobber.stores.aiosqlite", ("aiosqlite",)),
     "psycopg": ("noclobber.stores.psycopg", ("psycopg",)),
     "asyncpg": ("noclobber.stores.asyncpg", ("asyncpg",)),
+    "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""

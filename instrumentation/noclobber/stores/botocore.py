@@ -1,0 +1,173 @@
+"""botocore, and so boto3: every call of every AWS service passes one method; what it means is said by the service.
+
+`BaseClient._make_api_call` is wrapped, so clients, resources and paginators that exist already are seen too. A service
+that is in the table notes what it needs of the parameters at the call, since callers may change them, and turns it
+with the reply into accesses in the drain. Nothing is added to a request; credentials, signatures and headers are
+made below this method and never seen here. Exact mode alone, which is asked for, adds to a DynamoDB write that it wants
+back what it replaces; the caller gets the reply without it.
+
+A call is a whole with the retries that botocore makes inside it. A guard that refuses a *repeated* request may have
+been met by the first one, whose answer was lost: such a refusal is `unknown`, not `rejected`.
+
+Source: botocore/client.py; capture.md section 2.
+"""
+
+import fnmatch
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, Final
+
+from noclobber import recorder, strands
+from noclobber.access import Access, Call
+from noclobber.bootstrap.registry import Integration
+from noclobber.contract import Outcome
+from noclobber.guard import GUARD
+from noclobber.queues import sqs
+from noclobber.stores import dynamodb, s3
+from noclobber.stores.aws_call import Asked, Noted
+from noclobber.stores.wrapping import Wrapping
+
+__all__ = ["INTEGRATION"]
+
+LIBRARY: Final = "botocore"
+SERVICES: Final[dict[str, Callable[[Asked], Noted | None]]] = {
+    "s3": s3.note,
+    "dynamodb": dynamodb.note,
+    "sqs": sqs.note,
+}
+"""Service -> what notes one of its calls; None where that touches no shared state."""
+REFUSED: Final = frozenset(
+    {"PreconditionFailed", "412", "ConditionalRequestConflict", "ConditionalCheckFailedException"}
+)
+NOT_THERE: Final = frozenset({"NoSuchKey", "404"})
+NEVER_SENT: Final = frozenset(
+    {"ParamValidationError", "NoCredentialsError", "NoRegionError", "PartialCredentialsError"}
+)
+
+_wrapping = Wrapping(LIBRARY)
+
+
+def install(library: ModuleType) -> None:
+    """Wrap the method that makes every call."""
+    _wrapping.wrap([(library.BaseClient, "_make_api_call", _calling)])
+
+
+def uninstall() -> None:
+    """Put back what was there."""
+    _wrapping.restore()
+
+
+def _begin(client: Any, operation: str, params: Any) -> tuple[Call | None, Noted] | None:
+    with GUARD:
+        active = recorder.active()
+        service = SERVICES.get(client.meta.service_model.service_name)
+        if active is None or service is None or strands.current().suppressed:
+            return None
+        noted = service(Asked(operation, params, client.meta.region_name or ""))
+        if noted is not None and noted.late:
+            noted.started_ns = recorder.now_ns()
+            return None, noted
+        if noted is not None:
+            return active.begin(LIBRARY, noted.count), noted
+    return None
+
+
+def _end(begun: tuple[Call | None, Noted], reply: Any, error: BaseException | None) -> None:
+    with GUARD:
+        active = recorder.active()
+        if active is None:
+            return
+        call, noted = begun
+        noted.reply = noted.keep(reply) if error is None else None
+        if call is None:
+            messages = (noted.reply or {}).get("messages")
+            if not messages:
+                return
+            call = active.begin(LIBRARY, len(messages))
+            call.start_ns = noted.started_ns
+        call.error = error
+        active.end(call, _build, noted)
+
+
+def _calling(original: Any) -> Any:
+    def make_api_call(self: Any, operation_name: Any, api_params: Any) -> Any:
+        begun = _begin(self, operation_name, api_params)
+        if begun is None:
+            return original(self, operation_name, api_params)
+        try:
+            reply = _asking(original, self, operation_name, api_params, begun[1])
+        except BaseException as error:
+            _end(begun, None, error)
+            raise
+        _end(begun, reply, None)
+        return dynamodb.plain(reply) if begun[1].exact else reply
+
+    return make_api_call
+
+
+def _asking(original: Any, client: Any, operation: Any, params: Any, noted: Noted) -> Any:
+    """Make the call: in its exact form where that is wanted, and plainly after all where that is not allowed."""
+    exact = None
+    with GUARD:
+        exact = _exactly(client, operation, params)
+    if exact is not None:
+        try:
+            reply = original(client, operation, exact)
+            noted.exact = True
+            return reply
+        except Exception as error:
+            if _code(error) != "AccessDeniedException":  # refused before anything was done
+                raise
+    return original(client, operation, params)
+
+
+def _exactly(client: Any, operation: str, params: Any) -> dict[str, Any] | None:
+    active = recorder.active()
+    if active is None or client.meta.service_model.service_name != "dynamodb":
+        return None
+    patterns = active.settings.exact
+    if not (patterns or active.declarations.declared):
+        return None
+    asked = Asked(operation, params, client.meta.region_name or "")
+    place = dynamodb.place(asked)
+    wanted = any(fnmatch.fnmatchcase(place, each) for each in patterns) or active.declarations.wants_exact(place)
+    return dynamodb.exact(asked) if wanted else None
+
+
+def _code(error: BaseException) -> str:
+    reply = getattr(error, "response", None)
+    return str(reply.get("Error", {}).get("Code")) if isinstance(reply, dict) else ""
+
+
+def _build(call: Call) -> Sequence[Access]:
+    noted: Noted = call.facts
+    noted.failed = _outcome(call.error)
+    refusal = getattr(call.error, "response", None)
+    noted.refusal = refusal if isinstance(refusal, dict) else {}
+    accesses = noted.describe(noted)
+    sqs.follow(call.strand, accesses)
+    for access in accesses:
+        access.attributes["db.operation.name"] = noted.operation
+    return accesses
+
+
+def _outcome(error: BaseException | None) -> Outcome | None:
+    """How a call ended that raised."""
+    if error is None:
+        return None
+    reply = getattr(error, "response", None)
+    if not isinstance(reply, dict):
+        return Outcome.ERROR if type(error).__name__ in NEVER_SENT else Outcome.UNKNOWN
+    code, about = _code(error), reply.get("ResponseMetadata", {})
+    status = about.get("HTTPStatusCode", 500)
+    repeated = about.get("RetryAttempts", 0) > 0
+    if status == 304:
+        return Outcome.OK  # as before
+    if code in REFUSED:
+        return Outcome.UNKNOWN if repeated else Outcome.REJECTED
+    if code in NOT_THERE:
+        return Outcome.NOT_FOUND
+    return Outcome.UNKNOWN if status >= 500 or repeated else Outcome.ERROR
+
+
+INTEGRATION: Final = Integration(LIBRARY, install, uninstall)

@@ -1,0 +1,103 @@
+"""Two agents add to one balance that AWS keeps; nothing here knows of noclobber.
+
+Arguments: the service (`s3`, `versioned`, `dynamodb`, `sqs`), how (`plain` or `safe`), and the server's URL.
+"""
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+
+import boto3
+from botocore.exceptions import ClientError
+
+SERVICE, HOW, URL = sys.argv[1:]
+TIMEOUT_S = 20
+NAMES = {"Bucket": "agents" if SERVICE == "s3" else "agents-versioned", "Key": "balance.json"}
+
+
+def client(service: str) -> object:
+    """A client of one agent."""
+    return boto3.client(
+        service, endpoint_url=URL, region_name="eu-west-1", aws_access_key_id="id", aws_secret_access_key="none"
+    )
+
+
+def on_s3(amount: int, wait: Callable[[], object]) -> None:
+    """One agent that adds to what an object holds; the safe one asks for the object that it read."""
+    s3 = client("s3")
+    while True:
+        got = s3.get_object(**NAMES)
+        balance = json.loads(got["Body"].read())["balance"]
+        wait()
+        body, guard = json.dumps({"balance": balance + amount}), {"IfMatch": got["ETag"]} if HOW == "safe" else {}
+        try:
+            s3.put_object(**NAMES, Body=body, **guard)
+            return
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "PreconditionFailed":
+                raise
+
+
+def on_dynamodb(amount: int, wait: Callable[[], object]) -> None:
+    """One agent that adds to an item; the safe one insists on the version that it read."""
+    dynamodb = client("dynamodb")
+    while True:
+        item = dynamodb.get_item(TableName="accounts", Key={"id": {"S": "acct-1"}})["Item"]
+        wait()
+        guard = {"ConditionExpression": "version = :v", "ExpressionAttributeValues": {":v": item["version"]}}
+        changed = {
+            **item,
+            "balance": {"N": str(int(item["balance"]["N"]) + amount)},
+            "version": {"N": str(int(item["version"]["N"]) + 1)},
+        }
+        try:
+            dynamodb.put_item(TableName="accounts", Item=changed, **(guard if HOW == "safe" else {}))
+            return
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+
+
+def on_sqs(_amount: int, wait: Callable[[], object]) -> None:
+    """One worker that counts what a task asks for; the unsafe one's lease runs out while it works."""
+    sqs, dynamodb = client("sqs"), client("dynamodb")
+    queue = sqs.get_queue_url(QueueName="tasks")["QueueUrl"]
+    with turns:  # the second asks once the first has its answer
+        got = sqs.receive_message(
+            QueueUrl=queue,
+            VisibilityTimeout=60 if HOW == "safe" else 0,
+            AttributeNames=["ApproximateReceiveCount"],
+        )
+    wait()
+    for message in got.get("Messages", ()):
+        dynamodb.update_item(
+            TableName="accounts",
+            Key={"id": {"S": "total"}},
+            UpdateExpression="ADD orders :one",
+            ExpressionAttributeValues={":one": {"N": "1"}},
+        )
+        sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+
+
+turns = threading.Lock()
+AGENTS = {"s3": on_s3, "versioned": on_s3, "dynamodb": on_dynamodb, "sqs": on_sqs}
+
+
+def act(amount: int, read: threading.Barrier) -> None:
+    """One agent, in a thread; it meets the other one between its first read and its first write."""
+    met: list[int] = []
+
+    def wait() -> None:
+        if not met:
+            met.append(read.wait(TIMEOUT_S))
+
+    AGENTS[SERVICE](amount, wait)
+
+
+barrier = threading.Barrier(2)
+threads = [threading.Thread(target=act, args=(amount, barrier)) for amount in (50, -20)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(TIMEOUT_S)
