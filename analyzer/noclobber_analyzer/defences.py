@@ -49,8 +49,10 @@ def defences(
 
 def _all(evidence: Evidence, resources: frozenset[str] | None) -> Iterator[tuple[Access, Defence]]:
     for name, accesses in evidence.history.resources.items():
-        if (resources is None or name in resources) and any(_may_be_defended(a) for a in accesses):
-            yield from _of_state(evidence.state(name), evidence)
+        if resources is None or name in resources:
+            candidates = [access for access in accesses if _may_be_defended(access)]
+            if candidates:
+                yield from _of_state(evidence.state(name), candidates, evidence)
     for taken in evidence.once(takes).values():
         for take in taken:
             if take.refused and not take.went_on:
@@ -64,9 +66,9 @@ def _all(evidence: Evidence, resources: frozenset[str] | None) -> Iterator[tuple
     yield from _turned_away(evidence)
 
 
-def _of_state(state: State, evidence: Evidence) -> Iterator[tuple[Access, Defence]]:
-    pending = [a for a in state.accesses if a.op in WRITE_OPS and _is_serializable(a)]
-    for access in state.accesses:
+def _of_state(state: State, candidates: Sequence[Access], evidence: Evidence) -> Iterator[tuple[Access, Defence]]:
+    pending = [a for a in candidates if a.op in WRITE_OPS and _is_serializable(a)]
+    for access in candidates:
         reason = _reason(access, state, evidence)
         if reason is not None:
             yield access, reason
@@ -76,7 +78,9 @@ def _of_state(state: State, evidence: Evidence) -> Iterator[tuple[Access, Defenc
 
 def _may_be_defended(access: Access) -> bool:
     """Whether an access has anything about it for which `_of_state` could call it defended: a filter."""
-    if access.op is Op.READ or access.op is Op.WRITE:
+    if access.op is Op.READ:
+        return access.isolation is not None
+    if access.op is Op.WRITE:
         return bool(
             access.outcome is not Outcome.OK or access.guard is not Guard.NONE or access.locks or access.isolation
             or (access.written is not None and access.written in (access.base, access.overwritten))

@@ -164,7 +164,7 @@ class HistoryBuilder:
     def __init__(self, declarations: Declarations = NOTHING_DECLARED) -> None:
         self.spans = 0
         self._declarations = declarations
-        self._accesses: dict[tuple[str, str], Access] = {}
+        self._accesses: dict[str, Access] = {}
         self._marks: dict[tuple[str, str], Mark] = {}
         self._processes: dict[str, Process] = {}
         self._context: dict[tuple[str, str], ContextSpan] = {}
@@ -204,9 +204,13 @@ class HistoryBuilder:
             item.process = process
         if self._declarations.declared:
             item = as_declared(item, self._declarations)
-        known = self._accesses.setdefault(name, item)
+        key = item.span_id
+        known = self._accesses.setdefault(key, item)
+        if known is not item and known.trace_id != item.trace_id:
+            key = item.trace_id + item.span_id  # two traces have given one id: rare, but no law forbids it
+            known = self._accesses.setdefault(key, item)
         if known is not item:
-            self._accesses[name] = that_counts(known, item)
+            self._accesses[key] = that_counts(known, item)
 
     def finish(
         self,
@@ -225,7 +229,7 @@ class HistoryBuilder:
             silent: processes that have stopped speaking.
         """
         accesses = sorted(self._accesses.values(), key=_CANONICAL)
-        unreadable = len(self._unreadable - self._accesses.keys())
+        unreadable = len(self._unreadable - {a.name for a in accesses}) if self._unreadable else 0
         self._accesses.clear()  # the layout needs the room
         history = History(accesses, self._processes, Coverage())
         history.coverage = measure(
