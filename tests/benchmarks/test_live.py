@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -144,7 +145,10 @@ def test_how_long_a_finding_takes(
     made = template(5_000, 20_000, races=10)
     traffic = Traffic(up.ports[1], made)
     traffic.send(LATENCY_S)
-    wait_until(lambda: found(up) >= len(made.races) * len(traffic.begun_ns), 300, "the findings")
+    expected = len(made.races) * len(traffic.begun_ns)
+    with suppress(AssertionError):
+        wait_until(lambda: found(up) >= expected, 90, "the findings")
+    print(f"\n{found(up)} of {expected} races found")
     sql = "SELECT kind, resource, min(found_ns) FROM findings GROUP BY kind, resource"
     at = {(str(kind), str(resource)): int(ns) for kind, resource, ns in up.rows(sql)}
     for kind in (SELF_CERTIFYING, NEEDS_FRONTIERS):
@@ -154,9 +158,10 @@ def test_how_long_a_finding_takes(
             for race in made.races
             if race.kind == kind and (kind, f"{race.resource}-{token}") in at
         )
+        assert waits
         p50, p99 = waits[len(waits) // 2], waits[int(len(waits) * 0.99)]
         print(
             f"\n{kind}: p50 {p50:.2f} s, p99 {p99:.2f} s of {len(waits)}; it was sent up to {traffic.late_s:.2f} s late"
         )
         record_property(f"{kind}_p99_s", p99)
-        assert waits
+    assert found(up) >= expected
