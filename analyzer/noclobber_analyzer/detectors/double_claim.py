@@ -119,7 +119,9 @@ def selection(take: Access, evidence: Evidence) -> Access | None:
 
 def _both(first: Take, second: Take, evidence: Evidence) -> bool:
     """Whether two takes stand against each other: neither was given back before the other."""
-    if first.access.op is Op.RECEIVE and (_redelivered(second) or _given_back(first, evidence)):
+    if first.access.op is Op.RECEIVE and (
+        _redelivered(second) or _is_later_delivery(first, second) or _given_back(first, evidence)
+    ):
         return False
     if second.access.op is not Op.RECEIVE and evidence.order.path(first.access, second.access) is Answer.YES:
         return False  # it was handed on: whoever took it had another strand work on it
@@ -134,8 +136,17 @@ def _both(first: Take, second: Take, evidence: Evidence) -> bool:
 
 
 def _redelivered(take: Take) -> bool:
+    return _delivery(take) > 1
+
+
+def _is_later_delivery(one: Take, other: Take) -> bool:
+    """Whether the broker counts one receipt after another: of two calls that overlap the first may get the later."""
+    return _delivery(one) > _delivery(other)
+
+
+def _delivery(take: Take) -> int:
     message = take.access.message
-    return message is not None and message.delivery is not None and message.delivery > 1
+    return (message.delivery if message is not None else None) or 1
 
 
 def _given_back(take: Take, evidence: Evidence) -> bool:

@@ -59,3 +59,10 @@ def test_other_work_stands_alone() -> None:
     """A lost update on another row is a finding of its own."""
     story = "Arx1 Brx1 Ary1 Bry1 Atx7<1^1 Btx7<1^takenA Awy2<1^1 Bwy3<1^2"
     assert [str(f.kind) for f in judge(story).findings] == ["double_claim", "lost_update"]
+
+
+@pytest.mark.parametrize(("first", "second", "claimed"), [("^2", "", False), ("", "^2", False), ("", "", True)])
+def test_a_later_delivery_that_was_called_first_is_no_claim(first: str, second: str, *, claimed: bool) -> None:
+    """Two receipts that overlap: the broker's count says which was the redelivery, not whose call began first."""
+    found = told(f"As7 Bg7{first} Cg7{second} Bux2 Cux3 Bk7 Ck7")
+    assert any(line.split()[0] == "double_claim" for line in found) is claimed
