@@ -311,6 +311,14 @@ def _older_candidate(state: State, write: Access, over: Version) -> Replaced | N
     return Replaced(makers[-1], Grade().at_most(Certainty.POSSIBLE, missing), "it had also read an older version")
 
 
+def _equal_to_what_it_replaced(state: State, write: Access, victim: Access | None) -> bool:
+    """Whether the same content stood there already, made by somebody else, whether or not that one was captured."""
+    if victim is not None and state.same_content(write, victim):
+        return True
+    known = write.version_kind is VersionKind.FINGERPRINT and write.written is not None
+    return known and write.overwritten == write.written
+
+
 def _capped(state: State, write: Access, found: Replaced, evidence: Evidence) -> Replaced | None:
     """What lowers any of these: own unknown writes, two worlds, equal values, doubtful lives, partial capture."""
     if write.written is not None and write.written == write.base and write.version_kind is VersionKind.FINGERPRINT:
@@ -321,7 +329,7 @@ def _capped(state: State, write: Access, found: Replaced, evidence: Evidence) ->
         return None
     if victim is not None and evidence.fates.of(victim) is Fate.UNDECIDED and write.overwritten is None:
         grade = grade.at_most(Certainty.POSSIBLE, "whether the replaced write was applied: its outcome is unknown")
-    if victim is not None and state.same_content(write, victim):
+    if _equal_to_what_it_replaced(state, write, victim):
         cap = Certainty.LIKELY if write.numeric else Certainty.POSSIBLE
         grade = grade.at_most(cap, "whether the equal value was meant: both wrote the same")
     base = state.base_of(write)
