@@ -128,6 +128,12 @@ class Candidate:
         """The first access in one of these roles."""
         return next((access for access, role in self.roles if role in roles), None)
 
+    def the(self, role: str) -> Access:
+        """The access in a role that every candidate of its kind has."""
+        access = self.one(role)
+        assert access is not None, f"a {self.kind} without a {role}"
+        return access
+
     def all(self, role: str) -> list[Access]:
         """All accesses in a role."""
         return [access for access, its in self.roles if its == role]

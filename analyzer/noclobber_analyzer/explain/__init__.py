@@ -41,8 +41,7 @@ def _lost_update(candidate: Candidate) -> str:
     either = candidate.all("either")
     if len(either) == 2:
         return _lost_update_either(candidate, either[0], either[1])
-    write, victim = candidate.one("overwriter"), candidate.one("victim")
-    assert write is not None
+    write, victim = candidate.the("overwriter"), candidate.one("victim")
     base = candidate.one("stale_read")
     verb = "deleted" if write.op is Op.DELETE else "wrote"
     read = f"from {phrases.state(write.base)}" + _age(base, write)
@@ -104,8 +103,7 @@ def _fork(candidate: Candidate) -> str:
 
 
 def _stale_write(candidate: Candidate) -> str:
-    write, read, newer = candidate.one("stale_write"), candidate.one("stale_read"), candidate.one("newer")
-    assert write is not None
+    write, read, newer = candidate.the("stale_write"), candidate.one("stale_read"), candidate.one("newer")
     basis = f"`{phrases.key(candidate.words['read_resource'])}`"
     seen = phrases.version(read.read if read is not None and read.read else write.base)
     who = phrases.others(write, newer) if newer is not None else "somebody who was not captured"
@@ -117,9 +115,7 @@ def _stale_write(candidate: Candidate) -> str:
 
 
 def _blind_overwrite(candidate: Candidate) -> str:
-    victim, write = candidate.one("victim"), candidate.one("overwriter")
-    assert victim is not None
-    assert write is not None
+    victim, write = candidate.the("victim"), candidate.the("overwriter")
     what = "reset everything below" if write.resource.endswith("/") else "overwrote"
     return (
         f"{phrases.agent(write)} {what} `{phrases.key(write.resource)}` without having read it, and replaced what "
@@ -128,9 +124,7 @@ def _blind_overwrite(candidate: Candidate) -> str:
 
 
 def _dirty_read(candidate: Candidate) -> str:
-    write, read = candidate.one("dirty_write"), candidate.one("dirty_read")
-    assert write is not None
-    assert read is not None
+    write, read = candidate.the("dirty_write"), candidate.the("dirty_read")
     who = phrases.others(read, write)
     seen = f"{phrases.agent(read)} read {phrases.state(read.read)} of `{phrases.key(read.resource)}`"
     if candidate.one("end") is None:

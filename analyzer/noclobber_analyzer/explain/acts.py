@@ -12,10 +12,7 @@ __all__ = ["SENTENCES"]
 
 
 def _check_then_act(candidate: Candidate) -> str:
-    check, newer, act = candidate.one("check"), candidate.one("newer"), candidate.one("act")
-    assert check is not None
-    assert newer is not None
-    assert act is not None
+    check, newer, act = candidate.the("check"), candidate.the("newer"), candidate.the("act")
     age = phrases.gap(check, act)
     after = f" {age} after it had looked at" if age else " after it had looked at"
     changed = "added to it" if check.op is Op.SCAN else "changed it"
@@ -41,8 +38,7 @@ def _interleaved_writes(candidate: Candidate) -> str:
 
 
 def _invariant_violation(candidate: Candidate) -> str:
-    write, shown = candidate.one("broke"), candidate.one("shown")
-    assert write is not None
+    write, shown = candidate.the("broke"), candidate.one("shown")
     seen = f", as {phrases.others(write, shown)} then saw" if shown is not None else ""
     return (
         f"Since {phrases.agent(write)} changed `{phrases.key(write.resource)}`{seen}, what was declared of "

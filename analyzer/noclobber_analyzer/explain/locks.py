@@ -12,8 +12,7 @@ __all__ = ["SENTENCES"]
 
 
 def _lock_violation(candidate: Candidate) -> str:
-    access = candidate.one("violation")
-    assert access is not None
+    access = candidate.the("violation")
     return _HOW[candidate.words["how"]](candidate, access, f"`{phrases.key(candidate.words['lock'])}`")
 
 
@@ -30,8 +29,7 @@ def _fenced(candidate: Candidate, write: Access, lock: str) -> str:
 
 
 def _expired(candidate: Candidate, write: Access, lock: str) -> str:
-    taken = candidate.one("guard")
-    assert taken is not None
+    taken = candidate.the("guard")
     return (
         f"{phrases.agent(write)} {_wrote(write)} under {lock}, whose lease had run out: "
         f"{phrases.others(write, taken)} had taken it meanwhile."
@@ -39,8 +37,7 @@ def _expired(candidate: Candidate, write: Access, lock: str) -> str:
 
 
 def _unguarded(candidate: Candidate, write: Access, lock: str) -> str:
-    held = candidate.one("guard")
-    assert held is not None
+    held = candidate.the("guard")
     return (
         f"{phrases.agent(write)} {_wrote(write)} without {lock}, under which nearly everything else is done to it, "
         f"while {phrases.others(write, held)} held it."
@@ -48,8 +45,7 @@ def _unguarded(candidate: Candidate, write: Access, lock: str) -> str:
 
 
 def _overlap(candidate: Candidate, second: Access, lock: str) -> str:
-    first = candidate.one("holder")
-    assert first is not None
+    first = candidate.the("holder")
     return (
         f"{phrases.agent(first)} and {phrases.others(first, second)} held {lock} at one time, "
         "though it is exclusive: the first had neither given it up nor had its lease run out."
@@ -57,8 +53,7 @@ def _overlap(candidate: Candidate, second: Access, lock: str) -> str:
 
 
 def _foreign_unlock(candidate: Candidate, unlock: Access, lock: str) -> str:
-    holder = candidate.one("holder")
-    assert holder is not None
+    holder = candidate.the("holder")
     return (
         f"{phrases.agent(unlock)} unlocked {lock} while {phrases.others(unlock, holder)} held it. "
         "From then on nothing kept others out."

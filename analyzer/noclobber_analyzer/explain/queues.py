@@ -36,9 +36,7 @@ def _did(access: Access) -> str:
 
 
 def _duplicate_effect(candidate: Candidate) -> str:
-    first, repeated = candidate.one("effect"), candidate.one("repeated")
-    assert first is not None
-    assert repeated is not None
+    first, repeated = candidate.the("effect"), candidate.the("repeated")
     after = phrases.gap(first, repeated)
     when = f" {after} later" if after else ""
     answer = "the first call was never answered" if first.outcome == "unknown" else "both calls were answered"
@@ -52,16 +50,12 @@ def _duplicate_effect(candidate: Candidate) -> str:
 def _lost_message(candidate: Candidate) -> str:
     message = f"message `{phrases.short(candidate.words['message'])}` of `{phrases.key(candidate.resource)}`"
     if candidate.words["how"] == "failed":
-        receipt, failed = candidate.one("receipt"), candidate.one("failed")
-        assert receipt is not None
-        assert failed is not None
+        receipt, failed = candidate.the("receipt"), candidate.the("failed")
         return (
             f"{phrases.agent(receipt)} acknowledged {message} although its {failed.op} of "
             f"`{phrases.key(failed.resource)}` had failed. Nobody will be handed it again."
         )
-    send, passed = candidate.one("sent"), candidate.one("passed")
-    assert send is not None
-    assert passed is not None
+    send, passed = candidate.the("sent"), candidate.the("passed")
     return (
         f"{phrases.agent(passed)} went on past {message}, which {phrases.others(passed, send)} had sent"
         f"{_position(send)}, to a later one{_position(passed)}. Nobody of the group received it, and nobody will."
@@ -76,9 +70,7 @@ def _position(access: Access) -> str:
 def _out_of_order(candidate: Candidate) -> str:
     if candidate.words.get("how") == "decided":
         return _against_decisions(candidate)
-    newer, late = candidate.one("newer"), candidate.one("late")
-    assert newer is not None
-    assert late is not None
+    newer, late = candidate.the("newer"), candidate.the("late")
     return (
         f"{phrases.agent(late)} handled message `{phrases.short(candidate.words['late'])}` of "
         f"`{phrases.key(candidate.resource)}`{_position(late)} after "
@@ -88,9 +80,7 @@ def _out_of_order(candidate: Candidate) -> str:
 
 
 def _against_decisions(candidate: Candidate) -> str:
-    newer, late = candidate.one("newer"), candidate.one("applied")
-    assert newer is not None
-    assert late is not None
+    newer, late = candidate.the("newer"), candidate.the("applied")
     after = phrases.gap(newer, late)
     did = "called" if late.op is Op.EFFECT else "wrote"
     return (

@@ -12,9 +12,7 @@ __all__ = ["SENTENCES"]
 
 
 def _intermediate_read(candidate: Candidate) -> str:
-    write, read = candidate.one("intermediate_write"), candidate.one("intermediate_read")
-    assert write is not None
-    assert read is not None
+    write, read = candidate.the("intermediate_write"), candidate.the("intermediate_read")
     seen = f"{phrases.agent(read)} read {phrases.state(read.read)} of `{phrases.key(read.resource)}`"
     if candidate.one("final_write") is None:
         return (
@@ -28,9 +26,7 @@ def _intermediate_read(candidate: Candidate) -> str:
 
 
 def _non_repeatable_read(candidate: Candidate) -> str:
-    one, other = candidate.one("first_read"), candidate.one("second_read")
-    assert one is not None
-    assert other is not None
+    one, other = candidate.the("first_read"), candidate.the("second_read")
     return (
         f"{phrases.agent(one)} read `{phrases.key(candidate.resource)}` twice in one {_piece(one)} and got version "
         f"{phrases.version(one.read)}, then {phrases.version(other.read)}{_changed(candidate, other)}. "
@@ -39,9 +35,7 @@ def _non_repeatable_read(candidate: Candidate) -> str:
 
 
 def _phantom_read(candidate: Candidate) -> str:
-    one, other = candidate.one("first_scan"), candidate.one("second_scan")
-    assert one is not None
-    assert other is not None
+    one, other = candidate.the("first_scan"), candidate.the("second_scan")
     return (
         f"{phrases.agent(one)} asked `{phrases.key(candidate.resource)}` the same twice in one {_piece(one)} and got "
         f"{_number(one)}, then {_number(other)}{_changed(candidate, other)}. "

@@ -21,9 +21,7 @@ def _got(candidate: Candidate, read: Access) -> str:
 
 
 def _read_your_writes(candidate: Candidate) -> str:
-    read, write = candidate.one("stale_read"), candidate.one("own_write")
-    assert read is not None
-    assert write is not None
+    read, write = candidate.the("stale_read"), candidate.the("own_write")
     return (
         f"{_got(candidate, read)}{_after(write, read)} it had itself written {phrases.version(write.written)}. "
         "What it was shown is older than its own work."
@@ -31,9 +29,7 @@ def _read_your_writes(candidate: Candidate) -> str:
 
 
 def _monotonic_reads(candidate: Candidate) -> str:
-    read, earlier = candidate.one("stale_read"), candidate.one("earlier_read")
-    assert read is not None
-    assert earlier is not None
+    read, earlier = candidate.the("stale_read"), candidate.the("earlier_read")
     return (
         f"{_got(candidate, read)}{_after(earlier, read)} it had read the newer {phrases.version(earlier.read)}. "
         "For this agent time ran backwards."
@@ -41,9 +37,7 @@ def _monotonic_reads(candidate: Candidate) -> str:
 
 
 def _monotonic_writes(candidate: Candidate) -> str:
-    one, other = candidate.one("earlier_write"), candidate.one("later_write")
-    assert one is not None
-    assert other is not None
+    one, other = candidate.the("earlier_write"), candidate.the("later_write")
     return (
         f"{phrases.agent(other)} wrote `{phrases.key(candidate.resource)}` twice, and the later write became version "
         f"{phrases.version(other.written)}, before {phrases.version(one.written)} of the earlier one."
@@ -51,8 +45,7 @@ def _monotonic_writes(candidate: Candidate) -> str:
 
 
 def _stale_read(candidate: Candidate) -> str:
-    read, newer = candidate.one("stale_read"), candidate.one("newer")
-    assert read is not None
+    read, newer = candidate.the("stale_read"), candidate.one("newer")
     if newer is None:
         return f"{_got(candidate, read)}, and no order of what was done in that time explains it."
     return (
@@ -67,9 +60,7 @@ def _after(before: Access, read: Access) -> str:
 
 
 def _causal_violation(candidate: Candidate) -> str:
-    read, newer = candidate.one("stale_read"), candidate.one("newer")
-    assert read is not None
-    assert newer is not None
+    read, newer = candidate.the("stale_read"), candidate.the("newer")
     if candidate.words.get("how") == "future":
         return (
             f"{_got(candidate, read)}, which {phrases.others(read, newer)} wrote only after hearing, by way of others, "
@@ -82,9 +73,7 @@ def _causal_violation(candidate: Candidate) -> str:
 
 
 def _writes_follow_reads(candidate: Candidate) -> str:
-    read, newer, between = candidate.one("stale_read"), candidate.one("newer"), candidate.one("earlier_read")
-    assert read is not None
-    assert newer is not None
+    read, newer, between = candidate.the("stale_read"), candidate.the("newer"), candidate.one("earlier_read")
     who = phrases.others(read, between) if between is not None else "somebody"
     return (
         f"{_got(candidate, read)}, but had already seen what {who} made of the newer "
@@ -102,8 +91,7 @@ def _unknown_writer(candidate: Candidate) -> str:
 
 
 def _garbage_read(candidate: Candidate) -> str:
-    read = candidate.one("garbage_read")
-    assert read is not None
+    read = candidate.the("garbage_read")
     return f"{_got(candidate, read)}, which nobody wrote, although every writer of it is known to be captured."
 
 
