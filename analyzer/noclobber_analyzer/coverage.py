@@ -24,7 +24,6 @@ __all__ = [
     "who",
 ]  # fmt: skip
 
-_EVER: Final = FRONTIER_END
 UNENDED_NS: Final = 600_000_000_000
 """How far a process's frontier must be past a transaction's access until nobody waits for its end any more."""
 LACKS_MAX: Final = 16

@@ -1,7 +1,7 @@
 """Accesses to other analyzers' resources, as outlines: enough to know what a verdict needs, filled in where it does.
 
 What of a segment lies in one's own ranges is read whole, and so is what every judgement looks at (marks, spawns, joins,
-locks, messages). Of the rest come some thirty columns out of a hundred: who, when, on what, in which unit. With these
+locks, messages). Of the rest come some forty columns out of a hundred: who, when, on what, in which unit. With these
 the window knows the same strands, holes and units as that of a single analyzer, so that it picks the same accesses for
 a judgement; those of them that are outlines are then fetched whole, once, by the store's primary key. A judgement
 therefore sees exactly what it would see if nobody shared the store.

@@ -331,12 +331,8 @@ class State:
         """Whether another strand wrote here under a lock that this write held."""
         return any(self._lockers[lock.partition("#")[0]] - {write.strand} for lock in write.locks)
 
-    def foreign_writes(self, write: Access) -> Iterable[Access]:
-        """Writes of others that conflict with a write."""
-        return (w for w in self.writes if w is not write and is_foreign(w, write) and conflicting_parts(w, write))
-
     def foreign_around(self, base: Access | None, write: Access) -> Iterable[Access]:
-        """Those of them that may lie between a base and the write."""
+        """Writes of others that conflict with a write and may lie between its base and it."""
         near = self.timeline.around(base, write)
         return (w for w in near if w is not write and is_foreign(w, write) and conflicting_parts(w, write))
 
