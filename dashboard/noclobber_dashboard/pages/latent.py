@@ -42,8 +42,8 @@ def render() -> None:
     if not every:
         nothing_here(
             "No latent races",
-            "So far no two agents were seen to come close to a race that nothing ordered. They are looked for while the "
-            "analyzer has nothing else to do; noclobber analyze --latent looks at once. Agents are recorded so:",
+            "So far no two agents were seen to come close to a race that nothing ordered. They are looked for while "
+            "the analyzer has nothing else to do; noclobber analyze --latent looks at once. Agents are recorded so:",
             RUN_SNIPPET,
         )
         return
