@@ -60,6 +60,8 @@ PROCESSES_MAX: Final = 10_000
 """Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""
 CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
 MS_NS: Final = 1_000_000
+HINTS_MAX: Final = 10_000
+"""What was said of other resources that is remembered, so that nothing is asked twice; the oldest is forgotten."""
 REACH_ROUNDS: Final = 16
 """How often a view is widened to follow what a finding affected: each leads at least one resource further."""
 
@@ -120,6 +122,8 @@ class Stream:
         self._reach = Reach()
         self._latent = LatentWatch(store, self._ledger, self.window, declarations, limits.latent_every_ns)
         self._dirty: dict[str, None] = {}
+        self._hinted: dict[tuple[str, tuple[str, ...]], None] = {}
+        self._pressing: set[str] = set()
         self._late: set[str] = set()
         self._newest_ns = 0
         self._checkpoint_at_ns = 0
@@ -324,7 +328,9 @@ class Stream:
             self.waiting.pop(name, None)
 
     def _is_quiet(self, name: str) -> bool:
-        return self._sifts and not self._standing.has(name) and not self._sieve.needs_judgement(name)
+        if not self._sifts or name in self._pressing or name in self.waiting or self._standing.has(name):
+            return False
+        return not self._sieve.needs_judgement(name)
 
     def _judge_some(self) -> list[Head]:
         """Judge a portion of what is dirty and write what follows; what failed to be written stays dirty."""
@@ -335,6 +341,7 @@ class Stream:
         judged, evaluation = self._evaluated(names, coverage)
         written = self._write(judged, evaluation, now_ns)
         self._remember(judged, evaluation)
+        self._follow(evaluation)
         self._hand_on(judged, evaluation, now_ns)
         return written
 
@@ -366,6 +373,15 @@ class Stream:
                 return view
             self._soil(concerned)
             view = self.window.view(asked)
+
+    def _follow(self, evaluation: Evaluation) -> None:
+        """Have other resources judged of which the last judgement would have said something, once for each thing."""
+        for hint in evaluation.elsewhere - self._hinted.keys():
+            self._hinted[hint] = None
+            self._pressing.add(hint[0])
+            self._soil((hint[0],))
+        while len(self._hinted) > HINTS_MAX:
+            del self._hinted[next(iter(self._hinted))]
 
     def _hand_on(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> None:
         """Tell others of the conflicts at one's own resources; judge again what a new ring runs through."""
@@ -415,9 +431,12 @@ class Stream:
         if judged is None:
             self.waiting.clear()
             self._dirty.clear()
+            self._pressing.clear()
         for name in judged or ():
             self.waiting.pop(name, None)
             self._dirty.pop(name, None)
+            self._pressing.discard(name)
+        self._sieve.judged(self.window.resources if judged is None else judged)
         self.waiting.update({name: of for name, of in evaluation.waiting.items() if of})
         self._clocks.asked = (set() if judged is None else self._clocks.asked - judged) | evaluation.measured
 
