@@ -7,8 +7,8 @@ a handler's end ends it too.
 
 To link too much would accuse: two heartbeats of a loop that got one message twice are no message applied twice. So a
 strand that hands work on is not linked: what it had in hand when it started another strand is not linked any more, and
-one whose message another strand acknowledged is a dispatcher, and links nothing from then on. So does a lost call of
-the strand, which may have been an acknowledgement.
+one whose message another strand acknowledged is a dispatcher, and links nothing from then on. After a lost call of
+its own, which may have been an acknowledgement, a strand begins with empty hands.
 
 Source: contract 2 (`message.id`) and 2.1; capture.md section 3.
 """

@@ -47,6 +47,8 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "aiosqlite": ("noclobber.stores.aiosqlite", ("aiosqlite",)),
     "psycopg": ("noclobber.stores.psycopg", ("psycopg",)),
     "asyncpg": ("noclobber.stores.asyncpg", ("asyncpg",)),
+    "pika": ("noclobber.queues.pika", ("pika.adapters.blocking_connection",)),
+    "aio_pika": ("noclobber.queues.aio_pika", ("aio_pika",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
