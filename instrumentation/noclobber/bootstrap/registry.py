@@ -49,6 +49,8 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "asyncpg": ("noclobber.stores.asyncpg", ("asyncpg",)),
     "pika": ("noclobber.queues.pika", ("pika.adapters.blocking_connection",)),
     "aio_pika": ("noclobber.queues.aio_pika", ("aio_pika",)),
+    "aiokafka": ("noclobber.queues.aiokafka", ("aiokafka",)),
+    "confluent_kafka": ("noclobber.queues.confluent_kafka", ("confluent_kafka",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
