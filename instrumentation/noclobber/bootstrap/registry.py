@@ -52,6 +52,8 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "aiokafka": ("noclobber.queues.aiokafka", ("aiokafka",)),
     "confluent_kafka": ("noclobber.queues.confluent_kafka", ("confluent_kafka",)),
     "nats": ("noclobber.queues.nats", ("nats.js.client",)),
+    "kazoo": ("noclobber.stores.kazoo", ("kazoo.client",)),
+    "etcd3gw": ("noclobber.stores.etcd3gw", ("etcd3gw.client",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
