@@ -54,6 +54,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "nats": ("noclobber.queues.nats", ("nats.js.client",)),
     "kazoo": ("noclobber.stores.kazoo", ("kazoo.client",)),
     "etcd3gw": ("noclobber.stores.etcd3gw", ("etcd3gw.client",)),
+    "celery": ("noclobber.queues.celery", ("celery.app.base",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
