@@ -42,6 +42,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "files": ("noclobber.stores.files", ("io",)),
     "filelock": ("noclobber.locks.filelock", ("filelock",)),
     "redis": ("noclobber.stores.redis", ("redis",)),
+    "pymemcache": ("noclobber.stores.pymemcache", ("pymemcache",)),
     "sqlalchemy": ("noclobber.stores.sqlalchemy", ("sqlalchemy",)),
     "sqlite3": ("noclobber.stores.sqlite3", ("sqlite3",)),
     "aiosqlite": ("noclobber.stores.aiosqlite", ("aiosqlite",)),
