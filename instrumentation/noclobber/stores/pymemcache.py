@@ -30,8 +30,9 @@ from noclobber.bootstrap.registry import Integration
 from noclobber.contract import ABSENT, Attr, BaseSource, Guard, Op, Outcome, VersionKind, WriteMode
 from noclobber.guard import GUARD
 from noclobber.resources import authority, host_name, quoted
+from noclobber.stores.object_values import Kept, kept, state
 from noclobber.stores.wrapping import Wrapping
-from noclobber.versions import encode, fingerprint, is_numeric, is_weak
+from noclobber.versions import encode, fingerprint
 
 __all__ = ["INTEGRATION"]
 
@@ -44,8 +45,8 @@ MONTH_S: Final = 30 * 24 * 3600
 UNSENT: Final = frozenset({"MemcacheIllegalInputError", "MemcacheClientError", "MemcacheUnknownCommandError"})
 _PENDING: Final = "_noclobber_pending"
 _wrapping = Wrapping(LIBRARY)
-_contents: OrderedDict[tuple[str, str], tuple[str, bool]] = OrderedDict()
-"""Key and token -> print of the value that came with it, and whether that is weak; used by the drain only."""
+_contents: OrderedDict[tuple[str, str], str] = OrderedDict()
+"""Key and token -> print of the value that came with it; used by the drain only."""
 _unanswered: set[Call] = set()
 
 
@@ -71,13 +72,6 @@ class Fact:
     plain: bool = True
     answered: bool = True
     remembered: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What stands for a value that a serializer turns into bytes of its own."""
-
-    data: bytes
 
 
 def install(_library: ModuleType) -> None:
@@ -191,7 +185,11 @@ def _fetching(original: Any) -> Any:
 
 def _reading(client: Any, name: bytes, keys: Iterable[Any], reply: Any) -> Fact | None:
     with GUARD:
-        found = None if reply is None else {key: _unaliased(value) for key, value in reply.items()}
+        found = (
+            None
+            if reply is None
+            else {key: _unaliased(value, with_token=name == b"gets") for key, value in reply.items()}
+        )
         return _fact(client, name.decode(), tuple((key, None) for key in keys), reply=found, plain=_plain(client))
     return None
 
@@ -253,11 +251,9 @@ def _plain(client: Any) -> bool:
     return all(str(getattr(way, "__module__", "")).startswith("pymemcache.") for way in ways)
 
 
-def _unaliased(value: Any) -> Any:
+def _unaliased(value: Any, *, with_token: bool = False) -> Any:
     """`value` as it is now: its author may go on changing it."""
-    if type(value) is tuple and len(value) == 2:
-        return tuple(map(_unaliased, value))
-    return value if type(value) in (bytes, str, int) else _Made(encode(value))
+    return (kept(value[0]), value[1]) if with_token else kept(value)
 
 
 # -- in the drain --------------------------------------------------------------------------------------------------
@@ -290,18 +286,10 @@ def _resource(fact: Fact, key: Any) -> str:
     return fact.place + quoted((fact.prefix + encode(key)).decode("utf-8", "backslashreplace"))
 
 
-def _state(value: Any, attributes: dict[str, AttributeValue], name: str, *, plain: bool) -> str:
+def _state(value: Kept, attributes: dict[str, AttributeValue], name: str, *, plain: bool) -> str | None:
     """Put the print of `value` under `name`, with what is known about it."""
-    data = value.data if isinstance(value, _Made) else encode(value)
-    attributes[Attr.VERSION_KIND] = VersionKind.FINGERPRINT
-    version = fingerprint(data)
-    attributes[name] = version
-    attributes[Attr.SIZE] = len(data)
-    if is_weak(data):
-        attributes[Attr.VERSION_WEAK] = True
-    if is_numeric(data):
-        attributes[Attr.CONTENT_NUMERIC] = True
-    if not plain or type(value) not in (bytes, str, int) or (type(value) is str and not value.isascii()):
+    version = state(value, attributes, name)
+    if version is not None and not (plain and value.data is not None and value.data.isascii()):
         attributes[Attr.VERSION_VERBATIM] = False
     return version
 
@@ -320,7 +308,8 @@ def _read(fact: Fact, _number: int, key: Any, _value: Any) -> Access:
     if fact.name == "gets":
         value, token = value
         version = _state(value, access.attributes, Attr.VERSION_READ, plain=fact.plain)
-        _contents[access.resource, encode(token).decode()] = version, Attr.VERSION_WEAK in access.attributes
+        if version is not None:
+            _contents[access.resource, encode(token).decode()] = version
         if len(_contents) > TOKENS_MAX:
             _contents.popitem(last=False)
     else:
@@ -355,10 +344,10 @@ def _insist(fact: Fact, access: Access, stored: Any) -> None:
         attributes[Attr.VERSION_EXPECTED] = fingerprint((fact.token or "").encode())
         return
     attributes |= {
-        Attr.VERSION_EXPECTED: known[0], Attr.VERSION_BASE: known[0], Attr.VERSION_BASE_SOURCE: BaseSource.EXPLICIT,
+        Attr.VERSION_EXPECTED: known, Attr.VERSION_BASE: known, Attr.VERSION_BASE_SOURCE: BaseSource.EXPLICIT,
     }  # fmt: skip
     if stored and fact.answered:
-        attributes[Attr.VERSION_OVERWRITTEN] = known[0]
+        attributes[Attr.VERSION_OVERWRITTEN] = known
     elif stored is None and fact.answered and isinstance(fact.reply, dict):
         attributes[Attr.VERSION_READ] = ABSENT
 
@@ -378,7 +367,7 @@ def _change(fact: Fact, number: int, key: Any, _value: Any) -> Access:
     access.attributes[Attr.WRITE_MODE] = mode
     line = _line(fact, number)
     if mode is WriteMode.INCREMENT and line is not None and line.isdigit():
-        _state(line, access.attributes, Attr.VERSION_WRITTEN, plain=False)  # `decr` pads with blanks
+        _state(kept(line), access.attributes, Attr.VERSION_WRITTEN, plain=False)  # `decr` pads with blanks
     missing = line == b"NOT_FOUND" or (isinstance(fact.reply, dict) and not fact.reply.get(key))
     if missing:
         access.outcome = Outcome.NO_EFFECT
