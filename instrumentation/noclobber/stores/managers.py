@@ -2,8 +2,8 @@
 
 All that a proxy does passes `BaseProxy._callmethod`, in the process of the one who asks. The state lives in the
 manager's process and is named by the manager's address and the object's number there; a number is given again when its
-object is gone, so its second making empties it. Values are pickled: a state is named by the print of its content. A list
-is one resource without versions: its elements move, so an index names no state.
+object is gone, so its second making empties it. Values are pickled: a state is named by the print of its content. A
+list is one resource without versions: its elements move, so an index names no state.
 
 A `Lock` of the manager is told as one, and its holder's accesses carry it. Queues, pools, events, barriers and types of
 one's own are not recorded.
