@@ -50,6 +50,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "psycopg": ("noclobber.stores.psycopg", ("psycopg",)),
     "asyncpg": ("noclobber.stores.asyncpg", ("asyncpg",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
+    "chromadb": ("noclobber.stores.chroma", ("chromadb",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""
