@@ -51,6 +51,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "asyncpg": ("noclobber.stores.asyncpg", ("asyncpg",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "chromadb": ("noclobber.stores.chroma", ("chromadb",)),
+    "qdrant_client": ("noclobber.stores.qdrant", ("qdrant_client",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""
