@@ -52,6 +52,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "chromadb": ("noclobber.stores.chroma", ("chromadb",)),
     "qdrant_client": ("noclobber.stores.qdrant", ("qdrant_client",)),
+    "lancedb": ("noclobber.stores.lancedb", ("lancedb",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""
