@@ -248,8 +248,8 @@ Row = tuple[str | None, Pieces]
 def _found(reply: Any) -> tuple[list[Row], bool]:
     """The rows' keys and contents, and whether there are more."""
     rows: Iterable[dict[str, Any]] = reply.slice(0, ROWS_MAX).to_pylist()
-    found = [(None if each.get(KEY) is None else str(each[KEY]), _pieces(each)) for each in rows]
-    return found, reply.num_rows > ROWS_MAX
+    found: list[Row] = [(None if each.get(KEY) is None else str(each[KEY]), _pieces(each)) for each in rows]
+    return found, bool(reply.num_rows > ROWS_MAX)
 
 
 # -- in the drain --------------------------------------------------------------------------------------------------
