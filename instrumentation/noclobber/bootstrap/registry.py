@@ -53,6 +53,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "chromadb": ("noclobber.stores.chroma", ("chromadb",)),
     "qdrant_client": ("noclobber.stores.qdrant", ("qdrant_client",)),
     "lancedb": ("noclobber.stores.lancedb", ("lancedb",)),
+    "faiss": ("noclobber.stores.faiss", ("faiss",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""
