@@ -9,7 +9,14 @@ import nox
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "layers", "tests"]
 
-VECTOR_STORES = ("chromadb>=1.5", "faiss-cpu>=1.12", "lancedb>=0.30", "milvus-lite>=3", "qdrant-client>=1.16")
+VECTOR_STORES = (
+    "chromadb>=1.5",
+    "faiss-cpu>=1.12",
+    "lancedb>=0.30",
+    "milvus-lite>=3",
+    "pymilvus>=3",
+    "qdrant-client>=1.16",
+)
 PARTS = ("instrumentation", "collector", "analyzer", "dashboard", "deploy")
 
 

@@ -54,6 +54,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "qdrant_client": ("noclobber.stores.qdrant", ("qdrant_client",)),
     "lancedb": ("noclobber.stores.lancedb", ("lancedb",)),
     "faiss": ("noclobber.stores.faiss", ("faiss",)),
+    "pymilvus": ("noclobber.stores.milvus", ("pymilvus",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""
