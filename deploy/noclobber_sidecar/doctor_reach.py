@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -88,8 +88,9 @@ def _version(module: str) -> str | None:
         return f"of Python {platform.python_version()}"
     try:
         return version(package)
-    except PackageNotFoundError:
-        return None
+    except PackageNotFoundError:  # the package may have another name than its module
+        named = packages_distributions().get(package)
+        return version(named[0]) if named else None
 
 
 def _is_off(name: str, settings: Settings) -> bool:
