@@ -43,6 +43,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "filelock": ("noclobber.locks.filelock", ("filelock",)),
     "redis": ("noclobber.stores.redis", ("redis",)),
     "pymemcache": ("noclobber.stores.pymemcache", ("pymemcache",)),
+    "diskcache": ("noclobber.stores.diskcache", ("diskcache",)),
     "multiprocessing": ("noclobber.stores.managers", ("multiprocessing.managers",)),
     "sqlalchemy": ("noclobber.stores.sqlalchemy", ("sqlalchemy",)),
     "sqlite3": ("noclobber.stores.sqlite3", ("sqlite3",)),
