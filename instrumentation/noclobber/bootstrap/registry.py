@@ -42,6 +42,9 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "files": ("noclobber.stores.files", ("io",)),
     "filelock": ("noclobber.locks.filelock", ("filelock",)),
     "redis": ("noclobber.stores.redis", ("redis",)),
+    "pymemcache": ("noclobber.stores.pymemcache", ("pymemcache",)),
+    "diskcache": ("noclobber.stores.diskcache", ("diskcache",)),
+    "multiprocessing": ("noclobber.stores.managers", ("multiprocessing.managers",)),
     "sqlalchemy": ("noclobber.stores.sqlalchemy", ("sqlalchemy",)),
     "sqlite3": ("noclobber.stores.sqlite3", ("sqlite3",)),
     "aiosqlite": ("noclobber.stores.aiosqlite", ("aiosqlite",)),
@@ -56,6 +59,11 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "etcd3gw": ("noclobber.stores.etcd3gw", ("etcd3gw.client",)),
     "celery": ("noclobber.queues.celery", ("celery.app.base",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
+    "chromadb": ("noclobber.stores.chroma", ("chromadb",)),
+    "qdrant_client": ("noclobber.stores.qdrant", ("qdrant_client",)),
+    "lancedb": ("noclobber.stores.lancedb", ("lancedb",)),
+    "faiss": ("noclobber.stores.faiss", ("faiss",)),
+    "pymilvus": ("noclobber.stores.milvus", ("pymilvus",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""
