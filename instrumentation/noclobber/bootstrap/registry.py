@@ -49,6 +49,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "asyncpg": ("noclobber.stores.asyncpg", ("asyncpg",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
+    "mcp": ("noclobber.frameworks.mcp", ("mcp.client.session",)),
     "openai-agents": ("noclobber.frameworks.openai_agents", ("agents.run",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""

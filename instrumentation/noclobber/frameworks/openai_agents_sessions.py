@@ -9,7 +9,7 @@ Source: agents/memory/session.py, sqlite_session.py (0.24); capture.md 5 and 12.
 
 from typing import Any, Final
 
-from noclobber.contract import Attr, Op, WriteMode
+from noclobber.contract import Attr, Op, Outcome, WriteMode
 from noclobber.frameworks import places
 from noclobber.frameworks.seams import Seams, arecorded
 from noclobber.frameworks.states import Told, absent, ended, printed, starting
@@ -42,16 +42,20 @@ def _resource(session: Any) -> str:
 
 
 def _get(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told:
-    limited = (args[0] if args else kwargs.get("limit")) is not None or _has_limit(session)
-    return Told(Op.READ, _resource(session), SYSTEM, learn=None if limited else _got)
-
-
-def _has_limit(session: Any) -> bool:
-    return getattr(getattr(session, "session_settings", None), "limit", None) is not None
+    """The whole, or the last items, which are a part of their own."""
+    limit = args[0] if args else kwargs.get("limit")
+    if limit is None:
+        limit = getattr(getattr(session, "session_settings", None), "limit", None)
+    part = () if limit is None else (f"last-{limit}",)
+    return Told(Op.READ, _resource(session), SYSTEM, part=part, learn=_got)
 
 
 def _got(told: Told, items: Any) -> None:
-    told.attributes |= printed(Attr.VERSION_READ, items) if items else absent(Attr.VERSION_READ)
+    if items:
+        told.attributes |= printed(Attr.VERSION_READ, items)
+    else:
+        told.attributes |= absent(Attr.VERSION_READ)
+        told.outcome = Outcome.NOT_FOUND
 
 
 def _add(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told | None:
