@@ -50,6 +50,12 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
     "mcp": ("noclobber.frameworks.mcp", ("mcp.client.session",)),
+    "pydantic-ai": ("noclobber.frameworks.pydantic_ai", ("pydantic_ai.tool_manager",)),
+    "pydantic-ai-conversations": (
+        "noclobber.frameworks.pydantic_ai_conversations",
+        ("pydantic_ai.conversation_store",),
+    ),
+    "smolagents": ("noclobber.frameworks.smolagents", ("smolagents.agents",)),
     "openai-agents": ("noclobber.frameworks.openai_agents", ("agents.run",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from noclobber import recorder, versions
 from noclobber.access import Access, AttributeValue, Call
-from noclobber.contract import ABSENT, Attr, Op, Outcome, VersionKind
+from noclobber.contract import ABSENT, Attr, Guard, Op, Outcome, VersionKind
 from noclobber.frameworks.seams import Finish, Seams, Start, is_hidden
 
 __all__ = ["Told", "absent", "ended", "printed", "starting"]
@@ -28,6 +28,7 @@ class Told:
         attributes: by the contract's names; of a write what it would make, also where it then fails.
         finds_base: whether a base is looked for among what was got before.
         unsure: whether a call that raises may have been applied.
+        refusals: names of the errors by which a guard refuses.
         learn: what its reply says, into this; None where nothing is learnt.
     """
 
@@ -39,6 +40,7 @@ class Told:
     part: tuple[str, ...] = ()
     finds_base: bool = False
     unsure: bool = True
+    refusals: frozenset[str] = frozenset()
     learn: Callable[["Told", Any], None] | None = None
 
 
@@ -85,12 +87,20 @@ def _end(_holder: Any, call: Call, result: Any, error: BaseException | None) -> 
     told: Told = call.facts
     call.error = error
     if error is not None:
-        told.outcome = Outcome.UNKNOWN if told.unsure and told.op not in (Op.READ, Op.SCAN) else Outcome.ERROR
+        told.outcome = _failed(told, error)
+        if told.outcome is Outcome.REJECTED:
+            told.attributes[Attr.GUARD] = Guard.VERSION
         if isinstance(error, asyncio.CancelledError):
             told.attributes[Attr.CANCELLED] = True
     elif told.learn is not None:
         told.learn(told, result)
     active.end(call, _build, told)
+
+
+def _failed(told: Told, error: BaseException) -> Outcome:
+    if any(each.__name__ in told.refusals for each in type(error).__mro__):
+        return Outcome.REJECTED
+    return Outcome.UNKNOWN if told.unsure and told.op not in (Op.READ, Op.SCAN) else Outcome.ERROR
 
 
 ended: Finish = _end
