@@ -52,7 +52,10 @@ def play(folder: Path, agent: str, *words: str) -> Played:
     """Run the program `agent`, check what it did, and see that nothing else came of it."""
     file = folder / f"{'-'.join((agent, *(word for word in words if '/' not in word)))}.jsonl"
     program = (sys.executable, str(AGENTS / f"{agent}.py"), *words)
-    ran = _run(sys.executable, "-m", "noclobber.cli", "run", "--file", str(file), "--file-only", "--", *program)
+    environment = {"CREWAI_STORAGE_DIR": str(folder / "crewai")}
+    ran = _run(
+        sys.executable, "-m", "noclobber.cli", "run", "--file", str(file), "--file-only", "--", *program, **environment
+    )
     assert (ran.returncode, ran.stderr) == (0, "")
     check = _run(sys.executable, "-m", "noclobber.cli", "check", "--format", "json", str(file))
     *findings, last = [json.loads(line) for line in check.stdout.splitlines()]
@@ -66,11 +69,11 @@ def play(folder: Path, agent: str, *words: str) -> Played:
     return Played(ran.stdout, findings, last["summary"], sorted(_accesses(file), key=lambda each: each["start"]))
 
 
-def _run(*words: str) -> subprocess.CompletedProcess[str]:
+def _run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ, "NOCLOBBER_RERAISE": "1", "OPENAI_API_KEY": "none", "OPENAI_AGENTS_DISABLE_TRACING": "1",
         "CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true", "MEM0_TELEMETRY": "false",
-        "ANONYMIZED_TELEMETRY": "false", "PYTHONWARNINGS": "ignore",
+        "ANONYMIZED_TELEMETRY": "false", "PYTHONWARNINGS": "ignore", **variables,
     }  # fmt: skip
     return subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=environment)
 

@@ -49,6 +49,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "asyncpg": ("noclobber.stores.asyncpg", ("asyncpg",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
+    "crewai": ("noclobber.frameworks.crewai", ("crewai",)),
     "mcp": ("noclobber.frameworks.mcp", ("mcp.client.session",)),
     "pydantic-ai": ("noclobber.frameworks.pydantic_ai", ("pydantic_ai.tool_manager",)),
     "pydantic-ai-conversations": (

@@ -6,6 +6,7 @@ from noclobber.frameworks.seams import Finish, Patch, Seams, Start, arecorded, e
 
 __all__ = [
     "LIBRARY",
+    "SEAMS",
     "Finish",
     "Patch",
     "Start",
@@ -20,8 +21,8 @@ __all__ = [
 ]
 
 LIBRARY: Final = "langgraph"
-_SEAMS: Final = Seams(LIBRARY)
-wrap = _SEAMS.wrap
-watch = _SEAMS.watch
-restore = _SEAMS.restore
-begin = _SEAMS.begin
+SEAMS: Final = Seams(LIBRARY)
+wrap = SEAMS.wrap
+watch = SEAMS.watch
+restore = SEAMS.restore
+begin = SEAMS.begin
