@@ -49,6 +49,8 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "asyncpg": ("noclobber.stores.asyncpg", ("asyncpg",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
+    "autogen": ("noclobber.frameworks.autogen", ("autogen_core",)),
+    "autogen-agentchat": ("noclobber.frameworks.autogen_agentchat", ("autogen_agentchat.agents",)),
     "crewai": ("noclobber.frameworks.crewai", ("crewai",)),
     "mcp": ("noclobber.frameworks.mcp", ("mcp.client.session",)),
     "pydantic-ai": ("noclobber.frameworks.pydantic_ai", ("pydantic_ai.tool_manager",)),
