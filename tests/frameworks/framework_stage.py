@@ -56,7 +56,7 @@ def play(folder: Path, agent: str, *words: str) -> Played:
     ran = _run(
         sys.executable, "-m", "noclobber.cli", "run", "--file", str(file), "--file-only", "--", *program, **environment
     )
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stderr[-2000:]
     check = _run(sys.executable, "-m", "noclobber.cli", "check", "--format", "json", str(file))
     *findings, last = [json.loads(line) for line in check.stdout.splitlines()]
     assert (check.returncode, check.stderr) == (1 if findings else 0, "")

@@ -1,4 +1,4 @@
-"""One call that touches a framework's own state, as the access that it turns out to be.
+"""One call that touches a framework's own state, as the accesses that it turns out to be.
 
 A framework's stores give no versions, so a state is named by a keyed print of its content, taken at the call: what is
 handed out by reference may be changed at any time, and nothing is kept of it but the print. Frameworks copy, validate
@@ -29,7 +29,7 @@ class Told:
         finds_base: whether a base is looked for among what was got before.
         unsure: whether a call that raises may have been applied.
         refusals: names of the errors by which a guard refuses.
-        learn: what its reply says, into this; None where nothing is learnt.
+        learn: takes what the reply says into this; gives further accesses that the call turns out to be.
     """
 
     op: Op
@@ -41,7 +41,7 @@ class Told:
     finds_base: bool = False
     unsure: bool = True
     refusals: frozenset[str] = frozenset()
-    learn: Callable[["Told", Any], None] | None = None
+    learn: Callable[["Told", Any], "Sequence[Told] | None"] | None = None
 
 
 def printed(name: str, value: Any) -> dict[str, AttributeValue]:
@@ -66,15 +66,18 @@ def absent(name: str) -> dict[str, AttributeValue]:
     return {Attr.VERSION_KIND: VersionKind.FINGERPRINT, name: ABSENT, Attr.VERSION_VERBATIM: False}
 
 
-def starting(seams: Seams, tell: Callable[[Any, tuple[Any, ...], dict[str, Any]], Told | None]) -> Start:
+def starting(
+    seams: Seams, tell: Callable[[Any, tuple[Any, ...], dict[str, Any]], Told | Sequence[Told] | None]
+) -> Start:
     """Begins the call that `tell` describes, given the object and the arguments; it says None of what is no access."""
 
     def start(holder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-        if is_hidden() or (told := tell(holder, args, kwargs)) is None:
+        if is_hidden() or not (told := tell(holder, args, kwargs)):
             return None
-        call = seams.begin(1)
+        accesses = [told] if isinstance(told, Told) else list(told)
+        call = seams.begin(len(accesses))
         if call is not None:
-            call.facts = told
+            call.facts = accesses
         return call
 
     return start
@@ -84,23 +87,26 @@ def _end(_holder: Any, call: Call, result: Any, error: BaseException | None) -> 
     active = recorder.active()
     if active is None:
         return
-    told: Told = call.facts
     call.error = error
-    if error is not None:
-        told.outcome = _failed(told, error)
-        if told.outcome is Outcome.REJECTED:
-            told.attributes[Attr.GUARD] = Guard.VERSION
-        if isinstance(error, asyncio.CancelledError):
-            told.attributes[Attr.CANCELLED] = True
-    elif told.learn is not None:
-        told.learn(told, result)
-    active.end(call, _build, told)
+    for told in list(call.facts):
+        if error is not None:
+            _fail(told, error)
+        elif told.learn is not None and (further := told.learn(told, result)):
+            active.more(call, len(further))
+            call.facts += further
+    active.end(call, _build, call.facts)
 
 
-def _failed(told: Told, error: BaseException) -> Outcome:
+def _fail(told: Told, error: BaseException) -> None:
     if any(each.__name__ in told.refusals for each in type(error).__mro__):
-        return Outcome.REJECTED
-    return Outcome.UNKNOWN if told.unsure and told.op not in (Op.READ, Op.SCAN) else Outcome.ERROR
+        told.outcome = Outcome.REJECTED
+        told.attributes[Attr.GUARD] = Guard.VERSION
+    elif told.unsure and told.op not in (Op.READ, Op.SCAN):
+        told.outcome = Outcome.UNKNOWN
+    else:
+        told.outcome = Outcome.ERROR
+    if isinstance(error, asyncio.CancelledError):
+        told.attributes[Attr.CANCELLED] = True
 
 
 ended: Finish = _end
@@ -108,9 +114,9 @@ ended: Finish = _end
 
 
 def _build(call: Call) -> Sequence[Access]:
-    told: Told = call.facts
     return [
         Access(
             told.op, told.resource, told.system, told.outcome, told.part, told.attributes, finds_base=told.finds_base
         )
+        for told in call.facts
     ]
