@@ -17,6 +17,8 @@ __all__ = ["SECRET", "Played", "play"]
 AGENTS = Path(__file__).parent / "agents"
 SECRET = "sk-planted-0123456789"
 TIMEOUT_S = 100
+KNOWN = ("has two agents", "overlaps itself")
+"""What the checker takes for mistakes: a handoff is no new strand; one call of several keys is several accesses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,10 @@ def play(folder: Path, agent: str, *words: str) -> Played:
     assert last["summary"]["coverage"]["lost_spans"] == 0
     checker = sanity()
     problems = [] if checker is None else checker.read(str(file))[0]
-    assert [each for each in problems if not each.endswith("has two agents")] == []  # a handoff is no new strand
-    return Played(ran.stdout, findings, last["summary"], sorted(_accesses(file), key=lambda each: each["start"]))
+    assert [each for each in problems if not each.endswith(KNOWN)] == [], problems
+    accesses = sorted(_accesses(file), key=lambda each: each["start"])
+    _assert_one_after_the_other(accesses)
+    return Played(ran.stdout, findings, last["summary"], accesses)
 
 
 def _run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -83,6 +87,15 @@ def _assert_kept_secret(told: str) -> None:
         assert form not in told
 
 
+def _assert_one_after_the_other(accesses: list[dict[str, Any]]) -> None:
+    """In one strand no call begins before the one before has ended."""
+    ends: dict[str, tuple[int, int]] = {}
+    for each in sorted(accesses, key=lambda each: each["seq"]):
+        start, end = ends.get(each["strand"], (0, 0))
+        assert each["start"][0] == start or each["start"][0] >= end
+        ends[each["strand"]] = (each["start"][0], each["end"])
+
+
 def _accesses(file: Path) -> Iterable[dict[str, Any]]:
     for line in file.read_text().splitlines():
         for resource in json.loads(line)["resourceSpans"]:
@@ -93,7 +106,8 @@ def _accesses(file: Path) -> Iterable[dict[str, Any]]:
                     }
                     if told["op"] not in ("mark", "join"):
                         start = (int(span["startTimeUnixNano"]), told["seq"])
-                        yield {**told, "scope": scope["scope"]["name"], "start": start}
+                        end = int(span["endTimeUnixNano"])
+                        yield {**told, "scope": scope["scope"]["name"], "start": start, "end": end}
 
 
 def _value(value: dict[str, Any]) -> Any:

@@ -52,6 +52,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "autogen": ("noclobber.frameworks.autogen", ("autogen_core",)),
     "autogen-agentchat": ("noclobber.frameworks.autogen_agentchat", ("autogen_agentchat.agents",)),
     "crewai": ("noclobber.frameworks.crewai", ("crewai",)),
+    "google-adk": ("noclobber.frameworks.google_adk", ("google.adk.runners",)),
     "llama-index-workflows": ("noclobber.frameworks.llama_index", ("workflows",)),
     "mcp": ("noclobber.frameworks.mcp", ("mcp.client.session",)),
     "pydantic-ai": ("noclobber.frameworks.pydantic_ai", ("pydantic_ai.tool_manager",)),
