@@ -52,6 +52,11 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "autogen": ("noclobber.frameworks.autogen", ("autogen_core",)),
     "autogen-agentchat": ("noclobber.frameworks.autogen_agentchat", ("autogen_agentchat.agents",)),
     "crewai": ("noclobber.frameworks.crewai", ("crewai",)),
+    "agent-framework": ("noclobber.frameworks.agent_framework", ("agent_framework._agents",)),
+    "agent-framework-workflows": (
+        "noclobber.frameworks.agent_framework_workflows",
+        ("agent_framework._workflows._runner",),
+    ),
     "google-adk": ("noclobber.frameworks.google_adk", ("google.adk.runners",)),
     "llama-index-workflows": ("noclobber.frameworks.llama_index", ("workflows",)),
     "mcp": ("noclobber.frameworks.mcp", ("mcp.client.session",)),

@@ -57,13 +57,27 @@ def acting(says: Says) -> Callable[[Any], Any]:
 
 def _plain(original: Any, says: Says) -> Any:
     def function(*args: Any, **kwargs: Any) -> Any:
-        token = _enter(_inner(says, args, kwargs))
+        inner = _inner(says, args, kwargs)
+        token = _enter(inner)
         try:
-            return original(*args, **kwargs)
+            result = original(*args, **kwargs)
         finally:
             _leave(token)
+        return _finished(result, inner) if inspect.iscoroutine(result) else result
 
     return function
+
+
+async def _finished(result: Any, inner: scope.Scope | None) -> Any:
+    """A coroutine that a plain function has made: it runs when it is awaited."""
+    token = _enter(inner)
+    try:
+        return await result
+    except GeneratorExit:
+        token = None
+        raise
+    finally:
+        _leave(token)
 
 
 def _coroutine(original: Any, says: Says) -> Any:
