@@ -54,7 +54,7 @@ def play(folder: Path, agent: str, *words: str) -> Played:
     """Run the program `agent`, check what it did, and see that nothing else came of it."""
     file = folder / f"{'-'.join((agent, *(word for word in words if '/' not in word)))}.jsonl"
     program = (sys.executable, str(AGENTS / f"{agent}.py"), *words)
-    environment = {"CREWAI_STORAGE_DIR": str(folder / "crewai")}
+    environment = {"CREWAI_STORAGE_DIR": str(folder / "crewai"), "MEM0_DIR": str(folder / "mem0")}
     ran = _run(
         sys.executable, "-m", "noclobber.cli", "run", "--file", str(file), "--file-only", "--", *program, **environment
     )

@@ -66,6 +66,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("pydantic_ai.conversation_store",),
     ),
     "smolagents": ("noclobber.frameworks.smolagents", ("smolagents.agents",)),
+    "mem0": ("noclobber.frameworks.mem0", ("mem0.memory.main",)),
     "openai-agents": ("noclobber.frameworks.openai_agents", ("agents.run",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from noclobber import recorder, versions
-from noclobber.access import Access, AttributeValue, Call
+from noclobber.access import Access, AttributeValue, Call, Member
 from noclobber.contract import ABSENT, Attr, Guard, Op, Outcome, VersionKind
 from noclobber.frameworks.seams import Finish, Seams, Start, is_hidden
 
@@ -38,6 +38,7 @@ class Told:
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     outcome: Outcome = Outcome.OK
     part: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()
     finds_base: bool = False
     unsure: bool = True
     refusals: frozenset[str] = frozenset()
@@ -116,7 +117,8 @@ ended: Finish = _end
 def _build(call: Call) -> Sequence[Access]:
     return [
         Access(
-            told.op, told.resource, told.system, told.outcome, told.part, told.attributes, finds_base=told.finds_base
+            each.op, each.resource, each.system, each.outcome, each.part, each.attributes,
+            members=each.members, finds_base=each.finds_base,
         )
-        for told in call.facts
-    ]
+        for each in call.facts
+    ]  # fmt: skip
