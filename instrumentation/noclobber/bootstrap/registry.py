@@ -65,6 +65,25 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "faiss": ("noclobber.stores.faiss", ("faiss",)),
     "pymilvus": ("noclobber.stores.milvus", ("pymilvus",)),
     "langgraph": ("noclobber.frameworks.langgraph", ("langgraph.pregel",)),
+    "autogen": ("noclobber.frameworks.autogen", ("autogen_core",)),
+    "autogen-agentchat": ("noclobber.frameworks.autogen_agentchat", ("autogen_agentchat.agents",)),
+    "crewai": ("noclobber.frameworks.crewai", ("crewai",)),
+    "agent-framework": ("noclobber.frameworks.agent_framework", ("agent_framework._agents",)),
+    "agent-framework-workflows": (
+        "noclobber.frameworks.agent_framework_workflows",
+        ("agent_framework._workflows._runner",),
+    ),
+    "google-adk": ("noclobber.frameworks.google_adk", ("google.adk.runners",)),
+    "llama-index-workflows": ("noclobber.frameworks.llama_index", ("workflows",)),
+    "mcp": ("noclobber.frameworks.mcp", ("mcp.client.session",)),
+    "pydantic-ai": ("noclobber.frameworks.pydantic_ai", ("pydantic_ai.tool_manager",)),
+    "pydantic-ai-conversations": (
+        "noclobber.frameworks.pydantic_ai_conversations",
+        ("pydantic_ai.conversation_store",),
+    ),
+    "smolagents": ("noclobber.frameworks.smolagents", ("smolagents.agents",)),
+    "mem0": ("noclobber.frameworks.mem0", ("mem0.memory.main",)),
+    "openai-agents": ("noclobber.frameworks.openai_agents", ("agents.run",)),
 }
 """Name -> module of the integration, and the library modules whose import triggers it."""
 
