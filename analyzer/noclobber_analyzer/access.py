@@ -2,7 +2,7 @@
 
 Outside data (OTLP files, rows of the store) is decoded once, at the seam, into these types; no dictionary of
 attributes travels further. Facts that few accesses have stand in records of their own (scans, messages, locks,
-effects) or in a larger form of the access (`RareFacts`), so that the many plain reads and writes stay small.
+effects); how an access keeps those that it has is decided in `forms`.
 
 Times are nanoseconds as the process recorded them: its monotonic clock plus the process's constant `clock_offset_ns`;
 `noclobber_analyzer.clocks` says which of them compare.
@@ -10,25 +10,19 @@ Times are nanoseconds as the process recorded them: its monotonic clock plus the
 Source: the noclobber contract, sections 1 and 2. Nothing is judged here.
 """
 
-from typing import Any, Final, cast, get_type_hints
-
 import msgspec
 
 from noclobber.contract import BaseSource, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
 
 __all__ = [
-    "RARE",
     "Access",
     "Effect",
     "Lock",
     "Mark",
     "Message",
     "Process",
-    "RareFacts",
     "Scan",
     "Version",
-    "access_of",
-    "changed",
 ]  # fmt: skip
 
 Version = str
@@ -123,51 +117,10 @@ class Effect(msgspec.Struct, frozen=True, gc=False):
     key: str | None = None
 
 
-class RareFacts:
-    """What few accesses say; what says nothing of it finds the defaults here, on the class, and keeps no room for it.
-
-    Attributes:
-        candidates, expected: as in the contract.
-        content_read, content_written, numeric: content prints beside another version kind; the value is a number.
-        isolation, savepoint: of its transaction; savepoint is a path such as `1/2`.
-        predicates: on a write: predicates known to cover it.
-        ttl_ms, closed, branch, cancelled: as in the contract.
-        strand_parent, strand_parent_seq: on a strand's first span: who started it.
-        strand_other, strand_other_seq: whom a spawn starts or a join has waited for.
-        waits_for: strands or owners in the way.
-        model_span: the model call whose answer led to this access.
-        peer: the network address that answered.
-        result_count: rows returned or affected.
-        links: (trace id, span id, value of `noclobber.edge`) of its span links.
-    """
-
-    __slots__ = ()
-
-    candidates: tuple[Version, ...] = ()
-    expected: Version | None = None
-    content_read: str | None = None
-    content_written: str | None = None
-    numeric: bool = False
-    isolation: str | None = None
-    savepoint: str | None = None
-    predicates: tuple[str, ...] = ()
-    ttl_ms: int | None = None
-    closed: bool = False
-    branch: str | None = None
-    cancelled: bool = False
-    strand_parent: str | None = None
-    strand_parent_seq: int | None = None
-    strand_other: str | None = None
-    strand_other_seq: int | None = None
-    waits_for: tuple[str, ...] = ()
-    model_span: str | None = None
-    peer: str | None = None
-    result_count: int | None = None
-    links: tuple[tuple[str, str, str], ...] = ()
-
-
-class Access(msgspec.Struct, RareFacts, gc=False, kw_only=True):
+class Access:
     """One operation on one resource by one strand; made by `access_of`.
+
+    What an access does not say is its class's: each fact's default stands here, and takes no room.
 
     Attributes:
         trace_id, span_id: hex; together the access's name.
@@ -185,7 +138,21 @@ class Access(msgspec.Struct, RareFacts, gc=False, kw_only=True):
         partial, open: as in the contract.
         size: bytes.
         code_function, code_file, code_line: first frame outside libraries.
+        candidates, expected: as in the contract.
+        content_read, content_written, numeric: content prints beside another version kind; the value is a number.
+        isolation, savepoint: of its transaction; savepoint is a path such as `1/2`.
+        predicates: on a write: predicates known to cover it.
+        ttl_ms, closed, branch, cancelled: as in the contract.
+        strand_parent, strand_parent_seq: on a strand's first span: who started it.
+        strand_other, strand_other_seq: whom a spawn starts or a join has waited for.
+        waits_for: strands or owners in the way.
+        model_span: the model call whose answer led to this access.
+        peer: the network address that answered.
+        result_count: rows returned or affected.
+        links: (trace id, span id, value of `noclobber.edge`) of its span links.
     """
+
+    __slots__ = ()
 
     trace_id: str
     span_id: str
@@ -229,6 +196,27 @@ class Access(msgspec.Struct, RareFacts, gc=False, kw_only=True):
     message: Message | None = None
     lock: Lock | None = None
     effect: Effect | None = None
+    candidates: tuple[Version, ...] = ()
+    expected: Version | None = None
+    content_read: str | None = None
+    content_written: str | None = None
+    numeric: bool = False
+    isolation: str | None = None
+    savepoint: str | None = None
+    predicates: tuple[str, ...] = ()
+    ttl_ms: int | None = None
+    closed: bool = False
+    branch: str | None = None
+    cancelled: bool = False
+    strand_parent: str | None = None
+    strand_parent_seq: int | None = None
+    strand_other: str | None = None
+    strand_other_seq: int | None = None
+    waits_for: tuple[str, ...] = ()
+    model_span: str | None = None
+    peer: str | None = None
+    result_count: int | None = None
+    links: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def name(self) -> tuple[str, str]:
@@ -242,38 +230,6 @@ class Access(msgspec.Struct, RareFacts, gc=False, kw_only=True):
         if self.code_function and place:
             return f"{place} in {self.code_function}"
         return self.code_function or place or None
-
-
-FullAccess: Final[Any] = msgspec.defstruct(
-    "FullAccess",
-    [(name, kind, getattr(RareFacts, name)) for name, kind in get_type_hints(RareFacts).items()],
-    bases=(Access,),
-    kw_only=True,
-    gc=False,
-)
-"""An access with room for the rare facts, too."""
-
-RARE: Final = frozenset(RareFacts.__annotations__)
-"""The names of the rare facts."""
-
-
-def access_of(**facts: Any) -> Access:
-    """An access of these facts, in as little room as they need: equal ones are equal, however they were told.
-
-    Raises:
-        TypeError: something that every access has is missing, or there is no such fact.
-    """
-    rare = facts.keys() & RARE
-    said = {name for name in rare if facts[name] != getattr(RareFacts, name)}
-    for name in rare - said:
-        del facts[name]
-    return cast("Access", FullAccess(**facts) if said else Access(**facts))
-
-
-def changed(access: Access, **facts: Any) -> Access:
-    """An access with some facts changed."""
-    known = {name: getattr(access, name) for name in access.__struct_fields__}
-    return access_of(**{**known, **facts})
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):

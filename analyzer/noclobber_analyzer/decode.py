@@ -29,7 +29,8 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import RARE, Access, Effect, Lock, Mark, Message, Process, Scan, access_of
+from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan
+from noclobber_analyzer.forms import in_form
 from noclobber_analyzer.spans import SpanRecord
 
 __all__ = ["MISREAD", "NO_FACT", "Attributes", "Fact", "Unreadable", "decode_process", "decode_span", "fact"]
@@ -179,8 +180,8 @@ _OF_GROUPS: Final[_Table] = {
 """Facts that few accesses have: they go into records of their own."""
 _FACTS: Final[_Table] = {**_PLAIN, **_OF_GROUPS}
 _GROUPED: Final = frozenset(field for field, _ in _OF_GROUPS.values())
-_UNCOMMON: Final = frozenset({"", MISREAD, *_GROUPED, *RARE})
-"""Facts that a plain read or write does not have."""
+_UNCOMMON: Final = frozenset({"", MISREAD, *_GROUPED})
+"""Facts that have to be sorted out."""
 _PROCESS: Final[_Table] = {
     Attr.PROCESS: ("id", _text),
     Attr.CLOCK: ("clock", _text),
@@ -206,10 +207,12 @@ def fact(name: str, value: object) -> Fact:
     entry = _FACTS.get(name)
     if entry is None or (value == "" and name != Attr.OP):  # an empty text says nothing: stores have no other word
         return NO_FACT
+    field, convert = entry
     try:
-        return entry[0], entry[1](value)
+        said = convert(value)
     except (KeyError, TypeError, ValueError):
         return MISREAD, f"{name} is {value!r}"
+    return NO_FACT if said == () and field not in _GROUPED else (field, said)
 
 
 def decode_process(attributes: Attributes) -> Process | None:
@@ -235,8 +238,7 @@ def decode_span(span: SpanRecord, process: Process) -> Access | Mark | None:
         Unreadable: what every access must have is missing, or has another form.
     """
     facts = span.facts
-    plain = facts.keys().isdisjoint(_UNCOMMON)
-    mark = None if plain else _sorted_out(facts, process)
+    mark = None if facts.keys().isdisjoint(_UNCOMMON) else _sorted_out(facts, process)
     if mark is not None:
         return _mark(mark, process, span.end_ns)
     op = facts.get("op")
@@ -251,9 +253,8 @@ def decode_span(span: SpanRecord, process: Process) -> Access | Mark | None:
     facts["process"] = process
     if span.links:
         facts["links"] = span.links
-        plain = False
     try:
-        return Access(**facts) if plain else access_of(**facts)
+        return in_form(facts)
     except TypeError as error:
         raise Unreadable(str(error)) from error
 

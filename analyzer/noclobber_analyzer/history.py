@@ -20,10 +20,11 @@ import msgspec
 
 from noclobber.contract import Op, Outcome, VersionKind
 from noclobber.declarations import Declarations
-from noclobber_analyzer.access import Access, Mark, Process, changed
+from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.coverage import Coverage, measure
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_process, decode_span
+from noclobber_analyzer.forms import changed, in_full, sent_by
 from noclobber_analyzer.spans import SpanGroup, SpanRecord
 
 __all__ = ["Access", "ContextSpan", "History", "HistoryBuilder", "Mark", "Process", "that_counts"]
@@ -37,6 +38,7 @@ _PROGRAM: Final = attrgetter("strand", "seq", "span_id")
 
 STATE_OPS: Final = frozenset({Op.READ, Op.WRITE, Op.DELETE, Op.UPDATE})
 """Operations that read or change the state of one resource."""
+_CHANGES: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE})
 
 
 class ContextSpan(NamedTuple):
@@ -76,6 +78,9 @@ class History:
         coverage: Coverage,
         captured: Callable[[str], Sequence[Access]] | None = None,
     ) -> None:
+        made = _made_known_at_commit(accesses)
+        if made:
+            accesses = [made.get(id(access), access) for access in accesses]
         self.accesses = accesses
         self.processes = processes
         self.coverage = coverage
@@ -94,11 +99,10 @@ class History:
         self.resources = _by_resource(accesses)
         self.trimmed: AbstractSet[str] = frozenset()
         self.context: dict[tuple[str, str], ContextSpan] = {}
-        self.completed: set[tuple[str, str]] = set()
+        self.completed = {write.name for write in made.values()}
         self.size = len(accesses)
         self.read_from: Callable[[], Iterable[tuple[str, int, str, int]]] | None = None
         self._numbers: dict[str, list[int]] = {}
-        _complete_at_commit(self)
 
     def captured(self, strand: str) -> Sequence[Access]:
         """All that was captured of a strand, ascending by `seq`; a live view holds but a part of it."""
@@ -201,7 +205,7 @@ class HistoryBuilder:
             self._marks[name] = item
             return
         if item.process is not process and item.process == process:
-            item.process = process
+            sent_by(item, process)
         if self._declarations.declared:
             item = as_declared(item, self._declarations)
         key = item.span_id
@@ -263,7 +267,7 @@ def that_counts(one: Access, other: Access) -> Access:
     """Which of two spans of one name counts: closed beats open, greater end, greater canonical form."""
     if one == other:
         return one
-    return max(one, other, key=lambda a: (not a.open, a.end_ns, msgspec.json.encode(a, order="sorted")))
+    return max(one, other, key=lambda a: (not a.open, a.end_ns, msgspec.json.encode(in_full(a), order="sorted")))
 
 
 def _in_program_order(groups: dict[str, list[Access]]) -> dict[str, list[Access]]:
@@ -310,14 +314,24 @@ def _members(access: Access) -> Iterable[Access]:
         yield changed(access, op=Op.READ, resource=resource, read=version or None, outcome=outcome)
 
 
-def _complete_at_commit(history: History) -> None:
-    """Versions that are known only at the commit: it names the resources, and the version that each ended with."""
-    for accesses in history.transactions.values():
-        for commit in accesses:
-            if commit.op is not Op.COMMIT or commit.scan is None:
-                continue
-            made = dict(zip(commit.scan.resources, commit.scan.versions, strict=False))
-            for write in reversed(accesses):
-                if write.op in (Op.WRITE, Op.UPDATE, Op.DELETE) and write.written is None and write.resource in made:
-                    write.written = made.pop(write.resource)
-                    history.completed.add(write.name)
+def _made_known_at_commit(accesses: Iterable[Access]) -> dict[int, Access]:
+    """Versions that are known only at the commit, which names the resources, and the version that each ended with.
+
+    Returns:
+        By the identity of each last write that told no version: the write with its version.
+    """
+    transactions: dict[str, list[Access]] = defaultdict(list)
+    commits = [access for access in accesses if access.op is Op.COMMIT and access.scan is not None and access.txn_id]
+    ended = {commit.txn_id for commit in commits}
+    for access in accesses if commits else ():
+        if access.txn_id in ended:
+            transactions[access.txn_id or ""].append(access)
+    found: dict[int, Access] = {}
+    for commit in sorted(commits, key=_PROGRAM):
+        assert commit.scan is not None
+        made = dict(zip(commit.scan.resources, commit.scan.versions, strict=False))
+        for write in sorted(transactions[commit.txn_id or ""], key=_PROGRAM, reverse=True):
+            untold = write.op in _CHANGES and write.written is None and id(write) not in found
+            if untold and write.resource in made:
+                found[id(write)] = changed(write, written=made.pop(write.resource))
+    return found

@@ -22,6 +22,7 @@ from typing import Final
 from noclobber.contract import Op, VersionKind
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.coverage import Gap, Lack, drops, tail
+from noclobber_analyzer.forms import sent_by
 from noclobber_analyzer.history import that_counts
 from noclobber_analyzer.knowledge import Knowledge
 from noclobber_analyzer.lines import ProcessLine, StrandLine
@@ -177,7 +178,7 @@ class Window:
         line = self._process(access.process)
         line.strands.add(access.strand)
         if access.process is not line.process and access.process == line.process:
-            access.process = line.process
+            sent_by(access, line.process)
         self._kept[name] = access
         self._knowledge.add(access)
         self._prints += access.version_kind is VersionKind.FINGERPRINT

@@ -37,8 +37,9 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import Access, Effect, FullAccess, Lock, Mark, Message, Process, Scan
+from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.forms import FullAccess
 from noclobber_analyzer.history import History, HistoryBuilder
 
 __all__ = ["Story", "judge", "told"]

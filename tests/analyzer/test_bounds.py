@@ -21,8 +21,9 @@ import pytest
 
 from noclobber.contract import BaseSource, Op, Outcome, UnitKind, VersionKind, WriteMode
 from noclobber_analyzer import affected
-from noclobber_analyzer.access import Access, FullAccess, Lock, Mark, Message, Process
+from noclobber_analyzer.access import Access, Lock, Mark, Message, Process
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.forms import FullAccess
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.otlp_files import read_otlp
 from noclobber_analyzer.witness import NODES_MAX

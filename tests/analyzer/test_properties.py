@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noclobber.contract import BaseSource, Op, Outcome, VersionKind
-from noclobber_analyzer.access import Access, Process, access_of, changed
+from noclobber_analyzer.access import Access, Process
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.forms import access_of, changed
 from noclobber_analyzer.history import HistoryBuilder
 
 PROCESS = Process("p0", "clock", 0, "key", "host", "agents", 1, "1")

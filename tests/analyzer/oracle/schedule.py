@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from itertools import permutations
 
 from noclobber.contract import FRONTIER_END, BaseSource, Op, Outcome, UnitKind, VersionKind
-from noclobber_analyzer.access import Access, FullAccess, Mark, Process
+from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.forms import FullAccess
 from noclobber_analyzer.history import History, HistoryBuilder
 
 __all__ = ["ISOLATION", "Do", "Happened", "Record", "Replicas", "Transactions"]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from noclobber.contract import Op, Outcome, VersionKind
 from noclobber_analyzer import paths
-from noclobber_analyzer.access import Access, FullAccess, Lock, Message, Process
+from noclobber_analyzer.access import Access, Lock, Message, Process
+from noclobber_analyzer.forms import FullAccess
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.order import Answer, Order
 

@@ -22,7 +22,8 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import Access, FullAccess, Mark, Message, Process
+from noclobber_analyzer.access import Access, Mark, Message, Process
+from noclobber_analyzer.forms import FullAccess
 from noclobber_analyzer.history import History, HistoryBuilder
 
 __all__ = ["Cell", "Event", "Move", "Plan", "World"]
