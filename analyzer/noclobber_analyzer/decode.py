@@ -63,6 +63,11 @@ def _text(value: object) -> str:
     return str(value)
 
 
+def _passing(value: object) -> str:
+    """A text that names something short-lived: few accesses share it, and these lie close together."""
+    return value if isinstance(value, str) else _text(value)
+
+
 def _number(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise TypeError(value)
@@ -108,13 +113,13 @@ _PLAIN: Final[_Table] = {
     Attr.AGENT: ("agent", _text),
     Attr.STRAND: ("strand", _text),
     Attr.RUN: ("run", _text),
-    Attr.STEP: ("step", _text),
+    Attr.STEP: ("step", _passing),
     Attr.SEQ: ("seq", _number),
     Attr.STRAND_PARENT: ("strand_parent", _text),
     Attr.STRAND_PARENT_SEQ: ("strand_parent_seq", _number),
     Attr.STRAND_OTHER: ("strand_other", _text),
     Attr.STRAND_OTHER_SEQ: ("strand_other_seq", _number),
-    Attr.UNIT: ("unit", _text),
+    Attr.UNIT: ("unit", _passing),
     Attr.UNIT_KIND: ("unit_kind", _one_of(UnitKind)),
     Attr.VERSION_KIND: ("version_kind", _one_of(VersionKind)),
     Attr.VERSION_READ: ("read", _text),
@@ -139,7 +144,7 @@ _PLAIN: Final[_Table] = {
     Attr.WRITE_MODE: ("mode", _one_of(WriteMode)),
     Attr.GUARD: ("guard", _one_of(Guard)),
     Attr.LOCKS: ("locks", _texts),
-    Attr.TXN_ID: ("txn_id", _text),
+    Attr.TXN_ID: ("txn_id", _passing),
     Attr.TXN_ISOLATION: ("isolation", _text),
     Attr.TXN_SAVEPOINT: ("savepoint", _text),
     Attr.PREDICATES: ("predicates", _texts),
@@ -161,7 +166,7 @@ _OF_GROUPS: Final[_Table] = {
     Attr.SCAN_APPROXIMATE: ("scan.approximate", _truth),
     Attr.RESULT_RESOURCES: ("scan.resources", _texts),
     Attr.RESULT_VERSIONS: ("scan.versions", _texts),
-    Attr.MESSAGE_ID: ("message.id", _text),
+    Attr.MESSAGE_ID: ("message.id", _passing),
     Attr.MESSAGE_GROUP: ("message.group", _text),
     Attr.MESSAGE_KEY: ("message.key", _text),
     Attr.MESSAGE_SEQ: ("message.seq", _number),

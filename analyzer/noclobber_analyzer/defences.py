@@ -53,6 +53,7 @@ def _all(evidence: Evidence, resources: frozenset[str] | None) -> Iterator[tuple
             candidates = [access for access in accesses if _may_be_defended(access)]
             if candidates:
                 yield from _of_state(evidence.state(name), candidates, evidence)
+                evidence.forget(name)
     for taken in evidence.once(takes).values():
         for take in taken:
             if take.refused and not take.went_on:

@@ -61,7 +61,7 @@ class History:
         resources: accesses to the state of each resource, in canonical order; scans as reads of their members,
             container writes with every resource below.
         transactions: accesses of each transaction, ascending by (strand, seq).
-        units: accesses of each unit.
+        units: accesses of each unit that has several, ascending by (strand, seq).
         processes: by id.
         coverage: how complete all this is.
         trimmed: resources of which older accesses are not in here though they were captured.
@@ -84,17 +84,15 @@ class History:
         self.accesses = accesses
         self.processes = processes
         self.coverage = coverage
+        self.units = _of_several(accesses)
         strands: dict[str, list[Access]] = defaultdict(list)
-        units: dict[str, list[Access]] = defaultdict(list)
         transactions: dict[str, list[Access]] = defaultdict(list)
         for access in accesses:
             strands[access.strand].append(access)
-            units[access.unit].append(access)
             if access.txn_id:
                 transactions[access.txn_id].append(access)
         self.strands = _in_program_order(strands)
         self._captured = captured
-        self.units = _in_program_order(units)
         self.transactions = _in_program_order(transactions)
         self.resources = _by_resource(accesses)
         self.trimmed: AbstractSet[str] = frozenset()
@@ -268,6 +266,20 @@ def that_counts(one: Access, other: Access) -> Access:
     if one == other:
         return one
     return max(one, other, key=lambda a: (not a.open, a.end_ns, msgspec.json.encode(in_full(a), order="sorted")))
+
+
+def _of_several(accesses: Iterable[Access]) -> dict[str, list[Access]]:
+    """The accesses of each unit that has several; most have one, and a list for each would cost as much as it does."""
+    first: dict[str, Access] = {}
+    several: dict[str, list[Access]] = {}
+    for access in accesses:
+        one = first.setdefault(access.unit, access)
+        if one is not access:
+            if access.unit in several:
+                several[access.unit].append(access)
+            else:
+                several[access.unit] = [one, access]
+    return _in_program_order(several)
 
 
 def _in_program_order(groups: dict[str, list[Access]]) -> dict[str, list[Access]]:
