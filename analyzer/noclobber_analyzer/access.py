@@ -10,6 +10,8 @@ Times are nanoseconds as the process recorded them: its monotonic clock plus the
 Source: the noclobber contract, sections 1 and 2. Nothing is judged here.
 """
 
+from typing import Final
+
 import msgspec
 
 from noclobber.contract import BaseSource, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
@@ -23,7 +25,14 @@ __all__ = [
     "Process",
     "Scan",
     "Version",
+    "ids_of",
+    "key_of",
 ]  # fmt: skip
+
+KEY_BYTES: Final = 24
+"""Bytes of a key: eight of the span's id, sixteen of the trace's."""
+SPAN_DIGITS: Final = 16
+"""Digits of a span's id."""
 
 Version = str
 """A version: names one state of one resource; always text."""
@@ -123,7 +132,7 @@ class Access:
     What an access does not say is its class's: each fact's default stands here, and takes no room.
 
     Attributes:
-        trace_id, span_id: hex; together the access's name.
+        key: what names it, its span's and its trace's id (`key_of`); it sorts as they do in hex.
         start_ns, end_ns: call and return, as recorded (see `clocks`).
         op, resource, system, outcome: what was done, to what, how it ended.
         part: fields touched, sorted; empty: the whole.
@@ -154,8 +163,7 @@ class Access:
 
     __slots__ = ()
 
-    trace_id: str
-    span_id: str
+    key: bytes
     start_ns: int
     end_ns: int
     process: Process
@@ -219,9 +227,19 @@ class Access:
     links: tuple[tuple[str, str, str], ...] = ()
 
     @property
+    def trace_id(self) -> str:
+        """Its trace's id in hex."""
+        return ids_of(self.key)[0]
+
+    @property
+    def span_id(self) -> str:
+        """Its span's id in hex."""
+        return ids_of(self.key)[1]
+
+    @property
     def name(self) -> tuple[str, str]:
         """Trace and span id: names the access for ever."""
-        return (self.trace_id, self.span_id)
+        return ids_of(self.key)
 
     @property
     def code(self) -> str | None:
@@ -230,6 +248,30 @@ class Access:
         if self.code_function and place:
             return f"{place} in {self.code_function}"
         return self.code_function or place or None
+
+
+def key_of(trace_id: str, span_id: str) -> bytes:
+    """A key of 24 bytes from a span's ids in lower-case hex; of ids that are none a key as long as they need."""
+    ids = span_id + trace_id
+    if len(span_id) == SPAN_DIGITS and len(ids) == 2 * KEY_BYTES:
+        try:
+            key = bytes.fromhex(ids)
+        except ValueError:
+            pass
+        else:
+            if key.hex() == ids:  # it takes capitals and spaces, too
+                return key
+    key = f"{span_id}\0{trace_id}".encode()
+    return key if len(key) != KEY_BYTES else key + b"\0"
+
+
+def ids_of(key: bytes) -> tuple[str, str]:
+    """Trace and span id of a key."""
+    if len(key) == KEY_BYTES:
+        ids = key.hex()
+        return ids[SPAN_DIGITS:], ids[:SPAN_DIGITS]
+    span_id, _, trace_id = key.decode().partition("\0")
+    return trace_id.removesuffix("\0"), span_id
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):

@@ -29,7 +29,7 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan
+from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan, key_of
 from noclobber_analyzer.forms import in_form
 from noclobber_analyzer.spans import SpanRecord
 
@@ -253,7 +253,7 @@ def decode_span(span: SpanRecord, process: Process) -> Access | Mark | None:
         facts.setdefault("scan", Scan(count=facts.get("result_count")))
     if "unit" not in facts:
         facts["unit"] = facts.get("step") or facts.get("strand")
-    facts["trace_id"], facts["span_id"] = span.trace_id, span.span_id
+    facts["key"] = key_of(span.trace_id, span.span_id)
     facts["start_ns"], facts["end_ns"] = span.start_ns, max(span.start_ns, span.end_ns)
     facts["process"] = process
     if span.links:

@@ -18,9 +18,9 @@ from typing import Any, ClassVar, Final, NamedTuple, cast, get_type_hints
 
 import msgspec
 
-from noclobber_analyzer.access import Access, Process
+from noclobber_analyzer.access import Access, Process, key_of
 
-__all__ = ["FORMS_MAX", "FullAccess", "access_of", "changed", "in_form", "in_full", "sent_by"]
+__all__ = ["FORMS_MAX", "access_of", "changed", "in_form", "roomy", "sent_by", "told"]
 
 FORMS_MAX: Final = 512
 """Forms made: each is a class, of some kilobytes."""
@@ -46,8 +46,8 @@ class _Formed(msgspec.Struct, Access, gc=False):
     shared_facts: ClassVar[Mapping[str, Any]] = {}
 
 
-FullAccess: Final[Any] = msgspec.defstruct(
-    "FullAccess",
+_WITH_ROOM: Final = msgspec.defstruct(
+    "RoomyAccess",
     [(name, FACTS[name]) for name in FACTS if name in NEEDED]
     + [(name, FACTS[name], DEFAULTS[name]) for name in FACTS if name in DEFAULTS],
     bases=(_Formed,),
@@ -104,20 +104,41 @@ def in_form(facts: Mapping[str, Any]) -> Access:
 def access_of(**facts: Any) -> Access:
     """An access of these facts, in as little room as they need: equal ones are equal, however they were told.
 
+    Args:
+        facts: its `key`, or `trace_id` and `span_id`, and the others.
+
     Raises:
         TypeError: something that every access has is missing, or there is no such fact.
     """
+    _name(facts)
     return in_form({name: value for name, value in facts.items() if name in NEEDED or value != DEFAULTS.get(name)})
+
+
+def roomy(**facts: Any) -> Access:
+    """The same with room for every fact, each of which may still be changed."""
+    _name(facts)
+    return cast("Access", _WITH_ROOM(**facts))
 
 
 def changed(access: Access, **facts: Any) -> Access:
     """An access with some facts changed."""
-    return access_of(**{**_told(access), **facts})
+    if not facts.keys().isdisjoint(_IDS):
+        facts = {"trace_id": access.trace_id, "span_id": access.span_id, **facts}
+    return access_of(**{**told(access), **facts})
 
 
-def in_full(access: Access) -> Access:
-    """The same access with room for every fact."""
-    return cast("Access", FullAccess(**_told(access)))
+def told(access: Access) -> dict[str, Any]:
+    """The facts that an access says, and perhaps some defaults."""
+    assert isinstance(access, _Formed)
+    return {**access.shared_facts, **{name: getattr(access, name) for name in access.__struct_fields__}}
+
+
+_IDS: Final = frozenset({"trace_id", "span_id"})
+
+
+def _name(facts: dict[str, Any]) -> None:
+    if "trace_id" in facts:
+        facts["key"] = key_of(facts.pop("trace_id"), facts.pop("span_id"))
 
 
 def sent_by(access: Access, process: Process) -> None:
@@ -125,18 +146,12 @@ def sent_by(access: Access, process: Process) -> None:
     access.process = process  # type: ignore[misc]  # every form keeps it
 
 
-def _told(access: Access) -> dict[str, Any]:
-    """The facts that an access says, and perhaps defaults."""
-    assert isinstance(access, _Formed)
-    return {**access.shared_facts, **{name: getattr(access, name) for name in access.__struct_fields__}}
-
-
 def _class_of(kept: tuple[str, ...], shared: dict[str, Any]) -> Callable[..., Access]:
-    """The class of accesses that keep some facts, in this order, and share others; of too many it is `FullAccess`."""
+    """The class of accesses that keep some facts, in this order, and share others; too many have room for all."""
     key = (kept, *shared.items())
     if key not in _CLASSES:
         if len(_CLASSES) >= FORMS_MAX:
-            return lambda *values: cast("Access", FullAccess(**shared, **dict(zip(kept, values, strict=True))))
+            return lambda *values: cast("Access", _WITH_ROOM(**shared, **dict(zip(kept, values, strict=True))))
         fields = [(name, FACTS[name]) for name in kept]
         said = {**shared, "shared_facts": shared}
         made = msgspec.defstruct("FormedAccess", fields, bases=(_Formed,), namespace=said, gc=False)

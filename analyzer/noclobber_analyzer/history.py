@@ -24,7 +24,7 @@ from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.coverage import Coverage, measure
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_process, decode_span
-from noclobber_analyzer.forms import changed, in_full, sent_by
+from noclobber_analyzer.forms import changed, roomy, sent_by, told
 from noclobber_analyzer.spans import SpanGroup, SpanRecord
 
 __all__ = ["Access", "ContextSpan", "History", "HistoryBuilder", "Mark", "Process", "that_counts"]
@@ -33,8 +33,8 @@ SCOPE_PREFIX: Final = "noclobber."
 CONTEXT_SPANS_MAX: Final = 200_000
 """Spans of others that are kept for context; what is beyond is counted only."""
 
-_CANONICAL: Final = attrgetter("start_ns", "span_id", "trace_id")
-_PROGRAM: Final = attrgetter("strand", "seq", "span_id")
+_CANONICAL: Final = attrgetter("start_ns", "key")
+_PROGRAM: Final = attrgetter("strand", "seq", "key")
 
 STATE_OPS: Final = frozenset({Op.READ, Op.WRITE, Op.DELETE, Op.UPDATE})
 """Operations that read or change the state of one resource."""
@@ -166,7 +166,7 @@ class HistoryBuilder:
     def __init__(self, declarations: Declarations = NOTHING_DECLARED) -> None:
         self.spans = 0
         self._declarations = declarations
-        self._accesses: dict[str, Access] = {}
+        self._accesses: dict[bytes, Access] = {}
         self._marks: dict[tuple[str, str], Mark] = {}
         self._processes: dict[str, Process] = {}
         self._context: dict[tuple[str, str], ContextSpan] = {}
@@ -206,13 +206,9 @@ class HistoryBuilder:
             sent_by(item, process)
         if self._declarations.declared:
             item = as_declared(item, self._declarations)
-        key = item.span_id
-        known = self._accesses.setdefault(key, item)
-        if known is not item and known.trace_id != item.trace_id:
-            key = item.trace_id + item.span_id  # two traces have given one id: rare, but no law forbids it
-            known = self._accesses.setdefault(key, item)
+        known = self._accesses.setdefault(item.key, item)
         if known is not item:
-            self._accesses[key] = that_counts(known, item)
+            self._accesses[item.key] = that_counts(known, item)
 
     def finish(
         self,
@@ -265,7 +261,7 @@ def that_counts(one: Access, other: Access) -> Access:
     """Which of two spans of one name counts: closed beats open, greater end, greater canonical form."""
     if one == other:
         return one
-    return max(one, other, key=lambda a: (not a.open, a.end_ns, msgspec.json.encode(in_full(a), order="sorted")))
+    return max(one, other, key=lambda a: (not a.open, a.end_ns, msgspec.json.encode(roomy(**told(a)), order="sorted")))
 
 
 def _of_several(accesses: Iterable[Access]) -> dict[str, list[Access]]:

@@ -16,7 +16,7 @@ from oracle.world import Plan, World
 from noclobber.contract import BaseSource, Op, Outcome, UnitKind, VersionKind, WriteMode
 from noclobber_analyzer.access import Access, Effect, Message, Process, Scan
 from noclobber_analyzer.evaluate import evaluate
-from noclobber_analyzer.forms import FullAccess
+from noclobber_analyzer.forms import roomy
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.otlp_json import groups_of_json
 from noclobber_analyzer.sieve import Sieve
@@ -80,29 +80,27 @@ def _step(draw: st.DrawFn, store: _Register, said: dict[str, Any], *, tells: boo
     versions: dict[str, Any] = {"resource": store.name, "version_kind": store.kind}
     match verb:
         case "effect":
-            return FullAccess(op=Op.EFFECT, resource="effect://pay", effect=Effect(hash=f"h{said['span_id']}"), **said)
+            return roomy(op=Op.EFFECT, resource="effect://pay", effect=Effect(hash=f"h{said['span_id']}"), **said)
         case "send":
-            return FullAccess(op=Op.SEND, resource="q://q", message=Message(id=f"m{said['span_id']}"), **said)
+            return roomy(op=Op.SEND, resource="q://q", message=Message(id=f"m{said['span_id']}"), **said)
         case "receive":
-            return FullAccess(op=Op.RECEIVE, resource="q://q", message=_task(said), **said)
+            return roomy(op=Op.RECEIVE, resource="q://q", message=_task(said), **said)
         case "scan":
             found = Scan(predicate="p", resources=(store.name,), versions=(stands,))
-            return FullAccess(op=Op.SCAN, **{**versions, "resource": "x://"}, scan=found, **said)
+            return roomy(op=Op.SCAN, **{**versions, "resource": "x://"}, scan=found, **said)
         case "read":
             store.seen[said["strand"]] = stands
-            return FullAccess(op=Op.READ, read=stands, outcome=Outcome.OK, **versions, **said)
+            return roomy(op=Op.READ, read=stands, outcome=Outcome.OK, **versions, **said)
         case "update":
             task = _task(said) if draw(st.integers(0, 3)) == 0 else None
-            return FullAccess(
-                op=Op.UPDATE, written=store.next(), mode=WriteMode.INCREMENT, message=task, **versions, **said
-            )
+            return roomy(op=Op.UPDATE, written=store.next(), mode=WriteMode.INCREMENT, message=task, **versions, **said)
         case _:
             over = store.made[-1]
             mode = WriteMode.INSERT if verb == "insert" else WriteMode.OVERWRITE
             base = draw(st.sampled_from((store.seen.get(said["strand"], over), over, over)))
             told = {"overwritten": over} if tells else {}
             made = store.seen[said["strand"]] = store.next()
-            return FullAccess(
+            return roomy(
                 op=Op.WRITE, written=made, base=base, base_source=BaseSource.OBSERVED, mode=mode,
                 **told, **versions, **said,
             )  # fmt: skip
