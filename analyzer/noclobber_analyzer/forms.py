@@ -13,6 +13,7 @@ what all objects of one shape have in common is kept once.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from operator import itemgetter
 from typing import Any, ClassVar, Final, NamedTuple, cast, get_type_hints
 
@@ -39,11 +40,31 @@ SHARED: Final[tuple[str, ...]] = (
 )  # fmt: skip
 """Facts of few values: all accesses of one form have them in common."""
 
+TIME_BITS: Final = 64
+TIME_MAX: Final = (1 << TIME_BITS) - 1
+"""The latest time that OTLP can tell."""
+
 
 class _Formed(msgspec.Struct, Access, gc=False):
     """An access of some form; `shared_facts` are those that all of this form have, where the defaults do not say so."""
 
     shared_facts: ClassVar[Mapping[str, Any]] = {}
+
+
+class _Packed(_Formed, gc=False):
+    """An access that keeps its call and its return in one number: they are long ones, and seldom asked for."""
+
+    times: int
+
+    @property
+    def start_ns(self) -> int:  # type: ignore[override]  # only what has room for all can be changed
+        """The call."""
+        return self.times >> TIME_BITS
+
+    @property
+    def end_ns(self) -> int:  # type: ignore[override]  # as above
+        """The return."""
+        return self.times & TIME_MAX
 
 
 _WITH_ROOM: Final = msgspec.defstruct(
@@ -73,14 +94,17 @@ class _Layout(dict[tuple[Any, ...], _Form]):
             raise TypeError(f"missing: {sorted(NEEDED.difference(names))}; unknown: {sorted(set(names) - set(FACTS))}")
         self._told = tuple(name for name in SHARED if name in names)
         self.shared: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*self._told)
-        self._kept = tuple(name for name in FACTS if name in names and name not in SHARED)
+        self._kept = tuple(name for name in FACTS if name in names and name not in SHARED and name not in _TIMES)
 
     def __missing__(self, values: tuple[Any, ...]) -> _Form:
+        if len(self) >= FORMS_MAX:
+            self.clear()
         shared = {name: value for name, value in zip(self._told, values, strict=True) if value != DEFAULTS.get(name)}
         form = self[values] = _Form(_class_of(self._kept, shared), itemgetter(*self._kept))
         return form
 
 
+_TIMES: Final = frozenset({"start_ns", "end_ns"})
 _CLASSES: Final[dict[tuple[Any, ...], Callable[..., Access]]] = {}
 _LAYOUTS: Final[dict[tuple[str, ...], _Layout]] = {}
 
@@ -91,6 +115,9 @@ def in_form(facts: Mapping[str, Any]) -> Access:
     Raises:
         TypeError: something that every access has is missing, or there is no such fact.
     """
+    start_ns, end_ns = facts["start_ns"], facts["end_ns"]
+    if not 0 <= end_ns <= TIME_MAX:
+        return roomy(**facts)
     names = tuple(facts)
     layout = _LAYOUTS.get(names)
     if layout is None:
@@ -98,7 +125,7 @@ def in_form(facts: Mapping[str, Any]) -> Access:
             _LAYOUTS.clear()
         layout = _LAYOUTS[names] = _Layout(names)
     form = layout[layout.shared(facts)]
-    return form.made_of(*form.kept(facts))
+    return form.made_of(start_ns << TIME_BITS | end_ns, *form.kept(facts))
 
 
 def access_of(**facts: Any) -> Access:
@@ -130,7 +157,10 @@ def changed(access: Access, **facts: Any) -> Access:
 def told(access: Access) -> dict[str, Any]:
     """The facts that an access says, and perhaps some defaults."""
     assert isinstance(access, _Formed)
-    return {**access.shared_facts, **{name: getattr(access, name) for name in access.__struct_fields__}}
+    facts = {name: getattr(access, name) for name in access.__struct_fields__}
+    if facts.pop("times", None) is not None:
+        facts["start_ns"], facts["end_ns"] = access.start_ns, access.end_ns
+    return {**access.shared_facts, **facts}
 
 
 _IDS: Final = frozenset({"trace_id", "span_id"})
@@ -151,9 +181,14 @@ def _class_of(kept: tuple[str, ...], shared: dict[str, Any]) -> Callable[..., Ac
     key = (kept, *shared.items())
     if key not in _CLASSES:
         if len(_CLASSES) >= FORMS_MAX:
-            return lambda *values: cast("Access", _WITH_ROOM(**shared, **dict(zip(kept, values, strict=True))))
+            return partial(_with_room, kept, shared)
         fields = [(name, FACTS[name]) for name in kept]
         said = {**shared, "shared_facts": shared}
-        made = msgspec.defstruct("FormedAccess", fields, bases=(_Formed,), namespace=said, gc=False)
+        made = msgspec.defstruct("FormedAccess", fields, bases=(_Packed,), namespace=said, gc=False)
         _CLASSES[key] = cast("type[_Formed]", made)
     return _CLASSES[key]
+
+
+def _with_room(kept: tuple[str, ...], shared: Mapping[str, Any], times: int, *values: Any) -> Access:
+    facts = {**shared, **dict(zip(kept, values, strict=True))}
+    return roomy(start_ns=times >> TIME_BITS, end_ns=times & TIME_MAX, **facts)
