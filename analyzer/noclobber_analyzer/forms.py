@@ -115,15 +115,15 @@ def in_form(facts: Mapping[str, Any]) -> Access:
     Raises:
         TypeError: something that every access has is missing, or there is no such fact.
     """
-    start_ns, end_ns = facts["start_ns"], facts["end_ns"]
-    if not 0 <= end_ns <= TIME_MAX:
-        return roomy(**facts)
     names = tuple(facts)
     layout = _LAYOUTS.get(names)
     if layout is None:
         if len(_LAYOUTS) >= LAYOUTS_MAX:
             _LAYOUTS.clear()
         layout = _LAYOUTS[names] = _Layout(names)
+    start_ns, end_ns = facts["start_ns"], facts["end_ns"]
+    if not 0 <= end_ns <= TIME_MAX:
+        return roomy(**facts)
     form = layout[layout.shared(facts)]
     return form.made_of(start_ns << TIME_BITS | end_ns, *form.kept(facts))
 

@@ -9,7 +9,7 @@ Source: contract 2.4 (duplicates), analysis.md 2 (scans, containers), storage.md
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from itertools import chain
@@ -20,7 +20,7 @@ import msgspec
 
 from noclobber.contract import Op, Outcome, VersionKind
 from noclobber.declarations import Declarations
-from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.access import Access, Mark, Process, ids_of, key_of
 from noclobber_analyzer.coverage import Coverage, measure
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_process, decode_span
@@ -107,9 +107,9 @@ class History:
         return self.strands.get(strand, ()) if self._captured is None else self._captured(strand)
 
     @cached_property
-    def by_name(self) -> dict[tuple[str, str], Access]:
+    def by_name(self) -> Mapping[tuple[str, str], Access]:
         """The accesses by (trace id, span id)."""
-        return {access.name: access for access in self.accesses}
+        return _ByName(self.accesses)
 
     @cached_property
     def _by_op(self) -> dict[Op, list[Access]]:
@@ -154,6 +154,22 @@ class History:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if accesses[middle].seq < seq else (low, middle)
         return accesses[low : low + 1]
+
+
+class _ByName(Mapping[tuple[str, str], Access]):
+    """Accesses by (trace id, span id); only their keys are kept."""
+
+    def __init__(self, accesses: Iterable[Access]) -> None:
+        self._by_key = {access.key: access for access in accesses}
+
+    def __getitem__(self, name: tuple[str, str]) -> Access:
+        return self._by_key[key_of(*name)]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return map(ids_of, self._by_key)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
 
 
 class HistoryBuilder:
