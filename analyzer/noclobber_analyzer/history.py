@@ -25,6 +25,7 @@ from noclobber_analyzer.coverage import Coverage, measure
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_process, decode_span
 from noclobber_analyzer.forms import changed, roomy, sent_by, told
+from noclobber_analyzer.paths import Into
 from noclobber_analyzer.spans import SpanGroup, SpanRecord
 
 __all__ = ["Access", "ContextSpan", "History", "HistoryBuilder", "Mark", "Process", "that_counts"]
@@ -68,6 +69,7 @@ class History:
         context: spans of others by (trace id, span id).
         completed: writes whose version their commit told.
         size: accesses of the longer history that this is a part of, or its own.
+        synchronised: the edges between strands of that longer history (`edges`); None: this is whole.
         read_from: of that longer history, where a strand read what another had made; None: this is whole.
     """
 
@@ -99,6 +101,7 @@ class History:
         self.context: dict[tuple[str, str], ContextSpan] = {}
         self.completed = {write.name for write in made.values()}
         self.size = len(accesses)
+        self.synchronised: Callable[[], Into] | None = None
         self.read_from: Callable[[], Iterable[tuple[str, int, str, int]]] | None = None
         self._numbers: dict[str, list[int]] = {}
 

@@ -81,6 +81,7 @@ class Judging:
         history.trimmed = self._window.trimmed
         if view.resources is not None:
             history.read_from, history.size = self._window.read_from, len(self._window)
+            history.synchronised = self._window.edges.into
             history.has_prints = self._window.has_prints
         return history
 

@@ -3,8 +3,9 @@
 The kept history ends an hour before the newest segment, or where the greatest number of accesses is reached; what
 falls out is counted. Within it an access stands once (a span that comes again is compared by content, as in files),
 by strand, resource, unit and transaction. A `view` is the history around some resources: their accesses, the other
-accesses of the units and transactions that touch them, the accesses to what those touch, and every synchronising
-access, since happens-before may run through any strand. While little is kept the view is everything.
+accesses of the units and transactions that touch them, the accesses to what those touch, and one step more along
+messages, links and started strands. Happens-before may run through any strand: its edges are kept for all of them
+(`edges`), so that no access has to be in the view for their sake. While little is kept the view is everything.
 
 Holes in the numbers of a strand are measured once for each portion of rows, and only where an access did not just
 follow the last one.
@@ -12,18 +13,20 @@ follow the last one.
 Source: analysis.md 4, 6 and 9. Nothing is judged here.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
-from noclobber.contract import Op, VersionKind
+from noclobber.contract import Op, Outcome, VersionKind
 from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.coverage import Gap, Lack, drops, tail
+from noclobber_analyzer.edges import Edges
 from noclobber_analyzer.forms import sent_by
 from noclobber_analyzer.history import that_counts
+from noclobber_analyzer.holds import owner_of
 from noclobber_analyzer.knowledge import Knowledge
 from noclobber_analyzer.lines import ProcessLine, StrandLine
 
@@ -32,6 +35,10 @@ __all__ = ["Evicted", "Name", "View", "Window", "touched"]
 Name = tuple[str, str]
 
 SYNC = frozenset({Op.SPAWN, Op.JOIN, Op.LOCK, Op.UNLOCK, Op.SEND, Op.RECEIVE})
+PASSING = frozenset({Op.SEND, Op.RECEIVE, Op.ACK, Op.NACK, Op.EFFECT})
+"""Operations that others are looked at with for their message or effect, not for all else that was done there."""
+STARTED_MAX = 256
+"""Accesses of a strand that somebody started which may be consequences of that."""
 ENDS = frozenset({Op.BEGIN, Op.COMMIT, Op.ABORT})
 WHOLE_MAX = 4_000
 """Kept accesses up to which a view is simply everything."""
@@ -95,8 +102,10 @@ class Window:
         self._order: deque[tuple[int, Name]] = deque()
         self._resources: dict[str, dict[Name, Access]] = defaultdict(dict)
         self._units: dict[str, dict[Name, Access]] = defaultdict(dict)
-        self._sync: dict[Name, Access] = {}
-        self._meetings: set[str] = set()
+        self.edges = Edges(self._kept.get)
+        self._waits: dict[str, dict[Name, Access]] = defaultdict(dict)
+        self._joins: dict[Name, Access] = {}
+        self._owners: dict[str, dict[Name, Access]] = defaultdict(dict)
         self._containers: set[str] = set()
         self.trimmed: set[str] = set()
         self._knowledge = Knowledge(self.trimmed)
@@ -188,15 +197,23 @@ class Window:
                 self._containers.add(resource)
         for unit in _units(access):
             self._units[unit][name] = access
-        if access.op in SYNC or access.strand_parent:
-            self._sync[name] = access
-            self._meetings.update(touched(access) if access.op in SYNC else ())
+        self.edges.add(access)
+        if access.op in SYNC:
+            self._put_sync(access)
         strand = self.strands.get(access.strand)
         if strand is None:
             strand = self.strands[access.strand] = StrandLine(cut=line.cut)
         if strand.add(access):
             self._loose.add(access.strand)
         return self._concerned(access)
+
+    def _put_sync(self, access: Access) -> None:
+        if access.op is Op.JOIN:
+            self._joins[access.name] = access
+        if access.op is Op.LOCK and access.lock is not None:
+            self._owners[owner_of(access)][access.name] = access
+        if _is_wait(access):
+            self._waits[access.resource][access.name] = access
 
     def measure(self) -> set[str]:
         """Find the holes of strands whose accesses came out of order; returns the resources where holes changed."""
@@ -284,10 +301,6 @@ class Window:
         """Kept accesses of a unit, transaction, message or effect."""
         return self._units.get(unit, _NOBODY).values()
 
-    def synchronises(self, resource: str) -> bool:
-        """Whether strands wait for each other at a resource: a lock, a queue."""
-        return resource in self._meetings
-
     def is_covered(self, resource: str) -> bool:
         """Whether something was done to a container above a resource, or it is one."""
         return resource.endswith("/") or any(map(resource.startswith, self._containers))
@@ -315,29 +328,67 @@ class Window:
                 found[access.process.id].add(access.strand)
         return found
 
-    def view(self, resources: Iterable[str], *, synchronised: bool = True) -> View:
-        """The history that the verdicts on some resources need.
-
-        Args:
-            resources: to be judged.
-            synchronised: with all that orders strands, whatever it touched; else for a first look only.
-        """
+    def view(self, resources: Iterable[str]) -> View:
+        """The history that the verdicts on some resources need."""
         if len(self._kept) <= self._whole_max:
             return View(list(self._kept.values()), None)
         asked = frozenset(resources)
-        found = dict(self._sync) if synchronised else {}
         near = self._of_resources(asked)
         for access in list(near.values()):
             for unit in _units(access):
                 near.update(self._units[unit])
-        found.update(near)
+        if not asked.isdisjoint(self._waits):
+            near.update(self._waiting())
+        for access in list(near.values()):
+            near.update(self._around(access))
         locks = {lock.partition("#")[0] for access in near.values() for lock in access.locks}
-        beside = self._of_resources(locks | {name for each in near.values() for name in touched(each)} - asked)
-        found.update(beside)
+        states = {name for each in near.values() if each.op not in PASSING for name in touched(each)}
+        beside = self._of_resources((locks | states) - asked)
+        found = {**near, **beside}
         for access in beside.values():
             if access.txn_id:
                 found.update(self._units[access.txn_id])
         return View(list(found.values()), asked)
+
+    def _around(self, access: Access) -> Iterator[tuple[Name, Access]]:
+        """What one access leads to elsewhere: of its message or effect, of what it links to or started.
+
+        And what its strand began with, from which it is seen who started it.
+        """
+        for unit in _units(access)[1:]:
+            yield from self._units[unit].items()
+        for trace_id, span_id, _ in access.links:
+            yield from self._named((trace_id, span_id))
+        if access.model_span:
+            yield from self._named((access.trace_id, access.model_span))
+        if access.op is Op.SPAWN and access.strand_other:
+            yield from ((each.name, each) for each in self.captured(access.strand_other)[:STARTED_MAX])
+        first = self.strands[access.strand].accesses[0]
+        if first.strand_parent:
+            yield first.name, first
+            yield from self._numbered(first.strand_parent, first.strand_parent_seq)
+
+    def _named(self, name: Name) -> Iterator[tuple[Name, Access]]:
+        access = self._kept.get(name)
+        if access is not None:
+            yield name, access
+
+    def _numbered(self, strand: str, seq: int | None) -> Iterator[tuple[Name, Access]]:
+        own = self.captured(strand)
+        at = bisect_left(own, seq or 0, key=attrgetter("seq"))
+        yield from ((each.name, each) for each in own[at : at + 1] if each.seq == seq)
+
+    def _waiting(self) -> dict[Name, Access]:
+        """All that a circle of waits may consist of: waits and joins, and who held what was waited for."""
+        found = dict(self._joins)
+        names: set[str] = set()
+        for resource, waits in self._waits.items():
+            found.update(waits)
+            found.update(self._resources[resource])
+            names.update(name for wait in waits.values() for name in wait.waits_for)
+        for name in names:
+            found.update(self._owners.get(name, {}))
+        return found
 
     def _of_resources(self, names: Iterable[str]) -> dict[Name, Access]:
         found: dict[Name, Access] = {}
@@ -382,7 +433,6 @@ class Window:
                     self.trimmed.add(resource)
                 else:
                     self.trimmed.discard(resource)
-                    self._meetings.discard(resource)
                     gone.resources.add(resource)
             cut.add(access.strand)
             line = self.processes[access.process.id]
@@ -410,7 +460,11 @@ class Window:
         del self._kept[name]
         self._knowledge.drop(access)
         self._prints -= access.version_kind is VersionKind.FINGERPRINT
-        self._sync.pop(name, None)
+        self.edges.drop(access)
+        if access.op in SYNC:
+            self._joins.pop(name, None)
+            _discard(self._waits, access.resource, name)
+            _discard(self._owners, owner_of(access), name)
         for resource in touched(access):
             _discard(self._resources, resource, name)
         for unit in _units(access):
@@ -440,6 +494,11 @@ class Window:
 def touched(access: Access) -> tuple[str, ...]:
     """Resources whose verdicts an access belongs to."""
     return (access.resource,) if access.scan is None else (access.resource, *access.scan.resources)
+
+
+def _is_wait(access: Access) -> bool:
+    """Whether an access says for whom it waited, or waited for a lock in vain."""
+    return bool(access.waits_for) or (access.op is Op.LOCK and (access.open or access.outcome is not Outcome.OK))
 
 
 def _canonical(access: Access) -> tuple[int, str, str]:
