@@ -32,17 +32,17 @@ def kept(edges: Edges) -> dict[str, list[Edge]]:
 
 def assert_kept_as_made(accesses: list[Access], rng: random.Random) -> int:
     """In any order, some taken away and brought back, asked in between: the edges of those that are there."""
-    there: dict[tuple[str, str], Access] = {}
+    there: dict[bytes, Access] = {}
     edges = Edges(there.get)
     rng.shuffle(accesses)
     for access in accesses:
-        there[access.name] = access
+        there[access.key] = access
         edges.add(access)
         if rng.random() < 0.3:
             gone = there.pop(rng.choice(list(there)))
             edges.drop(gone)
             if rng.random() < 0.5:
-                there[gone.name] = gone
+                there[gone.key] = gone
                 edges.add(gone)
         if rng.random() < 0.3:
             assert kept(edges) == at_once(list(there.values()))
