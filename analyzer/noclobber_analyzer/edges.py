@@ -17,7 +17,7 @@ from operator import attrgetter
 from typing import Final
 
 from noclobber.contract import Op, Outcome
-from noclobber_analyzer.access import Access
+from noclobber_analyzer.access import Access, key_of
 from noclobber_analyzer.clocks import before as clock_before
 from noclobber_analyzer.history import History
 from noclobber_analyzer.paths import Edge, Into
@@ -28,7 +28,6 @@ _ALONE: Final = frozenset({Op.READ, Op.SCAN, Op.EFFECT, Op.MODEL, Op.WRITE, Op.D
 """Operations that make nobody wait."""
 _CANONICAL: Final = attrgetter("start_ns", "span_id", "trace_id")
 
-Name = tuple[str, str]
 Led = tuple[str, Edge]
 """An edge, and the strand that it leads into."""
 Group = tuple[str, str]
@@ -61,51 +60,52 @@ class Edges:
     """The edges of accesses that come and go.
 
     Args:
-        kept: gives a kept access by its name.
+        kept: gives a kept access by its key.
     """
 
-    def __init__(self, kept: Callable[[Name], Access | None]) -> None:
+    def __init__(self, kept: Callable[[bytes], Access | None]) -> None:
         self._kept = kept
         self._into: dict[str, list[Edge]] = {}
-        self._members: dict[Group, dict[Name, Access]] = defaultdict(dict)
-        self._linking: dict[Name, dict[Name, Access]] = defaultdict(dict)
+        self._members: dict[Group, dict[bytes, Access]] = defaultdict(dict)
+        self._linking: dict[bytes, dict[bytes, Access]] = defaultdict(dict)
         self._made: dict[Group, list[Led]] = {}
         self._stale: dict[Group, None] = {}
-        self._unlinked: dict[Name, None] = {}
+        self._unlinked: dict[bytes, None] = {}
 
     def add(self, access: Access) -> None:
         """Take an access."""
-        name = access.name
-        if name in self._linking:
-            self._unlinked.update(dict.fromkeys(self._linking[name]))
+        key = access.key
+        if key in self._linking:
+            self._unlinked.update(dict.fromkeys(self._linking[key]))
         if access.op in _ALONE and access.strand_parent is None and not access.links:
             return
-        self._put(_key("own", name), list(_of_access(access)))
+        self._put(_own("own", key), list(_of_access(access)))
         for group in _groups(access):
-            self._members[group][name] = access
+            self._members[group][key] = access
             self._stale[group] = None
         for trace_id, span_id, _ in access.links:
-            self._linking[trace_id, span_id][name] = access
-            self._unlinked[name] = None
+            self._linking[key_of(trace_id, span_id)][key] = access
+            self._unlinked[key] = None
 
     def drop(self, access: Access) -> None:
         """Let an access go."""
-        name = access.name
-        if name in self._linking:
-            self._unlinked.update(dict.fromkeys(self._linking[name]))
+        key = access.key
+        if key in self._linking:
+            self._unlinked.update(dict.fromkeys(self._linking[key]))
         if access.op in _ALONE and access.strand_parent is None and not access.links:
             return
-        self._take_back(_key("own", name))
+        self._take_back(_own("own", key))
         for group in _groups(access):
             members = self._members[group]
-            members.pop(name, None)
+            members.pop(key, None)
             self._stale[group] = None
         for trace_id, span_id, _ in access.links:
-            linking = self._linking[trace_id, span_id]
-            linking.pop(name, None)
+            linked = key_of(trace_id, span_id)
+            linking = self._linking[linked]
+            linking.pop(key, None)
             if not linking:
-                del self._linking[trace_id, span_id]
-            self._take_back(_key("link", name))
+                del self._linking[linked]
+            self._take_back(_own("link", key))
 
     def into(self) -> Into:
         """The edges by the strand that they lead into, ascending; they stay this object's own."""
@@ -116,12 +116,12 @@ class Edges:
                 self._members.pop(group, None)
             elif len(members) > 1:
                 self._put(group, list(_of_group(group, sorted(members.values(), key=_CANONICAL))))
-        for name in self._unlinked:
-            access, key = self._kept(name), _key("link", name)
-            self._take_back(key)
+        for key in self._unlinked:
+            access, group = self._kept(key), _own("link", key)
+            self._take_back(group)
             if access is not None:
-                links = (_of_link(access, self._kept((trace, span)), kind) for trace, span, kind in access.links)
-                self._put(key, [led for of in links for led in of])
+                links = (_of_link(access, self._kept(key_of(trace, span)), kind) for trace, span, kind in access.links)
+                self._put(group, [led for of in links for led in of])
         self._stale.clear()
         self._unlinked.clear()
         return self._into
@@ -145,8 +145,8 @@ class Edges:
                 del self._into[strand]
 
 
-def _key(of: str, name: Name) -> Group:
-    return of, "".join(name)
+def _own(of: str, key: bytes) -> Group:
+    return of, key.hex()
 
 
 def _of_access(access: Access) -> Iterator[Led]:

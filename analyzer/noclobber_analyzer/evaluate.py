@@ -120,7 +120,7 @@ def evaluate(
             waiting[name] = waiting.get(name, frozenset()) | candidate.grade.waiting
         else:
             found.append(compose(candidate, evidence, broken))
-    accused = {access.name for c in all_settled if c.manifest and not c.grade.waiting for access, _ in c.roles}
+    accused = {access.key for c in all_settled if c.manifest and not c.grade.waiting for access, _ in c.roles}
     defended = [
         defended_as(access, reason)
         for access, reason in defences(evidence, resources, accused, _anchors(meant))

@@ -21,9 +21,10 @@ from operator import attrgetter, itemgetter
 from typing import Final
 
 from noclobber.contract import Op, Outcome, VersionKind
-from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.access import Access, Mark, Process, key_of
 from noclobber_analyzer.coverage import Gap, Lack, drops, tail
 from noclobber_analyzer.edges import Edges
+from noclobber_analyzer.forms import sent_by
 from noclobber_analyzer.history import that_counts
 from noclobber_analyzer.holds import owner_of
 from noclobber_analyzer.knowledge import Knowledge
@@ -50,7 +51,7 @@ GONE_MAX = 10_000
 """Processes of which nothing is kept any more whose end is remembered: what they send again is known as such."""
 MARKS_MAX = 64
 """Marks of a process kept for what they say of drops."""
-_NOBODY: Final[dict[Name, Access]] = {}
+_NOBODY: Final[dict[bytes, Access]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +94,18 @@ class Window:
         self.evicted = self.changes = 0
         self._accesses_max = accesses_max
         self._whole_max = whole_max
-        self._kept: dict[Name, Access] = {}
-        self._arrival: dict[Name, int] = {}
+        self._kept: dict[bytes, Access] = {}
+        self._arrival: dict[bytes, int] = {}
         self._arrived = 0
         self._edge = 0
         self._noted: deque[tuple[int, int]] = deque()
-        self._order: deque[tuple[int, Name]] = deque()
-        self._resources: dict[str, dict[Name, Access]] = defaultdict(dict)
-        self._units: dict[str, dict[Name, Access]] = defaultdict(dict)
+        self._order: deque[tuple[int, bytes]] = deque()
+        self._resources: dict[str, dict[bytes, Access]] = defaultdict(dict)
+        self._units: dict[str, dict[bytes, Access]] = defaultdict(dict)
         self.edges = Edges(self._kept.get)
-        self._waits: dict[str, dict[Name, Access]] = defaultdict(dict)
-        self._joins: dict[Name, Access] = {}
-        self._owners: dict[str, dict[Name, Access]] = defaultdict(dict)
+        self._waits: dict[str, dict[bytes, Access]] = defaultdict(dict)
+        self._joins: dict[bytes, Access] = {}
+        self._owners: dict[str, dict[bytes, Access]] = defaultdict(dict)
         self._containers: set[str] = set()
         self.trimmed: set[str] = set()
         self._knowledge = Knowledge(self.trimmed)
@@ -136,15 +137,15 @@ class Window:
         """Whether an access that is not kept comes too late to be judged: what it would be judged by fell out."""
         line = self.processes.get(access.process.id)
         gone_ns = line.gone_ns if line is not None else self._gone.get(access.process.id, 0)
-        return 0 < access.end_ns <= gone_ns and access.name not in self._kept
+        return 0 < access.end_ns <= gone_ns and access.key not in self._kept
 
     def at_edge(self, names: Iterable[Name]) -> bool:
         """Whether one of these accesses is about to fall out, so that what belongs to it may have done so already."""
-        return bool(self._edge) and any(self._arrival.get(name, 0) < self._edge for name in names)
+        return bool(self._edge) and any(self._arrival.get(key_of(*name), 0) < self._edge for name in names)
 
     def get(self, name: Name) -> Access | None:
         """A kept access."""
-        return self._kept.get(name)
+        return self._kept.get(key_of(*name))
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -160,16 +161,16 @@ class Window:
         Returns:
             The resources whose verdicts it may change; empty if it changes nothing. Holes count after `measure`.
         """
-        name = access.name
-        known = self._kept.get(name)
+        key = access.key
+        known = self._kept.get(key)
         if known is not None:
             if that_counts(known, access) is known:
                 return set()
             self._remove(known)
         else:
-            self._order.append((opened_ns, name))
+            self._order.append((opened_ns, key))
             self._arrived += 1
-            self._arrival[name] = self._arrived
+            self._arrival[key] = self._arrived
             if not self._noted or self._noted[-1][1] != loaded_ns:
                 self._noted.append((self._arrived, loaded_ns))
         self._process(access.process).received += known is None
@@ -177,25 +178,25 @@ class Window:
 
     def replace(self, access: Access) -> set[str]:
         """Put an access in the place of the one of its name, whichever would count; returns as `add` does."""
-        self._remove(self._kept[access.name])
+        self._remove(self._kept[access.key])
         return self._put(access)
 
     def _put(self, access: Access) -> set[str]:
-        name = access.name
+        key = access.key
         self.changes += 1
         line = self._process(access.process)
         line.strands.add(access.strand)
         if access.process is not line.process and access.process == line.process:
-            access.process = line.process
-        self._kept[name] = access
+            sent_by(access, line.process)
+        self._kept[key] = access
         self._knowledge.add(access)
         self._prints += access.version_kind is VersionKind.FINGERPRINT
         for resource in touched(access):
-            self._resources[resource][name] = access
+            self._resources[resource][key] = access
             if resource.endswith("/"):
                 self._containers.add(resource)
         for unit in _units(access):
-            self._units[unit][name] = access
+            self._units[unit][key] = access
         self.edges.add(access)
         if access.op in SYNC:
             self._put_sync(access)
@@ -208,11 +209,11 @@ class Window:
 
     def _put_sync(self, access: Access) -> None:
         if access.op is Op.JOIN:
-            self._joins[access.name] = access
+            self._joins[access.key] = access
         if access.op is Op.LOCK and access.lock is not None:
-            self._owners[owner_of(access)][access.name] = access
+            self._owners[owner_of(access)][access.key] = access
         if _is_wait(access):
-            self._waits[access.resource][access.name] = access
+            self._waits[access.resource][access.key] = access
 
     def measure(self) -> set[str]:
         """Find the holes of strands whose accesses came out of order; returns the resources where holes changed."""
@@ -310,14 +311,14 @@ class Window:
 
     def loaded_ns(self, name: Name) -> int:
         """When the segment of an access was noted; 0 if it is not kept."""
-        number = self._arrival.get(name)
+        number = self._arrival.get(key_of(*name))
         if number is None:
             return 0
         return self._noted[bisect_right(self._noted, number, key=itemgetter(0)) - 1][1]
 
     def holds(self, names: Iterable[Name]) -> bool:
         """Whether all these accesses are kept."""
-        return all(name in self._kept for name in names)
+        return all(key_of(*name) in self._kept for name in names)
 
     def touching(self, resource: str) -> dict[str, set[str]]:
         """By process, its strands that touched a resource or a container above it."""
@@ -349,7 +350,7 @@ class Window:
                 found.update(self._units[access.txn_id])
         return View(list(found.values()), asked)
 
-    def _around(self, access: Access) -> Iterator[tuple[Name, Access]]:
+    def _around(self, access: Access) -> Iterator[tuple[bytes, Access]]:
         """What one access leads to elsewhere: of its message or effect, of what it links to or started.
 
         And what its strand began with, from which it is seen who started it.
@@ -361,23 +362,23 @@ class Window:
         if access.model_span:
             yield from self._named((access.trace_id, access.model_span))
         if access.op is Op.SPAWN and access.strand_other:
-            yield from ((each.name, each) for each in self.captured(access.strand_other)[:STARTED_MAX])
+            yield from ((each.key, each) for each in self.captured(access.strand_other)[:STARTED_MAX])
         first = self.strands[access.strand].accesses[0]
         if first.strand_parent:
-            yield first.name, first
+            yield first.key, first
             yield from self._numbered(first.strand_parent, first.strand_parent_seq)
 
-    def _named(self, name: Name) -> Iterator[tuple[Name, Access]]:
-        access = self._kept.get(name)
+    def _named(self, name: Name) -> Iterator[tuple[bytes, Access]]:
+        access = self.get(name)
         if access is not None:
-            yield name, access
+            yield access.key, access
 
-    def _numbered(self, strand: str, seq: int | None) -> Iterator[tuple[Name, Access]]:
+    def _numbered(self, strand: str, seq: int | None) -> Iterator[tuple[bytes, Access]]:
         own = self.captured(strand)
         at = bisect_left(own, seq or 0, key=attrgetter("seq"))
-        yield from ((each.name, each) for each in own[at : at + 1] if each.seq == seq)
+        yield from ((each.key, each) for each in own[at : at + 1] if each.seq == seq)
 
-    def _waiting(self) -> dict[Name, Access]:
+    def _waiting(self) -> dict[bytes, Access]:
         """All that a circle of waits may consist of: waits and joins, and who held what was waited for."""
         found = dict(self._joins)
         names: set[str] = set()
@@ -389,8 +390,8 @@ class Window:
             found.update(self._owners.get(name, {}))
         return found
 
-    def _of_resources(self, names: Iterable[str]) -> dict[Name, Access]:
-        found: dict[Name, Access] = {}
+    def _of_resources(self, names: Iterable[str]) -> dict[bytes, Access]:
+        found: dict[bytes, Access] = {}
         for name in names:
             for related in (name, *self._above(name), *self._below(name)):
                 found.update(self._resources.get(related, {}))
@@ -421,12 +422,12 @@ class Window:
         gone = Evicted([], set())
         cut: set[str] = set()
         while self._order and (self._order[0][0] < opened_before_ns or len(self._kept) > self._accesses_max):
-            _, name = self._order.popleft()
-            access = self._kept[name]
+            _, key = self._order.popleft()
+            access = self._kept[key]
             self._remove(access)
-            self._arrival.pop(name, None)
+            self._arrival.pop(key, None)
             self.evicted += 1
-            gone.names.append(name)
+            gone.names.append(access.name)
             for resource in touched(access):
                 if resource in self._resources:
                     self.trimmed.add(resource)
@@ -454,20 +455,20 @@ class Window:
             self._noted.popleft()
 
     def _remove(self, access: Access) -> None:
-        name = access.name
+        key = access.key
         self.changes += 1
-        del self._kept[name]
+        del self._kept[key]
         self._knowledge.drop(access)
         self._prints -= access.version_kind is VersionKind.FINGERPRINT
         self.edges.drop(access)
         if access.op in SYNC:
-            self._joins.pop(name, None)
-            _discard(self._waits, access.resource, name)
-            _discard(self._owners, owner_of(access), name)
+            self._joins.pop(key, None)
+            _discard(self._waits, access.resource, key)
+            _discard(self._owners, owner_of(access), key)
         for resource in touched(access):
-            _discard(self._resources, resource, name)
+            _discard(self._resources, resource, key)
         for unit in _units(access):
-            _discard(self._units, unit, name)
+            _discard(self._units, unit, key)
         self.strands[access.strand].drop(access)
 
     def forget_ended(self, ended: Iterable[str]) -> set[str]:
@@ -518,9 +519,9 @@ def _units(access: Access) -> Sequence[str]:
     return found
 
 
-def _discard(index: dict[str, dict[Name, Access]], key: str, name: Name) -> None:
-    entries = index.get(key)
+def _discard(index: dict[str, dict[bytes, Access]], of: str, key: bytes) -> None:
+    entries = index.get(of)
     if entries is not None:
-        entries.pop(name, None)
+        entries.pop(key, None)
         if not entries:
-            del index[key]
+            del index[of]

@@ -10,9 +10,10 @@ from oracle.strategies import plans
 from oracle.world import Plan, World
 
 from noclobber.contract import Op
-from noclobber_analyzer.access import Access, Lock, Message, Process, access_of
+from noclobber_analyzer.access import Access, Lock, Message, Process
 from noclobber_analyzer.coverage import Coverage
 from noclobber_analyzer.edges import Edges, edges_into
+from noclobber_analyzer.forms import access_of
 from noclobber_analyzer.history import History
 from noclobber_analyzer.paths import Edge
 
@@ -31,17 +32,17 @@ def kept(edges: Edges) -> dict[str, list[Edge]]:
 
 def assert_kept_as_made(accesses: list[Access], rng: random.Random) -> int:
     """In any order, some taken away and brought back, asked in between: the edges of those that are there."""
-    there: dict[tuple[str, str], Access] = {}
+    there: dict[bytes, Access] = {}
     edges = Edges(there.get)
     rng.shuffle(accesses)
     for access in accesses:
-        there[access.name] = access
+        there[access.key] = access
         edges.add(access)
         if rng.random() < 0.3:
             gone = there.pop(rng.choice(list(there)))
             edges.drop(gone)
             if rng.random() < 0.5:
-                there[gone.name] = gone
+                there[gone.key] = gone
                 edges.add(gone)
         if rng.random() < 0.3:
             assert kept(edges) == at_once(list(there.values()))

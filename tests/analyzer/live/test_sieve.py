@@ -16,6 +16,7 @@ from oracle.world import Plan, World
 from noclobber.contract import BaseSource, Op, Outcome, UnitKind, VersionKind, WriteMode
 from noclobber_analyzer.access import Access, Effect, Lock, Message, Process, Scan
 from noclobber_analyzer.evaluate import evaluate
+from noclobber_analyzer.forms import roomy
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.otlp_json import groups_of_json
 from noclobber_analyzer.sieve import Sieve
@@ -124,25 +125,25 @@ def _meeting(
             ttl_ms = draw(st.sampled_from((None, None, 5, 1000)))
             outcome = Outcome.OK if token is not None else Outcome.REJECTED
             hold = Lock(owner=strand, token=None if token is None else str(token), ttl_ms=ttl_ms)
-            return Access(op=Op.LOCK, resource="x://lock", lock=hold, outcome=outcome, **said)
+            return roomy(op=Op.LOCK, resource="x://lock", lock=hold, outcome=outcome, **said)
         case "unlock" if strand in lock.held or broken:
             given = lock.held.pop(strand, lock.token)
-            return Access(op=Op.UNLOCK, resource="x://lock", lock=Lock(owner=strand, token=str(given)), **said)
+            return roomy(op=Op.UNLOCK, resource="x://lock", lock=Lock(owner=strand, token=str(given)), **said)
         case "send":
             queue.sent += not broken
-            return Access(op=Op.SEND, resource="q://q", message=_message(draw, queue.sent), **said)
+            return roomy(op=Op.SEND, resource="q://q", message=_message(draw, queue.sent), **said)
         case "receive" if queue.received < queue.sent:
             queue.received += not broken
             queue.had[strand] = f"m{queue.received or 1}"
-            return Access(op=Op.RECEIVE, resource="q://q", message=_message(draw, queue.received or 1), **said)
+            return roomy(op=Op.RECEIVE, resource="q://q", message=_message(draw, queue.received or 1), **said)
         case "ack" if strand in queue.had:
             failed = Outcome.ERROR if broken else Outcome.OK
-            return Access(op=Op.ACK, resource="q://q", message=Message(id=queue.had[strand]), outcome=failed, **said)
+            return roomy(op=Op.ACK, resource="q://q", message=Message(id=queue.had[strand]), outcome=failed, **said)
         case "effect":
             known = draw(st.sampled_from((f"h{said['span_id']}", "h", "h" if broken else "k")))
             key = draw(st.sampled_from((None, "k", "k", "k")))
             said["run"] = draw(st.sampled_from(("r", None)))
-            return Access(op=Op.EFFECT, resource="effect://pay", effect=Effect(hash=known, key=key), **said)
+            return roomy(op=Op.EFFECT, resource="effect://pay", effect=Effect(hash=known, key=key), **said)
     return None
 
 
@@ -158,22 +159,20 @@ def _step(draw: st.DrawFn, verb: str, store: _Register, said: dict[str, Any], *,
     match verb:
         case "scan":
             found = Scan(predicate="p", resources=(store.name,), versions=(stands,))
-            return Access(op=Op.SCAN, **{**versions, "resource": "x://"}, scan=found, **said)
+            return roomy(op=Op.SCAN, **{**versions, "resource": "x://"}, scan=found, **said)
         case "read":
             store.seen[said["strand"]] = stands
-            return Access(op=Op.READ, read=stands, outcome=Outcome.OK, **versions, **said)
+            return roomy(op=Op.READ, read=stands, outcome=Outcome.OK, **versions, **said)
         case "update":
             task = _task(said) if draw(st.integers(0, 3)) == 0 else None
-            return Access(
-                op=Op.UPDATE, written=store.next(), mode=WriteMode.INCREMENT, message=task, **versions, **said
-            )
+            return roomy(op=Op.UPDATE, written=store.next(), mode=WriteMode.INCREMENT, message=task, **versions, **said)
         case _:
             over = store.made[-1]
             mode = WriteMode.INSERT if verb == "insert" else WriteMode.OVERWRITE
             base = draw(st.sampled_from((store.seen.get(said["strand"], over), over, over)))
             told = {"overwritten": over} if tells else {}
             made = store.seen[said["strand"]] = store.next()
-            return Access(
+            return roomy(
                 op=Op.WRITE, written=made, base=base, base_source=BaseSource.OBSERVED, mode=mode,
                 **told, **versions, **said,
             )  # fmt: skip

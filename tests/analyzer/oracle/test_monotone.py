@@ -11,8 +11,9 @@ from oracle.truth import TRUE
 from oracle.world import NUMBERS, Plan, World
 
 from noclobber.contract import FRONTIER_END, Guard, Op, Outcome
-from noclobber_analyzer.access import Access, Mark, access_of, changed
+from noclobber_analyzer.access import Access, Mark
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.forms import access_of, changed
 from noclobber_analyzer.history import HistoryBuilder
 
 PACE = {"deadline": None, "suppress_health_check": list(HealthCheck)}
