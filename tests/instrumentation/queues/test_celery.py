@@ -111,6 +111,7 @@ def test_eager_and_direct_calls(app: Celery, client: redis.Redis) -> None:
         assert told(captured, "message.id") == [("update", "ok", None)] * 2
 
 
+@pytest.mark.long
 def test_a_prefork_worker(valkey: str, tmp_path: Path) -> None:
     """A child of the pool, which leaves without Python's own end, hands over all that it recorded."""
     place, file = valkey.removesuffix("/0") + "/2", tmp_path / "spans.jsonl"
@@ -141,7 +142,9 @@ def test_a_prefork_worker(valkey: str, tmp_path: Path) -> None:
     assert history.coverage.lost_spans == 0
 
 
-@pytest.mark.parametrize(("story", "kind"), [("balance", "lost_update"), ("again", "duplicate_delivery")])
+@pytest.mark.parametrize(
+    ("story", "kind"), [("balance", "lost_update"), pytest.param("again", "duplicate_delivery", marks=pytest.mark.long)]
+)
 def test_race_and_twin(story: str, kind: str, client: redis.Redis, valkey: str, tmp_path: Path) -> None:
     """Two tasks add to one balance; one task is delivered twice. Their safe twins are silent."""
     place = valkey.removesuffix("/0") + "/1"  # a worker that ended may still take a message from the other database
