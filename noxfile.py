@@ -9,6 +9,14 @@ import nox
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "layers", "tests"]
 
+VECTOR_STORES = (
+    "chromadb>=1.5",
+    "faiss-cpu>=1.12",
+    "lancedb>=0.30",
+    "milvus-lite>=3",
+    "pymilvus>=3",
+    "qdrant-client>=1.16",
+)
 PARTS = ("instrumentation", "collector", "analyzer", "dashboard", "deploy")
 
 
@@ -61,3 +69,11 @@ def compatible(session: nox.Session) -> None:
     """The instrumentation's and the analyzer's tests on other Pythons, in environments of their own."""
     session.install("-e", ".[test]")
     session.run("pytest", "tests/instrumentation", "tests/analyzer", *session.posargs)
+
+
+@nox.session(venv_backend="venv")
+def vectors(session: nox.Session) -> None:
+    """Vector stores, embedded, with agents that race: their libraries are large, so they get an environment."""
+    session.install("-e", ".[analyzer]", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
+    session.install("filelock", *VECTOR_STORES)
+    session.run("pytest", "-n", "0", "tests/vectors", *session.posargs)

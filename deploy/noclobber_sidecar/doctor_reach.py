@@ -5,6 +5,7 @@ Whether a library is hooked is not guessed from its version: a Python of this en
 """
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -14,8 +15,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -88,8 +89,15 @@ def _version(module: str) -> str | None:
         return f"of Python {platform.python_version()}"
     try:
         return version(package)
-    except PackageNotFoundError:
-        return None
+    except PackageNotFoundError:  # the package may have another name than its module
+        named = _packages().get(package)
+        return version(named[0]) if named else None
+
+
+@functools.cache
+def _packages() -> Mapping[str, list[str]]:
+    """Package names by module: reads what every installed package says of itself."""
+    return packages_distributions()
 
 
 def _is_off(name: str, settings: Settings) -> bool:

@@ -6,8 +6,9 @@ import time
 import pytest
 
 from noclobber.contract import BaseSource, Op, Outcome, VersionKind
-from noclobber_analyzer.access import Process, access_of, changed
+from noclobber_analyzer.access import Process
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.forms import access_of, changed
 from noclobber_analyzer.history import HistoryBuilder
 from story import Story, told
 
