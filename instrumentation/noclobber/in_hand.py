@@ -55,11 +55,13 @@ class _Hand:
 
     Attributes:
         messages: by group and id.
+        segment: unit of what is done between two receipts or settlings while several are in hand.
         passing: those that nobody will acknowledge. overfull: there were more than are kept. dispatches: others work.
     """
 
     messages: "dict[_Key, _Held]" = field(default_factory=dict)
     passing: set[_Key] = field(default_factory=set)
+    segment: str = ""
     losses: frozenset[int] = frozenset()
     overfull: bool = False
     dispatches: bool = False
@@ -84,12 +86,13 @@ class InHand:
             hand.losses = call.strand.losses
         if any(access.op is Op.RECEIVE for access in accesses):
             hand = self._receive(call, accesses)
-        held = None if hand is None else _in_work(hand, call)
-        if held is not None:
-            _link(held, call, accesses)
+        if hand is not None and hand.messages and not (hand.overfull or hand.dispatches):
+            _take_up(hand, call, accesses)
         for access in accesses:
             if access.op in (Op.ACK, Op.NACK):
                 self._settle(call.strand, access)
+                if hand is not None:
+                    hand.segment = f"{call.strand.id}-m{call.seqs[0]}"
 
     def spawned(self, parent: Strand) -> None:
         """`parent` started a strand, which may be the one that works on what it has in hand."""
@@ -104,6 +107,7 @@ class InHand:
         for passed in hand.passing:
             hand.messages.pop(passed, None)
         hand.passing.clear()
+        hand.segment = f"{call.strand.id}-m{call.seqs[0]}"
         if not hand.messages:
             hand.overfull = False
         for number, access in zip(call.seqs, accesses, strict=True):
@@ -136,24 +140,31 @@ class InHand:
             theirs.dispatches = True
 
 
-def _in_work(hand: _Hand, call: Call) -> tuple[_Key, _Held] | None:
-    """The one message that the caller works on; None where there is none, or nobody can tell which."""
-    if hand.overfull or hand.dispatches or not hand.messages:
-        return None
+def _take_up(hand: _Hand, call: Call, accesses: Sequence[Access]) -> None:
+    """Say what the caller works on: one message, or one of several of which nobody can tell which."""
     unit = _unit(call)
     mine = [(key, held) for key, held in hand.messages.items() if held.within in (None, unit) and not held.handed_on]
-    return mine[0] if len(mine) == 1 else None
+    if len(mine) == 1:
+        (key, held), *_ = mine
+        _in_unit(call, accesses, f"message {key[1]}", held.unit)
+        _link(key, accesses)
+    elif mine and accesses[0].op is not Op.RECEIVE:  # receipts of several messages are no one's work
+        _in_unit(call, accesses, "one of several messages", hand.segment)
 
 
-def _link(found: tuple[_Key, _Held], call: Call, accesses: Sequence[Access]) -> None:
-    (group, message), held = found
+def _in_unit(call: Call, accesses: Sequence[Access], step: str, unit: str) -> None:
     scope = call.scope or Scope()
-    own = scope.step is None
-    if own:
-        call.scope = replace(scope, step=f"message {message}", unit=held.unit)
+    if scope.step is not None:
+        return
+    call.scope = replace(scope, step=step, unit=unit)
     for access in accesses:
-        if own and Attr.TXN_ID not in access.attributes:
+        if Attr.TXN_ID not in access.attributes:
             access.attributes[Attr.UNIT_KIND] = UnitKind.MESSAGE
+
+
+def _link(key: _Key, accesses: Sequence[Access]) -> None:
+    group, message = key
+    for access in accesses:
         if access.op in _WORK and Attr.MESSAGE_ID not in access.attributes:
             access.attributes[Attr.MESSAGE_ID] = message
             if group:

@@ -93,6 +93,22 @@ def test_each_message_is_a_unit() -> None:
     assert sources == [None, "observed", "remembered", "observed", "remembered"]
 
 
+def test_several_at_once() -> None:
+    """Between two acknowledgements is one unit, which is no message's: the receipts are none of it."""
+    with capture() as captured:
+        message(Op.RECEIVE, "a", "b", "c")
+        for name in ("a", "b", "c"):
+            work()
+            work()
+            message(Op.ACK, name)
+        told = [(each["noclobber.op"], each.get("noclobber.unit")) for each in captured.accesses]
+        linked_to = [each.get("noclobber.message.id") for each in captured.accesses if each["noclobber.op"] == "write"]
+    assert [unit for op, unit in told[:3]] == [None] * 3
+    units = [unit for op, unit in told[3:]]
+    assert (len(set(units[:3])), len(set(units[3:6])), len(set(units[6:])), len(set(units))) == (1, 1, 1, 3)
+    assert linked_to == [None] * 4 + ["c"] * 2
+
+
 def test_who_hands_work_on_is_not_linked() -> None:
     """A strand that starts another one, or whose message another one acknowledged, only dispatches."""
     with capture() as captured:
