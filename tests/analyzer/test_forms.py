@@ -48,6 +48,14 @@ def test_every_form_says_the_same(names: set[str], mixed: Any) -> None:
     assert msgspec.json.encode(roomy(**told(access))) == msgspec.json.encode(everything)
 
 
+@pytest.fixture
+def _afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No forms made yet: other tests make more of them than any program."""
+    monkeypatch.setattr(forms, "_CLASSES", {})
+    monkeypatch.setattr(forms, "_LAYOUTS", {})
+
+
+@pytest.mark.usefixtures("_afresh")
 def test_a_plain_read_is_small() -> None:
     """It keeps what it says, its ids and times in one place each, and nothing else."""
     access = access_of(**NEEDED, run="r", unit_kind=UnitKind.STEP, version_kind=VersionKind.COUNTER, read="1")
@@ -64,11 +72,10 @@ def test_what_is_missing_or_unknown_is_named() -> None:
         access_of(**NEEDED, colour="red")
 
 
+@pytest.mark.usefixtures("_afresh")
 def test_too_many_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit there are no more classes, and accesses still say what they were told."""
     monkeypatch.setattr(forms, "FORMS_MAX", 3)
-    monkeypatch.setattr(forms, "_CLASSES", {})
-    monkeypatch.setattr(forms, "_LAYOUTS", {})
     for number in range(10):
         facts = {**NEEDED, "system": f"system-{number}", "end_ns": 12 + number}
         access = access_of(**facts)
