@@ -373,8 +373,8 @@ class Recorder:
         accesses = self._described(call)
         if accesses[0].op is Op.JOIN:
             self._bases.joined(call.strand, call.facts[0])
-        self._bases.resolve(call, accesses)
         self._in_hand.follow(call, accesses)
+        self._bases.resolve(call, accesses)
         return [self._describing.span(call, seq, access) for seq, access in zip(call.seqs, accesses, strict=True)]
 
     def _described(self, call: Call) -> list[Access]:
