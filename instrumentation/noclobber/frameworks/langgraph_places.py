@@ -6,17 +6,15 @@ file is named by its path on this host. Of other stores nothing is known here: o
 """
 
 import contextlib
-import hashlib
 import itertools
 import sys
 import threading
-from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from noclobber import strands
+from noclobber.frameworks.places import of_file
 from noclobber.guard import GUARD
-from noclobber.resources import host_name
 
 __all__ = ["place_of", "remember"]
 
@@ -57,9 +55,7 @@ def _place(holder: Any) -> str | int | None:
         return None
     if not path or ":memory:" in path or "mode=memory" in path:
         return next(_numbers)
-    full = str(Path(path.removeprefix("file:").partition("?")[0]).resolve())
-    digest = hashlib.blake2b(f"{host_name()}:{full}".encode(), digest_size=4).hexdigest()
-    return f"{Path(full).name}~{digest}"
+    return of_file(path)
 
 
 def _sqlite_path(connection: Any) -> str | None:

@@ -1,0 +1,77 @@
+"""Agents of Google ADK that share an account, or a user's state; nothing here knows of noclobber.
+
+Third argument: `account` (two invocations), `user` (two sessions of one user, in memory), `stale` (one session, kept in
+SQLite; a fourth argument: the file).
+"""
+
+import asyncio
+import logging
+import sys
+
+from account import HOW, SECRET, aadd, meet
+from google.adk.agents import LlmAgent
+from google.adk.errors._stale_session_error import StaleSessionError
+from google.adk.models import BaseLlm, LlmResponse
+from google.adk.runners import Runner
+from google.adk.sessions import InMemorySessionService
+from google.adk.sessions.sqlite_session_service import SqliteSessionService
+from google.adk.tools import ToolContext
+from google.genai import types
+
+logging.disable()
+WAY = sys.argv[3]
+APP, USER = "bank", "user-1"
+
+
+class Scripted(BaseLlm):
+    """A model that asks for one call, and then has done."""
+
+    amount: int
+
+    async def generate_content_async(self, llm_request, stream=False):
+        last = llm_request.contents[-1].parts[0]
+        part = types.Part(text="done")
+        if not last.function_response:
+            given = {"amount": self.amount, "note": SECRET}
+            part = types.Part(function_call=types.FunctionCall(id=f"call{self.amount}", name="deposit", args=given))
+        yield LlmResponse(content=types.Content(role="model", parts=[part]))
+
+
+async def deposit(amount: int, note: str, tool_context: ToolContext) -> str:
+    """Add to the balance."""
+    if WAY == "account":
+        return await aadd(amount)
+    key = "balance" if WAY == "stale" else "user:balance" if HOW == "plain" else f"user:balance-{amount}"
+    balance = tool_context.state.get(key, 10000100)
+    if WAY == "user":
+        await meet()
+    tool_context.state[key] = balance + amount
+    return "added"
+
+
+async def turn(service, name: str, amount: int, session: str) -> str:
+    agent = LlmAgent(name=name, model=Scripted(model="scripted", amount=amount), tools=[deposit])
+    runner = Runner(app_name=APP, agent=agent, session_service=service)
+    message = types.Content(role="user", parts=[types.Part(text=SECRET)])
+    last = ""
+    try:
+        async for event in runner.run_async(user_id=USER, session_id=session, new_message=message):
+            if event.content and event.content.parts and event.content.parts[0].text:
+                last = event.content.parts[0].text
+    except StaleSessionError:
+        return "refused"
+    return last
+
+
+async def main() -> list[str]:
+    service = SqliteSessionService(sys.argv[4]) if WAY == "stale" else InMemorySessionService()
+    sessions = ["shared", "shared"] if WAY == "stale" else ["one", "two"]
+    state = {"balance": 10000100, "user:balance": 10000100}
+    for session in sorted(set(sessions)):
+        await service.create_session(app_name=APP, user_id=USER, session_id=session, state=state)
+        state = None
+    turns = [turn(service, "payer", 50, sessions[0]), turn(service, "charger", -20, sessions[1])]
+    return sorted(await asyncio.gather(*turns))
+
+
+print(asyncio.run(main()))
