@@ -41,16 +41,26 @@ COUNTERS: Final = {
     "malformed": "requests that were no OTLP",
     "unauthorized": "requests without the right token",
 }
+DISTRIBUTIONS: Final = {
+    "agent-framework": "agent-framework-core",
+    "agent-framework-workflows": "agent-framework-core",
+    "autogen": "autogen-core",
+    "mem0": "mem0ai",
+    "pydantic-ai": "pydantic-ai-slim",
+    "pydantic-ai-conversations": "pydantic-ai-slim",
+}
+"""Integrations that are called neither like their distribution nor like its package."""
 _PROBE: Final = """
 import importlib, json, sys
 from noclobber.bootstrap.registry import INTEGRATIONS, installed
+from noclobber.stores.wrapping import LEFT_ALONE
 reasons = {}
 for name in sys.argv[1:]:
     module, triggers = INTEGRATIONS[name]
     try:
         importlib.import_module(triggers[0])
         importlib.import_module(module)
-        reasons[name] = "" if name in installed() else "its hooks were not installed"
+        reasons[name] = LEFT_ALONE.get(name, "" if name in installed() else "its hooks were not installed")
     except Exception as error:
         reasons[name] = f"{type(error).__name__}: {error}"
 print(json.dumps(reasons))
@@ -66,7 +76,7 @@ def instrumented(settings: Settings) -> Iterator[Line]:
     if settings.disabled:
         yield problem(area, "NOCLOBBER_DISABLED switches everything off", "unset it where agents are to be watched")
         return
-    found = {name: _version(triggers[0]) for name, (_, triggers) in INTEGRATIONS.items()}
+    found = {name: _version(name, triggers[0]) for name, (_, triggers) in INTEGRATIONS.items()}
     off = {name for name in INTEGRATIONS if _is_off(name, settings)}
     asked = [name for name, known in found.items() if known and name not in off]
     reasons = _reasons(asked) if asked else {}
@@ -82,14 +92,15 @@ def instrumented(settings: Settings) -> Iterator[Line]:
             yield fine(area, f"{name} {known}: hooked under `noclobber run`")
 
 
-def _version(module: str) -> str | None:
+def _version(name: str, module: str) -> str | None:
+    """Version of the library that an integration hooks: of its distribution, whose name may not be its package's."""
     package = module.partition(".")[0]
     if package in sys.stdlib_module_names:
         return f"of Python {platform.python_version()}"
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    for distribution in (DISTRIBUTIONS.get(name, name), package):
+        with contextlib.suppress(PackageNotFoundError):
+            return version(distribution)
+    return None
 
 
 def _is_off(name: str, settings: Settings) -> bool:

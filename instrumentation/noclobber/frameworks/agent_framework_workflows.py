@@ -19,15 +19,16 @@ from noclobber.frameworks.acting import Who, acting, fresh
 from noclobber.frameworks.counted import Counted
 from noclobber.guard import GUARD
 from noclobber.resources import uri
-from noclobber.stores.wrapping import Wrapping
+from noclobber.stores.wrapping import Wrapping, knowing
 
 __all__ = ["INTEGRATION"]
 
 LIBRARY: Final = "agent-framework"
 SYSTEM: Final = "agent_framework.state"
-_wrapping = Wrapping(LIBRARY)
+_wrapping = Wrapping("agent-framework-workflows")
 
 
+@knowing("agent-framework-workflows")
 def install(library: ModuleType) -> None:
     """Wrap the runner, executors, and the state of workflows."""
     from agent_framework._workflows import _executor, _state
