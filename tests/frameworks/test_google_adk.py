@@ -41,3 +41,12 @@ def test_one_session_of_two_invocations(account: str, tmp_path: Path) -> None:
     assert played.summary["defended"]["rejected"] >= 1
     assert played.of("sqlite://") == []
     assert {each["resource"].split("/")[3].partition("~")[0] for each in played.of("adk://session/")} == {"sessions.db"}
+
+
+def test_one_after_the_other(account: str, tmp_path: Path) -> None:
+    """Agents in a sequence, and invocations in a row, work on what those before them left."""
+    played = play(tmp_path, "google_adk_agents", "plain", account, "sequence")
+    assert played.output == "['10000160']\n"
+    writes = [each for each in played.of("adk://session/", "write") if each["resource"].endswith("/state/balance")]
+    assert len(writes) == 5
+    assert played.findings == []

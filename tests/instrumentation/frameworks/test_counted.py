@@ -19,7 +19,7 @@ def test_each_access_tells_its_version() -> None:
         counted.set("a", lambda: held.update(a=5))
         counted.set("a", lambda: held.update(a=6))
         assert counted.got("a", lambda: held["a"]) == 6
-        counted.deleted("a", lambda: held.clear())
+        counted.deleted("a", held.clear)
         counted.set("a", lambda: held.update(a=7))
     names = ("op", "outcome", "version.read", "version.base", "version.overwritten", "version.written")
     assert [tuple(each.get(f"noclobber.{name}") for name in names) for each in captured.accesses] == [
