@@ -8,7 +8,7 @@ import asyncio
 import logging
 import sys
 
-from account import HOW, SECRET, aadd, meet
+from account import HOW, SECRET, TIMEOUT_S, aadd, meet
 from google.adk.agents import LlmAgent, SequentialAgent
 from google.adk.errors._stale_session_error import StaleSessionError
 from google.adk.models import BaseLlm, LlmResponse
@@ -21,6 +21,9 @@ from google.genai import types
 logging.disable()
 WAY = sys.argv[3]
 APP, USER = "bank", "user-1"
+
+
+at_work, other_is_done = asyncio.Event(), asyncio.Event()
 
 
 class Scripted(BaseLlm):
@@ -45,6 +48,9 @@ async def deposit(amount: int, note: str, tool_context: ToolContext) -> str:
     balance = tool_context.state.get(key, 10000100)
     if WAY == "user":
         await meet()
+    elif WAY == "stale" and amount < 0:  # the other one's whole invocation comes between
+        at_work.set()
+        await asyncio.wait_for(other_is_done.wait(), TIMEOUT_S)
     tool_context.state[key] = balance + amount
     return "added"
 
@@ -54,12 +60,17 @@ async def turn(service, name: str, amount: int, session: str) -> str:
     runner = Runner(app_name=APP, agent=agent, session_service=service)
     message = types.Content(role="user", parts=[types.Part(text=SECRET)])
     last = ""
+    if WAY == "stale" and amount > 0:
+        await asyncio.wait_for(at_work.wait(), TIMEOUT_S)
     try:
         async for event in runner.run_async(user_id=USER, session_id=session, new_message=message):
             if event.content and event.content.parts and event.content.parts[0].text:
                 last = event.content.parts[0].text
     except StaleSessionError:
         return "refused"
+    finally:
+        if amount > 0:
+            other_is_done.set()
     return last
 
 
