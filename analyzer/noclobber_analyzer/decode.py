@@ -29,7 +29,8 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import RARE, Access, Effect, Lock, Mark, Message, Process, Scan, access_of
+from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan, key_of
+from noclobber_analyzer.forms import in_form
 from noclobber_analyzer.spans import SpanRecord
 
 __all__ = ["MISREAD", "NO_FACT", "Attributes", "Fact", "Unreadable", "decode_process", "decode_span", "fact"]
@@ -60,6 +61,11 @@ def _text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(value)
     return str(value)
+
+
+def _passing(value: object) -> str:
+    """A text that names something short-lived: few accesses share it, and these lie close together."""
+    return value if isinstance(value, str) else _text(value)
 
 
 def _number(value: object) -> int:
@@ -107,13 +113,13 @@ _PLAIN: Final[_Table] = {
     Attr.AGENT: ("agent", _text),
     Attr.STRAND: ("strand", _text),
     Attr.RUN: ("run", _text),
-    Attr.STEP: ("step", _text),
+    Attr.STEP: ("step", _passing),
     Attr.SEQ: ("seq", _number),
     Attr.STRAND_PARENT: ("strand_parent", _text),
     Attr.STRAND_PARENT_SEQ: ("strand_parent_seq", _number),
     Attr.STRAND_OTHER: ("strand_other", _text),
     Attr.STRAND_OTHER_SEQ: ("strand_other_seq", _number),
-    Attr.UNIT: ("unit", _text),
+    Attr.UNIT: ("unit", _passing),
     Attr.UNIT_KIND: ("unit_kind", _one_of(UnitKind)),
     Attr.VERSION_KIND: ("version_kind", _one_of(VersionKind)),
     Attr.VERSION_READ: ("read", _text),
@@ -138,7 +144,7 @@ _PLAIN: Final[_Table] = {
     Attr.WRITE_MODE: ("mode", _one_of(WriteMode)),
     Attr.GUARD: ("guard", _one_of(Guard)),
     Attr.LOCKS: ("locks", _texts),
-    Attr.TXN_ID: ("txn_id", _text),
+    Attr.TXN_ID: ("txn_id", _passing),
     Attr.TXN_ISOLATION: ("isolation", _text),
     Attr.TXN_SAVEPOINT: ("savepoint", _text),
     Attr.PREDICATES: ("predicates", _texts),
@@ -160,7 +166,7 @@ _OF_GROUPS: Final[_Table] = {
     Attr.SCAN_APPROXIMATE: ("scan.approximate", _truth),
     Attr.RESULT_RESOURCES: ("scan.resources", _texts),
     Attr.RESULT_VERSIONS: ("scan.versions", _texts),
-    Attr.MESSAGE_ID: ("message.id", _text),
+    Attr.MESSAGE_ID: ("message.id", _passing),
     Attr.MESSAGE_GROUP: ("message.group", _text),
     Attr.MESSAGE_KEY: ("message.key", _text),
     Attr.MESSAGE_SEQ: ("message.seq", _number),
@@ -179,8 +185,8 @@ _OF_GROUPS: Final[_Table] = {
 """Facts that few accesses have: they go into records of their own."""
 _FACTS: Final[_Table] = {**_PLAIN, **_OF_GROUPS}
 _GROUPED: Final = frozenset(field for field, _ in _OF_GROUPS.values())
-_UNCOMMON: Final = frozenset({"", MISREAD, *_GROUPED, *RARE})
-"""Facts that a plain read or write does not have."""
+_UNCOMMON: Final = frozenset({"", MISREAD, *_GROUPED})
+"""Facts that have to be sorted out."""
 _PROCESS: Final[_Table] = {
     Attr.PROCESS: ("id", _text),
     Attr.CLOCK: ("clock", _text),
@@ -206,10 +212,12 @@ def fact(name: str, value: object) -> Fact:
     entry = _FACTS.get(name)
     if entry is None or (value == "" and name != Attr.OP):  # an empty text says nothing: stores have no other word
         return NO_FACT
+    field, convert = entry
     try:
-        return entry[0], entry[1](value)
+        said = convert(value)
     except (KeyError, TypeError, ValueError):
         return MISREAD, f"{name} is {value!r}"
+    return NO_FACT if said == () and field not in _GROUPED else (field, said)
 
 
 def decode_process(attributes: Attributes) -> Process | None:
@@ -235,8 +243,7 @@ def decode_span(span: SpanRecord, process: Process) -> Access | Mark | None:
         Unreadable: what every access must have is missing, or has another form.
     """
     facts = span.facts
-    plain = facts.keys().isdisjoint(_UNCOMMON)
-    mark = None if plain else _sorted_out(facts, process)
+    mark = None if facts.keys().isdisjoint(_UNCOMMON) else _sorted_out(facts, process)
     if mark is not None:
         return _mark(mark, process, span.end_ns)
     op = facts.get("op")
@@ -246,14 +253,13 @@ def decode_span(span: SpanRecord, process: Process) -> Access | Mark | None:
         facts.setdefault("scan", Scan(count=facts.get("result_count")))
     if "unit" not in facts:
         facts["unit"] = facts.get("step") or facts.get("strand")
-    facts["trace_id"], facts["span_id"] = span.trace_id, span.span_id
+    facts["key"] = key_of(span.trace_id, span.span_id)
     facts["start_ns"], facts["end_ns"] = span.start_ns, max(span.start_ns, span.end_ns)
     facts["process"] = process
     if span.links:
         facts["links"] = span.links
-        plain = False
     try:
-        return Access(**facts) if plain else access_of(**facts)
+        return in_form(facts)
     except TypeError as error:
         raise Unreadable(str(error)) from error
 

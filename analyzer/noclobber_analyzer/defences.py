@@ -28,7 +28,7 @@ PENDING_MAX: Final = 8
 def defences(
     evidence: Evidence,
     resources: frozenset[str] | None,
-    found: set[tuple[str, str]],
+    found: Iterable[bytes],
     permitted: Iterable[Access] = (),
 ) -> Iterator[tuple[Access, Defence]]:
     """Defended accesses on these resources.
@@ -36,14 +36,14 @@ def defences(
     Args:
         evidence: of the history.
         resources: None: all.
-        found: accesses that a finding accuses.
+        found: keys of accesses that a finding accuses.
         permitted: accesses that did what the owners of their resources permit.
     """
     told = set(found)
     declared = ((access, Defence.DECLARED) for access in permitted)
     for access, reason in chain(declared, _all(evidence, resources)):
-        if access.name not in told:
-            told.add(access.name)
+        if access.key not in told:
+            told.add(access.key)
             yield access, reason
 
 
@@ -53,6 +53,7 @@ def _all(evidence: Evidence, resources: frozenset[str] | None) -> Iterator[tuple
             candidates = [access for access in accesses if _may_be_defended(access)]
             if candidates:
                 yield from _of_state(evidence.state(name), candidates, evidence)
+                evidence.forget(name)
     for taken in evidence.once(takes).values():
         for take in taken:
             if take.refused and not take.went_on:

@@ -66,6 +66,8 @@ class Evaluation:
         unknown: sentences about what could not be judged, coverage's included.
         edges: dependencies between units that cycles may consist of.
         measured: resources on whose verdicts a measured bound between clocks may bear.
+        elsewhere: what would be said of other resources because of accesses to those that were judged: each resource
+            with the accesses that name the verdict. It is for a judgement of that resource to say so.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -74,6 +76,7 @@ class Evaluation:
     unknown: list[str] = field(default_factory=list)
     edges: list[Dependency] = field(default_factory=list)
     measured: frozenset[str] = frozenset()
+    elsewhere: frozenset[tuple[str, tuple[str, ...]]] = frozenset()
 
 
 def evaluate(
@@ -117,7 +120,7 @@ def evaluate(
             waiting[name] = waiting.get(name, frozenset()) | candidate.grade.waiting
         else:
             found.append(compose(candidate, evidence, broken))
-    accused = {access.name for c in all_settled if c.manifest and not c.grade.waiting for access, _ in c.roles}
+    accused = {access.key for c in all_settled if c.manifest and not c.grade.waiting for access, _ in c.roles}
     defended = [
         defended_as(access, reason)
         for access, reason in defences(evidence, resources, accused, _anchors(meant))
@@ -136,6 +139,11 @@ def evaluate(
         ],
         measured=frozenset(name for name in evidence.measured if name in history.resources),
         edges=edges,
+        elsewhere=frozenset(
+            (c.resource, c.anchor_names)
+            for c in all_settled
+            if resources is not None and c.resource not in resources and _speaks_of(c, resources)
+        ),
     )
 
 

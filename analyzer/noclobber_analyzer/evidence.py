@@ -87,6 +87,11 @@ class Evidence:
             state = self._states[resource] = State(resource, accesses, self.history, self.fates)
         return state
 
+    def forget(self, resource: str) -> None:
+        """Let go of a state that nobody will ask for again soon, unless it has something to tell (`told_open`)."""
+        if resource in self._states and not self._states[resource].is_cut:
+            del self._states[resource]
+
     def succession(self, state: State) -> Succession:
         """The order of a resource's versions."""
         order = self._successions.get(state.name)

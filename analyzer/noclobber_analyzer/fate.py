@@ -39,7 +39,7 @@ class Fates:
         self._history = history
         self._ends: dict[str, Access | None] = {}
         self._aborted: dict[tuple[str, str], list[Access]] = defaultdict(list)
-        self._known: dict[tuple[str, str], Fate] = {}
+        self._known: dict[bytes, Fate] = {}
         for name, accesses in history.transactions.items():
             self._ends[name] = _end(accesses)
             for access in accesses:
@@ -54,9 +54,9 @@ class Fates:
         """The fate of one access."""
         if access.outcome is Outcome.OK and access.txn_id is None:
             return Fate.APPLIED
-        known = self._known.get(access.name)
+        known = self._known.get(access.key)
         if known is None:
-            known = self._known[access.name] = self._judge(access)
+            known = self._known[access.key] = self._judge(access)
         return known
 
     def end_of(self, access: Access) -> Access | None:

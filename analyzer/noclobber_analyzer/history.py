@@ -9,7 +9,7 @@ Source: contract 2.4 (duplicates), analysis.md 2 (scans, containers), storage.md
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from itertools import chain
@@ -20,10 +20,12 @@ import msgspec
 
 from noclobber.contract import Op, Outcome, VersionKind
 from noclobber.declarations import Declarations
-from noclobber_analyzer.access import Access, Mark, Process, changed
+from noclobber_analyzer.access import Access, Mark, Process, ids_of, key_of
 from noclobber_analyzer.coverage import Coverage, measure
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_process, decode_span
+from noclobber_analyzer.forms import changed, roomy, sent_by, told
+from noclobber_analyzer.paths import Into
 from noclobber_analyzer.spans import SpanGroup, SpanRecord
 
 __all__ = ["Access", "ContextSpan", "History", "HistoryBuilder", "Mark", "Process", "that_counts"]
@@ -32,11 +34,12 @@ SCOPE_PREFIX: Final = "noclobber."
 CONTEXT_SPANS_MAX: Final = 200_000
 """Spans of others that are kept for context; what is beyond is counted only."""
 
-_CANONICAL: Final = attrgetter("start_ns", "span_id", "trace_id")
-_PROGRAM: Final = attrgetter("strand", "seq", "span_id")
+_CANONICAL: Final = attrgetter("start_ns", "key")
+_PROGRAM: Final = attrgetter("strand", "seq", "key")
 
 STATE_OPS: Final = frozenset({Op.READ, Op.WRITE, Op.DELETE, Op.UPDATE})
 """Operations that read or change the state of one resource."""
+_CHANGES: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE})
 
 
 class ContextSpan(NamedTuple):
@@ -59,13 +62,14 @@ class History:
         resources: accesses to the state of each resource, in canonical order; scans as reads of their members,
             container writes with every resource below.
         transactions: accesses of each transaction, ascending by (strand, seq).
-        units: accesses of each unit.
+        units: accesses of each unit that has several, ascending by (strand, seq).
         processes: by id.
         coverage: how complete all this is.
         trimmed: resources of which older accesses are not in here though they were captured.
         context: spans of others by (trace id, span id).
         completed: writes whose version their commit told.
         size: accesses of the longer history that this is a part of, or its own.
+        synchronised: the edges between strands of that longer history (`edges`); None: this is whole.
         read_from: of that longer history, where a strand read what another had made; None: this is whole.
     """
 
@@ -76,38 +80,39 @@ class History:
         coverage: Coverage,
         captured: Callable[[str], Sequence[Access]] | None = None,
     ) -> None:
+        made = _made_known_at_commit(accesses)
+        if made:
+            accesses = [made.get(id(access), access) for access in accesses]
         self.accesses = accesses
         self.processes = processes
         self.coverage = coverage
+        self.units = _of_several(accesses)
         strands: dict[str, list[Access]] = defaultdict(list)
-        units: dict[str, list[Access]] = defaultdict(list)
         transactions: dict[str, list[Access]] = defaultdict(list)
         for access in accesses:
             strands[access.strand].append(access)
-            units[access.unit].append(access)
             if access.txn_id:
                 transactions[access.txn_id].append(access)
         self.strands = _in_program_order(strands)
         self._captured = captured
-        self.units = _in_program_order(units)
         self.transactions = _in_program_order(transactions)
         self.resources = _by_resource(accesses)
         self.trimmed: AbstractSet[str] = frozenset()
         self.context: dict[tuple[str, str], ContextSpan] = {}
-        self.completed: set[tuple[str, str]] = set()
+        self.completed = {write.name for write in made.values()}
         self.size = len(accesses)
+        self.synchronised: Callable[[], Into] | None = None
         self.read_from: Callable[[], Iterable[tuple[str, int, str, int]]] | None = None
         self._numbers: dict[str, list[int]] = {}
-        _complete_at_commit(self)
 
     def captured(self, strand: str) -> Sequence[Access]:
         """All that was captured of a strand, ascending by `seq`; a live view holds but a part of it."""
         return self.strands.get(strand, ()) if self._captured is None else self._captured(strand)
 
     @cached_property
-    def by_name(self) -> dict[tuple[str, str], Access]:
+    def by_name(self) -> Mapping[tuple[str, str], Access]:
         """The accesses by (trace id, span id)."""
-        return {access.name: access for access in self.accesses}
+        return _ByName(self.accesses)
 
     @cached_property
     def _by_op(self) -> dict[Op, list[Access]]:
@@ -154,6 +159,22 @@ class History:
         return accesses[low : low + 1]
 
 
+class _ByName(Mapping[tuple[str, str], Access]):
+    """Accesses by (trace id, span id); only their keys are kept."""
+
+    def __init__(self, accesses: Iterable[Access]) -> None:
+        self._by_key = {access.key: access for access in accesses}
+
+    def __getitem__(self, name: tuple[str, str]) -> Access:
+        return self._by_key[key_of(*name)]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return map(ids_of, self._by_key)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+
 class HistoryBuilder:
     """Takes accesses, marks and spans of others as they come; `finish` makes the history of them.
 
@@ -164,7 +185,7 @@ class HistoryBuilder:
     def __init__(self, declarations: Declarations = NOTHING_DECLARED) -> None:
         self.spans = 0
         self._declarations = declarations
-        self._accesses: dict[str, Access] = {}
+        self._accesses: dict[bytes, Access] = {}
         self._marks: dict[tuple[str, str], Mark] = {}
         self._processes: dict[str, Process] = {}
         self._context: dict[tuple[str, str], ContextSpan] = {}
@@ -201,16 +222,12 @@ class HistoryBuilder:
             self._marks[name] = item
             return
         if item.process is not process and item.process == process:
-            item.process = process
+            sent_by(item, process)
         if self._declarations.declared:
             item = as_declared(item, self._declarations)
-        key = item.span_id
-        known = self._accesses.setdefault(key, item)
-        if known is not item and known.trace_id != item.trace_id:
-            key = item.trace_id + item.span_id  # two traces have given one id: rare, but no law forbids it
-            known = self._accesses.setdefault(key, item)
+        known = self._accesses.setdefault(item.key, item)
         if known is not item:
-            self._accesses[key] = that_counts(known, item)
+            self._accesses[item.key] = that_counts(known, item)
 
     def finish(
         self,
@@ -263,7 +280,21 @@ def that_counts(one: Access, other: Access) -> Access:
     """Which of two spans of one name counts: closed beats open, greater end, greater canonical form."""
     if one == other:
         return one
-    return max(one, other, key=lambda a: (not a.open, a.end_ns, msgspec.json.encode(a, order="sorted")))
+    return max(one, other, key=lambda a: (not a.open, a.end_ns, msgspec.json.encode(roomy(**told(a)), order="sorted")))
+
+
+def _of_several(accesses: Iterable[Access]) -> dict[str, list[Access]]:
+    """The accesses of each unit that has several; most have one, and a list for each would cost as much as it does."""
+    first: dict[str, Access] = {}
+    several: dict[str, list[Access]] = {}
+    for access in accesses:
+        one = first.setdefault(access.unit, access)
+        if one is not access:
+            if access.unit in several:
+                several[access.unit].append(access)
+            else:
+                several[access.unit] = [one, access]
+    return _in_program_order(several)
 
 
 def _in_program_order(groups: dict[str, list[Access]]) -> dict[str, list[Access]]:
@@ -310,14 +341,24 @@ def _members(access: Access) -> Iterable[Access]:
         yield changed(access, op=Op.READ, resource=resource, read=version or None, outcome=outcome)
 
 
-def _complete_at_commit(history: History) -> None:
-    """Versions that are known only at the commit: it names the resources, and the version that each ended with."""
-    for accesses in history.transactions.values():
-        for commit in accesses:
-            if commit.op is not Op.COMMIT or commit.scan is None:
-                continue
-            made = dict(zip(commit.scan.resources, commit.scan.versions, strict=False))
-            for write in reversed(accesses):
-                if write.op in (Op.WRITE, Op.UPDATE, Op.DELETE) and write.written is None and write.resource in made:
-                    write.written = made.pop(write.resource)
-                    history.completed.add(write.name)
+def _made_known_at_commit(accesses: Iterable[Access]) -> dict[int, Access]:
+    """Versions that are known only at the commit, which names the resources, and the version that each ended with.
+
+    Returns:
+        By the identity of each last write that told no version: the write with its version.
+    """
+    transactions: dict[str, list[Access]] = defaultdict(list)
+    commits = [access for access in accesses if access.op is Op.COMMIT and access.scan is not None and access.txn_id]
+    ended = {commit.txn_id for commit in commits}
+    for access in accesses if commits else ():
+        if access.txn_id in ended:
+            transactions[access.txn_id or ""].append(access)
+    found: dict[int, Access] = {}
+    for commit in sorted(commits, key=_PROGRAM):
+        assert commit.scan is not None
+        made = dict(zip(commit.scan.resources, commit.scan.versions, strict=False))
+        for write in sorted(transactions[commit.txn_id or ""], key=_PROGRAM, reverse=True):
+            untold = write.op in _CHANGES and write.written is None and id(write) not in found
+            if untold and write.resource in made:
+                found[id(write)] = changed(write, written=made.pop(write.resource))
+    return found

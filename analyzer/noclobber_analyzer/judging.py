@@ -7,12 +7,11 @@ again is told with what arrived since.
 Source: analysis.md 9 (frames, late data). Which resources are judged, and when, is decided in `stream`.
 """
 
-import copy
 import logging
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from noclobber.contract import Kind, Op
+from noclobber.contract import Kind
 from noclobber_analyzer.access import Process
 from noclobber_analyzer.evaluate import Evaluation
 from noclobber_analyzer.finding import Finding
@@ -26,7 +25,6 @@ __all__ = ["Judge", "Judging"]
 
 KNOWN: Final = frozenset({"victim", "either", "newer", "stale_read"})
 """Roles of a lost update or stale write that show what was replaced, or where the base came from."""
-WRITES: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE})
 
 log = logging.getLogger("noclobber.analyzer")
 
@@ -76,16 +74,14 @@ class Judging:
         return together
 
     def history(self, view: View, coverage: LiveCoverage) -> History:
-        """A history of its own: laying it out may complete a write from its commit, which is not for the window."""
-        accesses = [
-            copy.copy(access) if access.txn_id and access.written is None and access.op in WRITES else access
-            for access in sorted(view.accesses, key=lambda a: (a.start_ns, a.span_id, a.trace_id))
-        ]
+        """The part of the kept history that is judged."""
+        accesses = sorted(view.accesses, key=lambda a: (a.start_ns, a.span_id, a.trace_id))
         processes: dict[str, Process] = {access.process.id: access.process for access in accesses}
         history = History(accesses, processes, coverage, self._window.captured)
         history.trimmed = self._window.trimmed
         if view.resources is not None:
             history.read_from, history.size = self._window.read_from, len(self._window)
+            history.synchronised = self._window.edges.into
             history.has_prints = self._window.has_prints
         return history
 

@@ -27,18 +27,18 @@ class Knowledge:
 
     def __init__(self, trimmed: Collection[str] = frozenset()) -> None:
         self._trimmed = trimmed
-        self._makers: dict[tuple[str, str], dict[tuple[str, str], Access]] = defaultdict(dict)
+        self._makers: dict[tuple[str, str], dict[bytes, Access]] = defaultdict(dict)
 
     def add(self, access: Access) -> None:
         """Take an access."""
         if access.written is not None and access.op in WRITE_OPS and not access.weak:
-            self._makers[access.resource, access.written][access.name] = access
+            self._makers[access.resource, access.written][access.key] = access
 
     def drop(self, access: Access) -> None:
         """Let an access go."""
         if access.written is not None and access.op in WRITE_OPS and not access.weak:
             makers = self._makers.get((access.resource, access.written), {})
-            makers.pop(access.name, None)
+            makers.pop(access.key, None)
             if not makers:
                 self._makers.pop((access.resource, access.written), None)
 

@@ -5,8 +5,8 @@ whoever read a version knew of the write, though nothing synchronised the two; i
 No graph of all accesses is built. Only edges between strands are kept, and a question is answered by a lazy search
 (`paths`). A search that spends its limit answers `UNKNOWN`, never "not ordered".
 
-Clocks are a separate witness (`clocks`): `before` tells which of the two spoke. A write whose outcome is unknown may
-take effect at any time after its call, so nothing comes after it for sure.
+What the edges are stands in `edges`. Clocks are a separate witness (`clocks`): `before` tells which of the two spoke.
+A write whose outcome is unknown may take effect at any time after its call, so nothing comes after it for sure.
 
 Source: analysis.md 3 (method and measurements), contract 2.2. "Not ordered" proves concurrency only where the capture
 is complete; that is decided by `coverage`.
@@ -16,12 +16,12 @@ from bisect import bisect_right
 from collections import defaultdict
 from enum import Enum
 from functools import cached_property
-from itertools import pairwise
 from typing import Final
 
 from noclobber.contract import Op, Outcome
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.clocks import before as clock_before
+from noclobber_analyzer.edges import edges_into
 from noclobber_analyzer.history import History
 from noclobber_analyzer.paths import Answer, Edge, Into, Paths
 
@@ -30,8 +30,6 @@ __all__ = ["Answer", "By", "Order"]
 REASONS_MAX: Final = 64
 """Edges into a strand among which the one is looked for that made it wait: the last ones."""
 WRITES: Final = frozenset({Op.WRITE, Op.DELETE, Op.UPDATE})
-_ALONE: Final = frozenset({Op.READ, Op.SCAN, Op.EFFECT, Op.MODEL, *WRITES})
-"""Operations that make nobody wait."""
 
 
 class By(Enum):
@@ -47,12 +45,7 @@ class Order:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        into: dict[str, list[Edge]] = defaultdict(list)
-        for strand, edge in _sync_edges(history):
-            into[strand].append(edge)
-        for edges in into.values():
-            edges.sort()
-        self._sync = Paths(into)
+        self._sync = Paths(history.synchronised() if history.synchronised is not None else edges_into(history))
 
     @cached_property
     def _know(self) -> Paths:
@@ -117,66 +110,6 @@ class Order:
             ):
                 return edge.type
         return "order"
-
-
-def _sync_edges(history: History) -> list[tuple[str, Edge]]:
-    edges: list[tuple[str, Edge]] = []
-    sends: dict[str, list[Access]] = defaultdict(list)
-    receives: list[Access] = []
-    locks: dict[str, list[Access]] = defaultdict(list)
-    for access in history.accesses:
-        if access.op in _ALONE and access.strand_parent is None and not access.links:
-            continue
-        if access.strand_parent and access.strand_parent_seq is not None:
-            edges.append((access.strand, Edge(access.seq, access.strand_parent, access.strand_parent_seq, "spawn")))
-        if access.op is Op.SPAWN and access.strand_other:
-            edges.append((access.strand_other, Edge(0, access.strand, access.seq, "spawn")))
-        elif access.op is Op.JOIN and access.strand_other and access.strand_other_seq is not None:
-            edges.append((access.strand, Edge(access.seq, access.strand_other, access.strand_other_seq, "join")))
-        elif access.message is not None and access.op is Op.SEND:
-            sends[access.message.id].append(access)
-        elif access.message is not None and access.op is Op.RECEIVE:
-            receives.append(access)
-        elif access.op in (Op.LOCK, Op.UNLOCK) and access.lock is not None and access.outcome is Outcome.OK:
-            locks[access.resource].append(access)
-        for trace_id, span_id, kind in access.links:
-            source = history.by_name.get((trace_id, span_id))
-            if source is not None and source.strand != access.strand:
-                edges.append((access.strand, Edge(access.seq, source.strand, source.seq, kind or "message")))
-    edges += _message_edges(sends, receives)
-    for accesses in locks.values():
-        edges += _lock_edges(accesses)
-    return edges
-
-
-def _message_edges(sends: dict[str, list[Access]], receives: list[Access]) -> list[tuple[str, Edge]]:
-    """A message is received after it was sent; with several sends of one id nobody knows after which."""
-    edges = []
-    for receive in receives:
-        assert receive.message is not None
-        sent = sends.get(receive.message.id, ())
-        if len(sent) == 1 and sent[0].strand != receive.strand:
-            edges.append((receive.strand, Edge(receive.seq, sent[0].strand, sent[0].seq, "message")))
-    return edges
-
-
-def _lock_edges(accesses: list[Access]) -> list[tuple[str, Edge]]:
-    """Whoever takes the next fencing token was made to wait for the unlock of the one before."""
-    unlocks: dict[int, Access] = {}
-    tokens: dict[int, Access] = {}
-    for access in accesses:
-        token = access.lock.token if access.lock else None
-        if token is not None and token.isdigit() and not (access.lock and access.lock.shared):
-            if access.op is Op.UNLOCK:
-                unlocks[int(token)] = access
-            else:
-                tokens.setdefault(int(token), access)
-    edges = []
-    for one, following in pairwise(sorted(tokens)):
-        unlock, lock = unlocks.get(one), tokens[following]
-        if unlock is not None and unlock.strand != lock.strand and not clock_before(lock, unlock):
-            edges.append((lock.strand, Edge(lock.seq, unlock.strand, unlock.seq, "lock")))
-    return edges
 
 
 def _with_reads_from(history: History, into: Into) -> Into:

@@ -17,7 +17,7 @@ from noclobber_analyzer.spans import SpanGroup, SpanRecord
 
 __all__ = ["NotARequest", "groups_of_json"]
 
-REMEMBERED_MAX: Final = 1 << 16
+REMEMBERED_MAX: Final = 1 << 14
 """Attributes remembered at a time: what repeats is learnt again at once."""
 
 

@@ -10,14 +10,17 @@ alone ends a search. A search that spends its limit answers `UNKNOWN`, never "no
 Source: analysis.md 3.2 (method and measurements).
 """
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cached_property
-from itertools import count, pairwise
+from itertools import accumulate
 from operator import attrgetter
 from typing import Final, NamedTuple
+
+import msgspec
 
 __all__ = ["RANKED_AFTER", "RANKED_MAX", "SEARCH_LIMIT", "Answer", "Edge", "Into", "Paths"]
 
@@ -26,7 +29,7 @@ SEARCH_LIMIT: Final = 4096
 RANKED_AFTER: Final = 10_000
 """Edges that searches follow before it is worth while to rank them all."""
 RANKED_MAX: Final = 250_000
-"""Edges that are ranked: a rank costs some hundred bytes."""
+"""Edges that are ranked: a rank takes some ten bytes, and more while it is made."""
 
 
 _Point = tuple[str, int]
@@ -41,7 +44,7 @@ class Answer(Enum):
     UNKNOWN = "unknown"
 
 
-class Edge(NamedTuple):
+class Edge(msgspec.Struct, frozen=True, order=True, gc=False):
     """From up to `source_seq` of a strand, into its own strand at `seq`."""
 
     seq: int
@@ -65,9 +68,9 @@ class _Ranks(NamedTuple):
         starts: by strand the numbers at which edges start, ascending, and their ranks.
     """
 
-    of_source: dict[str, list[int]]
-    highest: dict[str, list[int]]
-    starts: dict[str, tuple[list[int], list[int]]]
+    of_source: Mapping[str, Sequence[int]]
+    highest: Mapping[str, Sequence[int]]
+    starts: Mapping[str, tuple[Sequence[int], Sequence[int]]]
 
 
 class Paths:
@@ -152,61 +155,87 @@ class Paths:
         """The ranks; None where the edges run in a circle, or are too many."""
         if sum(map(len, self.into.values())) > RANKED_MAX:
             return None
-        ends = _ends(self.into)
-        rank = _levels(self.into, ends)
+        ends = _Ends(self.into)
+        rank = _levels(ends)
         if rank is None:
             return None
-        starts: dict[str, set[int]] = defaultdict(set)
-        of_source: dict[str, list[int]] = {}
-        highest: dict[str, list[int]] = {}
+        of_source, highest, at = {}, {}, 0
         for to, edges in self.into.items():
-            own = ends[to]
-            of_source[to] = [rank[ends[edge.source][edge.source_seq]] for edge in edges]
-            highest[to] = [rank[own[edge.seq]] for edge in edges]  # they only grow
+            own = slice(at, at + len(edges))
+            of_source[to] = array("i", map(rank.__getitem__, ends.sources[own]))
+            highest[to] = array("i", map(rank.__getitem__, ends.targets[own]))  # they only grow
+            at += len(edges)
+        starting = sorted(set(ends.sources))
+        starts = {}
+        for strand, numbers in ends.numbers.items():
+            first = ends.first[strand]
+            low, high = (bisect_left(starting, place) for place in (first, first + len(numbers)))
+            own_starts = starting[low:high]
+            starts[strand] = ([numbers[p - first] for p in own_starts], array("i", (rank[p] for p in own_starts)))
+        return _Ranks(of_source, highest, starts)
+
+
+class _Ends:
+    """Where edges start and end: each end has a place in one row, strand after strand, ascending.
+
+    Attributes:
+        numbers: of each strand's ends. first: the place of a strand's first end. total: all places.
+        sources, targets: the places of each edge's ends, in the order in which the edges are kept.
+    """
+
+    def __init__(self, into: Into) -> None:
+        numbers: dict[str, set[int]] = defaultdict(set)
+        for to, edges in into.items():
+            own = numbers[to]
             for edge in edges:
-                starts[edge.source].add(edge.source_seq)
-        in_order = {strand: sorted(numbers) for strand, numbers in starts.items()}
-        ranked = {strand: (own, [rank[ends[strand][seq]] for seq in own]) for strand, own in in_order.items()}
-        return _Ranks(of_source, highest, ranked)
+                own.add(edge.seq)
+                numbers[edge.source].add(edge.source_seq)
+        self.numbers = {strand: sorted(own) for strand, own in numbers.items()}
+        self.first: dict[str, int] = {}
+        self.total = 0
+        for strand, ordered in self.numbers.items():
+            self.first[strand] = self.total
+            self.total += len(ordered)
+        self.sources, self.targets = array("i"), array("i")
+        for to, edges in into.items():
+            for edge in edges:
+                self.sources.append(self._place(edge.source, edge.source_seq))
+                self.targets.append(self._place(to, edge.seq))
+
+    def _place(self, strand: str, number: int) -> int:
+        return self.first[strand] + bisect_left(self.numbers[strand], number)
 
 
-def _ends(into: Into) -> dict[str, dict[int, int]]:
-    """The numbers at which edges start or end, by strand, ascending; each with a place of its own in one row."""
-    numbers: dict[str, set[int]] = defaultdict(set)
-    for to, edges in into.items():
-        numbers[to].update(edge.seq for edge in edges)
-        for edge in edges:
-            numbers[edge.source].add(edge.source_seq)
-    place = count()
-    return {strand: {number: next(place) for number in sorted(own)} for strand, own in numbers.items()}
-
-
-def _levels(into: Into, ends: Mapping[str, Mapping[int, int]]) -> list[int] | None:
+def _levels(ends: _Ends) -> Sequence[int] | None:
     """For each end the length of the longest path to it; None where a path leads back to itself.
 
-    Kahn's algorithm, which is left with ends on its hands where there is a circle. Linear.
+    Kahn's algorithm, which is left with ends on its hands where there is a circle. Linear. From an end lead the edges
+    that start there, and its strand.
     """
-    total = sum(map(len, ends.values()))
-    following: list[list[int]] = [[] for _ in range(total)]
-    waiting = [0] * total
-    for own in ends.values():
-        for one, other in pairwise(own.values()):
-            following[one].append(other)
-            waiting[other] += 1
-    for to, edges in into.items():
-        own = ends[to]
-        for edge in edges:
-            target = own[edge.seq]
-            following[ends[edge.source][edge.source_seq]].append(target)
-            waiting[target] += 1
-    rank = [0] * total
+    total = ends.total
+    waiting, out = (array("i", bytes(4 * total)) for _ in range(2))
+    for source, target in zip(ends.sources, ends.targets, strict=True):
+        out[source] += 1
+        waiting[target] += 1
+    upto = array("i", accumulate(out))  # the targets of each end stand together, up to there; filled from behind
+    lead = array("i", bytes(4 * len(ends.sources)))
+    for source, target in zip(ends.sources, ends.targets, strict=True):
+        upto[source] -= 1
+        lead[upto[source]] = target
+    last = {ends.first[strand] + len(numbers) - 1 for strand, numbers in ends.numbers.items()}
+    for place in range(total - 1):
+        waiting[place + 1] += place not in last
+    rank = array("i", bytes(4 * total))
     work = [place for place, others in enumerate(waiting) if not others]
     done = 0
     while work:
         at = work.pop()
         done += 1
         least = rank[at] + 1
-        for after in following[at]:
+        following = lead[upto[at] : upto[at] + out[at]]
+        if at not in last:
+            following.append(at + 1)
+        for after in following:
             rank[after] = max(rank[after], least)
             waiting[after] -= 1
             if not waiting[after]:

@@ -60,6 +60,8 @@ PROCESSES_MAX: Final = 10_000
 """Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""
 CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
 MS_NS: Final = 1_000_000
+HINTS_MAX: Final = 10_000
+"""What was said of other resources that is remembered, so that nothing is asked twice; the oldest is forgotten."""
 REACH_ROUNDS: Final = 16
 """How often a view is widened to follow what a finding affected: each leads at least one resource further."""
 
@@ -120,8 +122,8 @@ class Stream:
         self._reach = Reach()
         self._latent = LatentWatch(store, self._ledger, self.window, declarations, limits.latent_every_ns)
         self._dirty: dict[str, None] = {}
-        self._meetings: dict[str, None] = {}
-        self._meet_at_ns = self._met_ns = 0
+        self._hinted: dict[tuple[str, tuple[str, ...]], None] = {}
+        self._pressing: set[str] = set()
         self._late: set[str] = set()
         self._newest_ns = 0
         self._checkpoint_at_ns = 0
@@ -130,7 +132,7 @@ class Stream:
     @property
     def dirty(self) -> int:
         """Resources that are to be judged."""
-        return len(self._dirty) + len(self._meetings)
+        return len(self._dirty)
 
     @property
     def latent_skipped(self) -> int:
@@ -185,25 +187,18 @@ class Stream:
         self.frontiers.deaf_until(self._clock.now_ns())
 
     def step(self) -> tuple[bool, list[Head]]:
-        """Judge a portion of what is dirty, else read on; returns whether there is more to do, and what was written.
-
-        Where strands meet (locks, queues) much has to be looked at for little: these resources are judged when nothing
-        else is to be done, or have waited for as long as judging them took, and a second.
-        """
+        """Judge a portion of what is dirty, else read on; returns whether there is more to do, and what was written."""
         left_over = bool(self._dirty)
-        idle = not left_over and not self._pull()
+        if not left_over:
+            self._pull()
         self._sort_dirty()
-        written: list[Head] = []
-        if self._dirty:
-            written = self._judge_some(self._dirty)
-        elif self._meetings and (idle or self._clock.now_ns() >= self._meet_at_ns):
-            written = self._judge_meetings()
+        written = self._judge_some() if self._dirty else []
         if not self._dirty:
             self._evict()
             self.checkpoint()
-        if not (left_over or self._dirty or self._meetings or self.behind_ns or written):
+        if not (left_over or self._dirty or self.behind_ns or written):
             written = self._look_for_luck()
-        return left_over or bool(self._dirty or self._meetings) or self.behind_ns > 0, written
+        return left_over or bool(self._dirty) or self.behind_ns > 0, written
 
     def checkpoint(self, *, now: bool = False) -> None:
         """Write how far all is done, every few seconds, or `now`."""
@@ -319,7 +314,7 @@ class Stream:
     # -- what follows ------------------------------------------------------------------------------------------------
 
     def _sort_dirty(self) -> None:
-        """Let go of what needs no judgement, though what was defended there is told, and set meetings aside."""
+        """Let go of what needs no judgement, though what was defended there is told."""
         if not self._dirty:
             return
         now_ns = self._clock.now_ns()
@@ -331,34 +326,22 @@ class Stream:
         for name in quiet:
             del self._dirty[name]
             self.waiting.pop(name, None)
-        if not self._meetings:
-            self._meet_at_ns = now_ns + self._met_ns + SECOND_NS
-        for name in [name for name in self._dirty if self.window.synchronises(name)]:
-            del self._dirty[name]
-            self._meetings[name] = None
 
     def _is_quiet(self, name: str) -> bool:
-        return self._sifts and not self._standing.has(name) and not self._sieve.needs_judgement(name)
+        if not self._sifts or name in self._pressing or name in self.waiting or self._standing.has(name):
+            return False
+        return not self._sieve.needs_judgement(name)
 
-    def _judge_meetings(self) -> list[Head]:
-        begun_ns = self._clock.now_ns()
-        written = self._judge_some(self._meetings)
-        self._met_ns = self._clock.now_ns() - begun_ns
-        self._meet_at_ns = begun_ns + 2 * self._met_ns + SECOND_NS
-        return written
-
-    def _judge_some(self, dirty: dict[str, None]) -> list[Head]:
+    def _judge_some(self) -> list[Head]:
         """Judge a portion of what is dirty and write what follows; what failed to be written stays dirty."""
         now_ns = self._clock.now_ns()
-        names = frozenset(list(dirty)[: self._limits.resources_max])
+        names = frozenset(list(self._dirty)[: self._limits.resources_max])
         self._standing.refresh(self.window.horizon_ns)
         coverage = LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)
-        names -= self._cleared(names, coverage, now_ns)
-        if not names:
-            return []
         judged, evaluation = self._evaluated(names, coverage)
         written = self._write(judged, evaluation, now_ns)
         self._remember(judged, evaluation)
+        self._follow(evaluation)
         self._hand_on(judged, evaluation, now_ns)
         return written
 
@@ -391,31 +374,21 @@ class Stream:
             self._soil(concerned)
             view = self.window.view(asked)
 
+    def _follow(self, evaluation: Evaluation) -> None:
+        """Have other resources judged of which the last judgement would have said something, once for each thing."""
+        for hint in evaluation.elsewhere - self._hinted.keys():
+            self._hinted[hint] = None
+            self._pressing.add(hint[0])
+            self._soil((hint[0],))
+        while len(self._hinted) > HINTS_MAX:
+            del self._hinted[next(iter(self._hinted))]
+
     def _hand_on(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> None:
         """Tell others of the conflicts at one's own resources; judge again what a new ring runs through."""
         if self._conflicts is not None:
             own = (edge for edge in evaluation.edges if judged is None or edge.resource in judged)
             self._conflicts.tell(own, now_ns, alone=self.share.is_all)
             self._soil(self._conflicts.closed(now_ns))
-
-    def _cleared(self, names: frozenset[str], coverage: LiveCoverage, now_ns: int) -> frozenset[str]:
-        """Resources in which a first look, without all that orders strands elsewhere, finds nothing.
-
-        Under one clock whatever is ordered at all is ordered by it, so no verdict is missed; a finding's words may be.
-        """
-        names = frozenset(n for n in names if not self._standing.has(n) and not self.window.synchronises(n))
-        if not names or len(self.window) <= self._limits.whole_max or self._conflicts is not None:
-            return frozenset()  # of what others judge with it, edges are to be handed on
-        view = self.window.view(names, synchronised=False)
-        clocks = {access.process.clock for access in view.accesses}
-        if len(clocks) != 1 or None in clocks:
-            return frozenset()
-        seen = self._judging.safely(view, names, names, coverage)
-        names -= {finding.resource for finding in seen.findings} | seen.waiting.keys()
-        defended = [each for each in seen.defended if each.resource in names]
-        self._write(names, Evaluation(defended=defended), now_ns)
-        self._remember(names, Evaluation())
-        return names
 
     def _write(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> list[Head]:
         standing = self._standing.of(judged)
@@ -458,11 +431,12 @@ class Stream:
         if judged is None:
             self.waiting.clear()
             self._dirty.clear()
-            self._meetings.clear()
+            self._pressing.clear()
         for name in judged or ():
             self.waiting.pop(name, None)
             self._dirty.pop(name, None)
-            self._meetings.pop(name, None)
+            self._pressing.discard(name)
+        self._sieve.judged(self.window.resources if judged is None else judged)
         self.waiting.update({name: of for name, of in evaluation.waiting.items() if of})
         self._clocks.asked = (set() if judged is None else self._clocks.asked - judged) | evaluation.measured
 

@@ -3,8 +3,9 @@
 The kept history ends an hour before the newest segment, or where the greatest number of accesses is reached; what
 falls out is counted. Within it an access stands once (a span that comes again is compared by content, as in files),
 by strand, resource, unit and transaction. A `view` is the history around some resources: their accesses, the other
-accesses of the units and transactions that touch them, the accesses to what those touch, and every synchronising
-access, since happens-before may run through any strand. While little is kept the view is everything.
+accesses of the units and transactions that touch them, the accesses to what those touch, and one step more along
+messages, links and started strands. Happens-before may run through any strand: its edges are kept for all of them
+(`edges`), so that no access has to be in the view for their sake. While little is kept the view is everything.
 
 Holes in the numbers of a strand are measured once for each portion of rows, and only where an access did not just
 follow the last one.
@@ -12,17 +13,20 @@ follow the last one.
 Source: analysis.md 4, 6 and 9. Nothing is judged here.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
-from noclobber.contract import Op, VersionKind
-from noclobber_analyzer.access import Access, Mark, Process
+from noclobber.contract import Op, Outcome, VersionKind
+from noclobber_analyzer.access import Access, Mark, Process, key_of
 from noclobber_analyzer.coverage import Gap, Lack, drops, tail
+from noclobber_analyzer.edges import Edges
+from noclobber_analyzer.forms import sent_by
 from noclobber_analyzer.history import that_counts
+from noclobber_analyzer.holds import owner_of
 from noclobber_analyzer.knowledge import Knowledge
 from noclobber_analyzer.lines import ProcessLine, StrandLine
 
@@ -31,6 +35,10 @@ __all__ = ["Evicted", "Name", "View", "Window", "touched"]
 Name = tuple[str, str]
 
 SYNC = frozenset({Op.SPAWN, Op.JOIN, Op.LOCK, Op.UNLOCK, Op.SEND, Op.RECEIVE})
+PASSING = frozenset({Op.SEND, Op.RECEIVE, Op.ACK, Op.NACK, Op.EFFECT})
+"""Operations that others are looked at with for their message or effect, not for all else that was done there."""
+STARTED_MAX = 256
+"""Accesses of a strand that somebody started which may be consequences of that."""
 ENDS = frozenset({Op.BEGIN, Op.COMMIT, Op.ABORT})
 WHOLE_MAX = 4_000
 """Kept accesses up to which a view is simply everything."""
@@ -43,7 +51,7 @@ GONE_MAX = 10_000
 """Processes of which nothing is kept any more whose end is remembered: what they send again is known as such."""
 MARKS_MAX = 64
 """Marks of a process kept for what they say of drops."""
-_NOBODY: Final[dict[Name, Access]] = {}
+_NOBODY: Final[dict[bytes, Access]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +94,18 @@ class Window:
         self.evicted = self.changes = 0
         self._accesses_max = accesses_max
         self._whole_max = whole_max
-        self._kept: dict[Name, Access] = {}
-        self._arrival: dict[Name, int] = {}
+        self._kept: dict[bytes, Access] = {}
+        self._arrival: dict[bytes, int] = {}
         self._arrived = 0
         self._edge = 0
         self._noted: deque[tuple[int, int]] = deque()
-        self._order: deque[tuple[int, Name]] = deque()
-        self._resources: dict[str, dict[Name, Access]] = defaultdict(dict)
-        self._units: dict[str, dict[Name, Access]] = defaultdict(dict)
-        self._sync: dict[Name, Access] = {}
-        self._meetings: set[str] = set()
+        self._order: deque[tuple[int, bytes]] = deque()
+        self._resources: dict[str, dict[bytes, Access]] = defaultdict(dict)
+        self._units: dict[str, dict[bytes, Access]] = defaultdict(dict)
+        self.edges = Edges(self._kept.get)
+        self._waits: dict[str, dict[bytes, Access]] = defaultdict(dict)
+        self._joins: dict[bytes, Access] = {}
+        self._owners: dict[str, dict[bytes, Access]] = defaultdict(dict)
         self._containers: set[str] = set()
         self.trimmed: set[str] = set()
         self._knowledge = Knowledge(self.trimmed)
@@ -127,15 +137,15 @@ class Window:
         """Whether an access that is not kept comes too late to be judged: what it would be judged by fell out."""
         line = self.processes.get(access.process.id)
         gone_ns = line.gone_ns if line is not None else self._gone.get(access.process.id, 0)
-        return 0 < access.end_ns <= gone_ns and access.name not in self._kept
+        return 0 < access.end_ns <= gone_ns and access.key not in self._kept
 
     def at_edge(self, names: Iterable[Name]) -> bool:
         """Whether one of these accesses is about to fall out, so that what belongs to it may have done so already."""
-        return bool(self._edge) and any(self._arrival.get(name, 0) < self._edge for name in names)
+        return bool(self._edge) and any(self._arrival.get(key_of(*name), 0) < self._edge for name in names)
 
     def get(self, name: Name) -> Access | None:
         """A kept access."""
-        return self._kept.get(name)
+        return self._kept.get(key_of(*name))
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -151,16 +161,16 @@ class Window:
         Returns:
             The resources whose verdicts it may change; empty if it changes nothing. Holes count after `measure`.
         """
-        name = access.name
-        known = self._kept.get(name)
+        key = access.key
+        known = self._kept.get(key)
         if known is not None:
             if that_counts(known, access) is known:
                 return set()
             self._remove(known)
         else:
-            self._order.append((opened_ns, name))
+            self._order.append((opened_ns, key))
             self._arrived += 1
-            self._arrival[name] = self._arrived
+            self._arrival[key] = self._arrived
             if not self._noted or self._noted[-1][1] != loaded_ns:
                 self._noted.append((self._arrived, loaded_ns))
         self._process(access.process).received += known is None
@@ -168,34 +178,42 @@ class Window:
 
     def replace(self, access: Access) -> set[str]:
         """Put an access in the place of the one of its name, whichever would count; returns as `add` does."""
-        self._remove(self._kept[access.name])
+        self._remove(self._kept[access.key])
         return self._put(access)
 
     def _put(self, access: Access) -> set[str]:
-        name = access.name
+        key = access.key
         self.changes += 1
         line = self._process(access.process)
         line.strands.add(access.strand)
         if access.process is not line.process and access.process == line.process:
-            access.process = line.process
-        self._kept[name] = access
+            sent_by(access, line.process)
+        self._kept[key] = access
         self._knowledge.add(access)
         self._prints += access.version_kind is VersionKind.FINGERPRINT
         for resource in touched(access):
-            self._resources[resource][name] = access
+            self._resources[resource][key] = access
             if resource.endswith("/"):
                 self._containers.add(resource)
         for unit in _units(access):
-            self._units[unit][name] = access
-        if access.op in SYNC or access.strand_parent:
-            self._sync[name] = access
-            self._meetings.update(touched(access) if access.op in SYNC else ())
+            self._units[unit][key] = access
+        self.edges.add(access)
+        if access.op in SYNC:
+            self._put_sync(access)
         strand = self.strands.get(access.strand)
         if strand is None:
             strand = self.strands[access.strand] = StrandLine(cut=line.cut)
         if strand.add(access):
             self._loose.add(access.strand)
         return self._concerned(access)
+
+    def _put_sync(self, access: Access) -> None:
+        if access.op is Op.JOIN:
+            self._joins[access.key] = access
+        if access.op is Op.LOCK and access.lock is not None:
+            self._owners[owner_of(access)][access.key] = access
+        if _is_wait(access):
+            self._waits[access.resource][access.key] = access
 
     def measure(self) -> set[str]:
         """Find the holes of strands whose accesses came out of order; returns the resources where holes changed."""
@@ -283,10 +301,6 @@ class Window:
         """Kept accesses of a unit, transaction, message or effect."""
         return self._units.get(unit, _NOBODY).values()
 
-    def synchronises(self, resource: str) -> bool:
-        """Whether strands wait for each other at a resource: a lock, a queue."""
-        return resource in self._meetings
-
     def is_covered(self, resource: str) -> bool:
         """Whether something was done to a container above a resource, or it is one."""
         return resource.endswith("/") or any(map(resource.startswith, self._containers))
@@ -297,14 +311,14 @@ class Window:
 
     def loaded_ns(self, name: Name) -> int:
         """When the segment of an access was noted; 0 if it is not kept."""
-        number = self._arrival.get(name)
+        number = self._arrival.get(key_of(*name))
         if number is None:
             return 0
         return self._noted[bisect_right(self._noted, number, key=itemgetter(0)) - 1][1]
 
     def holds(self, names: Iterable[Name]) -> bool:
         """Whether all these accesses are kept."""
-        return all(name in self._kept for name in names)
+        return all(key_of(*name) in self._kept for name in names)
 
     def touching(self, resource: str) -> dict[str, set[str]]:
         """By process, its strands that touched a resource or a container above it."""
@@ -314,32 +328,70 @@ class Window:
                 found[access.process.id].add(access.strand)
         return found
 
-    def view(self, resources: Iterable[str], *, synchronised: bool = True) -> View:
-        """The history that the verdicts on some resources need.
-
-        Args:
-            resources: to be judged.
-            synchronised: with all that orders strands, whatever it touched; else for a first look only.
-        """
+    def view(self, resources: Iterable[str]) -> View:
+        """The history that the verdicts on some resources need."""
         if len(self._kept) <= self._whole_max:
             return View(list(self._kept.values()), None)
         asked = frozenset(resources)
-        found = dict(self._sync) if synchronised else {}
         near = self._of_resources(asked)
         for access in list(near.values()):
             for unit in _units(access):
                 near.update(self._units[unit])
-        found.update(near)
+        if not asked.isdisjoint(self._waits):
+            near.update(self._waiting())
+        for access in list(near.values()):
+            near.update(self._around(access))
         locks = {lock.partition("#")[0] for access in near.values() for lock in access.locks}
-        beside = self._of_resources(locks | {name for each in near.values() for name in touched(each)} - asked)
-        found.update(beside)
+        states = {name for each in near.values() if each.op not in PASSING for name in touched(each)}
+        beside = self._of_resources((locks | states) - asked)
+        found = {**near, **beside}
         for access in beside.values():
             if access.txn_id:
                 found.update(self._units[access.txn_id])
         return View(list(found.values()), asked)
 
-    def _of_resources(self, names: Iterable[str]) -> dict[Name, Access]:
-        found: dict[Name, Access] = {}
+    def _around(self, access: Access) -> Iterator[tuple[bytes, Access]]:
+        """What one access leads to elsewhere: of its message or effect, of what it links to or started.
+
+        And what its strand began with, from which it is seen who started it.
+        """
+        for unit in _units(access)[1:]:
+            yield from self._units[unit].items()
+        for trace_id, span_id, _ in access.links:
+            yield from self._named((trace_id, span_id))
+        if access.model_span:
+            yield from self._named((access.trace_id, access.model_span))
+        if access.op is Op.SPAWN and access.strand_other:
+            yield from ((each.key, each) for each in self.captured(access.strand_other)[:STARTED_MAX])
+        first = self.strands[access.strand].accesses[0]
+        if first.strand_parent:
+            yield first.key, first
+            yield from self._numbered(first.strand_parent, first.strand_parent_seq)
+
+    def _named(self, name: Name) -> Iterator[tuple[bytes, Access]]:
+        access = self.get(name)
+        if access is not None:
+            yield access.key, access
+
+    def _numbered(self, strand: str, seq: int | None) -> Iterator[tuple[bytes, Access]]:
+        own = self.captured(strand)
+        at = bisect_left(own, seq or 0, key=attrgetter("seq"))
+        yield from ((each.key, each) for each in own[at : at + 1] if each.seq == seq)
+
+    def _waiting(self) -> dict[bytes, Access]:
+        """All that a circle of waits may consist of: waits and joins, and who held what was waited for."""
+        found = dict(self._joins)
+        names: set[str] = set()
+        for resource, waits in self._waits.items():
+            found.update(waits)
+            found.update(self._resources[resource])
+            names.update(name for wait in waits.values() for name in wait.waits_for)
+        for name in names:
+            found.update(self._owners.get(name, {}))
+        return found
+
+    def _of_resources(self, names: Iterable[str]) -> dict[bytes, Access]:
+        found: dict[bytes, Access] = {}
         for name in names:
             for related in (name, *self._above(name), *self._below(name)):
                 found.update(self._resources.get(related, {}))
@@ -370,18 +422,17 @@ class Window:
         gone = Evicted([], set())
         cut: set[str] = set()
         while self._order and (self._order[0][0] < opened_before_ns or len(self._kept) > self._accesses_max):
-            _, name = self._order.popleft()
-            access = self._kept[name]
+            _, key = self._order.popleft()
+            access = self._kept[key]
             self._remove(access)
-            self._arrival.pop(name, None)
+            self._arrival.pop(key, None)
             self.evicted += 1
-            gone.names.append(name)
+            gone.names.append(access.name)
             for resource in touched(access):
                 if resource in self._resources:
                     self.trimmed.add(resource)
                 else:
                     self.trimmed.discard(resource)
-                    self._meetings.discard(resource)
                     gone.resources.add(resource)
             cut.add(access.strand)
             line = self.processes[access.process.id]
@@ -404,16 +455,20 @@ class Window:
             self._noted.popleft()
 
     def _remove(self, access: Access) -> None:
-        name = access.name
+        key = access.key
         self.changes += 1
-        del self._kept[name]
+        del self._kept[key]
         self._knowledge.drop(access)
         self._prints -= access.version_kind is VersionKind.FINGERPRINT
-        self._sync.pop(name, None)
+        self.edges.drop(access)
+        if access.op in SYNC:
+            self._joins.pop(key, None)
+            _discard(self._waits, access.resource, key)
+            _discard(self._owners, owner_of(access), key)
         for resource in touched(access):
-            _discard(self._resources, resource, name)
+            _discard(self._resources, resource, key)
         for unit in _units(access):
-            _discard(self._units, unit, name)
+            _discard(self._units, unit, key)
         self.strands[access.strand].drop(access)
 
     def forget_ended(self, ended: Iterable[str]) -> set[str]:
@@ -441,6 +496,11 @@ def touched(access: Access) -> tuple[str, ...]:
     return (access.resource,) if access.scan is None else (access.resource, *access.scan.resources)
 
 
+def _is_wait(access: Access) -> bool:
+    """Whether an access says for whom it waited, or waited for a lock in vain."""
+    return bool(access.waits_for) or (access.op is Op.LOCK and (access.open or access.outcome is not Outcome.OK))
+
+
 def _canonical(access: Access) -> tuple[int, str, str]:
     return access.start_ns, access.span_id, access.trace_id
 
@@ -459,9 +519,9 @@ def _units(access: Access) -> Sequence[str]:
     return found
 
 
-def _discard(index: dict[str, dict[Name, Access]], key: str, name: Name) -> None:
-    entries = index.get(key)
+def _discard(index: dict[str, dict[bytes, Access]], of: str, key: bytes) -> None:
+    entries = index.get(of)
     if entries is not None:
-        entries.pop(name, None)
+        entries.pop(key, None)
         if not entries:
-            del index[key]
+            del index[of]

@@ -5,6 +5,7 @@ Whether a library is hooked is not guessed from its version: a Python of this en
 """
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -14,8 +15,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -45,11 +46,14 @@ DISTRIBUTIONS: Final = {
     "agent-framework": "agent-framework-core",
     "agent-framework-workflows": "agent-framework-core",
     "autogen": "autogen-core",
+    "google-adk": "google-adk",
+    "llama-index-workflows": "llama-index-workflows",
     "mem0": "mem0ai",
+    "openai-agents": "openai-agents",
     "pydantic-ai": "pydantic-ai-slim",
     "pydantic-ai-conversations": "pydantic-ai-slim",
 }
-"""Integrations that are called neither like their distribution nor like its package."""
+"""Integrations whose module's name is shared, or is not that of their distribution."""
 _PROBE: Final = """
 import importlib, json, sys
 from noclobber.bootstrap.registry import INTEGRATIONS, installed
@@ -97,10 +101,17 @@ def _version(name: str, module: str) -> str | None:
     package = module.partition(".")[0]
     if package in sys.stdlib_module_names:
         return f"of Python {platform.python_version()}"
-    for distribution in (DISTRIBUTIONS.get(name, name), package):
-        with contextlib.suppress(PackageNotFoundError):
-            return version(distribution)
-    return None
+    try:
+        return version(DISTRIBUTIONS.get(name, package))
+    except PackageNotFoundError:  # the package may have another name than its module
+        named = None if name in DISTRIBUTIONS else _packages().get(package)
+        return version(named[0]) if named else None
+
+
+@functools.cache
+def _packages() -> Mapping[str, list[str]]:
+    """Package names by module: reads what every installed package says of itself."""
+    return packages_distributions()
 
 
 def _is_off(name: str, settings: Settings) -> bool:

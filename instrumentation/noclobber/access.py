@@ -59,6 +59,8 @@ class Access:
         members: what a scan found. Not sent as such: later writes find their bases here.
         finds_base: whether a base is to be looked for among what was got or made before (writes and deletes).
         remembered: whether what this access got or made may become somebody's base.
+        held: of a `receive`: whether the message stays in hand until it is acknowledged or given back; None: until
+            the next receipt, since nobody will acknowledge it; False: it was only looked at.
     """
 
     op: Op
@@ -71,6 +73,7 @@ class Access:
     members: tuple[Member, ...] = ()
     finds_base: bool = False
     remembered: bool = True
+    held: bool | None = True
 
 
 class Call:

@@ -27,6 +27,7 @@ from noclobber.bases import Bases
 from noclobber.contract import FRONTIER_END, Attr, Op
 from noclobber.describing import Describing
 from noclobber.guard import GUARD
+from noclobber.in_hand import InHand
 from noclobber.otlp import Span
 from noclobber.settings import Settings
 from noclobber.strands import Strand
@@ -149,6 +150,7 @@ class Recorder:
     def _reset(self) -> None:
         self._ring: deque[Call] = deque()
         self._bases = Bases()
+        self._in_hand = InHand()
         self._stopping = False
         self._wake = threading.Event()
         self._drained = threading.Condition()
@@ -366,11 +368,13 @@ class Recorder:
         self._waiting.discard(call)
         if not call.count:
             self._bases.spawned(call.facts, call.strand)
+            self._in_hand.spawned(call.facts)
             return []
         accesses = self._described(call)
         if accesses[0].op is Op.JOIN:
             self._bases.joined(call.strand, call.facts[0])
         self._bases.resolve(call, accesses)
+        self._in_hand.follow(call, accesses)
         return [self._describing.span(call, seq, access) for seq, access in zip(call.seqs, accesses, strict=True)]
 
     def _described(self, call: Call) -> list[Access]:

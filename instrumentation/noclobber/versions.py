@@ -98,8 +98,15 @@ def _structure(value: object) -> bytes:
     import json
 
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), default=repr, ensure_ascii=False).encode(
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_shown, ensure_ascii=False).encode(
             "utf-8", "surrogatepass"
         )
     except (TypeError, ValueError, RecursionError):
         return repr(value).encode("utf-8", "surrogatepass")
+
+
+def _shown(value: object) -> str:
+    """What stands for an object that JSON does not know: an array's numbers, since its `repr` leaves some out."""
+    if hasattr(value, "tobytes") and hasattr(value, "dtype"):
+        return f"{value.dtype}{getattr(value, 'shape', '')}:{value.tobytes().hex()}"
+    return repr(value)

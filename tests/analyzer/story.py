@@ -37,8 +37,9 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import Access, Effect, FullAccess, Lock, Mark, Message, Process, Scan
+from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Process, Scan
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.forms import roomy
 from noclobber_analyzer.history import History, HistoryBuilder
 
 __all__ = ["Story", "judge", "told"]
@@ -146,7 +147,7 @@ class Story:
         strand, op, flags = match["strand"], match["op"], match["flags"]
         self._seq[strand] = self._seq.get(strand, 0) + 1
         self._count += 1
-        access = FullAccess(
+        access = roomy(
             trace_id=f"{ord(strand):032x}", span_id=f"{self._count:016x}", start_ns=start, end_ns=end,
             process=self._process(strand), op=Op.READ, resource="mem://x", system=self.system,
             outcome=Outcome(match["outcome"] or "ok"), agent=self.agents.get(strand, strand), strand=strand,

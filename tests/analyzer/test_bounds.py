@@ -21,8 +21,9 @@ import pytest
 
 from noclobber.contract import BaseSource, Op, Outcome, UnitKind, VersionKind, WriteMode
 from noclobber_analyzer import affected
-from noclobber_analyzer.access import Access, FullAccess, Lock, Mark, Message, Process
+from noclobber_analyzer.access import Access, Lock, Mark, Message, Process
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.forms import roomy
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.otlp_files import read_otlp
 from noclobber_analyzer.witness import NODES_MAX
@@ -42,7 +43,7 @@ class Run:
     def add(self, strand: str, op: Op, resource: str = "mem://x", *, clock: str = "clock", **known: object) -> Access:
         self._seqs[strand] = self._seqs.get(strand, 0) + 1
         number = len(self.accesses) + 1
-        access: Access = FullAccess(
+        access: Access = roomy(
             trace_id=f"{abs(hash(strand)):032x}", span_id=f"{number:016x}", start_ns=number * STEP_NS,
             end_ns=number * STEP_NS + STEP_NS // 2, process=Process(f"p{clock}", clock, 0, "key", clock), op=op,
             resource=resource, system="memory", outcome=Outcome.OK, agent=strand, strand=strand,

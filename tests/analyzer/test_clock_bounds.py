@@ -11,6 +11,7 @@ from noclobber.contract import Op, VersionKind
 from noclobber_analyzer.access import Access, Message, Process
 from noclobber_analyzer.clock_bounds import CLOCKS_MAX, DRIFT_PPM, ClockBounds, measure_clocks
 from noclobber_analyzer.clock_pairs import ClockPair
+from noclobber_analyzer.forms import roomy
 from story import Story, judge
 
 MS = 1_000_000
@@ -84,7 +85,7 @@ def recorded(all_: Sequence[Machine], told: Sequence[Exchange]) -> list[Access]:
             (target, max(0, taken - it.took_ns), taken + it.took_ns),
         ):
             first = machine is source and len(accesses) % 2 == 0
-            access = Access(
+            access = roomy(
                 trace_id=f"{len(accesses) // 2:032x}", span_id=f"{len(accesses):016x}", start_ns=machine.shows(start),
                 end_ns=machine.shows(end), process=machine.process, op=Op.SEND if first else Op.RECEIVE,
                 resource=f"mem://{number}", system="memory", agent="a", strand=f"s{len(accesses)}", seq=1,
@@ -100,7 +101,7 @@ def recorded(all_: Sequence[Machine], told: Sequence[Exchange]) -> list[Access]:
 
 def call(machine: Machine, start_ns: int, end_ns: int) -> Access:
     """Some access of a machine at a true time."""
-    return Access(
+    return roomy(
         trace_id="1" * 32, span_id="1" * 16, start_ns=machine.shows(start_ns), end_ns=machine.shows(end_ns),
         process=machine.process, op=Op.READ, resource="mem://x", system="memory", agent="a", strand="s", seq=1,
         unit="s",

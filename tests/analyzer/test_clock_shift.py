@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +20,7 @@ from noclobber.contract import Certainty, Op, VersionKind
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.finding import Finding
+from noclobber_analyzer.forms import changed
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.otlp_files import read_otlp
 from story import Story
@@ -38,7 +38,7 @@ def shifted(accesses: Sequence[Access], host: str, by_ns: int) -> Evaluation:
     builder = HistoryBuilder()
     for access in accesses:
         off = by_ns if access.process.host == host else 0
-        moved = msgspec.structs.replace(access, start_ns=access.start_ns + off, end_ns=access.end_ns + off)
+        moved = changed(access, start_ns=access.start_ns + off, end_ns=access.end_ns + off)
         builder.add(moved, moved.name)
     return evaluate(builder.finish(ended=True))
 

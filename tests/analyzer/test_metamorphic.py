@@ -23,8 +23,9 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from noclobber.contract import FRONTIER_END, Certainty, Kind, Op
-from noclobber_analyzer.access import Access, Mark, changed
+from noclobber_analyzer.access import Access, Mark
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.forms import changed
 from noclobber_analyzer.history import HistoryBuilder
 from noclobber_analyzer.kinds import KINDS
 from noclobber_analyzer.otlp_files import read_otlp

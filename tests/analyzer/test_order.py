@@ -3,7 +3,7 @@
 import pytest
 
 from noclobber_analyzer import paths as module
-from noclobber_analyzer.access import changed
+from noclobber_analyzer.forms import changed
 from noclobber_analyzer.history import HistoryBuilder
 from noclobber_analyzer.order import Answer, By, Order
 from story import Story

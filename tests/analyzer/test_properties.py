@@ -3,13 +3,13 @@
 import random
 from collections.abc import Sequence
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noclobber.contract import BaseSource, Op, Outcome, VersionKind
-from noclobber_analyzer.access import Access, Process, access_of, changed
+from noclobber_analyzer.access import Access, Process
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.forms import changed, roomy
 from noclobber_analyzer.history import HistoryBuilder
 
 PROCESS = Process("p0", "clock", 0, "key", "host", "agents", 1, "1")
@@ -51,7 +51,7 @@ def _run(schedule: list[tuple[int, str]], kind: VersionKind) -> tuple[list[Acces
     accesses, lost, seqs = [], set(), dict.fromkeys(range(10), 0)
     for now, (agent, step) in enumerate(schedule):
         seqs[agent] += 1
-        access = access_of(
+        access = roomy(
             trace_id=f"{agent + 1:032x}", span_id=f"{now + 1:016x}", start_ns=now * 1000, end_ns=now * 1000 + 500,
             process=PROCESS, op=Op.READ if step == "read" else Op.WRITE, resource="mem://x", system="memory",
             outcome=Outcome.OK, agent=f"agent-{agent}", strand=f"s{agent}", seq=seqs[agent], unit=f"s{agent}",
@@ -125,9 +125,7 @@ def test_names_mean_nothing(told: tuple[list[tuple[int, str]], int]) -> None:
 def test_unrelated_access_changes_nothing(told: tuple[list[tuple[int, str]], int]) -> None:
     """An access of somebody else to something else is nobody's business."""
     accesses, _ = _run(told[0], VersionKind.COUNTER)
-    other = msgspec.structs.replace(
-        accesses[0], span_id="e" * 16, strand="elsewhere", seq=1, resource="mem://elsewhere", base=None
-    )
+    other = changed(accesses[0], span_id="e" * 16, strand="elsewhere", seq=1, resource="mem://elsewhere", base=None)
     assert _judge([*accesses, other]).findings == _judge(accesses).findings
 
 

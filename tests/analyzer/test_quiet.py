@@ -10,8 +10,9 @@ from oracle.strategies import plans
 from oracle.world import Plan, World
 
 from noclobber.contract import BaseSource, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
-from noclobber_analyzer.access import Access, Process, access_of, changed
+from noclobber_analyzer.access import Access, Process
 from noclobber_analyzer.evaluate import evaluate
+from noclobber_analyzer.forms import access_of, changed
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.quiet import is_quiet
 

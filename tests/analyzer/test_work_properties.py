@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noclobber.contract import VersionKind
-from noclobber_analyzer.access import Access, changed
+from noclobber_analyzer.access import Access
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.forms import changed
 from noclobber_analyzer.history import HistoryBuilder
 from story import Story
 

@@ -3,6 +3,7 @@
 import hashlib
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from noclobber import versions
@@ -23,6 +24,16 @@ def test_structures_are_encoded_in_any_order() -> None:
     circle: list[object] = []
     circle.append(circle)
     assert encode(circle) == b"[[...]]"
+
+
+def test_arrays_are_encoded_whole() -> None:
+    """Their `repr` leaves out the middle."""
+    first = np.arange(5000.0)
+    second = first.copy()
+    second[2500] = 0
+    assert repr(first) == repr(second)
+    assert encode(first) == encode(first.copy()) != encode(second)
+    assert encode({"vector": first}) != encode({"vector": second})
 
 
 @pytest.mark.parametrize(

@@ -6,33 +6,28 @@ that received it, elsewhere they are partial. A visibility timeout of nothing gi
 no access. Bodies, attributes and handles are never kept.
 
 Whether a receipt is the first is said only to those who ask for ApproximateReceiveCount; without it a second one may
-be what a lease's end gave, so it is partial. Writes of the strand that has just one message in hand carry its id.
+be what a lease's end gave, so it is partial.
 
 Source: SQS API reference; contract 2.1; capture.md section 4.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 from noclobber.access import Access, AttributeValue
 from noclobber.contract import Attr, Op, Outcome
 from noclobber.resources import quoted
 from noclobber.stores.aws_call import Asked, Noted
-from noclobber.strands import Strand
 from noclobber.versions import fingerprint
 
-__all__ = ["follow", "note"]
+__all__ = ["note"]
 
 SYSTEM: Final = "aws_sqs"
 HANDLES_MAX: Final = 4096
 
 _received: OrderedDict[str, str] = OrderedDict()
 """Receipt handle's print -> id of its message; used by the drain only."""
-_in_hand: WeakKeyDictionary[Strand, dict[str, str]] = WeakKeyDictionary()
-"""Messages that a strand received and has not settled, and their queues; used by the drain only."""
 
 
 def note(asked: Asked) -> Noted | None:
@@ -54,21 +49,6 @@ def _queue(region: str, url: str) -> str:
     """The queue's URI: accounts and regions have queues of one name."""
     account, _, name = urlsplit(url).path.strip("/").rpartition("/")
     return f"sqs://{quoted(region)}/{quoted(account)}/{quoted(name)}"
-
-
-def follow(strand: Strand, accesses: Sequence[Access]) -> None:
-    """Note what `strand` has in hand now, and give its writes the id of the one message that it works on."""
-    for access in accesses:
-        message = access.attributes.get(Attr.MESSAGE_ID)
-        if access.op in (Op.WRITE, Op.UPDATE, Op.DELETE):
-            held = _in_hand.get(strand, {})
-            if len(held) == 1:
-                ((each, queue),) = held.items()
-                access.attributes[Attr.MESSAGE_ID], access.attributes[Attr.MESSAGE_GROUP] = each, queue
-        elif access.op is Op.RECEIVE and isinstance(message, str):
-            _in_hand.setdefault(strand, {})[message] = access.resource
-        elif access.op in (Op.ACK, Op.NACK) and isinstance(message, str):
-            _in_hand.get(strand, {}).pop(message, None)
 
 
 # -- what is asked -------------------------------------------------------------------------------------------------

@@ -145,7 +145,6 @@ def _build(call: Call) -> Sequence[Access]:
     refusal = getattr(call.error, "response", None)
     noted.refusal = refusal if isinstance(refusal, dict) else {}
     accesses = noted.describe(noted)
-    sqs.follow(call.strand, accesses)
     for access in accesses:
         access.attributes["db.operation.name"] = noted.operation
     return accesses

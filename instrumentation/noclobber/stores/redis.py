@@ -23,6 +23,9 @@ from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Attr, Op, Outcome
 from noclobber.guard import GUARD
 from noclobber.locks import redis as locks
+from noclobber.queues import redis_pubsub, redis_receipts
+from noclobber.queues.redis_receipts import Late
+from noclobber.queues.redis_streams import LATE
 from noclobber.stores.redis_commands import ONE, Command, count, describe, name_of, split
 from noclobber.stores.redis_place import Place, place_of
 from noclobber.stores.redis_words import TAKES
@@ -50,10 +53,12 @@ def install(_library: ModuleType) -> None:
     _wrap(aio.Pipeline, "immediate_execute_command", _async_call)
     _wrap(aio.Pipeline, "execute", _async_execute)
     locks.install()
+    redis_pubsub.install()
 
 
 def uninstall() -> None:
     """Put back what was there."""
+    redis_pubsub.uninstall()
     locks.uninstall()
     for (owner, name), original in _originals.items():
         setattr(owner, name, original)
@@ -90,7 +95,7 @@ def _begin_rarer(active: recorder.Recorder, client: Any, args: Sequence[Any]) ->
     if not number:
         if name_of(args) in ("WATCH", "UNWATCH"):
             _watch(client, args)
-        return None
+        return Late() if name_of(args) in LATE else None
     call = active.begin(LIBRARY, number)
     if name_of(args) in TAKES:
         call.build, call.facts = _build, (client.connection_pool, args, None, None, None)
@@ -102,6 +107,9 @@ def _finish(call: Call, client: Any, args: Sequence[Any], reply: Any, replaced: 
     try:
         active = recorder.active()
         if active is not None:
+            if type(call) is Late:
+                redis_receipts.note(active, call, client.connection_pool, args, reply)
+                return
             if type(reply) in _CHANGEABLE:
                 reply = reply.copy()  # the caller may change what it got
             watch = client.__dict__.get("_noclobber_watch")
@@ -113,7 +121,7 @@ def _finish(call: Call, client: Any, args: Sequence[Any], reply: Any, replaced: 
 def _fail(call: Call, client: Any, args: Sequence[Any], error: BaseException) -> None:
     with GUARD:
         active = recorder.active()
-        if active is not None:
+        if active is not None and type(call) is not Late:
             watch = client.__dict__.get("_noclobber_watch")
             active.fail(call, error, _build, (client.connection_pool, _kept(args), None, None, watch))
 
@@ -350,7 +358,9 @@ def _begin_pipeline(pipeline: Any) -> tuple[Call, list[Any]] | None:
             return None
         commands = [_kept(_words(entry)) for entry in pipeline.command_stack]
         number = sum(count(words) for words in commands)
-        return (active.begin(LIBRARY, number), commands) if number else None
+        if number:
+            return active.begin(LIBRARY, number), commands
+        return (Late(), commands) if any(name_of(words) in LATE for words in commands) else None
     return None
 
 
@@ -373,6 +383,9 @@ def _finish_pipeline(
             replies = [_applied_anyway(reply) for reply in raw]
         elif isinstance(replies, list):
             replies = [reply.copy() if type(reply) in _CHANGEABLE else reply for reply in replies]
+            call = redis_receipts.taken(active, call, commands, replies)
+        if type(call) is Late:
+            return
         call.error = error
         active.end(call, _build_pipeline, (pipeline.connection_pool, commands, replies, watch))
 
@@ -426,6 +439,8 @@ def _build_pipeline(call: Call) -> Sequence[Access]:
     known = replies if isinstance(replies, list) and len(replies) == len(commands) else None
     accesses: list[Access] = []
     for number, words in enumerate(commands):
+        if known is not None and call.error is None and name_of(words) in LATE:
+            accesses += redis_receipts.received(call, place, name_of(words), known[number])
         if not count(words):
             continue
         reply = known[number] if known is not None else None

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from noclobber.access import Access, AttributeValue
 from noclobber.contract import ABSENT, Attr, Guard, Op, Outcome, VersionKind, WriteMode
+from noclobber.queues import redis_pubsub, redis_streams
 from noclobber.stores.redis_words import FIRST_KEY_AT, LOOKS, NO_STATE, NOTHING_DONE
 from noclobber.versions import encode, fingerprint, fingerprint_parts, is_numeric, is_weak
 
@@ -62,11 +63,11 @@ def name_of(args: Words) -> str:
 
 
 def count(args: Words) -> int:
-    """How many accesses the command is; 0 where it touches no state."""
+    """How many accesses the command is; 0 where it touches no state, or only its reply will say."""
     name = name_of(args)
     if name in ONE:
         return 1
-    if name in NO_STATE or (name not in _TABLE and len(args) < 2):
+    if name in NO_STATE or name in redis_streams.LATE or (name not in _TABLE and len(args) < 2):
         return 0
     keys = _MANY.get(name)
     return len(keys(args)) if keys is not None else 1
@@ -429,11 +430,7 @@ def _sort(command: Command) -> list[Access]:
 def _first_key(words: Words) -> Any:
     """The first key that a command names, itself where it names none in its place."""
     name = words[0]
-    if name in ("XREAD", "XREADGROUP"):
-        upper = [encode(word).upper() for word in words[:-1]]
-        at = upper.index(b"STREAMS") + 1 if b"STREAMS" in upper else 1
-    else:
-        at = FIRST_KEY_AT.get(name, 1)
+    at = FIRST_KEY_AT.get(name, 1)
     first = words[at] if at < len(words) else words[-1]
     return first[0] if isinstance(first, list | tuple) and first else first
 
@@ -458,6 +455,7 @@ _MANY: Final[dict[str, Callable[[Words], list[Any]]]] = {
     **dict.fromkeys(("MGET", "DEL", "UNLINK", "EXISTS"), lambda words: _flat(words[1:])),
     **dict.fromkeys(("MSET", "MSETNX"), lambda words: _flat(words[1:])[::2]),
     **dict.fromkeys(("EVAL", "EVALSHA", "FCALL"), _script_keys),
+    **dict.fromkeys(redis_streams.SETTLES, redis_streams.ids_of),
     **dict.fromkeys(_TWO_KEYS, lambda words: list(words[1:3])),
 }
 
@@ -477,14 +475,16 @@ _TABLE: Final[dict[str, Describe]] = {
     "INCR": _increments, "DECR": _increments, "INCRBY": _increments, "DECRBY": _increments, "INCRBYFLOAT": _increments,
     "HINCRBY": _updates(WriteMode.INCREMENT, replies_state=True, part_at=2),
     "HINCRBYFLOAT": _updates(WriteMode.INCREMENT, replies_state=True, part_at=2),
-    **dict.fromkeys("APPEND LPUSH RPUSH LPUSHX RPUSHX LINSERT XADD".split(), _appends),  # noqa: SIM905
+    **dict.fromkeys("APPEND LPUSH RPUSH LPUSHX RPUSHX LINSERT".split(), _appends),  # noqa: SIM905
     **dict.fromkeys(
         """SADD SREM SPOP ZADD ZREM ZINCRBY ZPOPMIN ZPOPMAX LPOP RPOP LREM LTRIM LSET SETRANGE SETBIT BITFIELD PFADD
-        XTRIM XDEL GEOADD""".split(),  # noqa: SIM905
+        XTRIM XDEL XDELEX GEOADD""".split(),  # noqa: SIM905
         _merges,
     ),
     **dict.fromkeys(("EVAL", "EVALSHA", "FCALL"), _script), "SORT": _sort,
     **dict.fromkeys(_TWO_KEYS, _keys_updated),
+    "XADD": redis_streams.add, **dict.fromkeys(redis_streams.SETTLES, redis_streams.settle),
+    **dict.fromkeys(("PUBLISH", "SPUBLISH"), redis_pubsub.publish),
 }  # fmt: skip
 ONE: Final = _TABLE.keys() - _MANY.keys()
 """Commands that are one access, which `count` need not look at further."""

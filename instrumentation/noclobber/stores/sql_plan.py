@@ -130,6 +130,7 @@ class Plan:
         skips: whether locked rows are passed over (`SKIP LOCKED`), so that finding none proves nothing.
         returning: what comes back from a write.
         claim: see `Claim`. counted: the output is computed from many rows (count, group by).
+        near: rows are ordered by their distance to a vector, which an index finds approximately.
         control: what it does to its transaction. known: whether all of this is all there is.
     """
 
@@ -152,6 +153,7 @@ class Plan:
     returning: Source | None = None
     claim: Claim | None = None
     counted: bool = False
+    near: bool = False
     control: Control | None = None
     known: bool = True
 

@@ -203,13 +203,15 @@ class _Reader(Expressions):
         counted = bool(tree.args.get("group") or tree.args.get("having") or tree.find(exp.AggFunc))
         where = self.where(tree.args.get("where"), names)
         locks = [lock for lock in tree.args.get("locks") or () if lock.args.get("update")]
-        predicate = where.parts + self._more(tree, ("limit", "offset"), names)
+        near = _is_by_distance(tree.args.get("order"))
+        more = ("order", "limit", "offset") if near else ("limit", "offset")
+        predicate = where.parts + self._more(tree, more, names)
         if len(sources) > 1:
             predicate += tuple((f"JOIN {node.sql()}", ()) for node in tree.args.get("joins") or ())
         return Plan(
             Verb.SELECT, sources[0].table, read, where.keys if len(sources) == 1 and not counted else None,
             where.spread if len(sources) == 1 and not counted else None, where.conditions, where.narrowed, predicate,
-            locks=bool(locks), skips=any(lock.args.get("wait") is False for lock in locks), counted=counted,
+            locks=bool(locks), skips=any(lock.args.get("wait") is False for lock in locks), counted=counted, near=near,
             known=not where.nested and (star or all(len(name) > 0 or not column for name, column in output)),
         )  # fmt: skip
 
@@ -443,3 +445,18 @@ def _cells(node: Any) -> list[Any]:
     from sqlglot import exp
 
     return list(node.expressions) if isinstance(node, exp.Tuple) else [node]
+
+
+_DISTANCES: Final = frozenset(
+    {"l2_distance", "cosine_distance", "inner_product", "l1_distance", "hamming_distance", "jaccard_distance"}
+)
+
+
+def _is_by_distance(order: Any) -> bool:
+    """Whether rows come by their distance to a vector (pgvector; `<=>` reads as MySQL's null-safe equality)."""
+    from sqlglot import exp
+
+    if order is None:
+        return False
+    called = (node.name.lower() for node in order.find_all(exp.Anonymous))
+    return order.find(exp.Distance, exp.NullSafeEQ) is not None or not _DISTANCES.isdisjoint(called)

@@ -140,6 +140,7 @@ def _scan(statement: Statement, source: Source, rows: Sequence[tuple[Any, ...]],
         attributes[Attr.RESULT_COUNT] = len(rows) if not plan.counted else len(statement.rows)
     if missing or plan.counted:
         attributes[Attr.PARTIAL] = True
+    if missing or plan.counted or plan.near:
         attributes[Attr.SCAN_APPROXIMATE] = True
     if plan.locks:
         attributes[Attr.GUARD] = Guard.LOCK

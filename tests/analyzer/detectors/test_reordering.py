@@ -2,7 +2,7 @@
 
 import pytest
 
-from noclobber_analyzer.access import Access, Message
+from noclobber_analyzer.access import Access, Message, key_of
 from noclobber_analyzer.evaluate import evaluate
 from noclobber_analyzer.history import HistoryBuilder
 from story import Story
@@ -19,7 +19,7 @@ def found(
     builder = HistoryBuilder()
     for access in accesses:
         access.run = run
-        access.trace_id = accesses[0].trace_id
+        access.key = key_of(accesses[0].trace_id, access.span_id)
         if named and access.strand in models and access.op in ("effect", "write"):
             access.model_span = models[access.strand].span_id
         if key and access.op == "effect":

@@ -3,8 +3,8 @@
 import pytest
 
 from noclobber.contract import VersionKind
-from noclobber_analyzer.access import changed
 from noclobber_analyzer.evaluate import evaluate
+from noclobber_analyzer.forms import changed
 from noclobber_analyzer.history import HistoryBuilder
 from story import Story, judge
 

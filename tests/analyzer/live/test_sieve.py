@@ -14,8 +14,9 @@ from oracle.strategies import plans
 from oracle.world import Plan, World
 
 from noclobber.contract import BaseSource, Op, Outcome, UnitKind, VersionKind, WriteMode
-from noclobber_analyzer.access import Access, Effect, Message, Process, Scan
+from noclobber_analyzer.access import Access, Effect, Lock, Message, Process, Scan
 from noclobber_analyzer.evaluate import evaluate
+from noclobber_analyzer.forms import roomy
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.otlp_json import groups_of_json
 from noclobber_analyzer.sieve import Sieve
@@ -30,7 +31,35 @@ CLOCKS: dict[str, tuple[tuple[str | None, str], ...]] = {
 }
 
 
-VERBS = (*["read", "write"] * 6, "update", "update", "effect", "send", "receive", "scan", "insert")
+VERBS = (
+    *["read", "write"] * 6, "update", "update", "effect", "effect", "send", "send", "receive", "ack", "scan", "insert",
+    *["lock", "unlock"] * 3,
+)  # fmt: skip
+CALM = (*["read", "write"] * 4, "update", "effect", "send", "receive", "ack", *["lock", "unlock"] * 4)
+"""Without what is never passed over."""
+
+
+class _Lock:
+    """A lock as its store has it; now and then it is given to two, or taken over without a word."""
+
+    def __init__(self) -> None:
+        self.token = 0
+        self.held: dict[str, int] = {}
+
+    def take(self, strand: str, *, breaks: bool) -> int | None:
+        if self.held and not breaks:
+            return None
+        self.token += 1
+        self.held = {strand: self.token}
+        return self.token
+
+
+class _Queue:
+    """A queue as its broker has it: each message is handed out once, most of the time."""
+
+    def __init__(self) -> None:
+        self.sent = self.received = 0
+        self.had: dict[str, str] = {}
 
 
 class _Register:
@@ -51,6 +80,8 @@ def steps(draw: st.DrawFn) -> list[Access]:
     """Three strands take steps over up to three resources, nearly in turn: a few calls overlap or see what is old."""
     kind = draw(st.sampled_from((VersionKind.COUNTER, VersionKind.FINGERPRINT, VersionKind.CHAIN)))
     stores = {name: _Register(f"x://{name}", kind) for name in "xyz"}
+    lock, queue, verbs = _Lock(), _Queue(), draw(st.sampled_from((VERBS, CALM, CALM)))
+    breaks = draw(st.booleans())
     processes = [
         Process(id=f"p{at}", clock=clock, host=host)
         for at, (clock, host) in enumerate(CLOCKS[draw(st.sampled_from(("one", "one", "host", "apart")))])
@@ -69,39 +100,79 @@ def steps(draw: st.DrawFn) -> list[Access]:
             "process": processes[who], "system": "x", "agent": f"a{who}", "strand": f"s{who}", "seq": seqs[who],
             "unit": f"u{who}.{units[who]}", "unit_kind": UnitKind.STEP,
         }  # fmt: skip
-        accesses.append(_step(draw, stores[name], said, tells=tells, old=late == 1))
+        verb = draw(st.sampled_from(verbs))
+        broken = breaks and draw(st.integers(0, 4)) == 0
+        accesses.append(
+            _meeting(draw, verb, said, lock, queue, broken=broken)
+            or _step(draw, verb, stores[name], _locked(said, lock, broken=broken), tells=tells, old=late == 1)
+        )
     return accesses
 
 
-def _step(draw: st.DrawFn, store: _Register, said: dict[str, Any], *, tells: bool, old: bool) -> Access:
-    verb = draw(st.sampled_from(VERBS))
+def _locked(said: dict[str, Any], lock: _Lock, *, broken: bool) -> dict[str, Any]:
+    token = lock.held.get(said["strand"])
+    return said if token is None or broken else {**said, "locks": (f"x://lock#{token}",)}
+
+
+def _meeting(
+    draw: st.DrawFn, verb: str, said: dict[str, Any], lock: _Lock, queue: _Queue, *, broken: bool
+) -> Access | None:
+    """What strands do where they meet; None: it is something else, or nothing can be done."""
+    strand = said["strand"]
+    match verb:
+        case "lock":
+            token = lock.take(strand, breaks=broken)
+            ttl_ms = draw(st.sampled_from((None, None, 5, 1000)))
+            outcome = Outcome.OK if token is not None else Outcome.REJECTED
+            hold = Lock(owner=strand, token=None if token is None else str(token), ttl_ms=ttl_ms)
+            return roomy(op=Op.LOCK, resource="x://lock", lock=hold, outcome=outcome, **said)
+        case "unlock" if strand in lock.held or broken:
+            given = lock.held.pop(strand, lock.token)
+            return roomy(op=Op.UNLOCK, resource="x://lock", lock=Lock(owner=strand, token=str(given)), **said)
+        case "send":
+            queue.sent += not broken
+            return roomy(op=Op.SEND, resource="q://q", message=_message(draw, queue.sent), **said)
+        case "receive" if queue.received < queue.sent:
+            queue.received += not broken
+            queue.had[strand] = f"m{queue.received or 1}"
+            return roomy(op=Op.RECEIVE, resource="q://q", message=_message(draw, queue.received or 1), **said)
+        case "ack" if strand in queue.had:
+            failed = Outcome.ERROR if broken else Outcome.OK
+            return roomy(op=Op.ACK, resource="q://q", message=Message(id=queue.had[strand]), outcome=failed, **said)
+        case "effect":
+            known = draw(st.sampled_from((f"h{said['span_id']}", "h", "h" if broken else "k")))
+            key = draw(st.sampled_from((None, "k", "k", "k")))
+            said["run"] = draw(st.sampled_from(("r", None)))
+            return roomy(op=Op.EFFECT, resource="effect://pay", effect=Effect(hash=known, key=key), **said)
+    return None
+
+
+def _message(draw: st.DrawFn, number: int) -> Message:
+    placed = draw(st.booleans())
+    more = {"seq": number, "session": "s"} if placed else {}
+    return Message(id=f"m{number}", key=draw(st.sampled_from((None, None, None, "k"))), **more)
+
+
+def _step(draw: st.DrawFn, verb: str, store: _Register, said: dict[str, Any], *, tells: bool, old: bool) -> Access:
     stands = store.made[-2] if old and len(store.made) > 1 and draw(st.integers(0, 3)) == 0 else store.made[-1]
     versions: dict[str, Any] = {"resource": store.name, "version_kind": store.kind}
     match verb:
-        case "effect":
-            return Access(op=Op.EFFECT, resource="effect://pay", effect=Effect(hash=f"h{said['span_id']}"), **said)
-        case "send":
-            return Access(op=Op.SEND, resource="q://q", message=Message(id=f"m{said['span_id']}"), **said)
-        case "receive":
-            return Access(op=Op.RECEIVE, resource="q://q", message=_task(said), **said)
         case "scan":
             found = Scan(predicate="p", resources=(store.name,), versions=(stands,))
-            return Access(op=Op.SCAN, **{**versions, "resource": "x://"}, scan=found, **said)
+            return roomy(op=Op.SCAN, **{**versions, "resource": "x://"}, scan=found, **said)
         case "read":
             store.seen[said["strand"]] = stands
-            return Access(op=Op.READ, read=stands, outcome=Outcome.OK, **versions, **said)
+            return roomy(op=Op.READ, read=stands, outcome=Outcome.OK, **versions, **said)
         case "update":
             task = _task(said) if draw(st.integers(0, 3)) == 0 else None
-            return Access(
-                op=Op.UPDATE, written=store.next(), mode=WriteMode.INCREMENT, message=task, **versions, **said
-            )
+            return roomy(op=Op.UPDATE, written=store.next(), mode=WriteMode.INCREMENT, message=task, **versions, **said)
         case _:
             over = store.made[-1]
             mode = WriteMode.INSERT if verb == "insert" else WriteMode.OVERWRITE
             base = draw(st.sampled_from((store.seen.get(said["strand"], over), over, over)))
             told = {"overwritten": over} if tells else {}
             made = store.seen[said["strand"]] = store.next()
-            return Access(
+            return roomy(
                 op=Op.WRITE, written=made, base=base, base_source=BaseSource.OBSERVED, mode=mode,
                 **told, **versions, **said,
             )  # fmt: skip
@@ -189,7 +260,8 @@ def _in_portions(accesses: list[Access], cuts: set[int], *, sifts: bool) -> set[
         if at in cuts:
             stirred = sieve.settle()
             dirty |= stirred if sifts else set()
-            judged = frozenset(name for name in dirty if not sifts or sieve.needs_judgement(name))
+            judged = frozenset(name for name in dirty if not sifts or found.get(name) or sieve.needs_judgement(name))
+            sieve.judged(judged)
             found |= {name: set() for name in dirty}
             for finding in evaluate(_history(accesses[: at + 1]), resources=judged).findings:
                 found.setdefault(finding.resource, set()).add(finding.id)

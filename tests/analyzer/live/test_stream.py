@@ -1,9 +1,10 @@
 """What live analysis does with late spans, silent processes, several collectors, errors, and too much."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from intake import Agent, Intake, Request
+from intake import Agent, Intake, Request, written
 from made_findings import HandClock
 from streams import ACCOUNT, QUEUE, a_stream, run_dry
 
@@ -11,6 +12,7 @@ from noclobber.contract import Certainty, Kind
 from noclobber_analyzer.clock import SYSTEM
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import History
+from noclobber_analyzer.otlp_files import read_otlp
 
 
 def receive(agent: Agent, at: float, task: str = "t1", **more: object) -> Request:
@@ -223,6 +225,27 @@ def test_rows_that_cannot_be_read_are_counted(intake: Intake) -> None:
     stream = a_stream(intake.store)
     run_dry(stream)
     assert (stream.totals.unreadable, stream.totals.accesses) == (1, 1)
+
+
+def test_what_is_late_elsewhere_is_found_here(intake: Intake, tmp_path: Path) -> None:
+    """A transaction that comes late to what a step had read makes the step's write of something else a stale one."""
+    one, two = Agent("one"), Agent("two")
+    other = f"{ACCOUNT}:copy"
+    early = [
+        one.read(ACCOUNT, "1", 1.0), one.write(other, None, "7", 3.0), two.read(f"{ACCOUNT}:x", "1", 0.5),
+    ]  # fmt: skip
+    txn = {"unit": "t1", "unit__kind": "txn", "txn__id": "t1", "txn__isolation": "read_committed"}
+    late = [two.write(ACCOUNT, "1", "2", 2.0, **txn), two.access("commit", ACCOUNT, 2.1, {}, **txn)]
+    ends = [agent.mark(9.0) for agent in (one, two)]
+    stream = a_stream(intake.store, whole_max=0)
+    intake.take(early)
+    run_dry(stream)
+    assert intake.findings() == []
+    intake.take([*late, *ends])
+    run_dry(stream)
+    expected = evaluate(read_otlp([written(tmp_path, [*early, *late, *ends])])).findings
+    assert [finding.kind for finding in expected if finding.resource == other] == [Kind.STALE_WRITE]
+    assert [finding.id for finding in intake.findings()] == [finding.id for finding in expected]
 
 
 def test_others_write_too(intake: Intake) -> None:

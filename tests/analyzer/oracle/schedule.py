@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from itertools import permutations
 
 from noclobber.contract import FRONTIER_END, BaseSource, Op, Outcome, UnitKind, VersionKind
-from noclobber_analyzer.access import Access, FullAccess, Mark, Process
+from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.forms import roomy
 from noclobber_analyzer.history import History, HistoryBuilder
 
 __all__ = ["ISOLATION", "Do", "Happened", "Record", "Replicas", "Transactions"]
@@ -73,7 +74,7 @@ class Record:
     def add(self, line: int, op: Op, resource: str) -> Access:
         self.seqs[line] = self.seqs.get(line, 0) + 1
         at = len(self.accesses) + 1
-        access: Access = FullAccess(
+        access: Access = roomy(
             trace_id=f"{line + 1:032x}", span_id=f"{at:016x}", start_ns=at * STEP_NS,
             end_ns=at * STEP_NS + STEP_NS // 2, process=Process(f"p{line}", "clock", 0, "key", "host"),
             op=op, resource=resource, system="memory",

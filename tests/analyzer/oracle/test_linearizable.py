@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from noclobber.contract import FRONTIER_END, Op, Outcome, VersionKind
-from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.access import Mark, Process
 from noclobber_analyzer.evaluate import evaluate
 from noclobber_analyzer.evidence import Evidence
+from noclobber_analyzer.forms import roomy
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.linearizability import Search
 
@@ -116,7 +117,7 @@ def _history(timed: list[Timed], kind: VersionKind = VersionKind.FINGERPRINT) ->
     for number, each in enumerate([first, *timed], start=1):
         call = each.call
         seqs[call.strand] = seqs.get(call.strand, 0) + 1
-        access = Access(
+        access = roomy(
             trace_id=f"{call.strand + 1:032x}", span_id=f"{number:016x}", start_ns=each.start * 1000,
             end_ns=each.end * 1000, process=Process(f"p{call.strand}", "clock", 0, "key", "host"), op=Op.READ,
             resource="mem://x", system="memory", outcome=Outcome.OK if call.answered else Outcome.UNKNOWN,

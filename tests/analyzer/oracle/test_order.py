@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from noclobber.contract import Op, Outcome, VersionKind
 from noclobber_analyzer import paths
-from noclobber_analyzer.access import Access, FullAccess, Lock, Message, Process
+from noclobber_analyzer.access import Access, Lock, Message, Process
+from noclobber_analyzer.forms import roomy
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.order import Answer, Order
 
@@ -79,7 +80,7 @@ class Graph:
     def _access(self, step: Step) -> Access:
         last = self._last.get(step.strand)
         number = len(self.accesses) + 1
-        access = FullAccess(
+        access = roomy(
             trace_id=f"{step.strand + 1:032x}", span_id=f"{number:016x}", start_ns=number * 1000,
             end_ns=number * 1000 + 500, process=Process(f"p{step.strand}"), op=Op(step.verb), resource="mem://x",
             system="memory", outcome=Outcome.OK, agent=f"a{step.strand}", strand=f"s{step.strand}",

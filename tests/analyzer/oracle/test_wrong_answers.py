@@ -6,8 +6,9 @@ import time
 import pytest
 
 from noclobber.contract import BaseSource, Op, Outcome, VersionKind
-from noclobber_analyzer.access import Process, access_of, changed
+from noclobber_analyzer.access import Process
 from noclobber_analyzer.evaluate import Evaluation, evaluate
+from noclobber_analyzer.forms import changed, roomy
 from noclobber_analyzer.history import HistoryBuilder
 from story import Story, told
 
@@ -105,7 +106,7 @@ def _hot(number: int, *, clocks: int = 1, kind: VersionKind = PRINT) -> HistoryB
     for at in range(number):
         strand, seq = at % 20, at // 20 + 1
         process = Process(f"p{strand}", f"clock{strand % clocks}", host=f"host{strand % clocks}")
-        access = access_of(
+        access = roomy(
             trace_id=f"{strand + 1:032x}", span_id=f"{at + 1:016x}", start_ns=at * 1000, end_ns=at * 1000 + 500,
             process=process, op=Op.WRITE, resource="mem://x", system="memory", agent=f"a{strand}",
             strand=f"s{strand}", seq=seq, unit=f"s{strand}", version_kind=kind, written=f"v{at}",

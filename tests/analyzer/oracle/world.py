@@ -22,7 +22,8 @@ from noclobber.contract import (
     VersionKind,
     WriteMode,
 )
-from noclobber_analyzer.access import Access, FullAccess, Mark, Message, Process
+from noclobber_analyzer.access import Access, Mark, Message, Process
+from noclobber_analyzer.forms import roomy
 from noclobber_analyzer.history import History, HistoryBuilder
 
 __all__ = ["Cell", "Event", "Move", "Plan", "World"]
@@ -301,7 +302,7 @@ class World:
         end = min(end, self._next_of(strand, at) * 10 - 4)
         self._free_at[strand] = end
         event.span = f"{len(self.recorded) + 1:016x}"
-        access = FullAccess(
+        access = roomy(
             trace_id=f"{strand + 1:032x}", span_id=event.span, start_ns=TICK + start * TICK // 10,
             end_ns=TICK + end * TICK // 10, process=self._process(strand), op=Op.READ, resource=f"mem://{move.resource}",
             system="memory", outcome=Outcome(move.ends), agent=f"agent-{strand}", strand=f"s{strand}",

@@ -1,40 +1,48 @@
-"""Two agents that pay through an MCP server; nothing here knows of noclobber.
+"""The tools of an MCP server, each with other hints, called once; nothing here knows of noclobber.
 
-Arguments after how and Redis' URL: `retry` (one order is paid by two agents of one run), `hints` (every kind of tool).
+Works with both generations of the library: `MCPServer` and `Client` of version 2, `FastMCP` of version 1.
 """
 
 import asyncio
 import logging
-import sys
 
 import mcp.types
-from account import HOW, SECRET
-from agents import Agent, Runner, SQLiteSession, function_tool
-from agents.testing import ScriptedModel, assistant_message, function_call
-from mcp import Client
-from mcp.server import MCPServer
+from account import SECRET
+
+try:
+    from mcp import Client
+    from mcp.server import MCPServer
+
+    NAMES = ("read_only_hint", "destructive_hint", "idempotent_hint")
+except ImportError:
+    from mcp.server.fastmcp import FastMCP as MCPServer
+    from mcp.shared.memory import create_connected_server_and_client_session
+
+    NAMES = ("readOnlyHint", "destructiveHint", "idempotentHint")
+    Client = None
 
 logging.disable()  # the server tells of the tool that fails
+LOOKS, DESTROYS, REPEATS = NAMES
 server = MCPServer("payments")
 
 
-def hints(**given: bool) -> mcp.types.ToolAnnotations:
-    return mcp.types.ToolAnnotations(**given)
+def hints(name: str) -> mcp.types.ToolAnnotations:
+    return mcp.types.ToolAnnotations(**{name: True})
 
 
-@server.tool(annotations=hints(destructive_hint=True))
+@server.tool(annotations=hints(DESTROYS))
 def pay(order: str) -> str:
     """Pay, each time."""
     return "paid"
 
 
-@server.tool(annotations=hints(idempotent_hint=True))
+@server.tool(annotations=hints(REPEATS))
 def pay_once(order: str) -> str:
     """Pay, unless it is paid."""
     return "paid"
 
 
-@server.tool(annotations=hints(read_only_hint=True))
+@server.tool(annotations=hints(LOOKS))
 def balance(order: str) -> str:
     """Look."""
     return "100"
@@ -46,35 +54,26 @@ def mystery(order: str) -> str:
     return "done"
 
 
-@server.tool(annotations=hints(destructive_hint=True))
+@server.tool(annotations=hints(DESTROYS))
 def broken(order: str) -> str:
     """Fail on the way."""
     raise RuntimeError("no answer from the bank")
 
 
-async def agents_of(client: Client) -> list[str]:
-    """Two agents of one run, each told to pay the same order."""
-
-    @function_tool
-    async def settle(order: str) -> str:
-        """Pay an order."""
-        await client.session.call_tool("pay" if HOW == "plain" else "pay_once", {"order": order})
-        return "settled"
-
-    steps = [[function_call("settle", {"order": SECRET}, call_id="call-settle")], [assistant_message("done")]]
-    both = [Agent(name=name, model=ScriptedModel(steps), tools=[settle]) for name in ("left", "right")]
-    done = await asyncio.gather(*(Runner.run(each, "pay", session=SQLiteSession("order-7")) for each in both))
-    return [each.final_output for each in done]
+async def call_all(session: mcp.ClientSession) -> list[str]:
+    await session.list_tools()
+    names = ("pay", "pay_once", "balance", "mystery", "broken")
+    replies = [await session.call_tool(name, {"order": SECRET}) for name in names]
+    return [str(getattr(each, "is_error", getattr(each, "isError", None))) for each in replies]
 
 
 async def main() -> list[str]:
+    if Client is None:
+        async with create_connected_server_and_client_session(server._mcp_server) as session:
+            return await call_all(session)
     async with Client(server) as client:
-        await client.session.list_tools()
-        if sys.argv[3] == "retry":
-            return await agents_of(client)
-        names = ("pay", "pay_once", "balance", "mystery", "broken")
-        replies = [await client.session.call_tool(name, {"order": SECRET}) for name in names]
-        return [str(each.is_error) for each in replies]
+        return await call_all(client.session)
 
 
-print(asyncio.run(main()))
+if __name__ == "__main__":
+    print(asyncio.run(main()))

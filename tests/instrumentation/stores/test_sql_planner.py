@@ -53,6 +53,17 @@ def test_keys(where: str, keys: Any) -> None:
     assert planned(f"SELECT id, bal FROM accounts WHERE {where}").keys == keys
 
 
+@pytest.mark.parametrize(
+    ("order", "near"),
+    [("place <-> :v", True), ("place <=> :v", True), ("l2_distance(place, :v) DESC", True), ("place", False)],
+)
+def test_order_by_distance(order: str, near: bool) -> None:
+    """Rows by their distance to a vector are found approximately, and another vector is another question."""
+    plan = planned(f"SELECT id FROM accounts ORDER BY {order} LIMIT 5")
+    assert plan.near is near
+    assert any(Bind("v") in values for _, values in plan.predicate) is near
+
+
 def test_any() -> None:
     """`= ANY(:list)` names as many rows as the list has."""
     plan = planned("SELECT id FROM accounts WHERE id = ANY(:ids)")

@@ -1,0 +1,143 @@
+"""Which message a strand works on: its later writes and effects carry that message's id.
+
+A strand has a message in hand from its receipt until it acknowledges it or gives it back; a message that is never
+acknowledged stays in hand until the next one comes. While that is exactly one, what the strand writes or does outside
+is taken for work on it, whatever the store. A message that was received in a step is worked on in that step only, so
+a handler's end ends it too.
+
+To link too much would accuse: two heartbeats of a loop that got one message twice are no message applied twice. So a
+strand that hands work on is not linked: what it had in hand when it started another strand is not linked any more, and
+one whose message another strand acknowledged is a dispatcher, and links nothing from then on. After a lost call of
+its own, which may have been an acknowledgement, a strand begins with empty hands.
+
+Source: contract 2 (`message.id`) and 2.1; capture.md section 3.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from weakref import WeakKeyDictionary, ref
+
+from noclobber.access import Access, AttributeValue, Call
+from noclobber.contract import Attr, Op, Outcome
+from noclobber.strands import Strand
+
+__all__ = ["InHand"]
+
+HELD_MAX: Final = 256
+"""Messages of one strand; one that has more links nothing until it has settled them all."""
+HOLDERS_MAX: Final = 20_000
+"""Messages of the process of which it is known who received them."""
+_WORK: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE, Op.EFFECT})
+_HANDED_ON: Final = "\0handed on"
+"""No step's unit."""
+_Key = tuple[AttributeValue, AttributeValue]
+"""A message's group and id."""
+
+
+@dataclass(slots=True)
+class _Hand:
+    """What one strand has in hand.
+
+    Attributes:
+        messages: by group and id: the unit of the step that the message was received in, None outside of steps.
+        passing: those that nobody will acknowledge. overfull: there were more than are kept. dispatches: others work.
+    """
+
+    messages: dict[_Key, str | None] = field(default_factory=dict)
+    passing: set[_Key] = field(default_factory=set)
+    losses: frozenset[int] = frozenset()
+    overfull: bool = False
+    dispatches: bool = False
+
+    def empty(self) -> None:
+        self.messages.clear()
+        self.passing.clear()
+
+
+class InHand:
+    """The messages that the process's strands work on; used by the drain only."""
+
+    def __init__(self) -> None:
+        self._hands: WeakKeyDictionary[Strand, _Hand] = WeakKeyDictionary()
+        self._holders: OrderedDict[_Key, ref[Strand]] = OrderedDict()
+
+    def follow(self, call: Call, accesses: Sequence[Access]) -> None:
+        """Note what the caller has in hand after `accesses`, and give its work the id of the message it works on."""
+        hand = self._hands.get(call.strand)
+        if hand is not None and hand.losses != call.strand.losses:
+            hand.empty()
+            hand.losses = call.strand.losses
+        for access in accesses:
+            if access.op is Op.RECEIVE:
+                self._receive(call, accesses)
+                return
+            if access.op in (Op.ACK, Op.NACK):
+                self._settle(call.strand, access)
+            elif access.op in _WORK and hand is not None and hand.messages:
+                _link(hand, _unit(call), access)
+
+    def spawned(self, parent: Strand) -> None:
+        """`parent` started a strand, which may be the one that works on what it has in hand."""
+        hand = self._hands.get(parent)
+        if hand is not None:
+            hand.messages = dict.fromkeys(hand.messages, _HANDED_ON)
+
+    def _receive(self, call: Call, accesses: Sequence[Access]) -> None:
+        hand = self._hands.get(call.strand)
+        if hand is None:
+            hand = self._hands[call.strand] = _Hand(losses=call.strand.losses)
+        for passed in hand.passing:
+            hand.messages.pop(passed, None)
+        hand.passing.clear()
+        if not hand.messages:
+            hand.overfull = False
+        for access in accesses:
+            key = _key(access)
+            if access.op is not Op.RECEIVE or access.outcome is not Outcome.OK or key is None or access.held is False:
+                continue
+            if len(hand.messages) >= HELD_MAX:
+                hand.overfull = True
+                continue
+            hand.messages[key] = _unit(call)
+            if access.held is None:
+                hand.passing.add(key)
+            self._holders[key] = ref(call.strand)
+            if len(self._holders) > HOLDERS_MAX:
+                self._holders.popitem(last=False)
+
+    def _settle(self, strand: Strand, access: Access) -> None:
+        key = _key(access)
+        if key is None or access.outcome is Outcome.ERROR:
+            return
+        hand = self._hands.get(strand)
+        if hand is not None and hand.messages.pop(key, self) is not self:
+            hand.passing.discard(key)
+            return
+        found = self._holders.pop(key, None)
+        holder = found() if found is not None else None
+        theirs = self._hands.get(holder) if holder is not None else None
+        if theirs is not None and theirs.messages.pop(key, self) is not self:
+            theirs.dispatches = True
+
+
+def _link(hand: _Hand, unit: str | None, access: Access) -> None:
+    if hand.overfull or hand.dispatches:
+        return
+    held = [key for key, of in hand.messages.items() if of is None or of == unit]
+    if len(held) == 1 and Attr.MESSAGE_ID not in access.attributes:
+        ((group, message),) = held
+        access.attributes[Attr.MESSAGE_ID] = message
+        if group:
+            access.attributes[Attr.MESSAGE_GROUP] = group
+
+
+def _unit(call: Call) -> str | None:
+    scope = call.scope
+    return None if scope is None or scope.step is None else scope.unit or f"{scope.run}/{scope.step}"
+
+
+def _key(access: Access) -> _Key | None:
+    message = access.attributes.get(Attr.MESSAGE_ID)
+    return None if message is None else (access.attributes.get(Attr.MESSAGE_GROUP, ""), message)
