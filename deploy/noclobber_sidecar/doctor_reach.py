@@ -42,18 +42,31 @@ COUNTERS: Final = {
     "malformed": "requests that were no OTLP",
     "unauthorized": "requests without the right token",
 }
+DISTRIBUTIONS: Final = {
+    "agent-framework": "agent-framework-core",
+    "agent-framework-workflows": "agent-framework-core",
+    "autogen": "autogen-core",
+    "google-adk": "google-adk",
+    "llama-index-workflows": "llama-index-workflows",
+    "mem0": "mem0ai",
+    "openai-agents": "openai-agents",
+    "pydantic-ai": "pydantic-ai-slim",
+    "pydantic-ai-conversations": "pydantic-ai-slim",
+}
+"""Integrations whose module's name is shared, or is not that of their distribution."""
 _PROBE: Final = """
 import importlib, json, sys
 from noclobber.bootstrap.registry import INTEGRATIONS, installed
+from noclobber.stores.wrapping import LEFT_ALONE
 reasons = {}
 for name in sys.argv[1:]:
     module, triggers = INTEGRATIONS[name]
     try:
         importlib.import_module(triggers[0])
-        wrapping = getattr(importlib.import_module(module), "_wrapping", True)
+        importlib.import_module(module)
         reasons[name] = "" if name in installed() else "its hooks were not installed"
-        if not wrapping:
-            reasons[name] = "this version is not known, and left alone"
+        if name in LEFT_ALONE:
+            reasons[name] = f"this version is not known, and left alone: {LEFT_ALONE[name]}"
     except Exception as error:
         reasons[name] = f"{type(error).__name__}: {error}"
 print(json.dumps(reasons))
@@ -69,7 +82,7 @@ def instrumented(settings: Settings) -> Iterator[Line]:
     if settings.disabled:
         yield problem(area, "NOCLOBBER_DISABLED switches everything off", "unset it where agents are to be watched")
         return
-    found = {name: _version(triggers[0]) for name, (_, triggers) in INTEGRATIONS.items()}
+    found = {name: _version(name, triggers[0]) for name, (_, triggers) in INTEGRATIONS.items()}
     off = {name for name in INTEGRATIONS if _is_off(name, settings)}
     asked = [name for name, known in found.items() if known and name not in off]
     reasons = _reasons(asked) if asked else {}
@@ -85,14 +98,15 @@ def instrumented(settings: Settings) -> Iterator[Line]:
             yield fine(area, f"{name} {known}: hooked under `noclobber run`")
 
 
-def _version(module: str) -> str | None:
+def _version(name: str, module: str) -> str | None:
+    """Version of the library that an integration hooks: of its distribution, whose name may not be its package's."""
     package = module.partition(".")[0]
     if package in sys.stdlib_module_names:
         return f"of Python {platform.python_version()}"
     try:
-        return version(package)
+        return version(DISTRIBUTIONS.get(name, package))
     except PackageNotFoundError:  # the package may have another name than its module
-        named = _packages().get(package)
+        named = None if name in DISTRIBUTIONS else _packages().get(package)
         return version(named[0]) if named else None
 
 

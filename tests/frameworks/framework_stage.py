@@ -14,7 +14,7 @@ from rounds import sanity
 
 __all__ = ["SECRET", "Played", "play"]
 
-AGENTS = Path(__file__).parent / "agents"
+PROGRAMS = Path(__file__).parent / "programs"
 SECRET = "sk-planted-0123456789"
 TIMEOUT_S = 100
 KNOWN = ("has two agents", "overlaps itself")
@@ -53,7 +53,7 @@ class Played:
 def play(folder: Path, agent: str, *words: str) -> Played:
     """Run the program `agent`, check what it did, and see that nothing else came of it."""
     file = folder / f"{'-'.join((agent, *(word for word in words if '/' not in word)))}.jsonl"
-    program = (sys.executable, str(AGENTS / f"{agent}.py"), *words)
+    program = (sys.executable, str(PROGRAMS / f"{agent}.py"), *words)
     environment = {"CREWAI_STORAGE_DIR": str(folder / "crewai"), "MEM0_DIR": str(folder / "mem0")}
     ran = _run(
         sys.executable, "-m", "noclobber.cli", "run", "--file", str(file), "--file-only", "--", *program, **environment
@@ -62,7 +62,7 @@ def play(folder: Path, agent: str, *words: str) -> Played:
     check = _run(sys.executable, "-m", "noclobber.cli", "check", "--format", "json", str(file))
     *findings, last = [json.loads(line) for line in check.stdout.splitlines()]
     assert (check.returncode, check.stderr) == (1 if findings else 0, "")
-    assert "noclobber" not in (AGENTS / f"{agent}.py").read_text().replace("knows of noclobber", "")
+    assert "noclobber" not in (PROGRAMS / f"{agent}.py").read_text().replace("knows of noclobber", "")
     _assert_kept_secret(file.read_text())
     assert last["summary"]["coverage"]["lost_spans"] == 0
     checker = sanity()

@@ -36,8 +36,17 @@ def test_two_sessions_of_one_user(account: str, tmp_path: Path) -> None:
 def test_one_session_of_two_invocations(account: str, tmp_path: Path) -> None:
     """A service that keeps sessions in a database refuses who holds an older one."""
     played = play(tmp_path, "google_adk_agents", "plain", account, "stale", str(tmp_path / "sessions.db"))
-    assert "refused" in played.output
+    assert played.output == "['done', 'refused']\n"
     assert "lost_update" not in {kind for kind, _ in played.kinds}
     assert played.summary["defended"]["rejected"] >= 1
     assert played.of("sqlite://") == []
     assert {each["resource"].split("/")[3].partition("~")[0] for each in played.of("adk://session/")} == {"sessions.db"}
+
+
+def test_one_after_the_other(account: str, tmp_path: Path) -> None:
+    """Agents in a sequence, and invocations in a row, work on what those before them left."""
+    played = play(tmp_path, "google_adk_agents", "plain", account, "sequence")
+    assert played.output == "['10000160']\n"
+    writes = [each for each in played.of("adk://session/", "write") if each["resource"].endswith("/state/balance")]
+    assert len(writes) == 5
+    assert played.findings == []

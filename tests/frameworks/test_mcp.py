@@ -5,27 +5,27 @@ from pathlib import Path
 import pytest
 from framework_stage import play
 
-pytest.importorskip("mcp", minversion=None, reason="mcp is not installed: `nox -s frameworks`")
-pytest.importorskip("agents.testing", reason="openai-agents is not installed: `nox -s frameworks`")
+pytest.importorskip("mcp", reason="mcp is not installed: `nox -s frameworks`")
 
 
 def test_an_order_paid_twice_in_one_run(account: str, tmp_path: Path) -> None:
     """Two agents of one run pay the same order; a tool that is idempotent takes it once."""
-    played = play(tmp_path, "mcp_tools", "plain", account, "retry")
+    pytest.importorskip("agents.testing", reason="openai-agents is not installed: `nox -s frameworks`")
+    played = play(tmp_path, "mcp_payers", "plain", account)
     assert played.output == "['done', 'done']\n"
     assert played.kinds == [("duplicate_effect", "likely")]
     assert sorted(played.findings[0]["agents"]) == ["left", "right"]
     told = played.of("effect://payments/pay")
     assert {each["scope"] for each in told} == {"noclobber.mcp"}
     assert played.who("effect://") == {("left", "order-7", "call-settle"), ("right", "order-7", "call-settle")}
-    safe = play(tmp_path, "mcp_tools", "safe", account, "retry")
+    safe = play(tmp_path, "mcp_payers", "safe", account)
     assert (safe.output, safe.findings) == (played.output, [])
     assert safe.summary["defended"] == {"deduplicated": 1}
 
 
 def test_what_a_tools_hints_make_of_its_calls(account: str, tmp_path: Path) -> None:
     """Read-only is a read, idempotent has a key, without hints or with an error it is partial."""
-    played = play(tmp_path, "mcp_tools", "plain", account, "hints")
+    played = play(tmp_path, "mcp_tools", "plain", account)
     assert played.output == "['False', 'False', 'False', 'False', 'True']\n"
     told = [
         (

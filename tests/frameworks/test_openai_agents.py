@@ -39,6 +39,14 @@ def test_a_handoff_changes_the_agent(account: str, tmp_path: Path) -> None:
     assert played.findings == []
 
 
+def test_runs_in_a_row_share_a_conversation(account: str, tmp_path: Path) -> None:
+    """One after the other: nothing races, and each adds to what the one before left."""
+    played = play(tmp_path, "openai_agents", "safe", account, "row")
+    assert played.output == "['done', 'done', 'done']\n"
+    assert {agent for agent, _, _ in played.who("openai-agents://")} == {"one", "two", "three"}
+    assert played.findings == []
+
+
 def test_two_runs_in_one_conversation(account: str, tmp_path: Path) -> None:
     """What two runs add to one session alternates; in sessions of their own nothing does."""
     file = str(tmp_path / "talk.db")

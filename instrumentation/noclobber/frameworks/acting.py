@@ -98,16 +98,23 @@ def _generator(original: Any, says: Says) -> Any:
     def generator(*args: Any, **kwargs: Any) -> Any:
         inner, items = _inner(says, args, kwargs), original(*args, **kwargs)
         sent: Any = None
+        thrown: BaseException | None = None
         try:
             while True:
                 token = _enter(inner)
                 try:
-                    item = items.send(sent)
+                    item = items.send(sent) if thrown is None else items.throw(thrown)
                 except StopIteration as end:
                     return end.value
                 finally:
                     _leave(token)
-                sent = yield item
+                sent = thrown = None
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    thrown = error
         finally:
             items.close()
 
@@ -118,16 +125,23 @@ def _async_generator(original: Any, says: Says) -> Any:
     async def generator(*args: Any, **kwargs: Any) -> Any:
         inner, items = _inner(says, args, kwargs), original(*args, **kwargs)
         sent: Any = None
+        thrown: BaseException | None = None
         try:
             while True:
                 token = _enter(inner)
                 try:
-                    item = await items.asend(sent)
+                    item = await (items.asend(sent) if thrown is None else items.athrow(thrown))
                 except StopAsyncIteration:
                     return
                 finally:
                     _leave(token)
-                sent = yield item
+                sent = thrown = None
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    thrown = error
         finally:
             await items.aclose()
 

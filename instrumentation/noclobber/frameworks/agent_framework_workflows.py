@@ -9,6 +9,8 @@ superstep, and the last one to set a value wins. Its values are counted (`counte
 Source: agent_framework/_workflows/_state.py, _executor.py, _runner.py (1.23); capture.md 5.
 """
 
+import functools
+import weakref
 from types import ModuleType
 from typing import Any, Final
 
@@ -19,15 +21,18 @@ from noclobber.frameworks.acting import Who, acting, fresh
 from noclobber.frameworks.counted import Counted
 from noclobber.guard import GUARD
 from noclobber.resources import uri
-from noclobber.stores.wrapping import Wrapping
+from noclobber.stores.wrapping import Wrapping, knowing
 
 __all__ = ["INTEGRATION"]
 
 LIBRARY: Final = "agent-framework"
 SYSTEM: Final = "agent_framework.state"
-_wrapping = Wrapping(LIBRARY)
+_wrapping = Wrapping("agent-framework-workflows")
+_states: "weakref.WeakKeyDictionary[Any, Counted]" = weakref.WeakKeyDictionary()
+"""Beside the states, never in them: a copy of a state is another one, and a lock can't be copied."""
 
 
+@knowing("agent-framework-workflows")
 def install(library: ModuleType) -> None:
     """Wrap the runner, executors, and the state of workflows."""
     from agent_framework._workflows import _executor, _state
@@ -65,14 +70,18 @@ def _counted(state: Any, key: Any) -> Counted | None:
     with GUARD:
         if recorder.active() is None or not isinstance(key, str) or key.startswith("_"):
             return None
-        found: Counted | None = getattr(state, "_noclobber_counted", None)
+        found = _states.get(state)
         if found is None:
-            place = places.of_object(state)
-            found = state._noclobber_counted = Counted(
-                LIBRARY, SYSTEM, lambda name: uri(LIBRARY, "state", place, name), state.has
-            )
+            name = functools.partial(uri, LIBRARY, "state", places.of_object(state))
+            has = weakref.WeakMethod(state.has)
+            found = _states.setdefault(state, Counted(LIBRARY, SYSTEM, name, lambda key: _has(has, key)))
         return found
     return None
+
+
+def _has(has: "weakref.WeakMethod[Any]", key: str) -> bool:
+    method = has()
+    return method is not None and bool(method(key))
 
 
 def _getting(original: Any) -> Any:

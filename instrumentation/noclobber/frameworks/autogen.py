@@ -26,7 +26,7 @@ from noclobber.edges import joined
 from noclobber.frameworks.acting import Who, acting, fresh
 from noclobber.guard import GUARD
 from noclobber.resources import uri
-from noclobber.stores.wrapping import Wrapping
+from noclobber.stores.wrapping import Wrapping, knowing
 from noclobber.strands import Strand
 
 __all__ = ["INTEGRATION"]
@@ -40,6 +40,7 @@ _handlers: "OrderedDict[str, Strand | None]" = OrderedDict()
 """Message that somebody waits for -> the strand that has handled it, None as long as it has not."""
 
 
+@knowing(LIBRARY)
 def install(library: ModuleType) -> None:
     """Wrap the runtime's sending, and what agents and tools do."""
     from autogen_core import _single_threaded_agent_runtime, tools

@@ -12,7 +12,7 @@ from typing import Any, Final
 from noclobber import scope
 from noclobber.bootstrap.registry import Integration
 from noclobber.frameworks.acting import Who, acting, fresh
-from noclobber.stores.wrapping import Wrapping
+from noclobber.stores.wrapping import Wrapping, knowing
 
 __all__ = ["INTEGRATION"]
 
@@ -20,6 +20,7 @@ LIBRARY: Final = "autogen-agentchat"
 _wrapping = Wrapping(LIBRARY)
 
 
+@knowing(LIBRARY)
 def install(library: ModuleType) -> None:
     """Wrap what an assistant says and does."""
     _wrapping.wrap([(library.AssistantAgent, "on_messages_stream", acting(_assistant))])

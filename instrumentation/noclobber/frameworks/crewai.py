@@ -17,7 +17,7 @@ from noclobber.frameworks import crewai_state
 from noclobber.frameworks.acting import Who, acting, fresh
 from noclobber.frameworks.hidden import hide
 from noclobber.frameworks.seams import Seams
-from noclobber.stores.wrapping import Wrapping
+from noclobber.stores.wrapping import Wrapping, knowing
 
 __all__ = ["INTEGRATION"]
 
@@ -26,6 +26,7 @@ _wrapping = Wrapping(LIBRARY)
 _seams = Seams(LIBRARY)
 
 
+@knowing(LIBRARY)
 def install(library: ModuleType) -> None:
     """Wrap methods, tasks and tools, and the state of flows."""
     from crewai.flow import runtime

@@ -15,7 +15,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
-from noclobber import recorder, strands
+from noclobber import recorder
+from noclobber.frameworks import places
 from noclobber.frameworks.counted import Counted
 from noclobber.guard import GUARD
 from noclobber.resources import uri
@@ -66,8 +67,9 @@ def _watch(state: Any) -> None:
     if not fields or not getattr(state, "id", None) or type(state).__module__.startswith("crewai."):
         return  # a dict, or a state of the framework's own flows
     with _watching:
-        _kept[id(state)] = Counted(LIBRARY, SYSTEM, functools.partial(_resource, str(state.id)))
-        weakref.finalize(state, _kept.pop, id(state), None)
+        name = functools.partial(uri, LIBRARY, "flow", places.of_object(state), str(state.id))
+        weakref.finalize(state, _kept.pop, id(state), None).atexit = False
+        _kept[id(state)] = Counted(LIBRARY, SYSTEM, name)
         kind = type(state)
         if kind not in _watched and not {"__getattribute__", "__setattr__"} & vars(kind).keys():
             _watch_class(kind, frozenset(fields) - {"id"})
@@ -90,7 +92,3 @@ def _watch_class(kind: Any, fields: frozenset[str]) -> None:
 
     kind.__getattribute__, kind.__setattr__ = __getattribute__, __setattr__
     _watched[kind] = __getattribute__, __setattr__
-
-
-def _resource(flow: str, name: str) -> str:
-    return uri(LIBRARY, "flow", strands.process_id(), flow, name)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from noclobber.bootstrap.registry import Integration
 from noclobber.frameworks import google_adk_sessions
 from noclobber.frameworks.acting import Who, acting, fresh
-from noclobber.stores.wrapping import Wrapping
+from noclobber.stores.wrapping import Wrapping, knowing
 
 __all__ = ["INTEGRATION"]
 
@@ -21,6 +21,7 @@ LIBRARY: Final = "google-adk"
 _wrapping = Wrapping(LIBRARY)
 
 
+@knowing(LIBRARY)
 def install(library: ModuleType) -> None:
     """Wrap runners, agents, tools and session services."""
     from google.adk.agents.base_agent import BaseAgent

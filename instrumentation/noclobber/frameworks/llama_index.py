@@ -13,7 +13,7 @@ from typing import Any, Final
 from noclobber.bootstrap.registry import Integration
 from noclobber.frameworks import llama_index_store
 from noclobber.frameworks.acting import Who, acting, fresh
-from noclobber.stores.wrapping import Wrapping
+from noclobber.stores.wrapping import Wrapping, knowing
 
 __all__ = ["INTEGRATION"]
 
@@ -21,6 +21,7 @@ LIBRARY: Final = "llama-index-workflows"
 _wrapping = Wrapping(LIBRARY)
 
 
+@knowing(LIBRARY)
 def install(library: ModuleType) -> None:
     """Wrap what makes a workflow's functions its steps, and its stores."""
     if not hasattr(library, "Workflow"):

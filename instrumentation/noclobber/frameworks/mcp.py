@@ -24,7 +24,7 @@ from noclobber.contract import Attr, Op, Outcome
 from noclobber.frameworks.states import printed
 from noclobber.guard import GUARD
 from noclobber.resources import uri
-from noclobber.stores.wrapping import Wrapping
+from noclobber.stores.wrapping import Wrapping, knowing
 
 __all__ = ["INTEGRATION"]
 
@@ -48,6 +48,7 @@ class _Asked:
     reply: Any = None
 
 
+@knowing(LIBRARY)
 def install(library: ModuleType) -> None:
     """Wrap the session of a client."""
     session = library.ClientSession

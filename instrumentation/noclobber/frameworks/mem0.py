@@ -21,7 +21,7 @@ from noclobber.frameworks.hidden import hide
 from noclobber.frameworks.seams import Seams, arecorded, recorded
 from noclobber.frameworks.states import Told, absent, ended, printed, starting
 from noclobber.resources import uri
-from noclobber.stores.wrapping import Hook, Wrapping
+from noclobber.stores.wrapping import Hook, Wrapping, knowing
 
 __all__ = ["INTEGRATION"]
 
@@ -35,6 +35,7 @@ _wrapping = Wrapping(LIBRARY)
 _seams = Seams(LIBRARY)
 
 
+@knowing(LIBRARY)
 def install(library: ModuleType) -> None:
     """Wrap both kinds of memory."""
     tells = {

@@ -14,7 +14,7 @@ from noclobber import scope
 from noclobber.bootstrap.registry import Integration
 from noclobber.frameworks import openai_agents_sessions
 from noclobber.frameworks.acting import Who, acting, fresh
-from noclobber.stores.wrapping import Wrapping
+from noclobber.stores.wrapping import Wrapping, knowing
 
 __all__ = ["INTEGRATION"]
 
@@ -22,6 +22,7 @@ LIBRARY: Final = "openai-agents"
 _wrapping = Wrapping(LIBRARY)
 
 
+@knowing(LIBRARY)
 def install(library: ModuleType) -> None:
     """Wrap runner, turns, tools and sessions."""
     if not hasattr(library, "AgentRunner"):

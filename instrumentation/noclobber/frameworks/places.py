@@ -6,6 +6,8 @@ lies in a process's memory after the process and the object.
 
 import hashlib
 import itertools
+import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from noclobber.resources import host_name
 __all__ = ["of_file", "of_object"]
 
 _numbers = itertools.count(1)
+_known: dict[int, int] = {}
+_numbering = threading.RLock()  # an object may be collected, and its number given back, while another one is numbered
 
 
 def of_file(path: str) -> str:
@@ -25,9 +29,16 @@ def of_file(path: str) -> str:
 
 
 def of_object(holder: Any) -> str:
-    """The segment that names an object of this process, which is numbered when first asked for."""
-    number = getattr(holder, "_noclobber_number", None)
-    if number is None:
-        number = next(_numbers)
-        object.__setattr__(holder, "_noclobber_number", number)
+    """The segment that names an object of this process.
+
+    It is numbered when first asked for. The number is kept beside the object, never in it: a copy is another object.
+
+    Raises:
+        TypeError: no weak reference to it is possible, so nobody could tell when another one takes its place.
+    """
+    with _numbering:
+        number = _known.get(id(holder))
+        if number is None:
+            weakref.finalize(holder, _known.pop, id(holder), None).atexit = False
+            number = _known[id(holder)] = next(_numbers)
     return f"{strands.process_id()}.{number}"

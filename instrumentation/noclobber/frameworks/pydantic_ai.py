@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from noclobber.bootstrap.registry import Integration
 from noclobber.frameworks.acting import Who, acting
-from noclobber.stores.wrapping import Wrapping
+from noclobber.stores.wrapping import Wrapping, knowing
 
 __all__ = ["INTEGRATION"]
 
@@ -20,6 +20,7 @@ LIBRARY: Final = "pydantic-ai"
 _wrapping = Wrapping(LIBRARY)
 
 
+@knowing(LIBRARY)
 def install(library: ModuleType) -> None:
     """Wrap tool calls and prompt functions."""
     from pydantic_ai import _system_prompt

@@ -18,6 +18,7 @@ from noclobber.frameworks import places
 from noclobber.frameworks.seams import Seams, arecorded
 from noclobber.frameworks.states import Told, ended, starting
 from noclobber.resources import uri
+from noclobber.stores.wrapping import knowing
 
 __all__ = ["INTEGRATION"]
 
@@ -28,6 +29,7 @@ _REFUSALS: Final = frozenset({"ConversationConflict"})
 _seams = Seams(LIBRARY)
 
 
+@knowing("pydantic-ai-conversations")
 def install(library: ModuleType) -> None:
     """Wrap all stores."""
     _seams.watch(library.ConversationStore, _patch)

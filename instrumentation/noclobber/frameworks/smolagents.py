@@ -15,7 +15,7 @@ from typing import Any, Final
 from noclobber import scope
 from noclobber.bootstrap.registry import Integration
 from noclobber.frameworks.acting import Who, acting, fresh
-from noclobber.stores.wrapping import Wrapping
+from noclobber.stores.wrapping import Wrapping, knowing
 
 __all__ = ["INTEGRATION"]
 
@@ -23,6 +23,7 @@ LIBRARY: Final = "smolagents"
 _wrapping = Wrapping(LIBRARY)
 
 
+@knowing(LIBRARY)
 def install(library: ModuleType) -> None:
     """Wrap runs, turns and tool calls."""
     _wrapping.wrap(

@@ -101,7 +101,7 @@ def _begin(library: str, note: Note, owner: Any, args: tuple[Any, ...], kwargs: 
     with GUARD:
         active, strand = recorder.active(), strands.current()
         if active is None or strand.suppressed or isinstance(scope.current(), scope.Enclosed):
-            return None
+            return None  # part of a call that is recorded, perhaps in a thread that it started
         strand.suppressed += 1  # looking at arguments may itself reach the library
         try:
             deed = _noted(note, owner, args, kwargs)

@@ -6,16 +6,33 @@ somebody else has wrapped a wrapper of ours since, ours stays below, where it pa
 Source: capture.md, sections 9 (ways out) and 10 (P2).
 """
 
+import contextlib
 import functools
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
-__all__ = ["Hook", "Wrapping"]
+__all__ = ["LEFT_ALONE", "Hook", "Wrapping", "knowing"]
 
 log = logging.getLogger("noclobber")
 Hook = tuple[Any, str, Callable[[Any], Any]]
 """A class or module, the name of its attribute, and what makes the wrapper of it."""
+LEFT_ALONE: Final[dict[str, str]] = {}
+"""Library -> what its version has not, so that it is left alone; `noclobber doctor` tells it."""
+
+
+@contextlib.contextmanager
+def knowing(library: str) -> Iterator[None]:
+    """While hooks are looked for: a module or class that is not there is a version that is not known."""
+    try:
+        yield
+    except (ImportError, AttributeError) as error:
+        _leave_alone(library, str(error))
+
+
+def _leave_alone(library: str, missing: str) -> None:
+    LEFT_ALONE[library] = missing
+    log.warning("noclobber does not know this version of %s (%s) and leaves it alone", library, missing)
 
 
 class Wrapping:
@@ -32,9 +49,7 @@ class Wrapping:
         """Wrap all, if all are there; say it where not."""
         missing = [name for owner, name, _ in hooks if name not in vars(owner)]
         if missing:
-            log.warning(
-                "noclobber does not know this version of %s (no %s) and leaves it alone", self._library, missing[0]
-            )
+            _leave_alone(self._library, f"no {missing[0]}")
             return
         for owner, name, make in hooks:
             original = vars(owner)[name]

@@ -1,7 +1,8 @@
 """Agents of the OpenAI Agents SDK that share an account or a conversation; nothing here knows of noclobber.
 
 Third argument: `runs` (two agents beside each other, async tools), `threads` (plain tools), `streamed`, `parallel` (one
-agent, two tool calls at once), `handoff`, `session` (a fourth argument: the file of conversations).
+agent, two tool calls at once), `handoff`, `row` (one after the other in one session), `session` (a fourth argument: the
+file of conversations).
 """
 
 import asyncio
@@ -83,6 +84,14 @@ async def handed_over() -> list[str]:
     return [(await Runner.run(first, "go on", session=SQLiteSession("s-first"))).final_output]
 
 
+async def in_a_row() -> list[str]:
+    """Three runs of one conversation, each after the one before."""
+    session = SQLiteSession("s-row")
+    return [
+        (await Runner.run(agent(name, 50), SECRET, session=session)).final_output for name in ("one", "two", "three")
+    ]
+
+
 async def talk() -> list[str]:
     """While one run thinks, another one adds to its conversation; the safe ones have one each."""
 
@@ -100,4 +109,4 @@ async def talk() -> list[str]:
     return list(await asyncio.gather(turn("left", "think"), turn("right", "look")))
 
 
-print(asyncio.run({"parallel": one, "handoff": handed_over, "session": talk}.get(WAY, two)()))
+print(asyncio.run({"parallel": one, "handoff": handed_over, "row": in_a_row, "session": talk}.get(WAY, two)()))
