@@ -272,4 +272,4 @@ def test_a_version_that_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (package / "lock.py").write_text("class Lock:\n    pass\n")
     (package / "client.py").write_text("class Etcd3Client:\n    def send(self):\n        pass\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(sys.path)}")
-    assert doctor_reach._reasons(["etcd3gw"]) == {"etcd3gw": "this version is not known, and left alone"}
+    assert doctor_reach._reasons(["etcd3gw"]) == {"etcd3gw": "this version is not known, and left alone: no post"}
