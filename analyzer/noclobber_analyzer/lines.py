@@ -12,7 +12,7 @@ from noclobber_analyzer.coverage import Gap, holes
 
 __all__ = ["ProcessLine", "StrandLine"]
 
-_by_seq = attrgetter("seq", "span_id")
+_by_seq = attrgetter("seq", "key")
 
 
 @dataclass(slots=True)

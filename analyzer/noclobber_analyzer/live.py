@@ -1,10 +1,10 @@
 """The live analyzer: a thread that keeps a `Stream` going, survives the store, and tells who has to know.
 
 It steps as long as there is something to do, then waits to be woken by the loader, or for a moment: processes fall
-silent without a row telling so. Between two steps it rests as long as the last one took, so that it never takes more
-than half of a core from those who share it. Errors of the store are said once and tried again, later each time; what
-was read stays, and what could not be written stays dirty. After each step issues are brought up to date, and who sends
-alerts is woken if that wrote anything.
+silent without a row telling so. Between two steps it rests as long as the last one took, so that it takes no more than
+half of a core from those who share it, unless it is behind. Errors of the store are said once and tried again, later
+each time; what was read stays, and what could not be written stays dirty. After each step issues are brought up to
+date, and who sends alerts is woken if that wrote anything.
 
 Several analyzers may share a store (`leases`): then each judges its ranges, from where whoever had them had come, and
 the owner of the first range keeps the issues.
@@ -26,6 +26,7 @@ from noclobber_analyzer.clock import SECOND_NS, SYSTEM, Clock
 from noclobber_analyzer.cursor import Store
 from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.evaluate import evaluate
+from noclobber_analyzer.garbage import Garbage
 from noclobber_analyzer.issue_log import IssueKeeper
 from noclobber_analyzer.issues import Head
 from noclobber_analyzer.leases import RENEW_NS, Leases
@@ -37,6 +38,8 @@ __all__ = ["LiveAnalyzer"]
 POLL_S: Final = 0.5
 """How long it waits without being woken: others load too, and processes fall silent."""
 REST_MAX_S: Final = 0.5
+REST_BEHIND_S: Final = 0.02
+"""How long it rests at most while more waits than it has read: what is loaded meanwhile has to be loaded, too."""
 PAUSE_MAX_S: Final = 10.0
 ISSUES_EVERY_NS: Final = SECOND_NS
 REPORT_EVERY_NS: Final = 60 * SECOND_NS
@@ -98,6 +101,7 @@ class LiveAnalyzer:
         self._issues_at_ns = 0
         self._reported_at_ns = 0
         self._step_s = 0.0
+        self._garbage = Garbage()
 
     @property
     def leads(self) -> bool:
@@ -139,6 +143,13 @@ class LiveAnalyzer:
         }
 
     def _run(self) -> None:
+        self._garbage.begin()
+        try:
+            self._keep_going()
+        finally:
+            self._garbage.end()
+
+    def _keep_going(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
             begun = self._turned_s = time.monotonic()
@@ -147,7 +158,8 @@ class LiveAnalyzer:
             if self._pause_s:
                 self._stopping.wait(self._pause_s)
                 continue
-            self._stopping.wait(min(self._step_s, REST_MAX_S))
+            self._garbage.collect()
+            self._stopping.wait(min(self._step_s, REST_BEHIND_S if self._stream.behind_ns else REST_MAX_S))
             if not busy:
                 self._wake.wait(POLL_S)
         self._guarded(self._finish)

@@ -136,7 +136,7 @@ class LockTurns:
     def _sorted(self, name: str, before: _Lock) -> _Lock:
         calls = list(self._accesses_of(name))
         lock = _Lock(fits=len(calls) <= SORTED_MAX, clock=before.clock, inside=before.inside, missed=before.missed)
-        for access in sorted(calls, key=lambda a: (_moment(a), a.span_id)) if lock.fits else ():
+        for access in sorted(calls, key=lambda a: (_moment(a), a.key)) if lock.fits else ():
             _go_on(lock, access)
         for token, hold in lock.holds.items():
             known = before.holds.get(token)

@@ -137,7 +137,7 @@ class MessageTurns:
         if known.first is call:
             return set()
         before = known.first.effect
-        is_first = (call.start_ns, call.span_id) < (known.first.start_ns, known.first.span_id)
+        is_first = (call.start_ns, call.key) < (known.first.start_ns, known.first.key)
         if before is None or effect.key is None or effect.key != before.key or is_first:
             return set(known.resources)
         self._again[call.resource].append(call)

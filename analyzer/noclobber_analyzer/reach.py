@@ -48,9 +48,11 @@ class Reach:
 
     def of(self, access: Access) -> set[str]:
         """Resources of the findings that an access may follow from."""
-        if not self._of:
-            return set()
-        return {resource for key in _borne_by(access) for resource in self._of.get(key, ())}
+        found: set[str] = set()
+        for key in _borne_by(access):
+            if key in self._of:
+                found |= self._of[key]
+        return found
 
     def forget(self, resources: Iterable[str]) -> None:
         """Drop findings on resources of which nothing is kept any more."""

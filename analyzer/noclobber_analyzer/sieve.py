@@ -311,7 +311,7 @@ class Sieve:
         """Lay a resource's accesses out anew because one came late; of too many they are not."""
         accesses = list(self._window.accesses_of(resource))
         frame = self._frames[resource] = _Frame(fits=len(accesses) <= SORTED_MAX)
-        for access in sorted(accesses, key=lambda a: (local_ns(a.process, a.start_ns), a.span_id)):
+        for access in sorted(accesses, key=lambda a: (local_ns(a.process, a.start_ns), a.key)):
             if frame.fits:
                 self._follow(frame, access)
         for access in () if frame.fits else accesses:
@@ -383,12 +383,12 @@ class Sieve:
         company = self._window.company(access.unit)
         if len(company) < 2:
             return False
-        at = (local_ns(access.process, access.start_ns), access.span_id)
-        last: tuple[int, str] = (-1 << 63, "")
+        at = (local_ns(access.process, access.start_ns), access.key)
+        last: tuple[int, bytes] = (-1 << 63, b"")
         own: Access | None = None
         for other in company:
             if other is not access and other.resource == access.resource and other.op in STATE_OPS:
-                then = (local_ns(other.process, other.start_ns), other.span_id)
+                then = (local_ns(other.process, other.start_ns), other.key)
                 if last < then < at:
                     last, own = then, other
         return own is not None and not frame.stands(own)

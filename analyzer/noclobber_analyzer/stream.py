@@ -239,14 +239,23 @@ class Stream:
         for segment in batch.segments:
             self.frontiers.loaded(segment)
             self._newest_ns = max(self._newest_ns, opened_ns(segment[1]))
+        concerned: dict[str, None] = {}
+        heard: set[str] = set()
         for stored in batch.spans:
             self.totals.rows += 1
             segment = stored.segment
             item = self._decoded(stored)
             if isinstance(item, Mark):
                 self.frontiers.saw(item, segment, now_ns)
-            elif item is not None and self._add(item, stored, opened_ns(segment[1]), batch.noted_ns[segment], now_ns):
+            elif item is not None and (
+                found := self._add(item, stored, opened_ns(segment[1]), batch.noted_ns[segment])
+            ):
+                concerned.update(dict.fromkeys(found))
+                heard.add(item.process.id)
                 self._count_late(item, frontiers.get(item.process.id, 0))
+        for process in heard:
+            self.frontiers.heard(process, now_ns)
+        self._soil(concerned)
         self._soil(self.window.measure())
         self._soil(self._sieve.settle())
         for process in self._late:
@@ -264,21 +273,21 @@ class Stream:
         item = self._decoded(row)
         return as_declared(item, self._declarations) if isinstance(item, Access) else item
 
-    def _add(self, access: Access, stored: StoredSpan, opened_at_ns: int, noted_ns: int, now_ns: int) -> bool:
-        """Take an access; whether it says anything new."""
-        access = as_declared(access, self._declarations)
+    def _add(self, access: Access, stored: StoredSpan, opened_at_ns: int, noted_ns: int) -> Iterable[str]:
+        """Take an access; the resources whose verdicts it may change, none if it says nothing new."""
+        if self._declarations.declared:
+            access = as_declared(access, self._declarations)
         if self.window.is_past(access):
             self.totals.late_unchecked += 1
-            return False
-        again = self.window.get(access.name) is not None
+            return ()
+        again = self.window.has(access)
         concerned = self._outlines.add(access, stored, opened_at_ns, noted_ns)
         if concerned:
             self._sieve.add(access, again=again)
             self.totals.accesses += 1
-            self.frontiers.heard(access.process.id, now_ns)
-            self._soil(self._reach.of(access))
-        self._soil(concerned)
-        return bool(concerned)
+            if self._reach:
+                concerned = concerned | self._reach.of(access)
+        return concerned
 
     def _count_late(self, access: Access, frontier_ns: int) -> None:
         """What comes behind the frontier may close a gap that a mark told of: everything its process did is dirty."""

@@ -147,6 +147,10 @@ class Window:
         """A kept access."""
         return self._kept.get(key_of(*name))
 
+    def has(self, access: Access) -> bool:
+        """Whether an access of this name is kept."""
+        return access.key in self._kept
+
     def __len__(self) -> int:
         return len(self._kept)
 
@@ -406,13 +410,16 @@ class Window:
         return [name for name in self._resources if name != resource and name.startswith(resource)]
 
     def _concerned(self, access: Access) -> set[str]:
-        names = set(touched(access))
+        names = {access.resource} if access.scan is None else set(touched(access))
         for unit in _units(access):
             company = self._units[unit]
             if len(company) == 1:
                 continue
             if len(company) <= COMPANY_MAX or (access.op in ENDS and unit == access.txn_id):
-                names |= {name for of in company.values() for name in touched(of)}
+                for of in company.values():
+                    names.add(of.resource)
+                    if of.scan is not None:
+                        names.update(of.scan.resources)
         for name in list(names) if self._containers else ():
             names.update(self._above(name), self._below(name))
         return names

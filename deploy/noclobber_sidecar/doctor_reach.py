@@ -50,8 +50,10 @@ for name in sys.argv[1:]:
     module, triggers = INTEGRATIONS[name]
     try:
         importlib.import_module(triggers[0])
-        importlib.import_module(module)
+        wrapping = getattr(importlib.import_module(module), "_wrapping", True)
         reasons[name] = "" if name in installed() else "its hooks were not installed"
+        if not wrapping:
+            reasons[name] = "this version is not known, and left alone"
     except Exception as error:
         reasons[name] = f"{type(error).__name__}: {error}"
 print(json.dumps(reasons))

@@ -15,12 +15,13 @@ Source: contract 2 (`message.id`) and 2.1; capture.md section 3.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from weakref import WeakKeyDictionary, ref
 
 from noclobber.access import Access, AttributeValue, Call
-from noclobber.contract import Attr, Op, Outcome
+from noclobber.contract import Attr, Op, Outcome, UnitKind
+from noclobber.scope import Scope
 from noclobber.strands import Strand
 
 __all__ = ["InHand"]
@@ -30,10 +31,22 @@ HELD_MAX: Final = 256
 HOLDERS_MAX: Final = 20_000
 """Messages of the process of which it is known who received them."""
 _WORK: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE, Op.EFFECT})
-_HANDED_ON: Final = "\0handed on"
-"""No step's unit."""
 _Key = tuple[AttributeValue, AttributeValue]
 """A message's group and id."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """One message.
+
+    Attributes:
+        within: unit of the step that it was received in, None outside of steps. unit: its own, where that is so.
+        handed_on: whether its strand has started another since.
+    """
+
+    within: str | None
+    unit: str
+    handed_on: bool = False
 
 
 @dataclass(slots=True)
@@ -41,12 +54,14 @@ class _Hand:
     """What one strand has in hand.
 
     Attributes:
-        messages: by group and id: the unit of the step that the message was received in, None outside of steps.
+        messages: by group and id.
+        segment: unit of what is done between two receipts or settlings while several are in hand.
         passing: those that nobody will acknowledge. overfull: there were more than are kept. dispatches: others work.
     """
 
-    messages: dict[_Key, str | None] = field(default_factory=dict)
+    messages: "dict[_Key, _Held]" = field(default_factory=dict)
     passing: set[_Key] = field(default_factory=set)
+    segment: str = ""
     losses: frozenset[int] = frozenset()
     overfull: bool = False
     dispatches: bool = False
@@ -69,43 +84,46 @@ class InHand:
         if hand is not None and hand.losses != call.strand.losses:
             hand.empty()
             hand.losses = call.strand.losses
+        if any(access.op is Op.RECEIVE for access in accesses):
+            hand = self._receive(call, accesses)
+        if hand is not None and hand.messages and not (hand.overfull or hand.dispatches):
+            _take_up(hand, call, accesses)
         for access in accesses:
-            if access.op is Op.RECEIVE:
-                self._receive(call, accesses)
-                return
             if access.op in (Op.ACK, Op.NACK):
                 self._settle(call.strand, access)
-            elif access.op in _WORK and hand is not None and hand.messages:
-                _link(hand, _unit(call), access)
+                if hand is not None:
+                    hand.segment = f"{call.strand.id}-m{call.seqs[0]}"
 
     def spawned(self, parent: Strand) -> None:
         """`parent` started a strand, which may be the one that works on what it has in hand."""
         hand = self._hands.get(parent)
         if hand is not None:
-            hand.messages = dict.fromkeys(hand.messages, _HANDED_ON)
+            hand.messages = {key: replace(held, handed_on=True) for key, held in hand.messages.items()}
 
-    def _receive(self, call: Call, accesses: Sequence[Access]) -> None:
+    def _receive(self, call: Call, accesses: Sequence[Access]) -> _Hand:
         hand = self._hands.get(call.strand)
         if hand is None:
             hand = self._hands[call.strand] = _Hand(losses=call.strand.losses)
         for passed in hand.passing:
             hand.messages.pop(passed, None)
         hand.passing.clear()
+        hand.segment = f"{call.strand.id}-m{call.seqs[0]}"
         if not hand.messages:
             hand.overfull = False
-        for access in accesses:
+        for number, access in zip(call.seqs, accesses, strict=True):
             key = _key(access)
             if access.op is not Op.RECEIVE or access.outcome is not Outcome.OK or key is None or access.held is False:
                 continue
             if len(hand.messages) >= HELD_MAX:
                 hand.overfull = True
                 continue
-            hand.messages[key] = _unit(call)
+            hand.messages[key] = _Held(_unit(call), f"{call.strand.id}-m{number}")
             if access.held is None:
                 hand.passing.add(key)
             self._holders[key] = ref(call.strand)
             if len(self._holders) > HOLDERS_MAX:
                 self._holders.popitem(last=False)
+        return hand
 
     def _settle(self, strand: Strand, access: Access) -> None:
         key = _key(access)
@@ -122,15 +140,35 @@ class InHand:
             theirs.dispatches = True
 
 
-def _link(hand: _Hand, unit: str | None, access: Access) -> None:
-    if hand.overfull or hand.dispatches:
+def _take_up(hand: _Hand, call: Call, accesses: Sequence[Access]) -> None:
+    """Say what the caller works on: one message, or one of several of which nobody can tell which."""
+    unit = _unit(call)
+    mine = [(key, held) for key, held in hand.messages.items() if held.within in (None, unit) and not held.handed_on]
+    if len(mine) == 1:
+        (key, held), *_ = mine
+        _in_unit(call, accesses, f"message {key[1]}", held.unit)
+        _link(key, accesses)
+    elif mine and accesses[0].op is not Op.RECEIVE:  # receipts of several messages are no one's work
+        _in_unit(call, accesses, "one of several messages", hand.segment)
+
+
+def _in_unit(call: Call, accesses: Sequence[Access], step: str, unit: str) -> None:
+    scope = call.scope or Scope()
+    if scope.step is not None:
         return
-    held = [key for key, of in hand.messages.items() if of is None or of == unit]
-    if len(held) == 1 and Attr.MESSAGE_ID not in access.attributes:
-        ((group, message),) = held
-        access.attributes[Attr.MESSAGE_ID] = message
-        if group:
-            access.attributes[Attr.MESSAGE_GROUP] = group
+    call.scope = replace(scope, step=step, unit=unit)
+    for access in accesses:
+        if Attr.TXN_ID not in access.attributes:
+            access.attributes[Attr.UNIT_KIND] = UnitKind.MESSAGE
+
+
+def _link(key: _Key, accesses: Sequence[Access]) -> None:
+    group, message = key
+    for access in accesses:
+        if access.op in _WORK and Attr.MESSAGE_ID not in access.attributes:
+            access.attributes[Attr.MESSAGE_ID] = message
+            if group:
+                access.attributes[Attr.MESSAGE_GROUP] = group
 
 
 def _unit(call: Call) -> str | None:

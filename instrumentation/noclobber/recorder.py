@@ -311,9 +311,10 @@ class Recorder:
 
     def _open_sink(self) -> None:
         if self._sink is None:
-            from noclobber.sinks import sink_for
+            with _opening:
+                from noclobber.sinks import sink_for
 
-            self._sink = sink_for(self.settings)
+                self._sink = sink_for(self.settings)
 
     def _round(self, *, ending: bool) -> None:
         now = now_ns()
@@ -373,8 +374,8 @@ class Recorder:
         accesses = self._described(call)
         if accesses[0].op is Op.JOIN:
             self._bases.joined(call.strand, call.facts[0])
-        self._bases.resolve(call, accesses)
         self._in_hand.follow(call, accesses)
+        self._bases.resolve(call, accesses)
         return [self._describing.span(call, seq, access) for seq, access in zip(call.seqs, accesses, strict=True)]
 
     def _described(self, call: Call) -> list[Access]:
@@ -418,8 +419,26 @@ _STANDARD_LIBRARY: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
 _OWN: Final = os.path.dirname(__file__) + os.sep  # noqa: PTH120
 
 
+_opening = threading.Lock()
+"""Held while the drain imports what it sends with: a child forked meanwhile would have half a module for good."""
+_kept_from_opening = False
+FORK_WAIT_S: Final = 1.0
+
+
+def _before_fork() -> None:
+    global _kept_from_opening  # noqa: PLW0603  one a process
+    _kept_from_opening = _opening.acquire(timeout=FORK_WAIT_S)
+
+
+def _after_fork_in_parent() -> None:
+    if _kept_from_opening:
+        _opening.release()
+
+
 def _after_fork_in_child() -> None:
     """A child is a new process: its own id, strands, ring and threads. What its parent had in hand stays there."""
+    global _opening  # noqa: PLW0603  one a process
+    _opening = threading.Lock()  # the parent's
     recorder = _active
     strands.reset_after_fork()
     if recorder is not None:
@@ -441,5 +460,5 @@ def _at_exit() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

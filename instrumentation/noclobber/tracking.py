@@ -3,6 +3,9 @@
 A tracked dictionary counts the versions of each key. Since all accesses go through it, every write knows what it
 replaces, so findings on it are certain. It is a `MutableMapping` around the object given, which stays as it is; what is
 one step of a dictionary (`pop`, `setdefault`) is one step here.
+
+A cache (cachetools) forgets keys by itself, which nobody sees. So its versions come from one counter, which never gives
+a number twice (`ordered`), a miss proves nothing, and what was written where nothing is has replaced nobody's state.
 """
 
 import threading
@@ -19,6 +22,8 @@ __all__ = ["TrackedDict", "tracked"]
 K = TypeVar("K")
 V = TypeVar("V")
 _MISSING: Final[Any] = object()
+FORGOTTEN_MAX: Final = 1024
+"""Keys that a cache may have forgotten before their numbers are."""
 
 
 def tracked(target: MutableMapping[K, V], *, name: str) -> "TrackedDict[K, V]":
@@ -38,6 +43,8 @@ class TrackedDict(MutableMapping[K, V]):
         self._target = target
         self._name = name
         self._versions: dict[K, int] = {}
+        self._forgets = any(each.__module__.partition(".")[0] == "cachetools" for each in type(target).__mro__)
+        self._last = 0
         self._lock = threading.RLock()  # a version and its value change together; held for one dictionary operation
 
     def __getitem__(self, key: K) -> V:
@@ -95,7 +102,7 @@ class TrackedDict(MutableMapping[K, V]):
         except KeyError as error:
             return None, (Op.READ, 0, None, Outcome.NOT_FOUND), error
         if before == 0:
-            before = self._versions[key] = 1  # the object made it while it was asked (defaultdict)
+            before = self._versions[key] = self._after(0)  # the object made it while it was asked (defaultdict)
         return value, (Op.READ, before, None, Outcome.OK), None
 
     def _has(self, key: K) -> tuple[Any, Any, None]:
@@ -105,16 +112,16 @@ class TrackedDict(MutableMapping[K, V]):
     def _set(self, key: K, value: V) -> tuple[None, Any, None]:
         before = self._version(key)
         self._target[key] = value
-        self._versions[key] = before + 1
-        return None, (Op.WRITE, before, before + 1, Outcome.OK), None
+        after = self._versions[key] = self._after(before)
+        return None, (Op.WRITE, before, after, Outcome.OK), None
 
     def _default(self, key: K, value: Any) -> tuple[Any, Any, None]:
         before = self._version(key)
         if before:
             return self._target[key], (Op.READ, before, None, Outcome.OK), None
         self._target[key] = value
-        self._versions[key] = 1
-        return value, (None, 0, 1, Outcome.OK), None
+        after = self._versions[key] = self._after(0)
+        return value, (None, 0, after, Outcome.OK), None
 
     def _pop(self, key: K, default: Any = _MISSING) -> tuple[Any, Any, BaseException | None]:
         before = self._version(key)
@@ -127,11 +134,27 @@ class TrackedDict(MutableMapping[K, V]):
 
     def _version(self, key: K) -> int:
         """Number of the state of `key`: 0 where nothing is, 1 where it was there before anybody asked."""
-        return self._versions.get(key, 1) if key in self._target else 0
+        if key not in self._target:
+            return 0
+        if self._forgets and key not in self._versions:
+            self._versions[key] = self._after(0)
+        return self._versions.get(key, 1)
+
+    def _after(self, before: int) -> int:
+        """The number of the state that follows number `before`."""
+        if not self._forgets:
+            return before + 1
+        self._last += 1
+        if len(self._versions) > FORGOTTEN_MAX + 2 * len(self._target):
+            self._versions = {key: version for key, version in self._versions.items() if key in self._target}
+        return self._last
 
     def _build(self, call: Call) -> Sequence[Access]:
         key, op, before, after, outcome = call.facts
-        attributes: dict[str, Any] = {Attr.VERSION_KIND: VersionKind.COUNTER}
+        if self._forgets and not before:
+            return [self._where_nothing_is(key, op, after, outcome)]
+        kind = VersionKind.ORDERED if self._forgets else VersionKind.COUNTER
+        attributes: dict[str, Any] = {Attr.VERSION_KIND: kind}
         if op is None:  # setdefault where nothing was: the object itself looks and writes at once
             op = Op.WRITE
             attributes |= {Attr.WRITE_MODE: WriteMode.INSERT, Attr.GUARD: Guard.UNIQUE}
@@ -139,5 +162,18 @@ class TrackedDict(MutableMapping[K, V]):
             attributes[Attr.VERSION_READ] = str(before)
         elif after is not None:
             attributes |= {Attr.VERSION_OVERWRITTEN: str(before), Attr.VERSION_WRITTEN: str(after)}
-        name = uri("mem", strands.process_id(), self._name, str(key))
-        return [Access(op, name, "memory", outcome, attributes=attributes, finds_base=op is not Op.READ)]
+        return [Access(op, self._uri(key), "memory", outcome, attributes=attributes, finds_base=op is not Op.READ)]
+
+    def _where_nothing_is(self, key: Any, op: Op | None, after: int | None, outcome: Outcome) -> Access:
+        """In a cache: nobody knows since when, so neither is a miss a version, nor has a write replaced one."""
+        attributes: dict[str, Any] = {}
+        if after is None:
+            attributes[Attr.PARTIAL] = True
+        else:
+            attributes |= {Attr.VERSION_KIND: VersionKind.ORDERED, Attr.VERSION_WRITTEN: str(after)}
+        if op is None:
+            attributes |= {Attr.WRITE_MODE: WriteMode.INSERT, Attr.GUARD: Guard.UNIQUE}
+        return Access(op or Op.WRITE, self._uri(key), "memory", outcome, attributes=attributes)
+
+    def _uri(self, key: Any) -> str:
+        return uri("mem", strands.process_id(), self._name, str(key))

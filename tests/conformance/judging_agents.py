@@ -1,5 +1,7 @@
 """What tests of whole agents share: run a program under `noclobber run`, check its spans, judge them by the command."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -8,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rounds import sanity
+
+from noclobber.cli import main
 
 __all__ = ["AGENTS", "Judged", "judged"]
 
@@ -52,9 +56,11 @@ def judged(file: Path, program: str, *words: str, scope: str, partial: int = 0) 
     assert (agent.returncode, agent.stderr) == (0, "")
     spans = file.read_text()
     assert f'"noclobber.{scope}"' in spans
-    check = _run("check", "--format", "json", str(file))
-    *findings, last = [json.loads(line) for line in check.stdout.splitlines()]
-    assert (check.returncode, check.stderr) == (1 if findings else 0, "")
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        code = main(["check", "--format", "json", str(file)])
+    *findings, last = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert code == (1 if findings else 0)
     assert last["summary"]["coverage"] == {"lost_spans": 0, "partial": partial}
     _conforms(file)
     return Judged(agent.stdout, findings, last["summary"], spans)

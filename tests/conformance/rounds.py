@@ -21,7 +21,7 @@ from noclobber_sidecar.demo.observer import Verdict
 from noclobber_sidecar.demo.scenarios import SCENARIOS, Act, OpenAct
 from noclobber_sidecar.demo.stage import perform
 
-__all__ = ["ACTS", "Round", "Tally", "play", "sanity", "strong"]
+__all__ = ["ACTS", "Round", "Tally", "play", "problems", "sanity", "strong"]
 
 ACTS = {act.name: act for scenario in SCENARIOS.values() for act in scenario.acts}
 LANES = 2
@@ -119,6 +119,12 @@ def _round(opened: OpenAct, number: int, folder: Path, safely: bool, exact: bool
         defended=tuple(each.reason for each in evaluation.defended),
         unknown=tuple(unknown),
     )
+
+
+def problems(file: Path) -> list[str]:
+    """What the contract's own checker finds wrong in a file; nothing where it is not at hand."""
+    checker = sanity()
+    return [] if checker is None else sorted(set(checker.read(str(file))[0]))
 
 
 def sanity() -> ModuleType | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rounds import problems
 
 AGENT = Path(__file__).parent / "agents" / "scratch.py"
 TIMEOUT_S = 60
@@ -26,6 +27,7 @@ def judged(folder: Path, how: str) -> tuple[list[dict[str, Any]], dict[str, Any]
     assert (agent.returncode, agent.stderr) == (0, "")
     assert '"noclobber.diskcache"' in file.read_text()
     assert "noclobber.sqlite3" not in file.read_text()
+    assert problems(file) == []
     check = run("check", "--format", "json", str(file))
     *findings, last = [json.loads(line) for line in check.stdout.splitlines()]
     assert (check.returncode, check.stderr) == (1 if findings else 0, "")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rounds import problems
 
 AGENT = Path(__file__).parent / "agents" / "team.py"
 TIMEOUT_S = 60
@@ -23,6 +24,7 @@ def judged(file: Path, *words: str) -> tuple[list[dict[str, Any]], dict[str, Any
     agent = run("run", "--file", str(file), "--file-only", "--", sys.executable, str(AGENT), *words)
     assert (agent.returncode, agent.stderr) == (0, "")
     assert '"noclobber.multiprocessing"' in file.read_text()
+    assert problems(file) == []
     check = run("check", "--format", "json", str(file))
     *findings, last = [json.loads(line) for line in check.stdout.splitlines()]
     assert (check.returncode, check.stderr) == (1 if findings else 0, "")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from memcached_stage import memcached
+from rounds import problems
 
 AGENT = Path(__file__).parent / "agents" / "cache.py"
 TIMEOUT_S = 60
@@ -32,6 +33,7 @@ def judged(file: Path, how: str, port: int) -> tuple[list[dict[str, Any]], dict[
     agent = run("run", "--file", str(file), "--file-only", "--", sys.executable, str(AGENT), how, str(port))
     assert (agent.returncode, agent.stderr) == (0, "")
     assert '"noclobber.pymemcache"' in file.read_text()
+    assert problems(file) == []
     check = run("check", "--format", "json", str(file))
     *findings, last = [json.loads(line) for line in check.stdout.splitlines()]
     assert (check.returncode, check.stderr) == (1 if findings else 0, "")

@@ -262,3 +262,14 @@ def test_names_of_resources_do_not_reach_the_terminal_raw(capsys: pytest.Capture
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "evil ?[2J? name" in shown
+
+
+def test_a_version_that_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that has not what is hooked of it is left alone, and that is said."""
+    package = tmp_path / "etcd3gw"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "lock.py").write_text("class Lock:\n    pass\n")
+    (package / "client.py").write_text("class Etcd3Client:\n    def send(self):\n        pass\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(sys.path)}")
+    assert doctor_reach._reasons(["etcd3gw"]) == {"etcd3gw": "this version is not known, and left alone"}

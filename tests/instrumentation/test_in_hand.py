@@ -73,6 +73,42 @@ def test_one_step() -> None:
     assert found == ["a", None, None]
 
 
+def test_each_message_is_a_unit() -> None:
+    """A loop that handles one message after the other: what it wrote for the first is no base for the second."""
+    with capture() as captured:
+        for name in ("a", "b"):
+            message(Op.RECEIVE, name)
+            work()
+            with access("custom://report", "read") as told:
+                told.read(content=f"something else, for {name}")
+            work()
+            message(Op.ACK, name)
+        work()
+        accesses = captured.accesses
+    units = [each.get("noclobber.unit") for each in accesses]
+    assert (len(set(units[:5])), len(set(units[5:10])), len({units[0], units[5], units[10]})) == (1, 1, 3)
+    assert {each.get("noclobber.unit.kind") for each in accesses} == {"message", None}
+    writes = [each for each in accesses if each["noclobber.op"] == "write"]
+    sources = [each.get("noclobber.version.base.source") for each in writes]
+    assert sources == [None, "observed", "remembered", "observed", "remembered"]
+
+
+def test_several_at_once() -> None:
+    """Between two acknowledgements is one unit, which is no message's: the receipts are none of it."""
+    with capture() as captured:
+        message(Op.RECEIVE, "a", "b", "c")
+        for name in ("a", "b", "c"):
+            work()
+            work()
+            message(Op.ACK, name)
+        told = [(each["noclobber.op"], each.get("noclobber.unit")) for each in captured.accesses]
+        linked_to = [each.get("noclobber.message.id") for each in captured.accesses if each["noclobber.op"] == "write"]
+    assert [unit for op, unit in told[:3]] == [None] * 3
+    units = [unit for op, unit in told[3:]]
+    assert (len(set(units[:3])), len(set(units[3:6])), len(set(units[6:])), len(set(units))) == (1, 1, 1, 3)
+    assert linked_to == [None] * 4 + ["c"] * 2
+
+
 def test_who_hands_work_on_is_not_linked() -> None:
     """A strand that starts another one, or whose message another one acknowledged, only dispatches."""
     with capture() as captured:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rounds import problems
+
 from noclobber import testing, versions
 from noclobber.testing import Captured
 
@@ -28,6 +30,7 @@ def judged(file: Path, agent: str, *words: str) -> tuple[list[dict[str, Any]], d
     done = run("run", "--file", str(file), "--file-only", "--", sys.executable, program, *words)
     assert done.returncode == 0, done.stderr
     assert "noclobber" not in done.stderr
+    assert problems(file) == []
     check = run("check", "--format", "json", str(file))
     *findings, last = [json.loads(line) for line in check.stdout.splitlines()]
     assert (check.returncode, check.stderr) == (1 if findings else 0, "")

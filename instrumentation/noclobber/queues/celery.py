@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from noclobber import recorder, scope, strands
 from noclobber.access import Access, Call
@@ -33,6 +34,8 @@ SYSTEM: Final = "celery"
 RESULTS: Final = "celery://results"
 UNSURE: Final = frozenset({"OperationalError", "ConnectionError", "TimeoutError"})
 _wrapping = Wrapping(LIBRARY)
+_running_as: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+"""Task -> its own attribute `run` before it was wrapped, None where its class had it."""
 
 
 def install(library: ModuleType) -> None:
@@ -67,6 +70,12 @@ def uninstall() -> None:
 
     signals.worker_process_shutdown.disconnect(_ending)
     _wrapping.restore()
+    for task, plain in list(_running_as.items()):
+        if plain is None:
+            del task.run
+        else:
+            task.run = plain
+    _running_as.clear()
 
 
 def _ending(**_: Any) -> None:
@@ -148,20 +157,18 @@ def _queue(named: Any) -> str:
 
 def _tracing(original: Any) -> Any:
     def build_tracer(name: Any, task: Any, *args: Any, **kwargs: Any) -> Any:
+        from celery.app.task import Task
         from celery.app.trace import task_has_custom
 
-        if kwargs.get("eager") or task_has_custom(task, "__call__"):
+        # A worker calls `run`, or `__call__` where that is not the one of `Task`: it may be patched by Celery itself.
+        if kwargs.get("eager") or task_has_custom(task, "__call__") not in (None, Task):
             return original(name, task, *args, **kwargs)
-        plain, own = task.run, "run" in vars(task)
-        task.run = _running(plain, task)  # what the tracer will call; the task keeps its own
-        try:
-            tracer = original(name, task, *args, **kwargs)
-        finally:
-            if own:
-                task.run = plain
-            else:
-                del task.run
-        return _quietly(tracer)
+        with GUARD:
+            if task not in _running_as:
+                plain, own = task.run, "run" in vars(task)
+                task.run = _running(plain, task)
+                _running_as[task] = plain if own else None
+        return _quietly(original(name, task, *args, **kwargs))
 
     return build_tracer
 
@@ -185,6 +192,8 @@ def _running(plain: Callable[..., Any], task: Any) -> Callable[..., Any]:
         if recorder.active() is None:
             return plain(*args, **kwargs)
         request, strand = task.request, strands.current()
+        if request.called_directly or request.is_eager:
+            return plain(*args, **kwargs)
         outer, strand.suppressed = strand.suppressed, 0
         try:
             with scope.entered(agent=task.name, run=str(request.root_id or request.id)):

@@ -8,6 +8,8 @@ appended after the consumer had got the partition (above what was there at its f
 Of any other nobody here can tell whether another process of the group had it before, so its receipt is partial: a
 rebalance is the end of a lease, and no double claim.
 
+A consumer works on what it received last: commits are rarer than records, and cover all before.
+
 Skipped positions are not told (no `message.session`): inside one assignment a consumer misses only what compaction,
 retention or an aborted transaction took away, which is no loss. Sends of a transactional producer carry no position.
 
@@ -104,7 +106,7 @@ class Consuming:
         self._library = library
         self._alone = not group
         self._group = group or f"consumer {strands.process_id()}.{next(_numbers)}"
-        self._held = True if commits and group else None
+        self._commits = commits and bool(group)
         self._watermark_of = watermark_of
         self._watermarks: dict[Partition, int | None] = {}
         self._unsettled: dict[Partition, deque[int]] = defaultdict(lambda: deque(maxlen=UNSETTLED_MAX))
@@ -121,12 +123,12 @@ class Consuming:
                  for topic, partition, offset in records]  # fmt: skip
         if active is None or not facts:
             return
-        if self._held:
+        if self._commits:
             for topic, partition, offset, _ in facts:
                 self._unsettled[topic, partition].append(offset)
         call = active.begin(self._library, len(facts))
         call.start_ns = start_ns
-        active.end(call, _build_receipts, (self._group, self._held, facts))
+        active.end(call, _build_receipts, (self._group, facts))
 
     def _delivery(self, at: Partition, offset: int) -> int | None:
         """1 or 2, None where nobody here can tell."""
@@ -173,10 +175,10 @@ class Commit(NamedTuple):
 
 
 def _build_receipts(call: Call) -> Sequence[Access]:
-    group, held, facts = call.facts
+    group, facts = call.facts
     return [
         _queue(topic, partition, group).access(
-            Op.RECEIVE, _name(topic, partition, offset), delivery=delivery, held=held, partial=delivery is None,
+            Op.RECEIVE, _name(topic, partition, offset), delivery=delivery, held=None, partial=delivery is None,
             seq=offset,
         )
         for topic, partition, offset, delivery in facts

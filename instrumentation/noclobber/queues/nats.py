@@ -231,7 +231,7 @@ def _settling(op: Op) -> Callable[[Any], Any]:
             call = known = None
             with GUARD:
                 active = _recording()
-                known = _known(self) if active is not None and not self.is_acked else None
+                known = _known(self) if active is not None and not self._ackd else None
                 if active is not None and known is not None:
                     call = active.begin(LIBRARY)
             if call is None:

@@ -2,7 +2,7 @@
 
 All that a proxy does passes `BaseProxy._callmethod`, in the process of the one who asks. The state lives in the
 manager's process and is named by the manager's address and the object's number there; a number is given again when its
-object is gone, so its second making empties it. Values are pickled: a state is named by the print of its content. A
+object is gone, so making one empties it. Values are pickled: a state is named by the print of its content. A
 list is one resource without versions: its elements move, so an index names no state.
 
 A `Lock` of the manager is told as one, and its holder's accesses carry it. Queues, pools, events, barriers and types of
@@ -11,7 +11,6 @@ one's own are not recorded.
 Source: multiprocessing/managers.py (3.11 to 3.13); capture.md section 2.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, Final
@@ -32,7 +31,6 @@ __all__ = ["INTEGRATION"]
 LIBRARY: Final = "multiprocessing"
 SYSTEM: Final = "multiprocessing"
 DICTIONARIES: Final = frozenset({"dict"})
-PLACES_MAX: Final = 16_384
 LISTS: Final = frozenset({"list"})
 VALUES: Final = frozenset({"Value", "Namespace"})
 RESULTS_MAX: Final = 64
@@ -44,8 +42,6 @@ _wrapping = Wrapping(LIBRARY)
 _holders: dict[str, strands.Strand] = {}
 _depths: dict[str, int] = {}
 """How often an RLock's holder has taken it."""
-_places: OrderedDict[str, None] = OrderedDict()
-"""Where this process has made objects: a manager gives the number of one that is gone to another."""
 
 
 def install(library: ModuleType) -> None:
@@ -63,7 +59,6 @@ def uninstall() -> None:
     _wrapping.restore()
     _holders.clear()
     _depths.clear()
-    _places.clear()
 
 
 def _calling(original: Any) -> Any:
@@ -113,21 +108,18 @@ def _note_creation(_manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     else:
         return None
     facts = [(None if key is None else kept(key), kept(value)) for key, value in items.items()]
-    return Deed(str(kind), 1 + len(facts), _made, facts, lambda reply: _place_of(reply[0]))
+    return Deed(str(kind), len(facts) + (kind != "Value"), _made, facts, lambda reply: _place_of(reply[0]))
 
 
 def _made(deed: Deed) -> list[Access]:
+    """A new object is empty, whatever stood under its number, and then holds what it was made with."""
     place = deed.reply or "manager://unknown"
-    known = place in _places
-    _places[place] = None
-    if len(_places) > PLACES_MAX:
-        _places.popitem(last=False)
-    # The first making touches nothing; it is told as a look, since its number was taken before the name was known.
-    before = Access(Op.DELETE if known else Op.READ, f"{place}/", SYSTEM, remembered=known)
-    if known:
-        _absent(before.attributes, Attr.VERSION_WRITTEN)
-    writes = [(place if key is None else _key(place, key), value) for key, value in deed.facts]
-    return [before, *_write_each(writes)]
+    writes = _write_each([(place if key is None else _key(place, key), value) for key, value in deed.facts])
+    if deed.name == "Value":
+        return writes
+    emptied = Access(Op.DELETE, f"{place}/", SYSTEM)
+    _absent(emptied.attributes, Attr.VERSION_WRITTEN)
+    return [emptied, *writes]
 
 
 # -- dictionaries, values, lists -----------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ which token a write made: as versions, tokens would compare with no write, and a
 does not. So a token stands for the value that came with it (`_contents`): a `cas` has that value as its base, and one
 that was applied has replaced just that.
 
-By default the library does not wait for the answer to a write (`noreply`). Such a write returns before it happens: its
-span ends when the connection next has an answer to something else, since a connection is served in its order. Where
-none comes any more its outcome is `unknown`.
+By default the library does not wait for the answer to a write (`noreply`). Such a write returns before it happens, so
+it is a strand of its own. It ends when the connection next has an answer to something else, since a connection is
+served in its order, and who has that answer has waited for it. Where none comes any more its outcome is `unknown`.
 
 A miss proves little, since memcached forgets what it likes: it is partial. What a serializer makes of a value is not
 looked at; only texts, bytes and whole numbers under pymemcache's own serializers come back as they went.
@@ -22,9 +22,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from noclobber import recorder, strands
+from noclobber import edges, recorder, scope, strands
 from noclobber.access import Access, AttributeValue, Call
 from noclobber.bootstrap.registry import Integration
 from noclobber.contract import ABSENT, Attr, BaseSource, Guard, Op, Outcome, VersionKind, WriteMode
@@ -74,6 +74,15 @@ class Fact:
     remembered: bool = True
 
 
+class _Pending(NamedTuple):
+    """A write that had no answer yet: in which process, and the last number of its author's strand then."""
+
+    process: int
+    call: Call
+    fact: Fact
+    started_at: int
+
+
 def install(_library: ModuleType) -> None:
     """Wrap the methods that talk to a server."""
     from pymemcache.client.base import Client
@@ -94,13 +103,26 @@ def uninstall() -> None:
 # -- at the call ---------------------------------------------------------------------------------------------------
 
 
-def _begin(count: int) -> Call | None:
+def _begin(count: int, *, answered: bool = True) -> Call | None:
     with GUARD:
         active = recorder.active()
         if active is None or not count or strands.current().suppressed:
             return None
-        return active.begin(LIBRARY, count)
+        if isinstance(scope.current(), scope.Enclosed):  # part of a framework's call, also in another thread
+            return None
+        call = active.begin(LIBRARY, count)
+        return call if answered else _apart(call)
     return None
+
+
+def _apart(call: Call) -> Call:
+    """`call` as the doing of a strand of its own, which its caller's starts."""
+    parent = call.strand
+    parent.seq -= call.count
+    child = strands.Strand(parent, parent.name)
+    edges.note_spawn(child, parent)
+    call.strand, call.seq = child, child.take(call.count)
+    return call
 
 
 def _fact(client: Any, name: str, items: tuple[tuple[Any, Any], ...], **more: Any) -> Fact:
@@ -122,37 +144,44 @@ def _end(call: Call | None, client: Any, fact: Fact | None, error: BaseException
         if active is None:
             return
         pending = client.__dict__.pop(_PENDING, ()) if answers or error is not None else ()
-        _settle(active, pending, call, answered=error is None)
+        waited = _settle(active, pending, call, answered=error is None)
         if call is None or fact is None:
             return
         if error is None and not fact.answered:
             call.build, call.facts = _build, fact
-            client.__dict__.setdefault(_PENDING, []).append((os.getpid(), call, fact))
+            started_at = strands.current().seq
+            client.__dict__.setdefault(_PENDING, []).append(_Pending(os.getpid(), call, fact, started_at))
             _unanswered.add(call)
             if call.count == 1:
                 active.waits(call)
             return
         call.error = error
         active.end(call, _build, fact)
+        for strand in waited:
+            edges.joined(strand)
 
 
 def _settle(
-    active: recorder.Recorder, pending: Sequence[tuple[int, Call, Fact]], after: Call | None, *, answered: bool
-) -> None:
-    """End what waited for an answer. It is remembered only where its strand did nothing elsewhere meanwhile."""
-    following, gapless, ends = after, True, []
-    for process, call, fact in reversed(pending):
-        gapless = gapless and following is not None and following.strand is call.strand
-        gapless = gapless and following is not None and following.seq == call.seqs[-1] + 1
-        following = call
-        if process == os.getpid():
-            ends.append((call, replace(fact, answered=answered, remembered=gapless)))
-    for call, fact in reversed(ends):
+    active: recorder.Recorder, pending: Sequence[_Pending], after: Call | None, *, answered: bool
+) -> list[strands.Strand]:
+    """End what waited for an answer, and name its strands if there was one.
+
+    A write is remembered only where its author did nothing meanwhile: what that got elsewhere is newer.
+    """
+    waited = []
+    for process, call, fact, started_at in pending:
         try:
             _unanswered.remove(call)
         except KeyError:  # given up
             continue
-        active.end(call, _build, fact)
+        if process != os.getpid():
+            continue
+        author = after is not None and after.strand.id == call.strand.parent_id
+        quiet = after is not None and after.seq == started_at + 1 and (author or not started_at)
+        active.end(call, _build, replace(fact, answered=answered, remembered=quiet))
+        if answered:
+            waited.append(call.strand)
+    return waited
 
 
 def _give_up() -> None:
@@ -205,7 +234,7 @@ def _storing(original: Any) -> Any:
                 token=token.decode() if isinstance(token, bytes) else None,
                 plain=_plain(self), answered=not noreply,
             )  # fmt: skip
-        call = _begin(len(fact.items)) if fact is not None else None
+        call = _begin(len(fact.items), answered=fact.answered) if fact is not None else None
         try:
             reply = original(self, name, values, expire, noreply, *args, **kwargs)
         except BaseException as error:
@@ -222,7 +251,7 @@ def _commanding(original: Any) -> Any:
         fact = None
         with GUARD:
             fact = _told(self, cmds, noreply)
-        call = _begin(len(fact.items)) if fact is not None else None
+        call = _begin(len(fact.items), answered=fact.answered) if fact is not None else None
         try:
             reply = original(self, cmds, cmd_name, noreply, *args, **kwargs)
         except BaseException as error:

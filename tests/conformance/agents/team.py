@@ -38,9 +38,13 @@ if __name__ == "__main__":
     multiprocessing.set_start_method(START_METHOD)
     with multiprocessing.Manager() as manager:
         if WHAT == "dict":
-            shared = manager.dict(balance=START)
+            shared = manager.dict()
+            shared["balance"] = START
+        elif WHAT == "value":
+            shared = manager.Value("i", START)
         else:
-            shared = manager.Value("i", START) if WHAT == "value" else manager.Namespace(balance=START)
+            shared = manager.Namespace()
+            shared.balance = START
         lock, read = manager.Lock(), manager.Barrier(2)
         agents = [
             multiprocessing.Process(target=act, args=(shared, lock, read, amount), name=f"agent{amount}")

@@ -127,6 +127,38 @@ if __name__ == '__main__':
     assert read["noclobber.process"] in {s["noclobber.process"] for s in last}
 
 
+def test_a_fork_while_the_drain_imports(tmp_path: Path, out: Path) -> None:
+    """The child does not inherit half a module: its access arrives too."""
+    text = """
+import importlib.abc, importlib.machinery, os, sys, threading
+begun = threading.Event()
+class Slowly(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name != "noclobber.sinks":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        run = spec.loader.exec_module
+        def slowly(module):
+            begun.set()
+            threading.Event().wait(0.3)
+            run(module)
+        spec.loader.exec_module = slowly
+        return spec
+sys.meta_path.insert(0, Slowly())
+assert "noclobber.sinks" not in sys.modules
+from noclobber import access, recorder
+with access('x://parent', 'read'): pass
+recorder.active()._wake.set()
+assert begun.wait(10)
+pid = os.fork()
+with access('x://child' if pid == 0 else 'x://parent', 'read'): pass
+if pid: assert os.waitpid(pid, 0)[1] == 0
+"""
+    done = noclobber(tmp_path, "--file", str(out), "--file-only", "--", sys.executable, program(tmp_path, text))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(each["noclobber.resource"] for each in accesses_of(out)) == ["x://child", "x://parent", "x://parent"]
+
+
 def test_disabled_installs_nothing(tmp_path: Path, out: Path) -> None:
     """The switch in the environment leaves the program as it is: nothing of the recorder is even imported."""
     text = (
