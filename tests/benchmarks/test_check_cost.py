@@ -46,15 +46,23 @@ class Cost(NamedTuple):
     out: str
 
 
+LAUNCHER = """
+import os, sys
+child = os.posix_spawn(sys.executable, [sys.executable, *sys.argv[1:]], os.environ)
+_, status, used = os.wait4(child, 0)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss, os.waitstatus_to_exitcode(status), file=sys.stderr)
+"""
+"""Starts a program from a process that is smaller than any: a child's peak begins at its parent's size."""
+
+
 def measured(*words: str) -> Cost:
     """Run a program to its end; what it cost, children excluded."""
-    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    out = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode in (0, 1), process.returncode
-    return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, out)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", LAUNCHER, *words], capture_output=True, text=True, check=True
+    )
+    cpu_s, peak_kb, code = done.stderr.splitlines()[-1].split()
+    assert int(code) in (0, 1), done.stderr
+    return Cost(float(cpu_s), int(peak_kb) / 1024, done.stdout)
 
 
 def check(path: Path) -> Cost:
