@@ -65,7 +65,7 @@ def _grade(state: State, one: Access, other: Access, evidence: Evidence) -> Grad
         pass  # it decided from the older one, whatever its isolation
     elif any(w.base == other.read for w in writes):
         grade = grade.at_most(Certainty.POSSIBLE, "whether it only looked again before it wrote: it used the newer one")
-    elif (one.isolation or "") not in REPEATABLE:
+    elif not {one.isolation or "", other.isolation or ""} <= REPEATABLE:  # InnoDB's locking reads are of no snapshot
         grade = grade.at_most(Certainty.LIKELY, "an isolation level that promises repeatable reads")
     if not _changed_by(state, other) and hole_between(evidence.history, one.seq, other):
         grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of its own strand: it may have changed it itself")

@@ -50,6 +50,8 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "aiosqlite": ("noclobber.stores.aiosqlite", ("aiosqlite",)),
     "psycopg": ("noclobber.stores.psycopg", ("psycopg",)),
     "asyncpg": ("noclobber.stores.asyncpg", ("asyncpg",)),
+    "pymysql": ("noclobber.stores.pymysql", ("pymysql",)),
+    "aiomysql": ("noclobber.stores.aiomysql", ("aiomysql",)),
     "pika": ("noclobber.queues.pika", ("pika.adapters.blocking_connection",)),
     "aio_pika": ("noclobber.queues.aio_pika", ("aio_pika",)),
     "aiokafka": ("noclobber.queues.aiokafka", ("aiokafka",)),

@@ -4,6 +4,7 @@ Source: contract 2 and 2.1.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from noclobber.access import Access, Call
 from noclobber.contract import Attr, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
@@ -14,6 +15,8 @@ from noclobber.stores.sql_units import around, memory_of
 from noclobber.stores.sql_writes import changes, inserts
 
 __all__ = ["boundary", "describe"]
+
+REPEATABLE: Final = "repeatable_read"
 
 
 def describe(call: Call, statement: Statement) -> list[Access]:
@@ -71,11 +74,20 @@ def _place(access: Access, statement: Statement) -> None:
     attributes[Attr.TXN_ID] = attributes[Attr.UNIT] = transaction.id
     attributes[Attr.UNIT_KIND] = UnitKind.TXN
     if transaction.isolation:
-        attributes[Attr.TXN_ISOLATION] = transaction.isolation
+        attributes[Attr.TXN_ISOLATION] = _isolation(access, statement, transaction.isolation)
     if statement.savepoint:
         attributes[Attr.TXN_SAVEPOINT] = statement.savepoint
     if transaction.isolation == "serializable":
         attributes.setdefault(Attr.GUARD, Guard.SERIALIZABLE)
+
+
+def _isolation(access: Access, statement: Statement, isolation: str) -> str:
+    """What the transaction's level promises this access.
+
+    Under InnoDB's REPEATABLE READ only a plain read is of the snapshot; what locks or writes sees the newest state.
+    """
+    newest = access.op not in (Op.READ, Op.SCAN, Op.BEGIN, Op.COMMIT, Op.ABORT) or statement.plan.locks
+    return "read_committed" if statement.system == "mysql" and isolation == REPEATABLE and newest else isolation
 
 
 def _may_be_half_a_key(plan: Plan) -> bool:

@@ -45,12 +45,20 @@ class Database:
     described: set[str] = field(default_factory=set)
 
 
-def database_at(uri: str, system: str, style: str, peer: str | None = None) -> Database:
-    """The database at `uri` for a driver that writes placeholders in `style`; made where there is none yet."""
+def database_at(uri: str, system: str, style: str, peer: str | None = None, schema: str | None = None) -> Database:
+    """The database at `uri` for a driver that writes placeholders in `style`; made where there is none yet.
+
+    Args:
+        uri: without a slash at its end.
+        system: as the semantic conventions call it.
+        style: of the driver's placeholders.
+        peer: address as it was configured.
+        schema: the one that a bare name is looked up in, where it is not PostgreSQL's usual one.
+    """
     found = _databases.get((uri, style))
     if found is None:
         known = next((each.planner.catalogue for (at, _), each in _databases.items() if at == uri), None)
-        schema = "public" if system == "postgresql" else None
+        schema = "public" if system == "postgresql" else schema
         found = Database(uri, system, Planner(system, style, known or Catalogue(), schema), peer)
         _databases[uri, style] = found
         if len(_databases) > DATABASES_MAX:

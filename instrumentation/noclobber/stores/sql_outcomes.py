@@ -1,9 +1,10 @@
 """How a statement, or a transaction's end, that raised has ended: refused, without effect, or nobody knows.
 
-Drivers name their errors differently, but PostgreSQL's carry an SQLSTATE and SQLite's a message. A connection that
-broke, a cancelled task, a client's own timeout say nothing of what the server did.
+Drivers name their errors differently, but PostgreSQL's carry an SQLSTATE, MySQL's a number and SQLite's a
+message. A connection that broke, a cancelled task, a client's own timeout say nothing of what the server did.
 
-Source: contract, `noclobber.outcome`; PEP 249 (exceptions); PostgreSQL, appendix A (SQLSTATE).
+Source: contract, `noclobber.outcome`; PEP 249 (exceptions); PostgreSQL, appendix A (SQLSTATE); MySQL 8.4 and MariaDB
+10.11, error references.
 """
 
 from typing import Final
@@ -15,6 +16,11 @@ __all__ = ["outcome_of"]
 
 REFUSED: Final = frozenset({"40001"})
 UNIQUE: Final = frozenset({"23505", "23P01"})
+MYSQL_REFUSED: Final = frozenset({1020})
+MYSQL_UNIQUE: Final = frozenset({1062, 1586})
+MYSQL_LOST: Final = frozenset({1053, 1927, 2006, 2013, 2014, 2055, 4031})
+"""Numbers of MySQL's errors: changed since the snapshot; a key that is there; a connection that is not any more."""
+_MYSQL: Final = frozenset({"pymysql.err"})
 
 
 def outcome_of(error: BaseException, verb: Verb) -> tuple[Outcome, bool]:
@@ -23,13 +29,18 @@ def outcome_of(error: BaseException, verb: Verb) -> tuple[Outcome, bool]:
     A connection that broke, a cancelled task, a client's own timeout: the server may have applied it.
     """
     original = getattr(error, "orig", None) or error
+    number = original.args[0] if original.args and type(original).__module__ in _MYSQL else None
     state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    if state in REFUSED:
+    if number is not None:
+        state = None  # MySQL's own number says more: 40001 is a deadlock there, which no guard has found
+    if state in REFUSED or number in MYSQL_REFUSED:
         return Outcome.REJECTED, False
-    if state in UNIQUE or "UNIQUE constraint failed" in str(original):
+    if state in UNIQUE or number in MYSQL_UNIQUE or "UNIQUE constraint failed" in str(original):
         return (Outcome.REJECTED if verb is Verb.INSERT else Outcome.ERROR), verb is Verb.INSERT
-    lost = getattr(error, "connection_invalidated", False) or (
-        isinstance(state, str) and state.startswith(("08", "57P"))
+    lost = (
+        getattr(error, "connection_invalidated", False)
+        or number in MYSQL_LOST
+        or (isinstance(state, str) and state.startswith(("08", "57P")))
     )
     if lost or isinstance(error, TimeoutError) or not isinstance(error, Exception):
         return (Outcome.ERROR if verb is Verb.SELECT else Outcome.UNKNOWN), False

@@ -31,8 +31,8 @@ _PARSED: Final = re.compile(
 )
 _REPLACE: Final = re.compile(r"^\s*REPLACE\b", re.IGNORECASE)
 _FIRST_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|TABLE)\s+(?:ONLY\s+)?([\w.\"`]+)", re.IGNORECASE)
-_DIALECTS: Final = {"postgresql": "postgres", "mariadb": "mysql"}
-_CATALOGUES: Final = ("pg_catalog", "information_schema")
+_DIALECTS: Final = {"postgresql": "postgres", "mysql": "mysql"}
+_CATALOGUES: Final = ("pg_catalog", "information_schema", "performance_schema")
 
 
 class Planner:
@@ -44,6 +44,8 @@ class Planner:
 
     def __init__(self, dialect: str, style: str, catalogue: Catalogue, default_schema: str | None = None) -> None:
         self._dialect, self._style, self.default_schema = dialect, style, default_schema
+        if dialect == "mysql" and default_schema is not None:
+            self.default_schema = default_schema.lower()
         self.catalogue = catalogue
         self._plans: dict[str, Plan] = {}
         self._generation = catalogue.generation
@@ -71,7 +73,7 @@ class Planner:
         if not _PARSED.match(text):
             return NOTHING
         numbered, keys = number_placeholders(text, self._style)
-        if self._dialect == "sqlite":
+        if self._dialect in ("sqlite", "mysql"):
             numbered = _REPLACE.sub("INSERT OR REPLACE", numbered)  # its short form, which the parser does not know
         tree = None if len(text) > TEXT_MAX else _parsed(numbered, _DIALECTS.get(self._dialect, self._dialect))
         if tree is None:
@@ -91,7 +93,7 @@ class Planner:
 
     def fold(self, name: str, *, quoted: bool) -> str:
         """`name` as the database itself knows it."""
-        return name if quoted and self._dialect != "sqlite" else name.lower()
+        return name if quoted and self._dialect not in ("sqlite", "mysql") else name.lower()
 
     def table(self, node: "exp.Table") -> Table | None:
         """The table that `node` names; None for a catalogue's own and for functions."""
@@ -111,7 +113,9 @@ class Planner:
         return None if name.startswith(("pg_", "sqlite_")) else self.catalogue[name]
 
     @property
-    def _plain_schema(self) -> str:
+    def _plain_schema(self) -> str | None:
+        if self._dialect == "mysql":
+            return self.default_schema
         return "public" if self._dialect == "postgresql" else "main"
 
     def identifier(self, node: "exp.Identifier") -> str:
@@ -308,7 +312,7 @@ class _Reader(Expressions):
         value = self.value(new)
         if value is not None:
             return Set(column, SetKind.VALUE, value)
-        if isinstance(new, exp.Column) and new.table.lower() == "excluded":
+        if _is_excluded(new, column):
             return Set(column, SetKind.EXCLUDED)
         if isinstance(new, exp.Add | exp.Sub | exp.DPipe):
             left, right = new.this, new.expression
@@ -434,6 +438,17 @@ class _Reader(Expressions):
     def _truncate(self, tree: Any) -> Plan:
         table = self.planner.table(tree.expressions[0])
         return NOTHING if table is None else Plan(Verb.TRUNCATE, table, known=len(tree.expressions) == 1)
+
+
+def _is_excluded(new: Any, column: str) -> bool:
+    """Whether it is the value that the same upsert would have inserted: `excluded.c`, MySQL's `VALUES(c)`, `new.c`."""
+    from sqlglot import exp
+
+    if isinstance(new, exp.Anonymous) and new.name.upper() == "VALUES":
+        return len(new.expressions) == 1 and str(new.expressions[0].name).lower() == column
+    insert = new.find_ancestor(exp.Insert)
+    alias = insert.expression.alias if insert is not None and isinstance(insert.expression, exp.Values) else ""
+    return isinstance(new, exp.Column) and new.table.lower() in {"excluded", alias.lower()} - {""}
 
 
 def _from(tree: Any) -> list[Any]:

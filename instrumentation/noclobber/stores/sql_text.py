@@ -31,7 +31,13 @@ _STYLES: Final[dict[str, str]] = {
     "numeric": r":(?P<number>\d+)",
     "numeric_dollar": r"\$(?P<number>\d+)",
 }
-_SCANNERS: Final = {style: re.compile(f"{_SKIPPED}|{rest}", re.DOTALL) for style, rest in _STYLES.items()}
+_MYSQL: Final = (
+    r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`[^`]*`|--\s[^\n]*|#[^\n]*|/\*.*?\*/|" + _STYLES["pyformat"]
+)
+"""MySQL's strings have backslashes, and may stand in double quotes; its drivers write `%s` and `%(name)s`."""
+_SCANNERS: Final = {"mysql": re.compile(_MYSQL, re.DOTALL)} | {
+    style: re.compile(f"{_SKIPPED}|{rest}", re.DOTALL) for style, rest in _STYLES.items()
+}
 
 
 def number_placeholders(text: str, style: str) -> tuple[str, tuple[Key, ...]]:
@@ -39,7 +45,7 @@ def number_placeholders(text: str, style: str) -> tuple[str, tuple[Key, ...]]:
 
     Args:
         text: as the driver gets it.
-        style: the driver's paramstyle (PEP 249), or `numeric_dollar`.
+        style: the driver's paramstyle (PEP 249), `numeric_dollar`, or `mysql` (pyformat, in MySQL's own texts).
     """
     keys: list[Key] = []
     counted = 0
@@ -86,7 +92,7 @@ class Control:
 
 
 _SETS: Final = r"(?:BEGIN|START TRANSACTION|SET TRANSACTION|SET SESSION CHARACTERISTICS AS TRANSACTION)"
-_NAME: Final = r'"?([\w$]+)"?'
+_NAME: Final = r'["`]?([\w$]+)["`]?'
 _CONTROLS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Control]], ...]] = tuple(
     (re.compile(pattern, re.IGNORECASE), make)
     for pattern, make in (

@@ -7,7 +7,7 @@ read_uncommitted`, once a connection: it is answered inside the process, without
 
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 
 from noclobber.contract import VersionKind
 from noclobber.stores.sql_database import Database, address, server_uri, sqlite_uri
@@ -15,6 +15,8 @@ from noclobber.stores.sql_planner import Planner
 from noclobber.stores.sql_tables import Catalogue, Table
 
 __all__ = ["database_of", "isolation_of", "learn_tables"]
+_SYSTEMS: Final = {"cockroachdb": "postgresql", "mariadb": "mysql"}
+"""What speaks another's language; one server has one name, whichever dialect reaches it."""
 
 
 def database_of(engine: Any) -> Database:
@@ -22,10 +24,10 @@ def database_of(engine: Any) -> Database:
     dialect = engine.dialect
     known: Database | None = dialect.__dict__.get("_noclobber_database")
     if known is None:
-        name = "postgresql" if dialect.name == "cockroachdb" else dialect.name
-        style = dialect.paramstyle
+        name = _SYSTEMS.get(dialect.name, dialect.name)
+        style = "mysql" if name == "mysql" else dialect.paramstyle
         schema = getattr(dialect, "default_schema_name", None)
-        planner = Planner(name, style, Catalogue(), schema if name == "postgresql" else None)
+        planner = Planner(name, style, Catalogue(), schema if name in ("postgresql", "mysql") else None)
         known = dialect._noclobber_database = Database(_uri(engine, name), name, planner, address(engine.url.host))
     return known
 
@@ -35,6 +37,8 @@ def _uri(engine: Any, name: str) -> str:
     if name == "sqlite":
         return sqlite_uri(str(url.database or ""), url.query.get("mode"))
     host, port = url.host or _first(url.query.get("host")), url.port or _number(_first(url.query.get("port")))
+    if name == "mysql":
+        host = _first(url.query.get("unix_socket")) or host
     if not host and name == "postgresql":
         host, port = os.environ.get("PGHOST"), port or _number(os.environ.get("PGPORT"))
     return server_uri(name, host, port, str(url.database or url.username or ""))

@@ -1,0 +1,126 @@
+"""PyMySQL: cursors, executemany, begin, commit, rollback, autocommit.
+
+Every statement of a program passes `Cursor.execute` (of the class that all cursors of PyMySQL stand on), many
+inserted rows `executemany`, and the driver's own commands the connection's methods. A buffered cursor has all rows
+when `execute` returns, and there its read ends.
+
+Not recorded: `Connection.query`, stored procedures (`callproc`), further results of one text. Rows of unbuffered
+cursors are partial; a connection without a database of its own is left out.
+
+Source: PyMySQL 1.1, 1.2 (cursors.py, connections.py).
+"""
+
+from types import ModuleType
+from typing import Any, Final
+
+from noclobber.bootstrap.registry import Integration
+from noclobber.guard import GUARD
+from noclobber.stores.mysql_session import Running, inserting, let_go, starting, steering
+from noclobber.stores.sql_session import COVERED
+from noclobber.stores.wrapping import Hook, Wrapping
+
+__all__ = ["INTEGRATION"]
+
+LIBRARY: Final = "pymysql"
+_wrapping = Wrapping(LIBRARY)
+
+
+def install(library: ModuleType) -> None:
+    """Wrap cursors and connections, if they are as they are known."""
+    from pymysql.connections import Connection
+
+    cursor = library.cursors.Cursor
+    hooks: list[Hook] = [
+        (cursor, "execute", _executing),
+        (cursor, "executemany", _batching),
+        (Connection, "begin", _commanding("BEGIN")),
+        (Connection, "commit", _commanding("COMMIT")),
+        (Connection, "rollback", _commanding("ROLLBACK")),
+        (Connection, "autocommit", _commanding("SET AUTOCOMMIT")),
+        (Connection, "close", _closing),
+    ]
+    _wrapping.wrap(hooks)
+
+
+def uninstall() -> None:
+    """Put back what was there."""
+    _wrapping.restore()
+
+
+def _executing(original: Any) -> Any:
+    def execute(self: Any, query: Any, args: Any = None) -> Any:
+        running = None
+        with GUARD:
+            running = starting(LIBRARY, self.connection, query, args)
+        if running is None:
+            return original(self, query, args)
+        try:
+            answer = original(self, query, args)
+        except BaseException as error:
+            with GUARD:
+                running.fail(error)
+            raise
+        with GUARD:
+            running.returned(self.rowcount, self.lastrowid, self._result)
+        return answer
+
+    return execute
+
+
+def _batching(original: Any) -> Any:
+    def executemany(self: Any, query: Any, args: Any) -> Any:
+        batch = None
+        with GUARD:
+            batch = inserting(LIBRARY, self.connection, query, args)
+        if batch is None:
+            return original(self, query, args)
+        running, noted = batch
+        before = COVERED.get()
+        COVERED.set(True)  # the texts that it makes of them go through `execute`
+        try:
+            answer = original(self, query, noted)
+        except BaseException as error:
+            with GUARD:
+                running.fail(error)
+            raise
+        finally:
+            COVERED.set(before)
+        with GUARD:
+            running.returned(self.rowcount)
+        return answer
+
+    return executemany
+
+
+def _commanding(text: str) -> Any:
+    def wrap(original: Any) -> Any:
+        def command(self: Any, *args: Any, **kwargs: Any) -> Any:
+            running: Running | None = None
+            with GUARD:
+                running = steering(LIBRARY, self, text)
+            if running is None:
+                return original(self, *args, **kwargs)
+            try:
+                answer = original(self, *args, **kwargs)
+            except BaseException as error:
+                with GUARD:
+                    running.fail(error)
+                raise
+            with GUARD:
+                running.returned()
+            return answer
+
+        return command
+
+    return wrap
+
+
+def _closing(original: Any) -> Any:
+    def close(self: Any, *args: Any, **kwargs: Any) -> Any:
+        let_go(self)
+        return original(self, *args, **kwargs)
+
+    return close
+
+
+INTEGRATION: Final = Integration("pymysql", install, uninstall)
