@@ -86,7 +86,8 @@ def _isolation(access: Access, statement: Statement, isolation: str) -> str:
 
     Under InnoDB's REPEATABLE READ only a plain read is of the snapshot; what locks or writes sees the newest state.
     """
-    newest = access.op not in (Op.READ, Op.SCAN, Op.BEGIN, Op.COMMIT, Op.ABORT) or statement.plan.locks
+    newest = access.op not in (Op.READ, Op.SCAN, Op.BEGIN, Op.COMMIT, Op.ABORT)
+    newest |= statement.plan.locks or statement.plan.shares
     return "read_committed" if statement.system == "mysql" and isolation == REPEATABLE and newest else isolation
 
 

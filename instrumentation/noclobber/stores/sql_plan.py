@@ -127,6 +127,7 @@ class Plan:
         mode: of an INSERT or upsert. ignores: a row that is there already is left as it is.
         upserts: a row that is there already is written.
         locks: whether rows read are locked (`FOR UPDATE`).
+        shares: whether rows read are locked against writers only (`FOR SHARE`).
         skips: whether locked rows are passed over (`SKIP LOCKED`), so that finding none proves nothing.
         returning: what comes back from a write.
         claim: see `Claim`. counted: the output is computed from many rows (count, group by).
@@ -149,6 +150,7 @@ class Plan:
     ignores: bool = False
     upserts: bool = False
     locks: bool = False
+    shares: bool = False
     skips: bool = False
     returning: Source | None = None
     claim: Claim | None = None

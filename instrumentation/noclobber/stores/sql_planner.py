@@ -207,6 +207,7 @@ class _Reader(Expressions):
         counted = bool(tree.args.get("group") or tree.args.get("having") or tree.find(exp.AggFunc))
         where = self.where(tree.args.get("where"), names)
         locks = [lock for lock in tree.args.get("locks") or () if lock.args.get("update")]
+        shares = bool(tree.args.get("locks")) and not locks
         near = _is_by_distance(tree.args.get("order"))
         more = ("order", "limit", "offset") if near else ("limit", "offset")
         predicate = where.parts + self._more(tree, more, names)
@@ -215,7 +216,8 @@ class _Reader(Expressions):
         return Plan(
             Verb.SELECT, sources[0].table, read, where.keys if len(sources) == 1 and not counted else None,
             where.spread if len(sources) == 1 and not counted else None, where.conditions, where.narrowed, predicate,
-            locks=bool(locks), skips=any(lock.args.get("wait") is False for lock in locks), counted=counted, near=near,
+            locks=bool(locks), shares=shares, skips=any(lock.args.get("wait") is False for lock in locks), counted=counted,
+            near=near,
             known=not where.nested and (star or all(len(name) > 0 or not column for name, column in output)),
         )  # fmt: skip
 

@@ -159,6 +159,7 @@ def test_isolation(where: dict[str, Any]) -> None:
             cursor = connection.cursor()
             cursor.execute(SELECT, (1,))
             cursor.execute(f"{SELECT} FOR UPDATE", (1,))
+            cursor.execute(f"{SELECT} LOCK IN SHARE MODE", (1,))
             cursor.execute(UPDATE, (1, 1))
             connection.commit()
             cursor.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
@@ -171,7 +172,7 @@ def test_isolation(where: dict[str, Any]) -> None:
                     connection.rollback()
         snapshot, newest = "repeatable_read", "read_committed"
         assert levels(captured) == [
-            ("begin", snapshot), ("read", snapshot), ("read", newest), ("write", newest), ("commit", snapshot),
+            ("begin", snapshot), ("read", snapshot), ("read", newest), ("read", newest), ("write", newest), ("commit", snapshot),
             *[(op, "serializable") for op in ("begin", "read", "abort")],
             *[(op, snapshot) for op in ("begin", "read", "abort")],
             *[(op, newest) for op in ("begin", "read", "abort")],
