@@ -151,8 +151,9 @@ def test_how_long_a_finding_takes(
     print(f"\n{found(up)} of {expected} races found")
     at: dict[tuple[str, str], list[tuple[int, frozenset[str]]]] = {}
     sql = (
-        "SELECT kind, resource, min(found_ns), any(JSONExtract(body, 'accesses', 'Array(Tuple(span_id String))').span_id)"
-        " FROM findings WHERE certainty != 'possible' GROUP BY id, kind, resource"
+        "SELECT kind, resource, min(found_ns), "
+        "any(JSONExtract(body, 'accesses', 'Array(Tuple(span_id String))').span_id) "
+        "FROM findings WHERE certainty != 'possible' GROUP BY id, kind, resource"
     )
     for kind, resource, found_ns, spans in up.rows(sql):
         at.setdefault((str(kind), str(resource)), []).append((int(found_ns), frozenset(spans)))
