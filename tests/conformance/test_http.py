@@ -78,7 +78,7 @@ def service(kind: str, store: str, folder: Path, meeting: Path) -> Iterator[int]
         process.wait(TIMEOUT_S)
 
 
-def outcome(library: str, kind: str, how: str, store: str, folder: Path, allowed: str = "127.0.0.1") -> Outcome:
+def outcome(library: str, kind: str, how: str, store: str, folder: Path, *, allowed: str = "127.0.0.1") -> Outcome:
     """Run two services and a client of them, and judge what they wrote."""
     meeting = folder / "meeting"
     meeting.mkdir()
