@@ -263,6 +263,7 @@ class Sieve:
         for access in early:
             if not (self._messages.is_handled(access) and (access.op is Op.ACK or self._is_register(access))):
                 self._set_aside(access)
+            self._look_back(access)
         for name in list(self._late):
             was = self._frames.get(name)
             self._sort(name)
