@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from rounds import problems
+from spans_in_file import spans_of
 
 from noclobber_sidecar.demo.servers import redis_compatible
 
 pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 AGENT = Path(__file__).parent / "agents" / "services.py"
 TIMEOUT_S = 60
+GOOD = "noclobber.strand=0123456789abcdef-12:7"
 STRAND = re.compile(r"noclobber\.strand=[0-9a-f]{16}-\d+:\d+")
 
 
@@ -138,3 +141,28 @@ def test_a_host_that_is_not_listed_is_told_nothing(store: str, tmp_path: Path) -
     assert [each for each in unlisted.headers if "baggage" in each] == []
     assert unlisted.findings == []
     assert "lost_update" in [each["kind"] for each in unlisted.latent]
+
+
+@pytest.mark.parametrize("kind", ["starlette", "aiohttp"])
+def test_hostile_baggage(kind: str, store: str, tmp_path: Path) -> None:
+    """A service gets such headers as they were sent, answers as ever, and no span has anything of them."""
+    hostile = [
+        "noclobber.strand=../x:1",
+        "a=1," * 70 + GOOD,
+        f"{GOOD},{GOOD}",
+        "a" * 8000,
+        "noclobber.strand=" + "9" * 4000,
+    ]
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    with service(kind, store, tmp_path, meeting) as port:
+        url = f"http://127.0.0.1:{port}/add?amount=1"
+        answers = [httpx.post(url, headers={"baggage": each}) for each in hostile]
+        believed = httpx.post(url, headers={"baggage": f"user=a%20b;p, {GOOD}"})
+    assert {(each.status_code, each.text) for each in (*answers, believed)} == {(200, '"ok"')}
+    assert [each.headers.get("noclobber-strand") for each in answers] == [None] * len(hostile)
+    assert "noclobber-strand" in believed.headers
+    received = [json.loads(line)["baggage"] for line in (tmp_path / f"{port}.out").read_text().splitlines()]
+    assert received == [*hostile, f"user=a%20b;p, {GOOD}"]
+    parents = {span.get("noclobber.strand.parent") for span in spans_of(tmp_path / f"{port}.jsonl")}
+    assert parents == {None, "0123456789abcdef-12"}

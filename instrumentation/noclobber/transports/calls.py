@@ -1,9 +1,9 @@
 """A client's side: which requests carry the strand, and what their answers tell.
 
-A request carries it if its host is on the allow-list (`http_hosts`), or if somebody has put baggage into it already.
-Each hop of a redirect is a request of its own. The answer names the strand that gave it and its last number then; who
-has the answer has waited for that much of it, which is a join. Answers are believed of requests that carried the strand
-and of no others.
+A request carries it if its host is on the allow-list (`NOCLOBBER_HTTP_HOSTS`), or if somebody has put baggage into it
+already. Each hop of a redirect is a request of its own. The answer names the strand that gave it and its last number
+then; who has the answer has waited for that much of it, which is a join. Answers are believed of requests that carried
+the strand and of no others.
 
 Source: contract 4 (order between hosts); capture.md section 6.4.
 """
