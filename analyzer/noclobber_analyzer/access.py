@@ -261,8 +261,8 @@ def key_of(trace_id: str, span_id: str) -> bytes:
         else:
             if key.hex() == ids:  # it takes capitals and spaces, too
                 return key
-    key = f"{span_id}\0{trace_id}".encode()
-    return key if len(key) != KEY_BYTES else key + b"\0"
+    key = f"{len(span_id)}:{ids}".encode("utf-8", "surrogatepass")
+    return key if len(key) != KEY_BYTES else b"0" + key
 
 
 def ids_of(key: bytes) -> tuple[str, str]:
@@ -270,8 +270,8 @@ def ids_of(key: bytes) -> tuple[str, str]:
     if len(key) == KEY_BYTES:
         ids = key.hex()
         return ids[SPAN_DIGITS:], ids[:SPAN_DIGITS]
-    span_id, _, trace_id = key.decode().partition("\0")
-    return trace_id.removesuffix("\0"), span_id
+    digits, _, ids = key.decode("utf-8", "surrogatepass").partition(":")
+    return ids[int(digits) :], ids[: int(digits)]
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):

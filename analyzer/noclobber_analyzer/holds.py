@@ -1,8 +1,10 @@
 """Who held which lock from when to when: locks, their renewals and unlocks put together.
 
 A hold begins with a `lock` that was `ok` and ends with the unlock of the same token, else of the same owner; a `lock`
-with the token that is held already renews it. Where a lease has an end, the latest that renewals gave it counts.
-Unlocks that fit no hold of their own owner are kept apart: somebody else's hold may have ended by them.
+with the token that is held already renews it, and without tokens one by its owner while its lease lasts. Where a lease
+has an end, the latest that renewals gave it counts. Unlocks that fit no hold of their own owner are kept apart:
+somebody else's hold may have ended by them. An unlock that its owner tried in vain ends nothing, but shows that the
+hold was lost by then, and not given back before.
 
 Source: contract 2 (`lock.*`) and 2.1, detection.md 3.7. Nothing is judged here.
 """
@@ -14,12 +16,13 @@ from typing import Final
 
 from noclobber.contract import Op, Outcome
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.clocks import local_ns
+from noclobber_analyzer.clocks import local_ns, slack_ns
 from noclobber_analyzer.history import History
 
 __all__ = ["Hold", "Holds", "lock_name", "lock_token", "owner_of"]
 
 MS: Final = 1_000_000
+_IN_VAIN: Final = frozenset({Outcome.REJECTED, Outcome.NO_EFFECT, Outcome.NOT_FOUND})
 
 
 @dataclass(slots=True)
@@ -30,6 +33,7 @@ class Hold:
         lock: how it began. unlock: how its own owner ended it; None: not captured.
         owner, token: whose, and its fencing token where there is one.
         leased_ns: earliest and latest end of the lease on the holder's machine's clock; None: for ever.
+        tried: an unlock that its owner tried in vain.
     """
 
     lock: Access
@@ -37,6 +41,7 @@ class Hold:
     token: int | None
     leased_ns: tuple[int, int] | None
     unlock: Access | None = None
+    tried: Access | None = None
 
     def renewed_by(self, access: Access) -> None:
         """The lease begins anew."""
@@ -80,7 +85,11 @@ class Holds:
         for access in history.of(Op.LOCK, Op.UNLOCK):
             if access.op is Op.LOCK and access.lock is not None:
                 holds.owners[owner_of(access)].add(access.strand)
-            if access.outcome is not Outcome.OK or access.lock is None or access.lock.shared:
+            if access.lock is None or access.lock.shared:
+                continue
+            if access.op is Op.UNLOCK and access.outcome in _IN_VAIN:
+                holds._try(access)
+            if access.outcome is not Outcome.OK:
                 continue
             if access.op is Op.LOCK:
                 holds._begin(access)
@@ -92,19 +101,32 @@ class Holds:
         assert access.lock is not None
         token, owner = _number(access.lock.token), owner_of(access)
         for hold in reversed(self.of[access.resource][-8:]):
-            if hold.unlock is None and hold.owner == owner and hold.token == token:
+            if hold.unlock is None and hold.owner == owner and hold.token == token and not _is_over(hold, access):
                 hold.renewed_by(access)
                 return
         self.of[access.resource].append(Hold(access, owner, token, _lease(access)))
 
     def _end(self, access: Access) -> None:
-        assert access.lock is not None
-        token, owner = _number(access.lock.token), owner_of(access)
-        for hold in reversed(self.of[access.resource][-64:]):
-            if hold.unlock is None and hold.owner == owner and token in (None, hold.token):
-                hold.unlock = access
-                return
-        self.strays[access.resource].append(access)
+        hold = self._open_hold(access)
+        if hold is not None:
+            hold.unlock = access
+        else:
+            self.strays[access.resource].append(access)
+
+    def _try(self, access: Access) -> None:
+        hold = self._open_hold(access)
+        if hold is not None:
+            hold.tried = access
+
+    def _open_hold(self, unlock: Access) -> Hold | None:
+        """The last hold of the unlock's own owner that it fits, and that no unlock has shown to be lost."""
+        assert unlock.lock is not None
+        token, owner = _number(unlock.lock.token), owner_of(unlock)
+        for hold in reversed(self.of[unlock.resource][-64:]):
+            fits = hold.owner == owner and token in (None, hold.token)
+            if fits and hold.unlock is None and hold.tried is None:
+                return hold
+        return None
 
 
 def owner_of(access: Access) -> str:
@@ -124,6 +146,15 @@ def lock_token(held: str) -> int | None:
 
 def _number(token: str | None) -> int | None:
     return int(token) if token is not None and token.isdecimal() else None
+
+
+def _is_over(hold: Hold, access: Access) -> bool:
+    """Whether a hold without a token had ended when its owner locked again: then it is another hold."""
+    if hold.tried is not None:
+        return True
+    if hold.token is not None or hold.leased_ns is None or slack_ns(hold.lock.process, access.process) is None:
+        return False
+    return hold.leased_ns[1] < local_ns(access.process, access.start_ns)
 
 
 def _lease(access: Access) -> tuple[int, int] | None:

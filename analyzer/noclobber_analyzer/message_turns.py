@@ -2,7 +2,8 @@
 
 A queue is *in turn* if nothing was done to it but sends, receipts and acknowledgements that succeeded; no message was
 sent or received twice, by whatever queue, and nobody but its receiver carries its id on; no two messages have one
-position; and each session received one position after the other, so that it passed none by. Then there is no second
+position; each session received one position after the other, so that it passed none by, and worked on what it had
+received in that order. Then there is no second
 claim or delivery, nothing was lost on the way, and nothing was applied too late. An effect is in turn if it is called
 for the first time, or again under an idempotency key that it had before. Who acts on what it had decided on another
 strand, or what failed under a message, is judged.
@@ -12,10 +13,11 @@ What got out of turn stays so as long as its queue is kept.
 Source: contract 2 (`message.*`, `effect.*`), detection.md 3.5 and 3.6; analysis.md 9 (frames).
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from noclobber.contract import Defence, Op, Outcome
 from noclobber_analyzer.access import Access
@@ -34,7 +36,16 @@ class _Message:
     sent: bool = False
     strand: str | None = None
     since: int = 0
+    has_place: bool = False
     queues: set[str] = field(default_factory=set)
+
+
+class _Worked(NamedTuple):
+    """How far a strand is with its messages: up to which call, the last receipt before it, the newest worked on."""
+
+    upto: int = 0
+    received: int = 0
+    newest: int = 0
 
 
 @dataclass(slots=True)
@@ -59,7 +70,8 @@ class MessageTurns:
         self._company, self._captured = company, captured
         self._messages: dict[str, _Message] = {}
         self._positions: dict[tuple[str, str, int], str] = {}
-        self._sessions: dict[tuple[str, str, str], int] = {}
+        self._sessions: dict[tuple[str, str, str], tuple[int, int]] = {}
+        self._worked: dict[str, _Worked] = {}
         self._effects: dict[str, _Effect] = {}
         self._again: dict[str, list[Access]] = defaultdict(list)
 
@@ -80,15 +92,33 @@ class MessageTurns:
         elif access.op is Op.RECEIVE:
             fits = known.strand is None and (message.delivery or 1) == 1 and self._has_own_position(access)
             known.strand, known.since = known.strand or access.strand, known.since or access.seq
+            known.has_place = known.has_place or message.seq is not None
             fits = self._follows(access) and fits and self._nobody_else(message.id, access)
         else:
             fits = self.is_handled(access)
         return set() if fits else set(known.queues)
 
     def is_handled(self, access: Access) -> bool:
-        """Whether an access that carries a message works on what its strand had received before: it takes nothing."""
+        """Whether an access that carries a message works in turn on what its strand had received: it takes nothing."""
         known = self._messages.get(access.message.id) if access.message is not None else None
-        return known is not None and known.strand == access.strand and known.since < access.seq
+        if known is None or known.strand != access.strand or known.since >= access.seq:
+            return False
+        return access.op is Op.ACK or not known.has_place or self._is_in_order(access, known)
+
+    def _is_in_order(self, work: Access, known: _Message) -> bool:
+        """Whether nothing that was received later was worked on earlier; of what is told late nobody knows."""
+        upto, received, newest = self._worked.get(work.strand, _Worked())
+        if work.seq <= upto:
+            return False
+        own = self._captured(work.strand)
+        first, end = (bisect_right(own, seq, key=lambda a: a.seq) for seq in (upto, work.seq - 1))
+        for each in own[first:end]:
+            if each.op is Op.RECEIVE:
+                received = each.seq
+            elif each.message is None and each.unit_kind is not None:
+                newest = received  # what carries no message is for the last one
+        self._worked[work.strand] = _Worked(work.seq, received, max(newest, known.since))
+        return newest <= known.since
 
     def queues_of(self, access: Access) -> set[str]:
         """The queues that a message went through which an access carries."""
@@ -118,8 +148,8 @@ class MessageTurns:
             return True
         place = (receipt.resource, message.session, receipt.strand)
         last = self._sessions.get(place)
-        self._sessions[place] = message.seq
-        return last is None or message.seq == last + 1
+        self._sessions[place] = receipt.seq, message.seq
+        return last is None or (last[0] < receipt.seq and message.seq == last[1] + 1)
 
     def _nobody_else(self, message: str, receipt: Access) -> bool:
         """Whether nobody but its sender carried a message before its receipt came to be known."""
@@ -132,6 +162,8 @@ class MessageTurns:
         effect = call.effect
         if effect is None or not _is_plain(call) or call.links or self._was_decided_elsewhere(call):
             return {call.resource}
+        if call.message is not None and not self.is_handled(call):
+            return {call.resource, *self.queues_of(call)}
         known = self._effects.setdefault(effect.hash, _Effect(call, set()))
         known.resources.add(call.resource)
         if known.first is call:
@@ -153,6 +185,7 @@ class MessageTurns:
         self._positions = {place: name for place, name in self._positions.items() if name in self._messages}
         self._effects = {name: known for name, known in self._effects.items() if self._company(f"effect {name}")}
         self._sessions = {place: last for place, last in self._sessions.items() if self._captured(place[2])}
+        self._worked = {strand: worked for strand, worked in self._worked.items() if self._captured(strand)}
 
 
 def _is_plain(access: Access) -> bool:

@@ -202,10 +202,12 @@ class Sieve:
         if again or local_ns(access.process, access.start_ns) < frame.end_ns or not self._has_lock(access):
             self._late.add(name)
         self._look_back(access)
-        if frame.fits and name not in self._late:
-            self._follow(frame, access)
         if not frame.fits:
             self._entangle_wide(access)
+        elif name not in self._late:
+            self._follow(frame, access)
+            if not frame.fits:
+                self._entangle_all(name)
 
     def _pass(self, access: Access, *, again: bool) -> None:
         """Look at what was done to a queue, or outside."""
@@ -232,6 +234,8 @@ class Sieve:
 
     def _set_aside(self, access: Access) -> None:
         """Have a resource judged, for as long as it is kept."""
+        if access.resource in self._frames and access.resource not in self._odd:
+            self._entangle_all(access.resource)
         self._odd.add(access.resource)
         if access.scan is not None:
             self._odd.update(access.scan.resources)
@@ -263,6 +267,7 @@ class Sieve:
         for access in early:
             if not (self._messages.is_handled(access) and (access.op is Op.ACK or self._is_register(access))):
                 self._set_aside(access)
+            self._look_back(access)
         for name in list(self._late):
             was = self._frames.get(name)
             self._sort(name)
@@ -314,8 +319,8 @@ class Sieve:
         for access in sorted(accesses, key=lambda a: (local_ns(a.process, a.start_ns), a.key)):
             if frame.fits:
                 self._follow(frame, access)
-        for access in () if frame.fits else accesses:
-            self._entangle_wide(access)
+        if not frame.fits:
+            self._entangle_all(resource)
         self._late.discard(resource)
 
     # -- units -------------------------------------------------------------------------------------------------------
@@ -396,6 +401,11 @@ class Sieve:
     def _ends_ns(self, access: Access) -> int:
         company = self._window.company(access.unit) or (access,)
         return max(local_ns(each.process, each.end_ns) for each in company)
+
+    def _entangle_all(self, resource: str) -> None:
+        """Of a resource that has to be judged from now on: whoever had touched it may have gone on elsewhere."""
+        for access in self._window.accesses_of(resource):
+            self._entangle_wide(access)
 
     def _entangle_wide(self, access: Access) -> None:
         """What is between units on a resource that has to be judged may go on between them elsewhere."""

@@ -40,6 +40,7 @@ class Settings:
         spool_bytes_max: limit of that folder. ring_max: calls that wait for the drain.
         flush_interval_s: pause between drains. shutdown_timeout_s: longest wait at the process's end.
         integrations: names to switch on (None: all), `without`: names to switch off.
+        http_hosts: hosts whose HTTP requests are told the strand (`name`, `name:port`, with `*` and `?`).
         watch_files: paths of local files to record, with `*` and `?`; a folder is all below it.
         tables: `[[resource]]` declarations as they stand in the TOML file.
     """
@@ -64,6 +65,7 @@ class Settings:
     shutdown_timeout_s: float = 5.0
     integrations: frozenset[str] | None = None
     without: frozenset[str] = frozenset()
+    http_hosts: tuple[str, ...] = ()
     watch_files: tuple[str, ...] = ()
     tables: tuple[Mapping[str, Any], ...] = ()
 
@@ -112,6 +114,7 @@ def load(environment: Mapping[str, str] | None = None, program: str | None = Non
         shutdown_timeout_s=_number("shutdown_timeout_s", text("SHUTDOWN_TIMEOUT_S"), 5.0),
         integrations=frozenset(_words(text("INTEGRATIONS"))) or None,
         without=frozenset((*_words(text("WITHOUT")), *_words(env.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")))),
+        http_hosts=_words(text("HTTP_HOSTS")),
         watch_files=_words(text("WATCH_FILES")),
         tables=_tables(file.get("resource", [])),
     )

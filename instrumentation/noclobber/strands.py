@@ -19,6 +19,7 @@ __all__ = [
     "Strand",
     "begin_process",
     "current",
+    "elsewhere",
     "go_on_as",
     "of_task",
     "process_id",
@@ -102,6 +103,13 @@ class Strand:
 def _ancestor(parent: Strand) -> tuple[str | None, int]:
     """Whom a child of `parent` follows: `parent`, or whom that one follows while it has made no access itself."""
     return (parent.id, parent.seq) if parent.seq else (parent.parent_id, parent.parent_seq)
+
+
+def elsewhere(identity: str, seq: int) -> Strand:
+    """The strand of another process that names itself `identity` and stands at number `seq`."""
+    strand = Strand()
+    strand.id, strand.seq = identity, seq
+    return strand
 
 
 _process = secrets.token_hex(8)

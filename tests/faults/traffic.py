@@ -35,11 +35,12 @@ CLOCK = "one-machine"
 
 
 class Race(NamedTuple):
-    """An injected race: its kind and resource, and when its last access returns, in ns from the round's beginning."""
+    """An injected race: its kind, resource and spans, and when the last of these returns, since the round began."""
 
     kind: str
     resource: str
     last_ns: int
+    spans: frozenset[str]
 
 
 class _Body(NamedTuple):
@@ -89,7 +90,12 @@ class Template:
             for attribute in span["attributes"]:
                 _name(attribute)
         self.races = [
-            Race(label["kind"], label["resource"], max(ended[span] for span in label["spans"]))
+            Race(
+                label["kind"],
+                label["resource"],
+                max(ended[span] for span in label["spans"]),
+                frozenset(label["spans"]),
+            )
             for label in labels
             if label["certainty"]
         ]

@@ -2,9 +2,9 @@
 
 A wait is a `lock`, `receive` or `join` that says for whom it waited; a `join` waits for its strand; a lock that was not
 had waited for whoever held it. All mechanisms share one wait-for graph, for real cycles cross them. A strand waits for
-one thing at a time, so it is enough to look, at the call of each wait, whether a path of open waits leads back to it:
-whoever called last closed the cycle. At least one of its waits must have failed or be open still: a cycle of waits that
-all ended well was none.
+one thing at a time, and is in the way of a lock only while it has it; so it is enough to look, at the call of each
+wait, whether a path of open waits leads back to it: whoever called last closed the cycle. At least one of its waits
+must have failed or be open still: a cycle of waits that all ended well was none.
 
 *Latent*: two strands took two locks in opposite orders, and nothing but luck kept them apart: asked for only.
 
@@ -19,12 +19,15 @@ from noclobber.contract import Certainty, Kind, Op, Outcome
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.clocks import local_ns, slack_ns
 from noclobber_analyzer.evidence import Evidence
+from noclobber_analyzer.holds import Hold
 from noclobber_analyzer.verdict import Candidate, Grade, Link, partial
 
 __all__ = ["deadlock"]
 
 _WAITS: Final = frozenset({Op.LOCK, Op.RECEIVE, Op.JOIN})
 _HELD_MAX: Final = 8
+HOLDS_MAX: Final = 64
+"""Holds of a lock, up to the end of a wait for it, among which those of whoever was in the way are looked for."""
 CYCLE_MAX: Final = 16
 """Waits in the longest cycle that is told."""
 STRANDS_MAX: Final = 1_000
@@ -76,7 +79,7 @@ def _holders(wait: Access, evidence: Evidence) -> frozenset[str]:
 
 def _cycles(waits: list[tuple[Access, frozenset[str]]], evidence: Evidence, *, local: bool) -> Iterator[list[Access]]:
     """Cycles among waits in the order of their calls, the one that closed it first."""
-    search = _Search(local=local)
+    search = _Search(evidence, local=local)
     for wait, blockers in waits:
         search.open[wait.strand] = wait, blockers
         cycle = search.back_to(wait.strand)
@@ -96,9 +99,10 @@ class _Search:
         open: the last wait of each strand so far. cut: whether a way was left at a limit.
     """
 
-    def __init__(self, *, local: bool) -> None:
+    def __init__(self, evidence: Evidence, *, local: bool) -> None:
         self.open: dict[str, tuple[Access, frozenset[str]]] = {}
         self.cut = False
+        self._evidence = evidence
         self._local = local
 
     def back_to(self, strand: str) -> list[Access]:
@@ -112,10 +116,10 @@ class _Search:
                 wait, blockers = self.open[at]
                 if not wait.open and _end(wait, local=self._local) < now:
                     continue
-                if strand in blockers:
+                if strand in blockers and not self._is_out_of_the_way(wait, strand):
                     return self._path(came_from, at)
                 for blocker in sorted(blockers):
-                    if blocker in self.open and blocker not in came_from:
+                    if blocker in self.open and blocker not in came_from and not self._is_out_of_the_way(wait, blocker):
                         came_from[blocker] = at
                         following.append(blocker)
             if len(came_from) > STRANDS_MAX:
@@ -125,12 +129,26 @@ class _Search:
         self.cut = self.cut or bool(work)
         return []
 
+    def _is_out_of_the_way(self, wait: Access, blocker: str) -> bool:
+        """Whether who was in the way of a lock certainly did not have it when it began to wait itself."""
+        if wait.op is not Op.LOCK:
+            return False
+        since = self.open[blocker][0].seq
+        near = self._evidence.holds.before(wait.resource, wait, HOLDS_MAX)
+        own = [hold for hold in near if hold.lock.strand == blocker]
+        return bool(own) and not any(hold.lock.seq < since and not _is_over(hold, since) for hold in own)
+
     def _path(self, came_from: dict[str, str | None], at: str | None) -> list[Access]:
         path: list[Access] = []
         while at is not None:
             path.append(self.open[at][0])
             at = came_from[at]
         return path[::-1]
+
+
+def _is_over(hold: Hold, seq: int) -> bool:
+    """Whether its own strand had given a hold back before a number of that strand."""
+    return hold.unlock is not None and hold.unlock.strand == hold.lock.strand and hold.unlock.seq < seq
 
 
 def _start(wait: Access, *, local: bool) -> int:

@@ -4,8 +4,8 @@ A *take* is the first access with which a strand takes up a message or task id: 
 row out of the state by which it was selected (capture marks it with the id). Two takes of one id in one group are a
 double claim if both were `ok`, or if both workers went on with the task: an acknowledgement, effect, send or write
 that carries the id. A take that had no effect, or that a guard refused, is defended if its worker does not carry the
-id again. Who saw the task free again after the first take was over claimed what somebody had given back. An equal
-value never defends a take.
+id again, or only after the task had been set free. Who saw the task free again after the first take was over claimed
+what somebody had given back. An equal value never defends a take.
 
 Source: noclobber; contract 3.1 and 2 (`message.*`), detection.md 3.5.
 """
@@ -65,6 +65,8 @@ def double_claim(evidence: Evidence) -> Iterator[Candidate]:
         real = [take for take in taken if not take.refused or take.went_on]
         for place, take in enumerate(real[1:], start=1):
             rivals = real[:place] if place <= RIVALS_MAX else [real[0], *real[place - RIVALS_MAX + 1 : place]]
+            if take.went_on:
+                rivals.sort(key=lambda each: not each.went_on)  # two who both went on prove the most
             rival = next((each for each in rivals if _both(each, take, evidence)), None)
             if rival is not None:
                 yield _candidate(task, rival, take, evidence)
@@ -73,9 +75,14 @@ def double_claim(evidence: Evidence) -> Iterator[Candidate]:
 def takes(evidence: Evidence) -> dict[tuple[str, str], list[Take]]:
     """By (group, task id): its takes, one for each strand, in canonical order."""
     carried: dict[tuple[str, str], dict[str, list[Access]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, str], str] = {}
     for access in evidence.history.accesses:
         if access.message is not None and access.op is not Op.COMMIT:
-            carried[group_of(access), access.message.id][access.strand].append(access)
+            group, message = group_of(access), access.message.id
+            if access.op is Op.RECEIVE:
+                groups[access.strand, message] = group
+            group = group or groups.get((access.strand, message), "")  # work is for whom the message was received
+            carried[group, message][access.strand].append(access)
     found: dict[tuple[str, str], list[Take]] = {}
     for key, by_strand in carried.items():
         if len(by_strand) < 2:
@@ -132,7 +139,18 @@ def _both(first: Take, second: Take, evidence: Evidence) -> bool:
     if first.selected is not None and evidence.took_effect_before(second.access, first.selected) is not None:
         return False
     ok = not first.refused and not second.refused
-    return ok or (first.went_on and second.went_on)
+    return ok or (_went_on(first, second, evidence) and _went_on(second, first, evidence))
+
+
+def _went_on(take: Take, rival: Take, evidence: Evidence) -> bool:
+    """Whether a worker went on, though perhaps refused, and not with what its rival had given back meanwhile."""
+    if not take.refused or not take.went_on:
+        return take.went_on
+    near, _ = evidence.state(take.access.resource).timeline.nearest(rival.access, take.work[0])
+    free = (write for write in near if write.message is None)
+    return not any(
+        evidence.writes_before(rival.access, write) and evidence.writes_before(write, take.work[0]) for write in free
+    )
 
 
 def _redelivered(take: Take) -> bool:

@@ -162,16 +162,20 @@ def duplicate_effect(evidence: Evidence) -> Iterator[Candidate]:
     """Effects that were repeated; each call of one effect but the first is at most one."""
     calls: dict[str, _Calls] = {}
     for call in evidence.history.of(Op.EFFECT):
-        if call.effect is None or call.outcome not in _TAKES_PLACE:
+        if not _takes_place(call, evidence):
             continue
-        if evidence.fates.of(call) is Fate.UNAPPLIED:
-            continue
+        assert call.effect is not None
         before = calls.setdefault(call.effect.hash, _Calls())
         if call.effect.key is None or call.effect.key not in before.keys:
             found = _repeats(call, before, evidence)
             if found is not None:
                 yield _effect(found[0], call, found[1])
         before.add(call)
+
+
+def _takes_place(call: Access, evidence: Evidence) -> bool:
+    """Whether a call of an effect took place, or may have: what had failed is rightly called again."""
+    return call.effect is not None and call.outcome in _TAKES_PLACE and evidence.fates.of(call) is not Fate.UNAPPLIED
 
 
 def _places(call: Access) -> Iterator[tuple[str, str]]:
@@ -188,7 +192,7 @@ def _repeats(call: Access, before: _Calls, evidence: Evidence) -> tuple[Access, 
     """The call that this one repeats, and how sure that is."""
     for trace_id, span_id, edge in call.links:
         first = evidence.history.by_name.get((trace_id, span_id))
-        if edge == "retry" and first is not None and first.effect is not None:
+        if edge == "retry" and first is not None and _takes_place(first, evidence):
             sure = first.outcome is Outcome.OK and call.outcome is Outcome.OK
             return (first, Grade()) if sure else (first, _unsure(first, call, "whether both took place"))
     for place in _places(call):

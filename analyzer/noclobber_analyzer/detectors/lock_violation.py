@@ -267,7 +267,8 @@ def _held_at(hold: Hold, unlock: Access) -> bool:
     """Whether a hold of another certainly lasted when somebody unlocked."""
     if hold.owner == owner_of(unlock) or not clock_before(hold.lock, unlock):
         return False
-    if hold.unlock is None or not clock_before(unlock, hold.unlock):
+    given_back = hold.unlock or hold.tried
+    if given_back is None or not clock_before(unlock, given_back):
         return False
     return hold.leased_ns is None or local_ns(unlock.process, unlock.end_ns) < hold.leased_ns[0]
 
@@ -276,6 +277,8 @@ def _foreign(name: str, hold: Hold, unlock: Access, evidence: Evidence) -> Candi
     grade = Grade()
     if unlock.lock is None or unlock.lock.owner is None or hold.lock.lock is None or hold.lock.lock.owner is None:
         grade = grade.at_most(Certainty.LIKELY, "the owners of both (`noclobber.lock.owner`)")
+    if any(other.tried is not None and other.owner == owner_of(unlock) for other in evidence.holds.of[name]):
+        grade = grade.at_most(Certainty.LIKELY, "that the hold which it could not give back before was lost")
     if hole_between(evidence.history, None, unlock):
         grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of the strand that unlocked")
     return Candidate(

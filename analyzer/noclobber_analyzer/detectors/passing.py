@@ -6,7 +6,9 @@ that was taken back handed nothing out. A new session begins where its group lef
 receipt is not judged; but where another message of the same atomic send was received, this one had to be there.
 
 *Out of order*: within one session (and under one ordering key, where there is one) a message was applied after a later
-one. What the broker hands out again in a queue without ordering keys was promised to nobody in order.
+one. Receipts may be in another order than work: a message was applied when its first work was done, and where only an
+acknowledgement tells of it, some time between receipt and that. What the broker hands out again in a queue without
+ordering keys was promised to nobody in order.
 
 Two sends that were given one position are a *fork*: only one of them will ever be received.
 
@@ -201,19 +203,27 @@ def out_of_order(evidence: Evidence) -> Iterator[Candidate]:
 
 
 def _late(handlings: list[Handling], evidence: Evidence, *, keyed: bool) -> Iterator[Candidate]:
-    newest: dict[str, tuple[int, Handling]] = {}
+    """Compare each message, in the order in which they were applied, with the newest one that was, and that was had."""
+    newest: dict[tuple[str, bool], tuple[int, Handling]] = {}
     seen: set[str] = set()
-    for handling in handlings:
+    for handling in sorted(handlings, key=_applied_from):
         again, order = handling.id in seen, _sent_as(handling, evidence)
         seen.add(handling.id)
         if order is None or again:
             continue  # what was applied already and is applied again is a duplicate
         line, number = order
-        newer = newest.get(line)
-        if newer is None or number > newer[0]:
-            newest[line] = (number, handling)
-        elif number < newer[0] and (keyed or not handling.again) and _counts(newer[1], handling):
-            yield _out_of_order(newer[1], handling, evidence, sure=line == "position")
+        before = (newest.get((line, applied)) for applied in (True, False))
+        newer = next((one for held, one in filter(None, before) if held > number and _counts(one, handling)), None)
+        if newer is not None and (keyed or not handling.again):
+            yield _out_of_order(newer, handling, evidence, sure=line == "position")
+        place = line, _deed(handling) is not None
+        if place not in newest or number > newest[place][0]:
+            newest[place] = number, handling
+
+
+def _applied_from(handling: Handling) -> int:
+    """From which number of its strand on a message may have been applied: its work tells, else its receipt."""
+    return handling.applied[0].seq if handling.applied else handling.receipt.seq
 
 
 def _sent_as(handling: Handling, evidence: Evidence) -> tuple[str, int] | None:
@@ -228,7 +238,13 @@ def _sent_as(handling: Handling, evidence: Evidence) -> tuple[str, int] | None:
 
 
 def _counts(newer: Handling, late: Handling) -> bool:
-    """Whether neither of the two was turned away or given back: a handler may check the position itself."""
+    """Whether neither of the two was turned away or given back: a handler may check the position itself.
+
+    Whoever received both and was done with them in order may have applied them in order.
+    """
+    deed = _deed(late)
+    if not newer.applied and newer.ack is not None and deed is not None and deed.seq < newer.ack.seq:
+        return False
     for handling in (newer, late):
         if not handling.applied and (handling.refused or handling.nack is not None):
             return False
@@ -242,6 +258,8 @@ def _out_of_order(newer: Handling, late: Handling, evidence: Evidence, *, sure: 
         grade = grade.at_most(Certainty.LIKELY, "positions (`noclobber.message.seq`)")
     if None in done:
         grade = grade.at_most(Certainty.LIKELY, "that both were applied: an acknowledgement, write or effect of each")
+    elif not newer.applied and done[0] is not None and done[0].seq > _applied_from(late):
+        grade = grade.at_most(Certainty.LIKELY, "what was done with each before it was acknowledged")
     grade = partial(grade, (newer.receipt, late.receipt))
     roles = [(newer.receipt, "newer"), *((deed, "applied") for deed in done[:1] if deed)]
     roles += [(late.receipt, "late"), *((deed, "applied") for deed in done[1:] if deed)]

@@ -39,6 +39,11 @@ class Integration:
 
 INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "anyio": ("noclobber.anyio_tasks", ("anyio._backends._asyncio",)),
+    "httpx": ("noclobber.transports.httpx", ("httpx",)),
+    "requests": ("noclobber.transports.requests", ("requests.adapters",)),
+    "aiohttp": ("noclobber.transports.aiohttp", ("aiohttp.client_reqrep",)),
+    "aiohttp-web": ("noclobber.transports.aiohttp_web", ("aiohttp.web",)),
+    "starlette": ("noclobber.transports.starlette", ("starlette.applications",)),
     "files": ("noclobber.stores.files", ("io",)),
     "filelock": ("noclobber.locks.filelock", ("filelock",)),
     "redis": ("noclobber.stores.redis", ("redis",)),

@@ -2,7 +2,11 @@
 
 import pytest
 
-from story import judge, told
+from noclobber.contract import Op
+from noclobber_analyzer.access import Message
+from noclobber_analyzer.evaluate import evaluate
+from noclobber_analyzer.history import HistoryBuilder
+from story import Story, judge, told
 
 
 @pytest.mark.parametrize(
@@ -14,6 +18,10 @@ from story import judge, told
         pytest.param("Arx1 Brx1 Atx7 Btx7!no_effect", None, id="the second got nothing, and stopped"),
         pytest.param("Arx1 Brx1 Atx7 Btx7!no_effect Ae7 Be7", "likely", id="the second got nothing, and went on"),
         pytest.param("Arx1 Brx1 Atx7 Btx7!rejected", None, id="a guard refused the second"),
+        pytest.param(
+            "Arx1 Brx1 Atx7 Btx7!no_effect Ae7 Awx3 Btx7", None, id="the second got it once it was free again"
+        ),
+        pytest.param("Arx1 Brx1 Atx7 Btx7!no_effect Be7 Awx3 Ae7", "likely", id="the second did not wait for that"),
         pytest.param("A[ Arx1 Brx1 Atx7 A} Btx7", None, id="the first was rolled back"),
         pytest.param("As7 Bg7 Cg7", "likely", id="both received it"),
         pytest.param("As7 Bg7 Bk7 Cg7 Ck7", "likely", id="both received and acknowledged it"),
@@ -66,3 +74,19 @@ def test_a_later_delivery_that_was_called_first_is_no_claim(first: str, second: 
     """Two receipts that overlap: the broker's count says which was the redelivery, not whose call began first."""
     found = told(f"As7 Bg7{first} Cg7{second} Bux2 Cux3 Bk7 Ck7")
     assert any(line.split()[0] == "double_claim" for line in found) is claimed
+
+
+def test_two_who_went_on_prove_the_most() -> None:
+    """Of three who took it the first stopped: the third is held against the second, who went on as well."""
+    found = told("Arx1 Brx1 Crx1 Atx7 Btx7 Ctx7 Be7 Ce7")
+    assert found == ["double_claim certain x B>C", "double_claim likely x A>B"]
+
+
+def test_work_is_for_the_group_that_it_was_received_for() -> None:
+    """Two groups that each work on a message are right, whether or not their work names the group again."""
+    builder = HistoryBuilder()
+    for access in Story(system="kafka").accesses("As7 Bg7 Btx7 Cg7 Cty7"):
+        if access.op is Op.RECEIVE:
+            access.message = Message("7", group=f"group-{access.strand}")
+        builder.add(access, access.name)
+    assert "double_claim" not in {str(f.kind) for f in evaluate(builder.finish(ended=True)).findings}

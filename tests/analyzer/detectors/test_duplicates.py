@@ -82,6 +82,14 @@ def test_retry_link_is_proof() -> None:
     assert _judged(first, second) == [("duplicate_effect", "certain")]
 
 
+def test_what_had_failed_is_rightly_called_again() -> None:
+    """A repetition that says so is none where the first call had failed, and proves nothing where nobody answered."""
+    for outcome, expected in (("error", []), ("rejected", []), ("unknown", [("duplicate_effect", "likely")])):
+        first, second = Story().accesses(f"Afh!{outcome} Bfh")
+        second.links = ((first.trace_id, first.span_id, "retry"),)
+        assert _judged(first, second) == expected
+
+
 def test_two_messages_ask_for_two() -> None:
     """One worker's run that does the same for two messages does it once for each."""
     first, second = Story().accesses("Afh Afh")

@@ -93,6 +93,11 @@ def test_guard_beside_the_lock() -> None:
         pytest.param("Alx Bnx Anx", None, ["certain"], id="another's hold was unlocked"),
         pytest.param("Alx Bnx!rejected Anx", None, [], id="the lock refused it"),
         pytest.param("Alx Anx Bnx", None, [], id="nobody held it"),
+        pytest.param("Alx Bnx Anx!no_effect", None, ["certain"], id="another's hold was gone when it was given back"),
+        pytest.param("Alx Anx!no_effect Blx Anx Bnx", None, ["likely"], id="it unlocked again, as another held it"),
+        pytest.param("Alx Bnx!rejected Anx!no_effect", None, [], id="nobody knows who ended it"),
+        pytest.param("Alx | Blx Bnx Alx Anx", 5000, [], id="taken again after its lease had run out"),
+        pytest.param("Alx Arx1 | Blx Awx2<1 Alx", 5000, ["likely"], id="taken again after a write without it"),
     ],
 )
 def test_holds(story: str, lease_ms: int | None, expected: list[str]) -> None:
@@ -129,6 +134,10 @@ def test_no_discipline() -> None:
     assert _only("lock_violation", "Alx Arx1 Cwx99 Awx2<1 Anx Cwx3 Cwx4 Cwx5 Cwx6 Cwx7 Cwx8 Cwx9") == []
 
 
+LET_GO = "Alx1 Bly1 (Aly2>B!unknown Bny1 Blx>A!rejected)"
+NOT_YET = "Alx1 (Aly>B!unknown Blx>A!rejected Bly2)"
+
+
 @pytest.mark.parametrize(
     ("story", "expected"),
     [
@@ -140,6 +149,8 @@ def test_no_discipline() -> None:
         pytest.param("(Alx>B!unknown Bly>C!unknown Clz>A!rejected)", ["certain"], id="three in a circle"),
         pytest.param("(Ag7>B!unknown B+A!unknown)", ["certain"], id="a message against a join"),
         pytest.param("A*B (A+B Bm)", [], id="an ordinary join"),
+        pytest.param(LET_GO, [], id="who was in the way had given it back"),
+        pytest.param(NOT_YET, [], id="who came to be in the way did not have it yet"),
     ],
 )
 def test_deadlock(story: str, expected: list[str]) -> None:

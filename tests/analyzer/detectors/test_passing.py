@@ -58,6 +58,14 @@ def test_lost_message_limits() -> None:
         pytest.param("As7<1 As8<2 Bg8<2 Bux2 Bg7<1 Bux3!no_effect", [], id="the handler checks the position"),
         pytest.param("As7<1 As8<2 Bg8<2 Bk8 B[ Bg7<1 Bk7 B}", [], id="the late one was rolled back"),
         pytest.param("As7 As8 Bg8 Bk8 Bg7 Bk7", [], id="no key, no position: nothing was promised"),
+        pytest.param("As7<1 As8<2 Bg8<2 Bg7<1 Be7 Be8", [], id="received against the order, applied in order"),
+        pytest.param("As7<1 As8<2 Bg7<1 Bg8<2 Be8 Be7", ["certain"], id="received in order, applied against it"),
+        pytest.param("As7<1 As8<2 Bg8<2 Bg7<1 Bk7 Bk8", [], id="received both, and was done in order"),
+        pytest.param("As7<1 As8<2 Bg8<2 Bg7<1 Bk8 Bk7", ["likely"], id="received both, and was done against it"),
+        pytest.param("As7<1 As8<2 Bg7<1 Bg8<2 Bk8 Bk7", [], id="acknowledged against the order of receipt"),
+        pytest.param(
+            "As6<1 As7<2 As8<3 Bg8<3 Bg7<2 Be7 Bg6<1 Be6", ["certain", "likely"], id="after one applied, one received"
+        ),
     ],
 )
 def test_out_of_order(story: str, expected: list[str]) -> None:

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from intake import generated
+from oracle.moments import Stage
+from oracle.programs import worlds
 from oracle.strategies import plans
 from oracle.world import Plan, World
 
@@ -237,6 +239,16 @@ def test_nothing_is_lost_in_any_world(plan: Plan, rng: random.Random) -> None:
     """Stories of all sorts, poorly recorded."""
     accesses = World(plan).history().accesses
     rng.shuffle(accesses)
+    assert_nothing_lost(accesses)
+
+
+@given(worlds, st.randoms(use_true_random=False))
+@settings(max_examples=800, **PACE)
+def test_nothing_is_lost_of_queues_locks_and_effects(world: Stage, rng: random.Random) -> None:
+    """Small schedules of messages, locks, waits and calls."""
+    accesses = list(world.history().accesses)
+    if rng.random() < 0.5:
+        rng.shuffle(accesses)
     assert_nothing_lost(accesses)
 
 
