@@ -216,8 +216,8 @@ class _Reader(Expressions):
         return Plan(
             Verb.SELECT, sources[0].table, read, where.keys if len(sources) == 1 and not counted else None,
             where.spread if len(sources) == 1 and not counted else None, where.conditions, where.narrowed, predicate,
-            locks=bool(locks), shares=shares, skips=any(lock.args.get("wait") is False for lock in locks), counted=counted,
-            near=near,
+            locks=bool(locks), shares=shares, skips=any(lock.args.get("wait") is False for lock in locks),
+            counted=counted, near=near,
             known=not where.nested and (star or all(len(name) > 0 or not column for name, column in output)),
         )  # fmt: skip
 
