@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 from typing import Final
 
-from noclobber.contract import Op, Outcome, VersionKind
+from noclobber.contract import Op, VersionKind
 from noclobber_analyzer.access import Access, Mark, Process, key_of
 from noclobber_analyzer.coverage import Gap, Lack, drops, tail
 from noclobber_analyzer.edges import Edges
 from noclobber_analyzer.forms import sent_by
 from noclobber_analyzer.history import that_counts
-from noclobber_analyzer.holds import owner_of
 from noclobber_analyzer.knowledge import Knowledge
 from noclobber_analyzer.lines import ProcessLine, StrandLine
+from noclobber_analyzer.waits import Waits
 
 __all__ = ["Evicted", "Name", "View", "Window", "touched"]
 
@@ -103,9 +103,7 @@ class Window:
         self._resources: dict[str, dict[bytes, Access]] = defaultdict(dict)
         self._units: dict[str, dict[bytes, Access]] = defaultdict(dict)
         self.edges = Edges(self._kept.get)
-        self._waits: dict[str, dict[bytes, Access]] = defaultdict(dict)
-        self._joins: dict[bytes, Access] = {}
-        self._owners: dict[str, dict[bytes, Access]] = defaultdict(dict)
+        self._waits = Waits()
         self._containers: set[str] = set()
         self.trimmed: set[str] = set()
         self._knowledge = Knowledge(self.trimmed)
@@ -203,21 +201,13 @@ class Window:
             self._units[unit][key] = access
         self.edges.add(access)
         if access.op in SYNC:
-            self._put_sync(access)
+            self._waits.add(access)
         strand = self.strands.get(access.strand)
         if strand is None:
             strand = self.strands[access.strand] = StrandLine(cut=line.cut)
         if strand.add(access):
             self._loose.add(access.strand)
         return self._concerned(access)
-
-    def _put_sync(self, access: Access) -> None:
-        if access.op is Op.JOIN:
-            self._joins[access.key] = access
-        if access.op is Op.LOCK and access.lock is not None:
-            self._owners[owner_of(access)][access.key] = access
-        if _is_wait(access):
-            self._waits[access.resource][access.key] = access
 
     def measure(self) -> set[str]:
         """Find the holes of strands whose accesses came out of order; returns the resources where holes changed."""
@@ -341,8 +331,8 @@ class Window:
         for access in list(near.values()):
             for unit in _units(access):
                 near.update(self._units[unit])
-        if not asked.isdisjoint(self._waits):
-            near.update(self._waiting())
+        if self._waits.at(asked):
+            near.update(self._waits.all(self._resources))
         for access in list(near.values()):
             near.update(self._around(access))
         locks = {lock.partition("#")[0] for access in near.values() for lock in access.locks}
@@ -381,18 +371,6 @@ class Window:
         own = self.captured(strand)
         at = bisect_left(own, seq or 0, key=attrgetter("seq"))
         yield from ((each.key, each) for each in own[at : at + 1] if each.seq == seq)
-
-    def _waiting(self) -> dict[bytes, Access]:
-        """All that a circle of waits may consist of: waits and joins, and who held what was waited for."""
-        found = dict(self._joins)
-        names: set[str] = set()
-        for resource, waits in self._waits.items():
-            found.update(waits)
-            found.update(self._resources[resource])
-            names.update(name for wait in waits.values() for name in wait.waits_for)
-        for name in names:
-            found.update(self._owners.get(name, {}))
-        return found
 
     def _of_resources(self, names: Iterable[str]) -> dict[bytes, Access]:
         found: dict[bytes, Access] = {}
@@ -469,9 +447,7 @@ class Window:
         self._prints -= access.version_kind is VersionKind.FINGERPRINT
         self.edges.drop(access)
         if access.op in SYNC:
-            self._joins.pop(key, None)
-            _discard(self._waits, access.resource, key)
-            _discard(self._owners, owner_of(access), key)
+            self._waits.drop(access)
         for resource in touched(access):
             _discard(self._resources, resource, key)
         for unit in _units(access):
@@ -501,11 +477,6 @@ class Window:
 def touched(access: Access) -> tuple[str, ...]:
     """Resources whose verdicts an access belongs to."""
     return (access.resource,) if access.scan is None else (access.resource, *access.scan.resources)
-
-
-def _is_wait(access: Access) -> bool:
-    """Whether an access says for whom it waited, or waited for a lock in vain."""
-    return bool(access.waits_for) or (access.op is Op.LOCK and (access.open or access.outcome is not Outcome.OK))
 
 
 def _canonical(access: Access) -> tuple[int, str, str]:
