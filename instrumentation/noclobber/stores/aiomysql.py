@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from noclobber.bootstrap.registry import Integration
 from noclobber.guard import GUARD
-from noclobber.stores.mysql_session import Running, inserting, let_go, starting, steering
+from noclobber.stores.mysql_session import Running, closing, inserting, let_go, starting, steering
 from noclobber.stores.sql_session import COVERED
 from noclobber.stores.wrapping import Hook, Wrapping
 
@@ -35,7 +35,7 @@ def install(_library: ModuleType) -> None:
         (Connection, "commit", _commanding("COMMIT")),
         (Connection, "rollback", _commanding("ROLLBACK")),
         (Connection, "autocommit", _commanding("SET AUTOCOMMIT")),
-        (Connection, "close", _closing),
+        (Connection, "close", closing),
         (Connection, "ensure_closed", _aclosing),
     ]
     _wrapping.wrap(hooks)
@@ -112,14 +112,6 @@ def _commanding(text: str) -> Any:
         return command
 
     return wrap
-
-
-def _closing(original: Any) -> Any:
-    def close(self: Any, *args: Any, **kwargs: Any) -> Any:
-        let_go(self)
-        return original(self, *args, **kwargs)
-
-    return close
 
 
 def _aclosing(original: Any) -> Any:

@@ -26,7 +26,7 @@ from noclobber.stores.sql_plan import Verb
 from noclobber.stores.sql_session import Batch, DriverRun, Session, Steering, recording
 from noclobber.stores.sql_text import Control, ControlVerb
 
-__all__ = ["MySession", "Running", "inserting", "known", "let_go", "starting", "steering"]
+__all__ = ["MySession", "Running", "closing", "inserting", "known", "let_go", "starting", "steering"]
 
 IN_TRANSACTION: Final = 1
 AUTOCOMMIT: Final = 2
@@ -255,3 +255,13 @@ def let_go(connection: Any) -> None:
         if session is not None and not session.busy:
             session.settle()
             session.find_out(inside=False, ended=Op.ABORT)
+
+
+def closing(original: Any) -> Any:
+    """What closes a connection."""
+
+    def close(self: Any, *args: Any, **kwargs: Any) -> Any:
+        let_go(self)
+        return original(self, *args, **kwargs)
+
+    return close

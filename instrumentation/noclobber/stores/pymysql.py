@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from noclobber.bootstrap.registry import Integration
 from noclobber.guard import GUARD
-from noclobber.stores.mysql_session import Running, inserting, let_go, starting, steering
+from noclobber.stores.mysql_session import Running, closing, inserting, starting, steering
 from noclobber.stores.sql_session import COVERED
 from noclobber.stores.wrapping import Hook, Wrapping
 
@@ -37,7 +37,7 @@ def install(library: ModuleType) -> None:
         (Connection, "commit", _commanding("COMMIT")),
         (Connection, "rollback", _commanding("ROLLBACK")),
         (Connection, "autocommit", _commanding("SET AUTOCOMMIT")),
-        (Connection, "close", _closing),
+        (Connection, "close", closing),
     ]
     _wrapping.wrap(hooks)
 
@@ -113,14 +113,6 @@ def _commanding(text: str) -> Any:
         return command
 
     return wrap
-
-
-def _closing(original: Any) -> Any:
-    def close(self: Any, *args: Any, **kwargs: Any) -> Any:
-        let_go(self)
-        return original(self, *args, **kwargs)
-
-    return close
 
 
 INTEGRATION: Final = Integration("pymysql", install, uninstall)
