@@ -248,9 +248,9 @@ def test_what_is_late_elsewhere_is_found_here(intake: Intake, tmp_path: Path) ->
     assert [finding.id for finding in intake.findings()] == [finding.id for finding in expected]
 
 
-def test_a_circle_of_four_waits(intake: Intake, tmp_path: Path) -> None:
+def test_a_circle_of_eight_waits(intake: Intake, tmp_path: Path) -> None:
     """Each holds one lock and asks in vain for the next one's: one judgement sees the whole circle, as in files."""
-    agents = [Agent(f"a{number}") for number in range(4)]
+    agents = [Agent(f"a{number}") for number in range(8)]
 
     def lock(agent: Agent, number: int, at: float, **more: object) -> Request:
         owner = {"noclobber.lock.owner": f"{agent.name}-1"}
@@ -259,7 +259,7 @@ def test_a_circle_of_four_waits(intake: Intake, tmp_path: Path) -> None:
     taken = [lock(agent, number, 1.0 + number / 100) for number, agent in enumerate(agents)]
     asked = [
         lock(agent, following, 2.0 + following / 100, took=1.0, outcome="error", waits__for=f"a{following}-1")
-        for agent, following in zip(agents, (1, 2, 3, 0), strict=True)
+        for agent, following in zip(agents, (1, 2, 3, 4, 5, 6, 7, 0), strict=True)
     ]
     requests = [*taken, *asked, *(agent.mark(9.0) for agent in agents)]
     stream = a_stream(intake.store, whole_max=0)
