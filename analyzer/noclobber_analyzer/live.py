@@ -155,10 +155,10 @@ class LiveAnalyzer:
             begun = self._turned_s = time.monotonic()
             busy = self._guarded(self._turn)
             self._step_s = time.monotonic() - begun
+            self._garbage.collect()
             if self._pause_s:
                 self._stopping.wait(self._pause_s)
                 continue
-            self._garbage.collect()
             self._stopping.wait(min(self._step_s, REST_BEHIND_S if self._stream.behind_ns else REST_MAX_S))
             if not busy:
                 self._wake.wait(POLL_S)

@@ -3,10 +3,9 @@
 A queue is *in turn* if nothing was done to it but sends, receipts and acknowledgements that succeeded; no message was
 sent or received twice, by whatever queue, and nobody but its receiver carries its id on; no two messages have one
 position; each session received one position after the other, so that it passed none by, and worked on what it had
-received in that order. Then there is no second
-claim or delivery, nothing was lost on the way, and nothing was applied too late. An effect is in turn if it is called
-for the first time, or again under an idempotency key that it had before. Who acts on what it had decided on another
-strand, or what failed under a message, is judged.
+received in that order. Then there is no second claim or delivery, nothing was lost on the way, and nothing was applied
+too late. An effect is in turn if it is called for the first time, or again under an idempotency key that it had before.
+Who acts on what it had decided on another strand, or what failed under a message, is judged.
 
 What got out of turn stays so as long as its queue is kept.
 
