@@ -25,7 +25,8 @@ from noclobber_analyzer.access import Access
 __all__ = ["MessageTurns"]
 
 KNOWN_MAX: Final = 50_000
-"""Messages, positions and effects that are known before those of which nothing is kept any more are forgotten."""
+"""Messages and effects that are known before those of which nothing is kept any more are forgotten; then twice as many
+as were left."""
 PASSING: Final = frozenset({Op.SEND, Op.RECEIVE, Op.ACK})
 
 
@@ -68,6 +69,7 @@ class MessageTurns:
         self, company: Callable[[str], Collection[Access]], captured: Callable[[str], Sequence[Access]]
     ) -> None:
         self._company, self._captured = company, captured
+        self._known_max = KNOWN_MAX
         self._messages: dict[str, _Message] = {}
         self._positions: dict[tuple[str, str, int], str] = {}
         self._sessions: dict[tuple[str, str, str], tuple[int, int]] = {}
@@ -77,7 +79,7 @@ class MessageTurns:
 
     def take(self, access: Access) -> set[str]:
         """Go on with an access to a queue or an effect; returns the resources that are out of turn by it."""
-        if len(self._messages) > KNOWN_MAX:
+        if len(self._messages) + len(self._effects) > self._known_max:
             self._forget_gone()
         if access.op is Op.EFFECT:
             return self._called(access)
@@ -185,6 +187,7 @@ class MessageTurns:
         self._positions = {place: name for place, name in self._positions.items() if name in self._messages}
         self._effects = {name: known for name, known in self._effects.items() if self._company(f"effect {name}")}
         self._sessions = {place: last for place, last in self._sessions.items() if self._captured(place[2])}
+        self._known_max = max(KNOWN_MAX, 2 * (len(self._messages) + len(self._effects)))
         self._worked = {strand: worked for strand, worked in self._worked.items() if self._captured(strand)}
 
 

@@ -46,7 +46,8 @@ TOUCHING_MAX: Final = 256
 BACK_MAX: Final = 256
 """Accesses of a strand before an act among which its checks are looked for."""
 KNIT_MAX: Final = 100_000
-"""Units that are known to be entangled before those of which nothing is kept any more are forgotten."""
+"""Units that are known to be entangled before those of which nothing is kept any more are forgotten; then twice as many
+as were left."""
 SORTED_MAX: Final = 512
 """Accesses of one resource that are sorted again because one came late; of more it is judged."""
 
@@ -171,6 +172,7 @@ class Sieve:
         self._messages = MessageTurns(window.company, window.captured)
         self._called: set[str] = set()
         self._knit: set[str] = set()
+        self._knit_max = KNIT_MAX
         self._early: list[Access] = []
 
     def add(self, access: Access, *, again: bool = False) -> None:
@@ -418,8 +420,9 @@ class Sieve:
         What touches one thing alone concerns nobody elsewhere; once it touches another one, this is remembered.
         """
         self._knit.add(access.unit)
-        if len(self._knit) > KNIT_MAX:
+        if len(self._knit) > self._knit_max:
             self._knit = {unit for unit in self._knit if self._window.company(unit)}
+            self._knit_max = max(KNIT_MAX, 2 * len(self._knit))
         company = self._window.company(access.unit)
         if len({each.resource for each in company if each.op in STATE_OPS or each.op in ACTS}) < 2:
             return

@@ -5,9 +5,10 @@ so what was seen is held against that: without autocommit the first statement on
 statement that changes a table's definition commits one. Rows and errors leave the status that they keep as it was; a
 deadlock has taken the transaction back.
 
-InnoDB's default is REPEATABLE READ, and holds until a statement of this connection says otherwise. There, a plain read
-is of the transaction's snapshot, while a locking read and a write see what is committed now: these two are told as
-`read_committed`, so that no promise is read into them that InnoDB does not make (`sql_accesses`).
+Which isolation holds is not known until a statement of this connection sets one: InnoDB's own default is REPEATABLE
+READ, but a server may have another, and nobody asks it. Under REPEATABLE READ a plain read is of the transaction's
+snapshot, while a locking read and a write see what is committed now: these two are told as `read_committed`, so that no
+promise is read into them that InnoDB does not make (`sql_accesses`).
 
 Source: MySQL 8.4 and MariaDB 10.11: "Consistent Nonlocking Reads", "Statements That Cause an Implicit Commit",
 "InnoDB Error Handling"; PyMySQL 1.1 and 1.2, aiomysql 0.2 and 0.3.
@@ -30,8 +31,6 @@ __all__ = ["MySession", "Running", "inserting", "known", "let_go", "starting", "
 IN_TRANSACTION: Final = 1
 AUTOCOMMIT: Final = 2
 """Bits of the server's status."""
-DEFAULT: Final = "repeatable_read"
-"""InnoDB's isolation where nothing else was set."""
 TAKEN_BACK: Final = frozenset({1213, 1020})
 """Errors after which the whole transaction is taken back: deadlock; MariaDB's `innodb_snapshot_isolation`."""
 _LEVEL: Final = r"(READ[\s-]UNCOMMITTED|READ[\s-]COMMITTED|REPEATABLE[\s-]READ|SERIALIZABLE)"
@@ -64,7 +63,7 @@ class MySession(Session):
         self.once: str | None = None
         self.busy = self.taken_back = False
         self.thread = connection.server_thread_id
-        super().__init__(library, _database(connection, self.name), DEFAULT)
+        super().__init__(library, _database(connection, self.name))
 
     def is_inside(self, connection: Any) -> bool:
         """Whether a transaction is open: one that was seen to begin, or as the server said last."""
@@ -77,7 +76,7 @@ class MySession(Session):
         if thread != self.thread:
             self.settle()
             self.find_out(inside=False)
-            self.thread, self.taken_back, self.once, self.isolation = thread, False, None, DEFAULT
+            self.thread, self.taken_back, self.once, self.isolation = thread, False, None, None
 
     def begin(self, active: recorder.Recorder, connection: Any, text: str) -> None:
         """The statement `text`, without its values, is called: what it does to the transaction comes first."""

@@ -158,6 +158,9 @@ def test_isolation(where: dict[str, Any]) -> None:
         with contextlib.closing(pymysql.connect(**where)) as connection:
             cursor = connection.cursor()
             cursor.execute(SELECT, (1,))
+            connection.rollback()
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            cursor.execute(SELECT, (1,))
             cursor.execute(f"{SELECT} FOR UPDATE", (1,))
             cursor.execute(f"{SELECT} LOCK IN SHARE MODE", (1,))
             cursor.execute(UPDATE, (1, 1))
@@ -172,6 +175,7 @@ def test_isolation(where: dict[str, Any]) -> None:
                     connection.rollback()
         snapshot, newest = "repeatable_read", "read_committed"
         assert levels(captured) == [
+            *[(op, None) for op in ("begin", "read", "abort")],
             ("begin", snapshot), ("read", snapshot), ("read", newest), ("read", newest), ("write", newest),
             ("commit", snapshot),
             *[(op, "serializable") for op in ("begin", "read", "abort")],
