@@ -59,6 +59,9 @@ class Access:
         members: what a scan found. Not sent as such: later writes find their bases here.
         finds_base: whether a base is to be looked for among what was got or made before (writes and deletes).
         remembered: whether what this access got or made may become somebody's base.
+        unseen: whether its author got what nobody saw here (rows of a server's cursor): perhaps a newer state of this
+            resource, or of any below it, than the one that is remembered. A later write from an older memory is
+            partial then.
         held: of a `receive`: whether the message stays in hand until it is acknowledged or given back; None: until
             the next receipt, since nobody will acknowledge it; False: it was only looked at.
     """
@@ -74,6 +77,7 @@ class Access:
     finds_base: bool = False
     remembered: bool = True
     held: bool | None = True
+    unseen: bool = False
 
 
 class Call:

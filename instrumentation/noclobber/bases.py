@@ -11,6 +11,9 @@ strand); `recalled` from an earlier step of the same run; `remembered` from anyw
 unit read are *candidates*: perhaps the author used an older one. What one call got is no base of what the same call
 writes: replies come when the values are under way already.
 
+What a strand got unseen (rows of a server's cursor, which no hook looks into) may be newer than what is known here: a
+write from an older memory is partial then.
+
 Three things take knowledge away, because a base that is too old would accuse: a transaction or savepoint that did not
 apply (what was known before it holds again), a lost call of the strand (nothing that it knew before is trusted), and
 the limit on resources.
@@ -36,6 +39,8 @@ __all__ = ["Bases", "Memory"]
 RESOURCES_MAX: Final = 4096
 """Resources remembered for each strand; the ones touched longest ago go first."""
 CANDIDATES_MAX: Final = 8
+UNSEEN_MAX: Final = 64
+"""Resources and containers that a strand looked at unseen; with one more, all looks of before count for everything."""
 UNITS_MAX: Final = 20_000
 """Units whose rejections, and transactions whose ends, are kept."""
 LOSSES_MAX: Final = 256
@@ -79,7 +84,7 @@ entries of several parts overlap anything newer."""
 class _Knowledge:
     """What one strand knows. Maps are shared with children until one of them learns something (copy on write)."""
 
-    __slots__ = ("changed", "inherited_from", "losses", "resources", "shared")
+    __slots__ = ("changed", "inherited_from", "losses", "resources", "shared", "unseen")
 
     def __init__(self, parent: "_Knowledge | None" = None) -> None:
         self.resources: dict[str, State] = {} if parent is None else parent.resources
@@ -87,8 +92,20 @@ class _Knowledge:
         self.shared = parent is not None
         self.changed: set[str] = set()
         self.losses: frozenset[int] = frozenset()
+        self.unseen: dict[str, int] = {} if parent is None else parent.unseen  # replaced, never changed
         if parent is not None:
             parent.shared = True
+
+    def look(self, looks: Mapping[str, int]) -> None:
+        """Resources, or containers (a slash at the end), of which something was got unseen, and until when."""
+        merged = {**self.unseen}
+        for resource, end_ns in looks.items():
+            merged[resource] = max(end_ns, merged.get(resource, 0))
+        self.unseen = merged if len(merged) <= UNSEEN_MAX else {"": max(merged.values())}
+
+    def looked_ns(self, resource: str) -> int:
+        """When something of `resource` was last got unseen; 0: never."""
+        return max((at for each, at in self.unseen.items() if each == resource or _covers(each, resource)), default=0)
 
     def put(self, resource: str, state: State | None) -> None:
         """Know `state` of `resource`, as the newest; None forgets it."""
@@ -146,6 +163,8 @@ class Bases:
         if not other.losses <= waiter.losses:  # what was lost may be a read that is newer than all the waiter knows
             waiter.losses = frozenset(sorted(waiter.losses | other.losses)[-LOSSES_MAX:])
         mine = self._of(waiter)
+        if theirs.unseen:
+            mine.look(theirs.unseen)
         if theirs.resources is mine.resources:
             return
         for resource in list(theirs.changed if theirs.inherited_from is mine else theirs.resources):
@@ -167,10 +186,14 @@ class Bases:
 
     def _find(self, known: _Knowledge, call: Call, access: Access) -> None:
         attributes = access.attributes
-        state = known.resources.get(access.resource)
-        if state is None or not access.finds_base or Attr.VERSION_BASE in attributes:
+        if not access.finds_base or Attr.VERSION_BASE in attributes:
             return
-        found = self._lookup(state, access.part)
+        state = known.resources.get(access.resource)
+        found = self._lookup(state, access.part) if state is not None else {}
+        if known.unseen:
+            since = min((memory.end_ns for memory in found.values()), default=0)
+            if known.looked_ns(access.resource) > since:
+                attributes[Attr.PARTIAL] = True
         if not found:
             return
         memories = list(found.values())
@@ -230,6 +253,8 @@ class Bases:
     def _remember(self, known: _Knowledge, call: Call, access: Access) -> None:
         scope, txn = call.scope or Scope(), _text(access, Attr.TXN_ID)
         self._note_end(access, txn)
+        if access.unseen:
+            known.look({access.resource: _end_ns(call)})
         if access.outcome is Outcome.REJECTED:
             self._begin_anew(txn, scope, call.strand)
         if not access.remembered or call.seqs[0] < call.strand.lost_seq:
@@ -325,6 +350,11 @@ class Bases:
         while len(known.resources) > RESOURCES_MAX:
             known.put(next(iter(known.resources)), None)
             self.forgotten += 1
+
+
+def _covers(container: str, resource: str) -> bool:
+    """Whether `resource` lies below `container`; everything lies below nothing."""
+    return not container or (container.endswith("/") and resource.startswith(container))
 
 
 def _unit(scope: Scope) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 
 from noclobber import strands
 from noclobber.access import Access, Call
-from noclobber.bases import RESOURCES_MAX, Bases
+from noclobber.bases import RESOURCES_MAX, UNSEEN_MAX, Bases
 from noclobber.contract import Attr, Op, Outcome, VersionKind
 from noclobber.scope import Scope
 from noclobber.strands import Strand
@@ -305,3 +305,50 @@ def test_knowledge_goes_with_its_strand() -> None:
     del child
     assert len(process.bases._known) == 1
     assert strands.current() is not process.strand
+
+
+def looked(resource: str) -> Access:
+    return Access(Op.SCAN, resource, "test", attributes={Attr.PARTIAL: True}, unseen=True)
+
+
+def is_partial(process: Process, resource: str, strand: Strand | None = None) -> bool:
+    return Attr.PARTIAL in process.do(made("9", resource=resource), strand=strand)
+
+
+def test_a_write_from_before_an_unseen_look_is_partial() -> None:
+    """What was got unseen may be newer than what is known, here and below; what is learnt later is newer than it."""
+    process = Process()
+    process.read("1", resource="t/a")
+    process.read("1", resource="t/ab")
+    process.read("1", resource="u/a")
+    process.do(looked("t/"))
+    assert (is_partial(process, "t/a"), is_partial(process, "t/new"), is_partial(process, "u/a")) == (True, True, False)
+    assert not is_partial(process, "t/a")  # its own write is newer
+    process.read("2", resource="t/ab")
+    assert not is_partial(process, "t/ab")
+    process.do(looked("u/a"))
+    assert (is_partial(process, "u/a"), is_partial(process, "u/ab")) == (True, False)
+
+
+def test_unseen_looks_are_known_to_children_and_waiters() -> None:
+    """Who starts after an unseen look, or waited for whoever looked, may know more than is remembered."""
+    process, parent, child, waiter = Process(), Strand(), Strand(), Strand()
+    process.read("1", resource="t/a", strand=parent)
+    process.read("1", resource="t/a", strand=waiter)
+    process.do(looked("t/"), strand=parent)
+    process.bases.spawned(parent, child)
+    assert is_partial(process, "t/a", child)
+    process.bases.joined(waiter, parent)
+    process.do(made("8", resource="t/b"), strand=waiter)
+    assert is_partial(process, "t/a", waiter)
+
+
+def test_too_many_unseen_looks_count_for_everything() -> None:
+    """Beyond the limit nothing is forgotten: all that was known before is suspect."""
+    process = Process()
+    process.read("1", resource="elsewhere")
+    for number in range(UNSEEN_MAX + 1):
+        process.do(looked(f"t{number}/"))
+    assert is_partial(process, "elsewhere")
+    process.read("2", resource="elsewhere")
+    assert not is_partial(process, "elsewhere")

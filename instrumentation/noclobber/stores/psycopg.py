@@ -9,7 +9,8 @@ it is seen before a row factory makes something else of it.
 They are wrapped on the classes, so connections that exist already are seen too. `transaction_status` of the
 connection says what is really open.
 
-Not recorded: COPY, `stream()`, server-side cursors (their transactions are). In pipeline mode replies come later than
+Rows of server-side cursors and of `stream()` pass no hook: what they ask for is told, as partial, and a later write
+from an older state is partial, too. Not recorded: COPY (its transaction is). In pipeline mode replies come later than
 the call: what is called there is partial.
 
 Source: psycopg 3.2 and 3.3 (_cursor_base.py, _connection_base.py, transaction.py).
@@ -41,11 +42,14 @@ def install(library: ModuleType) -> None:
     """Wrap the core's generators, if they are all there."""
     from psycopg._connection_base import BaseConnection
     from psycopg._cursor_base import BaseCursor
+    from psycopg._server_cursor_base import ServerCursorMixin
 
     hooks: list[Hook] = [
         (BaseConnection, "_exec_command", _commanding),
         (BaseCursor, "_start_query", _starting),
         (BaseCursor, "_execute_gen", _executing),
+        (BaseCursor, "_stream_send_gen", _looking),
+        (ServerCursorMixin, "_declare_gen", _looking),
         (BaseCursor, "_close", _closing_cursor),
         (library.Cursor, "executemany", _batching),
         (library.AsyncCursor, "executemany", _abatching),
@@ -189,6 +193,15 @@ class _Pending:
             if _is_inside(cursor._conn) is False:
                 self._session.find_out(inside=False, ended=Op.COMMIT)  # several statements in one text
 
+    def looked(self) -> None:
+        """It ran; what it gives is not seen."""
+        if isinstance(self.run, DriverRun):
+            self.run.returned()
+            self.run.is_partial()
+            self.run.finish()
+        elif self.run is not None:
+            self.run.returned()
+
 
 def _returned(cursor: Any, run: DriverRun) -> None:
     if cursor._conn._pipeline:
@@ -244,6 +257,26 @@ def _executing(original: Any) -> Any:
         return answer
 
     return execute_gen
+
+
+def _looking(original: Any) -> Any:
+    """What gives rows that pass no hook: its author knows them, and nobody here does."""
+
+    def look(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+        pending = _pending(self, query, args[0] if args else kwargs.get("params"))
+        if pending is None:
+            return (yield from original(self, query, *args, **kwargs))
+        try:
+            answer = yield from original(self, query, *args, **kwargs)
+        except BaseException as error:
+            with GUARD:
+                pending.fail(error)
+            raise
+        with GUARD:
+            pending.looked()
+        return answer
+
+    return look
 
 
 def _starting(original: Any) -> Any:

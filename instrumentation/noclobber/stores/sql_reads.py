@@ -69,6 +69,7 @@ def _read(access: Access, statement: Statement, values: dict[str, Any] | None, *
     elif statement.rows is None or unknown:
         access.attributes[Attr.PARTIAL] = True
         access.remembered = False
+        access.unseen = True
     else:
         access.outcome = Outcome.NOT_FOUND
         if plan.conditions or plan.narrowed or plan.skips:
@@ -134,6 +135,7 @@ def _scan(statement: Statement, source: Source, rows: Sequence[tuple[Any, ...]],
         if plan.locks and statement.transaction is not None:
             memory.locked.add(got.resource)
     access.members = tuple(members)
+    access.unseen = missing
     if statement.rows is not None or not statement.complete:
         attributes[Attr.RESULT_RESOURCES], attributes[Attr.RESULT_VERSIONS] = names, versions
     if statement.rows is not None:

@@ -218,7 +218,7 @@ def test_pipeline(dsn: str) -> None:
 
 
 def test_what_is_not_recorded_works(dsn: str) -> None:
-    """COPY, streams, server-side cursors, a closed connection: as without, and nothing is made up about their rows."""
+    """COPY, streams, server-side cursors, a closed connection: as without; what was looked at unseen says so."""
     with capture() as captured:
         with psycopg.connect(dsn) as connection:
             with connection.cursor() as cursor, cursor.copy("COPY jobs (id, status) FROM STDIN") as copy:
@@ -230,7 +230,55 @@ def test_what_is_not_recorded_works(dsn: str) -> None:
                 assert named.fetchall() == []
         with pytest.raises(psycopg.OperationalError):
             connection.execute(SELECT, (1,))
-        assert story(captured) == ["begin -", "commit -"]
+        assert story(captured) == ["begin -", "read jobs/id=9", "read accounts/id=1", "commit -"]
+        looks = [each for each in told(captured) if each["op"] == "read"]
+        assert [(each["partial"], "version.read" in each) for each in looks] == [(True, False)] * 2
+
+
+async def test_asynchronous_looks(dsn: str) -> None:
+    """Server-side cursors and streams of asynchronous connections, and one that fails."""
+    with capture() as captured:
+        async with await psycopg.AsyncConnection.connect(dsn) as connection:
+            async with connection.cursor("named") as named:
+                await named.execute("SELECT id FROM accounts ORDER BY id")
+                assert [row async for row in named] == [(1,), (2,)]
+            stream = connection.cursor().stream("SELECT id FROM jobs WHERE id = %s", (7,))
+            assert [row async for row in stream] == [(7,)]
+            async with connection.cursor("other") as other:
+                with pytest.raises(psycopg.errors.UndefinedTable):
+                    await other.execute("SELECT id FROM nothing")
+            await connection.rollback()
+        found = [(each["op"], each["resource"], each["outcome"], each.get("partial")) for each in told(captured)]
+        assert found[1:-1] == [
+            ("scan", "accounts/", "ok", True), ("read", "jobs/id=7", "ok", True), ("scan", "nothing/", "error", True),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("how", "certainty"), [("remembers", "likely"), ("looks", "possible")])
+def test_a_look_that_nobody_saw(dsn: str, how: str, certainty: str, tmp_path: Path) -> None:
+    """Who looked again through a server's cursor may know what an older read here does not: no accusation."""
+    read, changed = threading.Event(), threading.Event()
+
+    def careful() -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(SELECT, (1,)).fetchone()
+            read.set()
+            assert changed.wait(TIMEOUT_S)
+            if how == "looks":
+                with connection.transaction(), connection.cursor("named") as named:
+                    named.execute("SELECT id, bal FROM accounts")
+                    named.fetchall()
+            connection.execute(UPDATE, (START + 50, 1))
+
+    def quick() -> None:
+        assert read.wait(TIMEOUT_S)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(UPDATE, (START - 20, 1))
+        changed.set()
+
+    with capture(fixed=False) as captured:
+        together(careful, quick)
+    assert findings(captured, tmp_path) == [("lost_update", certainty)]
 
 
 def test_a_connection_from_before(dsn: str) -> None:
