@@ -42,12 +42,14 @@ class LiveCoverage(Coverage):
         self._window = window
         self._arrivals: Mapping[str, int] = frontiers.arrivals()
         self._losses: dict[str, Gaps] = {}
+        self._touching: dict[str, list[str]] = {}
+        self._changes = window.changes
 
     def absence(self, resource: str, start: Access, end: Access) -> Absence:
         """Whether everything that was done to a resource from the call of `start` to the return of `end` is known."""
         missing: list[str] = []
         waiting: list[str] = []
-        for process_id in sorted(self._window.touching(resource)):
+        for process_id in self._processes_of(resource):
             process = self._window.processes[process_id].process
             after, before = in_clock_of(process, start, start.start_ns), in_clock_of(process, end, end.end_ns)
             for gap in self._gaps(process_id).concerning(after, before):
@@ -57,6 +59,16 @@ class LiveCoverage(Coverage):
             if len(missing) >= LACKS_MAX:
                 break
         return Absence(tuple(dict.fromkeys(missing))[:LACKS_MAX], tuple(dict.fromkeys(waiting)))
+
+    def _processes_of(self, resource: str) -> list[str]:
+        """Processes that touched a resource, in order; looked for once, since a queue has been touched often."""
+        if self._changes != self._window.changes:
+            self._touching.clear()
+            self._changes = self._window.changes
+        known = self._touching.get(resource)
+        if known is None:
+            known = self._touching[resource] = sorted(self._window.touching(resource))
+        return known
 
     def clock_bounds(self) -> ClockBounds:
         """The bounds of clocks, of all that is kept."""
