@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import judging_agents
 import pytest
 from moto_stage import aws, client
 
@@ -30,8 +31,9 @@ def url() -> Iterator[str]:
             TableName="accounts", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         )  # fmt: skip
-        start = {"id": {"S": "acct-1"}, "balance": {"N": "10000100"}, "version": {"N": "10000001"}}
-        dynamodb.put_item(TableName="accounts", Item=start)
+        for name in ("acct-1", "acct-2", "acct-3"):
+            start = {"id": {"S": name}, "balance": {"N": "10000100"}, "version": {"N": "10000001"}}
+            dynamodb.put_item(TableName="accounts", Item=start)
         dynamodb.close()
         sqs = client("sqs", found)
         sqs.create_queue(QueueName="tasks")
@@ -72,6 +74,18 @@ def test_race_and_twin(service: str, resource: str, certainty: str, url: str, tm
     findings, summary = judged(tmp_path / "safe.jsonl", service, "safe", url)
     assert findings == []
     assert summary["defended"] == {"rejected": 1}
+
+
+def test_transactions_and_twin(url: str, tmp_path: Path) -> None:
+    """A transaction is all or none, and yet both of its items lose an update; with conditions both are refused."""
+    plain = judging_agents.judged(tmp_path / "plain.jsonl", "cloud.py", "transaction", "plain", url, scope="botocore")
+    assert plain.kinds == [("lost_update", "likely")] * 2
+    assert {each["resource"] for each in plain.findings} == {
+        f"dynamodb://eu-west-1/accounts/id={name}" for name in ("acct-2", "acct-3")
+    }
+    safe = judging_agents.judged(tmp_path / "safe.jsonl", "cloud.py", "transaction", "safe", url, scope="botocore")
+    assert (safe.findings, safe.summary["defended"]) == ([], {"rejected": 2})
+    assert plain.printed == safe.printed == ""
 
 
 def test_two_workers_and_one_task(url: str, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "multiprocessing": ("noclobber.stores.managers", ("multiprocessing.managers",)),
     "sqlalchemy": ("noclobber.stores.sqlalchemy", ("sqlalchemy",)),
     "sqlite3": ("noclobber.stores.sqlite3", ("sqlite3",)),
+    "django": ("noclobber.stores.django", ("django.db.backends.signals",)),
     "aiosqlite": ("noclobber.stores.aiosqlite", ("aiosqlite",)),
     "psycopg": ("noclobber.stores.psycopg", ("psycopg",)),
     "asyncpg": ("noclobber.stores.asyncpg", ("asyncpg",)),

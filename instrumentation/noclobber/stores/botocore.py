@@ -22,7 +22,7 @@ from noclobber.access import Access, Call
 from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Outcome
 from noclobber.guard import GUARD
-from noclobber.queues import sqs
+from noclobber.queues import eventbridge, sqs
 from noclobber.stores import dynamodb, s3
 from noclobber.stores.aws_call import Asked, Noted
 from noclobber.stores.wrapping import Wrapping
@@ -34,6 +34,7 @@ SERVICES: Final[dict[str, Callable[[Asked], Noted | None]]] = {
     "s3": s3.note,
     "dynamodb": dynamodb.note,
     "sqs": sqs.note,
+    "events": eventbridge.note,
 }
 """Service -> what notes one of its calls; None where that touches no shared state."""
 REFUSED: Final = frozenset(

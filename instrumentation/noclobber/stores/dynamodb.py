@@ -6,8 +6,7 @@ numbers are printed in their shortest form. A condition names attributes, not ve
 item with those values, the newest state seen so is what the guard compared.
 
 A table's key is known from any call that names one. In exact mode a write asks for what it replaces (ALL_OLD), which is
-taken out of the reply again. Batches and transactions that write are told as partial changes of their tables; those
-that read, and PartiQL, are not told.
+taken out of the reply again. Calls for several items are told item by item (`dynamodb_many`); PartiQL is not told.
 
 Source: DynamoDB API reference; contract 2.1; capture.md section 2 and 2.2.
 """
@@ -21,6 +20,7 @@ from typing import Any, Final
 from noclobber.access import Access, AttributeValue, Member
 from noclobber.contract import ABSENT, Attr, BaseSource, Guard, Op, Outcome, VersionKind, WriteMode
 from noclobber.resources import quoted
+from noclobber.stores import dynamodb_many
 from noclobber.stores.aws_call import Asked, Noted
 from noclobber.stores.dynamodb_expressions import REMOVED, UNKNOWN, change_of, condition_of, projected
 from noclobber.versions import encode, fingerprint, fingerprint_parts, is_numeric, is_weak
@@ -32,6 +32,7 @@ RESULTS_MAX: Final = 64
 STATES_MAX: Final = 4096
 _TYPES: Final = frozenset({"S", "N", "B", "SS", "NS", "BS", "M", "L", "NULL", "BOOL"})
 _WRITES: Final = frozenset({"PutItem", "UpdateItem", "DeleteItem"})
+_BY_KEY: Final = frozenset({"GetItem", "UpdateItem", "DeleteItem", "ConditionCheck"})
 
 _keys: dict[str, tuple[str, ...]] = {}
 """Table -> names of its key's attributes, once a call has named them."""
@@ -41,21 +42,31 @@ _states: OrderedDict[tuple[str, str, str], dict[str, str]] = OrderedDict()
 
 def note(asked: Asked) -> Noted | None:
     """What is kept of a call; None where it touches no item."""
+    if asked.operation in dynamodb_many.OPERATIONS:
+        return _note_many(asked)
     table = place(asked)
     key = asked.params.get("Key")
     if isinstance(key, dict):
         _keys[table] = tuple(sorted(key))
-    if asked.operation in _MANY:
-        tables = _tables(asked)
-        return Noted(asked.operation, {"tables": tables}, len(tables), _partly, _whole) if tables else None
     describe = _DESCRIBE.get(asked.operation)
     if describe is None or not isinstance(asked.params.get("TableName"), str):
         return None
+    if asked.operation in _BY_KEY and not isinstance(key, dict):
+        return None  # botocore will refuse it
     params = copy.deepcopy(asked.params)
     params["table"] = table
     change = params["change"] = change_of(params) if asked.operation == "UpdateItem" else None
     count = 2 if change is not None and change.given and change.placed else 1
     return Noted(asked.operation, params, count, describe, _whole)
+
+
+def _note_many(asked: Asked) -> Noted | None:
+    found = [note(single) for single in dynamodb_many.singles(asked)]
+    each = [one for one in found if one is not None]
+    if not each or len(each) < len(found):
+        return None  # botocore will refuse it
+    count = sum(one.count for one in each)
+    return Noted(asked.operation, {"each": each, "region": asked.region}, count, _many, _whole)
 
 
 def place(asked: Asked) -> str:
@@ -68,7 +79,8 @@ def _table(region: str, name: Any) -> str:
 
 
 def _whole(reply: Any) -> dict[str, Any]:
-    return copy.deepcopy({name: reply[name] for name in ("Item", "Attributes", "Items") if name in reply})
+    single = {name: reply[name] for name in ("Item", "Attributes", "Items") if name in reply}
+    return copy.deepcopy({**single, **dynamodb_many.kept(reply)})
 
 
 # -- exact mode ----------------------------------------------------------------------------------------------------
@@ -187,6 +199,8 @@ def _read(noted: Noted) -> list[Access]:
     access = Access(Op.READ, resource, SYSTEM, noted.failed or Outcome.OK, part)
     item = (noted.reply or {}).get("Item")
     if noted.reply is None:
+        if noted.failed is None:  # one of a batch, whose items were asked for without their keys
+            access.attributes[Attr.PARTIAL] = True
         return [access]
     if item is None:
         access.outcome = Outcome.NOT_FOUND
@@ -279,9 +293,12 @@ def _of_parts(prints: Mapping[str, str], part: tuple[str, ...]) -> str:
 
 def _guard(access: Access, noted: Noted) -> None:
     condition = condition_of(noted.params)
-    if condition is None:
-        return
     attributes = access.attributes
+    if condition is None:
+        if noted.failed is Outcome.REJECTED and dynamodb_many.CONDITIONS in noted.params:
+            attributes[Attr.GUARD] = Guard.VERSION  # of another item of the same transaction
+            attributes[Attr.VERSION_EXPECTED] = fingerprint(b"a condition")
+        return
     if condition.absent and not condition.equal and not condition.others:
         attributes[Attr.GUARD] = Guard.UNIQUE
         if access.op is Op.WRITE:
@@ -328,27 +345,34 @@ def _scan(noted: Noted) -> list[Access]:
 # -- many at once --------------------------------------------------------------------------------------------------
 
 
-def _tables(asked: Asked) -> list[str]:
-    names: list[str] = []
-    if asked.operation == "BatchWriteItem":
-        names = list(asked.params.get("RequestItems") or {})
-    else:
-        for each in asked.params.get("TransactItems") or ():
-            names += [one["TableName"] for kind, one in each.items() if kind != "ConditionCheck"]
-    return sorted({_table(asked.region, name) for name in names})
+def _many(noted: Noted) -> list[Access]:
+    """Each item alone; what all were answered together is handed to each first."""
+    each: list[Noted] = noted.params["each"]
+    region = noted.params["region"]
+    dynamodb_many.answer(noted, each, lambda table, item: _resource(_table(region, table), item))
+    return [access for one in each for access in one.describe(one)]
 
 
-def _partly(noted: Noted) -> list[Access]:
-    """What changes several items at once, told as a change of something in each table."""
-    return [_unknown(table, noted) for table in noted.params["tables"]]
+def _check(noted: Noted) -> list[Access]:
+    """What a transaction insists on of an item that it does not change: where it holds, that is what it saw."""
+    params = noted.params
+    access = Access(Op.READ, _resource(params["table"], params["Key"]) or params["table"], SYSTEM)
+    condition = condition_of(params)
+    values = {} if condition is None else {n: v for n, v in condition.equal.items() if v is not UNKNOWN}
+    if noted.failed is not None:
+        access.outcome = Outcome.ERROR if noted.failed is Outcome.REJECTED else noted.failed
+    elif values:
+        access.part = tuple(sorted(values))
+        _put(access, Attr.VERSION_READ, values)
+    return [access]
 
 
-_MANY: Final = frozenset({"BatchWriteItem", "TransactWriteItems"})
 _DESCRIBE: Final = {
     "GetItem": _read,
     "PutItem": _write,
     "UpdateItem": _update,
     "DeleteItem": _delete,
+    "ConditionCheck": _check,
     "Query": _scan,
     "Scan": _scan,
 }

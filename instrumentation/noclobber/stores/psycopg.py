@@ -25,12 +25,12 @@ from noclobber import recorder
 from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Op
 from noclobber.guard import GUARD
-from noclobber.stores.sql_database import address, database_at, server_uri
+from noclobber.stores.sql_database import Database, address, database_at, server_uri
 from noclobber.stores.sql_session import Batch, DriverRun, Session, Steering, recording
 from noclobber.stores.sql_text import Control, ControlVerb
 from noclobber.stores.wrapping import Hook, Wrapping
 
-__all__ = ["INTEGRATION"]
+__all__ = ["INTEGRATION", "database_of"]
 
 LIBRARY: Final = "psycopg"
 IDLE: Final = 0
@@ -85,7 +85,7 @@ class _Session(Session):
             self.style, self.database = style, _database(connection, style)
 
 
-def _database(connection: Any, style: str) -> Any:
+def _database(connection: Any, style: str) -> Database:
     info = connection.info
     host = info.host if info.get_parameters().get("host") else None  # else libpq's own default, a socket's folder
     return database_at(server_uri("postgresql", host, info.port, info.dbname), "postgresql", style, address(host))
@@ -101,6 +101,13 @@ def _session(connection: Any) -> _Session:
     if session is None:
         session = connection._noclobber = _Session(connection)
     return session
+
+
+def database_of(connection: Any) -> Database | None:
+    """What `connection` talks to; None where it is not one that is recorded."""
+    import psycopg
+
+    return _session(connection).database if _wrapping and isinstance(connection, psycopg.Connection) else None
 
 
 def _is_inside(connection: Any) -> bool | None:

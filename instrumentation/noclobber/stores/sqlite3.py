@@ -12,13 +12,16 @@ called directly, factories that are no classes, blobs, backups.
 import functools
 import sqlite3
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from noclobber.bootstrap.registry import Integration
 from noclobber.guard import GUARD
 from noclobber.stores.wrapping import Wrapping
 
-__all__ = ["INTEGRATION", "LIBRARY", "WRAPPING"]
+if TYPE_CHECKING:
+    from noclobber.stores.sql_database import Database
+
+__all__ = ["INTEGRATION", "LIBRARY", "WRAPPING", "database_of"]
 
 LIBRARY: Final = "sqlite3"
 WRAPPING: Final = Wrapping(LIBRARY)
@@ -38,6 +41,13 @@ def install(library: ModuleType) -> None:
 def uninstall() -> None:
     """Put back what was there; connections that were made go on without being recorded."""
     WRAPPING.restore()
+
+
+def database_of(connection: Any) -> "Database | None":
+    """What `connection` talks to; None where it is not one that is recorded."""
+    from noclobber.stores import sqlite3_connections as connections
+
+    return connections.database_of(connection) if isinstance(connection, connections.RecordedConnection) else None
 
 
 def _connecting(original: Any) -> Any:

@@ -19,12 +19,12 @@ from typing import Any, Final
 from noclobber import recorder
 from noclobber.contract import Op
 from noclobber.guard import GUARD
-from noclobber.stores.sql_database import database_at, sqlite_uri
+from noclobber.stores.sql_database import Database, database_at, sqlite_uri
 from noclobber.stores.sql_session import Batch, DriverRun, Session, Steering, recording
 from noclobber.stores.sql_text import Control, ControlVerb
 from noclobber.stores.sqlite3 import LIBRARY, WRAPPING
 
-__all__ = ["RecordedConnection", "RecordedCursor", "recorded_connection", "uri_of"]
+__all__ = ["RecordedConnection", "RecordedCursor", "database_of", "recorded_connection", "uri_of"]
 
 SCRIPT_MAX: Final = 65_536
 """Longer scripts are not told; a script of many statements is a program's set-up."""
@@ -123,6 +123,11 @@ def _session(connection: RecordedConnection) -> Session:
         session = Session(LIBRARY, database_at(uri, "sqlite", "qmark"), "read_committed")
         connection._noclobber_session = session
     return session
+
+
+def database_of(connection: RecordedConnection) -> Database:
+    """What `connection` talks to."""
+    return _session(connection).database
 
 
 def _ending(connection: RecordedConnection, verb: ControlVerb) -> Steering | None:

@@ -1,6 +1,7 @@
 """Two agents add to one balance that AWS keeps; nothing here knows of noclobber.
 
-Arguments: the service (`s3`, `versioned`, `dynamodb`, `sqs`), how (`plain` or `safe`), and the server's URL.
+Arguments: the service (`s3`, `versioned`, `dynamodb`, `transaction`, `sqs`), how (`plain` or `safe`), and the
+server's URL.
 """
 
 import json
@@ -59,6 +60,29 @@ def on_dynamodb(amount: int, wait: Callable[[], object]) -> None:
                 raise
 
 
+def on_transaction(amount: int, wait: Callable[[], object]) -> None:
+    """One agent that moves money between two items; the safe one insists on both that it read."""
+    dynamodb = client("dynamodb")
+    keys = [{"id": {"S": name}} for name in ("acct-2", "acct-3")]
+    while True:
+        got = dynamodb.batch_get_item(RequestItems={"accounts": {"Keys": keys, "ConsistentRead": True}})
+        wait()
+        puts = []
+        for item in got["Responses"]["accounts"]:
+            change = amount if item["id"]["S"] == "acct-2" else -amount
+            balance, version = item["balance"]["N"], item["version"]["N"]
+            new = {"balance": {"N": str(int(balance) + change)}, "version": {"N": str(int(version) + 1)}}
+            guard = {"ConditionExpression": "version = :v", "ExpressionAttributeValues": {":v": item["version"]}}
+            put = {"TableName": "accounts", "Item": {**item, **new}, **(guard if HOW == "safe" else {})}
+            puts.append({"Put": put})
+        try:
+            dynamodb.transact_write_items(TransactItems=puts)
+            return
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "TransactionCanceledException":
+                raise
+
+
 def on_sqs(_amount: int, wait: Callable[[], object]) -> None:
     """One worker that counts what a task asks for; the unsafe one's lease runs out while it works."""
     sqs, dynamodb = client("sqs"), client("dynamodb")
@@ -81,7 +105,7 @@ def on_sqs(_amount: int, wait: Callable[[], object]) -> None:
 
 
 turns = threading.Lock()
-AGENTS = {"s3": on_s3, "versioned": on_s3, "dynamodb": on_dynamodb, "sqs": on_sqs}
+AGENTS = {"s3": on_s3, "versioned": on_s3, "dynamodb": on_dynamodb, "transaction": on_transaction, "sqs": on_sqs}
 
 
 def act(amount: int, read: threading.Barrier) -> None:

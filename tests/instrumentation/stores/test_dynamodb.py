@@ -111,7 +111,7 @@ TABLE: list[tuple[Callable[[Any], Any], list[tuple[Any, ...]]]] = [
      [("read", ITEM.replace("accounts", "nowhere"), "error", None)]),
     (lambda d: d.scan(TableName="accounts"), [("scan", ITEM.rpartition("id=")[0], "ok", None)]),
     (lambda d: d.batch_write_item(RequestItems={"accounts": [{"PutRequest": {"Item": START}}]}),
-     [("update", ITEM.rpartition("id=")[0], "ok", None)]),
+     [("write", ITEM, "ok", None)]),
     (lambda d: d.list_tables(), []),
 ]  # fmt: skip
 
