@@ -217,7 +217,7 @@ def declare(pattern: str, **known: Any) -> Declaration:
     _in_code.append(made)
     active = recorder.active()
     if active is not None:
-        active.declarations = Declarations((*active.declarations.declared, made))
+        active.declare(Declarations((*active.declarations.declared, made)))
     if _listener is not None:
         _listener()
     return made

@@ -59,7 +59,7 @@ _passes = itertools.count(1)
 
 def current(context: Context | None = None) -> Scope | None:
     """The scope of `context`, of the running code where None."""
-    found = otel.get_value(_KEY, context)
+    found = otel.get_value(_KEY) if context is None else context.get(_KEY)
     return found if isinstance(found, Scope) else None
 
 
