@@ -303,7 +303,7 @@ class Bases:
         def entered(key: tuple[str, ...], version: str, parts: Mapping[str, str] | None = None) -> Memory:
             previous = self._valid(state.get(key))
             kept = version == memory.version and parts is memory.parts
-            new = memory if kept else replace(memory, version=version, parts=parts)
+            new = memory if kept else _varied(memory, version, parts)
             if previous is None:
                 return new
             if not made and previous.made_in is not None and previous.version == version:
@@ -385,6 +385,14 @@ def _resulting(access: Access) -> str | None:
     if access.outcome is _OK and access.op in _CHANGES:
         return _text(access, Attr.VERSION_WRITTEN)
     return None
+
+
+def _varied(memory: Memory, version: str, parts: Mapping[str, str] | None) -> Memory:
+    """`replace`, a third as dear."""
+    return Memory(
+        version, parts, memory.strand, memory.seq, memory.end_ns, memory.txn, memory.unit, memory.run,
+        memory.generation, memory.made_in, memory.before, memory.candidates,
+    )  # fmt: skip
 
 
 def _is_same(state: State, version: str) -> bool:

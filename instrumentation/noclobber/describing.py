@@ -29,7 +29,7 @@ GROUPS_MAX: Final = 16_384
 """Groups of attributes, such as the places in the program, that are kept for the spans that have them in common."""
 _SAID_HERE: Final = frozenset(
     {
-        Attr.OP, Attr.SYSTEM, Attr.OUTCOME, Attr.AGENT, Attr.STRAND, Attr.RUN, Attr.STEP, Attr.UNIT, Attr.UNIT_KIND,
+        Attr.OP, Attr.SYSTEM, Attr.OUTCOME, Attr.AGENT, Attr.STRAND, Attr.RUN, Attr.STEP,
         Attr.CODE_FUNCTION, Attr.CODE_FILE, Attr.CODE_LINE,
     }
 )  # fmt: skip
@@ -56,7 +56,7 @@ class _Kept:
 
     Attributes:
         trace_id: of its accesses outside of any trace. agent: who acts where nobody else is said to.
-        last: scope, agent, whether in a transaction, and the group that these are.
+        last: scope, agent, whether the access tells its unit itself, and the group that these are.
     """
 
     trace_id: int
@@ -99,14 +99,15 @@ class Describing:
         """The span of `access`, which is number `seq` of its strand; until now where the call still waits."""
         strand, told = call.strand, access.attributes
         kept = strand.kept.get(self) or self._strand(strand)
-        trace_id, parent_id, who = self._who(call, kept, in_txn=Attr.TXN_ID in told)
+        own_unit = Attr.TXN_ID in told or Attr.UNIT_KIND in told or Attr.UNIT in told
+        trace_id, parent_id, who = self._who(call, kept, own_unit=own_unit)
         what = self._what(access)
         shared: tuple[Shared, ...] = (what, who)
         if call.site is not None:
             shared = (what, who, self._where(*call.site))
         own: dict[str, AttributeValue] = {Attr.RESOURCE: access.resource, Attr.SEQ: seq, **told}
-        if access.part or strand.parent_id is not None or Attr.TXN_ID in told:
-            self._rarer(strand, seq, access, own)
+        if access.part or strand.parent_id is not None or own_unit:
+            self._rarer(call, seq, access, own)
         if not _SAID_HERE.isdisjoint(told):  # the hook knows better
             own = {name: value for each in shared for name, value in each.attributes.items()} | own
             shared = ()
@@ -120,8 +121,9 @@ class Describing:
             (call.end_ns or until_ns) + offset_ns, own, shared,
         )  # fmt: skip
 
-    def _rarer(self, strand: Strand, seq: int, access: Access, own: dict[str, AttributeValue]) -> None:
+    def _rarer(self, call: Call, seq: int, access: Access, own: dict[str, AttributeValue]) -> None:
         """What few accesses have, where their hooks have not said it."""
+        strand, found = call.strand, call.scope
         # The first that is sent carries it, also where the first is lost, and number 1 too where it ends after others.
         if strand.parent_id is not None and (not strand.announced or seq in (1, strand.announced)):
             own.setdefault(Attr.STRAND_PARENT, strand.parent_id)
@@ -131,6 +133,9 @@ class Describing:
         if Attr.TXN_ID in own:
             own.setdefault(Attr.UNIT, own[Attr.TXN_ID])
             own.setdefault(Attr.UNIT_KIND, UnitKind.TXN)
+        elif found is not None and found.step is not None and (Attr.UNIT in own or Attr.UNIT_KIND in own):
+            own.setdefault(Attr.UNIT, _unit(found))
+            own.setdefault(Attr.UNIT_KIND, UnitKind.STEP)
 
     def _strand(self, strand: Strand) -> "_Kept":
         agent = self._settings.agent or scope.deliberate_name(strand.name) or self._settings.service
@@ -146,7 +151,7 @@ class Describing:
             known = self._whats[key] = _What(*key)
         return known
 
-    def _who(self, call: Call, kept: "_Kept", *, in_txn: bool) -> tuple[int, int, Shared]:
+    def _who(self, call: Call, kept: "_Kept", *, own_unit: bool) -> tuple[int, int, Shared]:
         """Trace, parent, and who acted in what: made anew for a strand only where it is another than the last time."""
         found, agent = call.scope, kept.agent
         trace_id, parent_id = kept.trace_id, 0
@@ -157,10 +162,10 @@ class Describing:
                 trace_id, parent_id = parent.trace_id, parent.span_id
             agent = _agent(found, current) or agent
         last = kept.last
-        if last is not None and last[0] is found and last[1] == agent and last[2] is in_txn:
+        if last is not None and last[0] is found and last[1] == agent and last[2] is own_unit:
             return trace_id, parent_id, last[3]
-        made = Shared(_identity(found, agent, call.strand.id, in_txn=in_txn))
-        kept.last = found, agent, in_txn, made
+        made = Shared(_identity(found, agent, call.strand.id, own_unit=own_unit))
+        kept.last = found, agent, own_unit, made
         return trace_id, parent_id, made
 
     def _where(self, code: CodeType, offset: int) -> Shared:
@@ -202,12 +207,20 @@ def _agent(found: Scope | None, current: trace.Span) -> str | None:
     return str(agent) if agent else None
 
 
-def _identity(found: Scope | None, agent: str, strand: str, *, in_txn: bool) -> dict[str, AttributeValue]:
-    run = (found.run if found else None) or f"run-{strands.process_id()}"
+def _identity(found: Scope | None, agent: str, strand: str, *, own_unit: bool) -> dict[str, AttributeValue]:
+    run = _run(found)
     attributes: dict[str, AttributeValue] = {Attr.AGENT: agent, Attr.STRAND: strand, Attr.RUN: run}
     if found is not None and found.step is not None:
         attributes[Attr.STEP] = found.step
-        if not in_txn:
-            attributes[Attr.UNIT] = found.unit or f"{run}/{found.step}"
+        if not own_unit:
+            attributes[Attr.UNIT] = _unit(found)
             attributes[Attr.UNIT_KIND] = UnitKind.STEP
     return attributes
+
+
+def _run(found: Scope | None) -> str:
+    return (found.run if found else None) or f"run-{strands.process_id()}"
+
+
+def _unit(found: Scope) -> str:
+    return found.unit or f"{_run(found)}/{found.step}"
