@@ -182,8 +182,8 @@ class Describing:
             known = self._wheres[key] = code, Shared(place)  # with the code kept, its id stays its own
         return known[1]
 
-    def mark(self, now_ns: int, frontier_ns: int, accesses: int, dropped: int) -> Span:
-        """What vouches for all that ended before `frontier_ns` (unix time)."""
+    def mark(self, now_ns: int, frontier_ns: int, accesses: int, dropped: int, *, partial: bool) -> Span:
+        """What vouches for all that ended before `frontier_ns` (unix time); partial where nothing more is recorded."""
         now = now_ns + clock.OFFSET_NS
         attributes: dict[str, AttributeValue] = {
             Attr.OP: Op.MARK,
@@ -194,6 +194,8 @@ class Describing:
             Attr.ACCESSES: accesses,
             Attr.DROPPED: dropped,
         }
+        if partial:
+            attributes[Attr.PARTIAL] = True
         trace_id, span_id = self._random.getrandbits(128) or 1, self._random.getrandbits(64) or 1
         return Span(MARKS_LIBRARY, "mark noclobber", trace_id, span_id, 0, now, now, attributes)
 

@@ -8,6 +8,7 @@ order, so a mark vouches only for what arrived. A ring that is full drops and co
 What a verdict may conclude from marks stands in the contract, 2.2; this module only keeps them true.
 """
 
+import logging
 import random
 import sys
 import threading
@@ -21,14 +22,16 @@ from typing import Final
 from opentelemetry import context as otel
 
 from noclobber import clock, declarations, forks, strands, versions
-from noclobber.access import UNREAD, Access, AttributeValue, Build, Call
+from noclobber.access import UNREAD, Access, Build, Call
 from noclobber.bases import Bases
+from noclobber.budget import Budget
 from noclobber.contract import FRONTIER_END, Attr, Op
 from noclobber.describing import Describing
 from noclobber.guard import GUARD
 from noclobber.in_hand import InHand
 from noclobber.otlp import Span
 from noclobber.settings import Settings
+from noclobber.sink import Sink
 from noclobber.sites import Site, Sites
 from noclobber.strands import Strand
 
@@ -40,6 +43,7 @@ MARK_IDLE_NS: Final = 1_000_000_000
 _JOIN: Final = Op.JOIN  # an enumeration's member costs as much to look up as a function's call
 SPANS_MAX: Final = 2000
 """Spans in one export."""
+log = logging.getLogger("noclobber")
 now_ns = clock.now_ns
 
 
@@ -51,12 +55,16 @@ def _context_getter() -> Callable[[], otel.Context]:
 
 _context: Final = _context_getter()
 _active: "Recorder | None" = None
+_resting: "Recorder | None" = None
+"""One that has switched itself off: it goes on to say so."""
 asks: bool = False
 """Whether anybody wants a store to be asked what a write replaces: a variable, since it is looked at at each call."""
 
 
 def active() -> "Recorder | None":
     """The process's recorder; None where noclobber is off."""
+    if _active is None and _resting is not None:
+        _resting.passed += 1  # by threads side by side it may miss some, never all
     return _active
 
 
@@ -65,8 +73,9 @@ def begun(library: str) -> Call | None:
 
     For the hottest hooks, from their own frame: all that `Recorder.begin` does, in one function. May raise.
     """
-    active = _active
-    if active is None:
+    recorder = _active
+    if recorder is None:
+        active()  # which counts it where recording has switched itself off
         return None
     strand = strands.current()
     if strand.suppressed:
@@ -84,33 +93,35 @@ def begun(library: str) -> Call | None:
     call.span_id = call.end_ns = 0
     frame = sys._getframe(2)
     code = frame.f_code
-    call.site = (code, frame.f_lasti) if active._sites.own.get(code.co_filename) else active._sites.of(frame)
+    call.site = (code, frame.f_lasti) if recorder._sites.own.get(code.co_filename) else recorder._sites.of(frame)
     call.start_ns = now_ns()
     return call
 
 
 def ended(call: Call, build: Build, facts: object) -> None:
     """The twin of `begun`."""
-    active = _active
-    if active is None:
+    recorder = _active or active()
+    if recorder is None:
         return
     call.facts = facts
     call.build = build
-    ring = active._ring
-    if len(ring) < active._ring_max:
+    ring = recorder._ring
+    if len(ring) < recorder._ring_max:
         ring.append(call)
         call.end_ns = now_ns()
     else:
-        active._drop(call)
+        recorder._drop(call)
 
 
-def start(settings: Settings, sink: "Sink | None" = None) -> "Recorder":
+def start(settings: Settings, sink: Sink | None = None) -> "Recorder":
     """Switch recording on, once; returns the process's recorder.
 
     Args:
         settings: how.
         sink: where spans go; the settings' collector and file where None.
     """
+    if _resting is not None:
+        return _resting
     if _active is None:
         from noclobber.keys import load_key
 
@@ -124,8 +135,8 @@ def start(settings: Settings, sink: "Sink | None" = None) -> "Recorder":
 
 def swap(recorder: "Recorder | None") -> "Recorder | None":
     """Make `recorder` the process's; returns the one before."""
-    global _active, asks  # noqa: PLW0603  one a process
-    before, _active = _active, recorder
+    global _active, _resting, asks  # noqa: PLW0603  one a process
+    before, _active, _resting = _active, recorder, None
     asks = recorder is not None and recorder.may_ask
     return before
 
@@ -133,7 +144,8 @@ def swap(recorder: "Recorder | None") -> "Recorder | None":
 def begin(library: str) -> Call | None:
     """Note that a call begins, for those who stand in the program's own code: never raises; None where it is off."""
     try:
-        return None if _active is None else _active.begin(library)
+        recorder = active()
+        return None if recorder is None else recorder.begin(library)
     except Exception as error:
         GUARD.caught(error)
         return None
@@ -149,37 +161,10 @@ def end(call: Call, build: Build, facts: object, error: BaseException | None = N
 
 def stop(timeout_s: float | None = None) -> None:
     """Switch recording off, after everything was handed over or `timeout_s` ran out."""
-    recorder = swap(None)
+    resting = _resting
+    recorder = swap(None) or resting
     if recorder is not None:
         recorder.shutdown(recorder.settings.shutdown_timeout_s if timeout_s is None else timeout_s)
-
-
-class Sink:
-    """Where finished spans go: a collector, a file, a test's list."""
-
-    def send(self, resource: dict[str, AttributeValue], spans: Sequence[Span], accesses: int) -> bool:
-        """Take one export; False where it had to be refused."""
-        raise NotImplementedError
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything before was acknowledged."""
-        return True
-
-    @property
-    def refused(self) -> int:
-        """Accesses that were taken, and then lost for good."""
-        return 0
-
-    def flush(self, timeout_s: float) -> bool:  # noqa: ARG002
-        """Whether everything was acknowledged within `timeout_s`."""
-        return True
-
-    def close(self, timeout_s: float) -> None:
-        """Hand over what is left."""
-
-    def abandon(self) -> None:
-        """In a forked child, where another sink takes over: let go of what is the parent's."""
 
 
 class Recorder:
@@ -188,6 +173,7 @@ class Recorder:
     Attributes:
         settings: how it was set up. declarations: what owners know. may_ask: whether some resource is exact.
         dropped: accesses that are lost for good: the ring was full, or they could not be described.
+        passed: calls that it let pass unseen since it switched itself off, at least one where there were any.
         accesses: accesses exported so far.
     """
 
@@ -218,7 +204,9 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._dropping = threading.Lock()  # only ever taken where something is dropped
         self.dropped = 0
+        self.passed = 0
         self.accesses = 0
+        self._budget = Budget(self.settings.cpu_budget)
 
     def declare(self, declared: declarations.Declarations) -> None:
         """Go by `declared` from now on."""
@@ -380,9 +368,20 @@ class Recorder:
         waiting = self._open_spans(now)
         if ending or spans or waiting or self._is_due(now):
             frontier = FRONTIER_END if ending else self._frontier + clock.OFFSET_NS
-            mark = self._describing.mark(now_ns(), frontier, self.accesses + len(spans), self.dropped)
+            resting, dropped = self._budget.taken is not None, self.dropped + self.passed
+            mark = self._describing.mark(now_ns(), frontier, self.accesses + len(spans), dropped, partial=resting)
             self._send(spans, (*waiting, mark))
             self._last_mark = now
+        self._mind_budget(now)
+
+    def _mind_budget(self, now: int) -> None:
+        """Switch recording off where it takes too much of the process."""
+        if (
+            _active is self
+            and self._thread is not None
+            and self._budget.is_spent(now, self.accesses, self._sink.cpu_ns if self._sink else 0)
+        ):
+            _rest(self, self._budget.taken or 0.0)
 
     def _is_due(self, now: int) -> bool:
         """Whether an idle process should say that it is."""
@@ -443,7 +442,7 @@ class Recorder:
             locks = tuple(map(self.declarations.named, call.locks))
             for access in accesses:
                 access.attributes.setdefault(Attr.LOCKS, locks)
-        if self.declarations.declared:
+        if self.declarations:
             return [self.declarations.applied(access) for access in accesses]
         return accesses
 
@@ -469,9 +468,24 @@ class Recorder:
             self.dropped += len(spans)
 
 
+def _rest(recorder: Recorder, taken: float) -> None:
+    """`recorder` records no more; its drain goes on and says so in its marks."""
+    global _resting  # noqa: PLW0603  one a process
+    swap(None)
+    _resting = recorder
+    log.warning(
+        "noclobber took %.0f %% of a processor, more than its budget of %.0f %% (NOCLOBBER_CPU_BUDGET), and has "
+        "switched itself off in this process; what passes is counted as dropped",
+        taken * 100,
+        recorder.settings.cpu_budget * 100,
+    )
+
+
 def _fork() -> None:
     """A child is a new process: its own id, strands, ring and threads. What its parent had in hand stays there."""
     strands.reset_after_fork()
+    if _resting is not None:
+        swap(_resting)
     if _active is not None:
         with GUARD:
             _active.begin_again()
