@@ -14,14 +14,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from types import FrameType
 from typing import Final
 
-from opentelemetry import context as otel
-
-from noclobber import clock, declarations, forks, strands, versions
+from noclobber import clock, declarations, forks, scope, strands, versions
 from noclobber.access import UNREAD, Access, Build, Call
 from noclobber.bases import Bases
 from noclobber.budget import Budget
@@ -30,6 +27,7 @@ from noclobber.describing import Describing
 from noclobber.guard import GUARD
 from noclobber.in_hand import InHand
 from noclobber.otlp import Span
+from noclobber.scope import Enclosed
 from noclobber.settings import Settings
 from noclobber.sink import Sink
 from noclobber.sites import Site, Sites
@@ -47,13 +45,6 @@ log = logging.getLogger("noclobber")
 now_ns = clock.now_ns
 
 
-def _context_getter() -> Callable[[], otel.Context]:
-    """How to get the running context: from its context variable itself where OpenTelemetry keeps it in one."""
-    variable = getattr(getattr(otel, "_RUNTIME_CONTEXT", None), "_current_context", None)
-    return variable.get if isinstance(variable, ContextVar) else otel.get_current
-
-
-_context: Final = _context_getter()
 _active: "Recorder | None" = None
 _resting: "Recorder | None" = None
 """One that has switched itself off: it goes on to say so."""
@@ -77,8 +68,8 @@ def begun(library: str) -> Call | None:
     if recorder is None:
         active()  # which counts it where recording has switched itself off
         return None
-    strand = strands.current()
-    if strand.suppressed:
+    strand, context = strands.current(), scope.running()
+    if strand.suppressed or (context and isinstance(scope.current(context), Enclosed)):
         return None
     call = Call()
     call.strand = strand
@@ -86,7 +77,7 @@ def begun(library: str) -> Call | None:
     call.count = 1
     call.seq = strand.seq = strand.seq + 1
     call.more = ()
-    call.context = _context()
+    call.context = context
     call._scope = UNREAD
     call.locks = strand.locks
     call.error = call.facts = call.build = None
@@ -111,6 +102,17 @@ def ended(call: Call, build: Build, facts: object) -> None:
         call.end_ns = now_ns()
     else:
         recorder._drop(call)
+
+
+def recording() -> "Recorder | None":
+    """The recorder, if the running code's calls are to be recorded.
+
+    They are not where they are part of a call that is: one of this strand, or one that has started this thread or task.
+    """
+    recorder = active()
+    if recorder is None or strands.current().suppressed:
+        return None
+    return None if isinstance(scope.current(), Enclosed) else recorder
 
 
 def start(settings: Settings, sink: Sink | None = None) -> "Recorder":
@@ -230,7 +232,7 @@ class Recorder:
         call.seq = seq + 1
         strand.seq = seq + count
         call.more = ()
-        call.context = _context()
+        call.context = scope.running()
         call._scope = UNREAD
         call.site = self._sites.of(sys._getframe(1))
         call.locks = strand.locks

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Final
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.access import Access, Call
 from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Attr, Op, Outcome
@@ -80,8 +80,8 @@ def _wrap(owner: type, name: str, make: Any) -> None:
 
 
 def _begin_rarer(client: Any, args: Sequence[Any]) -> Call | None:
-    active = recorder.active()
-    if active is None or strands.current().suppressed:
+    active = recorder.recording()
+    if active is None:
         return None
     number = count(args)
     if not number:
@@ -371,8 +371,8 @@ def _telling(original: Any) -> Any:
 
 def _begin_pipeline(pipeline: Any) -> tuple[Call, list[Any]] | None:
     with GUARD:
-        active = recorder.active()
-        if active is None or strands.current().suppressed:
+        active = recorder.recording()
+        if active is None:
             return None
         commands = [_kept(_words(entry)) for entry in pipeline.command_stack]
         number = sum(count(words) for words in commands)
