@@ -131,6 +131,7 @@ def start(settings: Settings, sink: Sink | None = None) -> "Recorder":
         recorder = Recorder(settings, sink)
         swap(recorder)
         recorder.run()
+        forks.hand_over_at_sigterm(_at_exit, settings.shutdown_timeout_s + 0.3)
         return recorder
     return _active
 

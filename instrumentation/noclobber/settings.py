@@ -61,10 +61,10 @@ class Settings:
     exact: tuple[str, ...] = ()
     key: str | None = None
     spool: Path | None = None
-    spool_bytes_max: int = 256 << 20
+    spool_bytes_max: int = 512 << 20
     ring_max: int = 65536
     flush_interval_s: float = 0.2
-    shutdown_timeout_s: float = 5.0
+    shutdown_timeout_s: float = 1.5
     cpu_budget: float = 0.3
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -113,10 +113,10 @@ def load(environment: Mapping[str, str] | None = None, program: str | None = Non
         exact=("*",) if _true(text("EXACT")) else _words(text("EXACT")),
         key=text("KEY"),
         spool=_spool(text("SPOOL"), env),
-        spool_bytes_max=int(_number("spool_bytes_max", text("SPOOL_BYTES_MAX"), 256 << 20)),
+        spool_bytes_max=int(_number("spool_bytes_max", text("SPOOL_BYTES_MAX"), 512 << 20)),
         ring_max=int(_number("ring_max", text("RING_MAX"), 65536)),
         flush_interval_s=_number("flush_interval_ms", text("FLUSH_INTERVAL_MS"), 200.0) / 1000,
-        shutdown_timeout_s=_number("shutdown_timeout_s", text("SHUTDOWN_TIMEOUT_S"), 5.0),
+        shutdown_timeout_s=_number("shutdown_timeout_s", text("SHUTDOWN_TIMEOUT_S"), 1.5),
         cpu_budget=_number("cpu_budget", text("CPU_BUDGET"), 0.3),
         include=_words(text("INCLUDE")),
         exclude=_words(text("EXCLUDE")),
