@@ -30,7 +30,7 @@ from noclobber.recorder import begun, ended
 from noclobber.stores.redis_commands import ONE, Command, count, describe, got, name_of, split
 from noclobber.stores.redis_place import Place, place_of
 from noclobber.stores.redis_words import TAKES
-from noclobber.versions import encode
+from noclobber.versions import HELD_MAX, encode, shortened
 
 __all__ = ["INTEGRATION"]
 
@@ -102,8 +102,7 @@ def _finish(call: Call, client: Any, args: Sequence[Any], reply: Any, replaced: 
             if type(call) is Late:
                 redis_receipts.note(active, call, client.connection_pool, args, reply)
                 return
-            if type(reply) in _CHANGEABLE:
-                reply = reply.copy()  # the caller may change what it got
+            reply = _as_now(reply)
             watch = client.__dict__.get("_noclobber_watch")
             active.end(call, _build, (client.connection_pool, _kept(args), reply, replaced, watch))
     except Exception as error:
@@ -120,14 +119,31 @@ def _fail(call: Call, client: Any, args: Sequence[Any], error: BaseException) ->
 
 _CHANGEABLE: Final = frozenset({list, dict, set, bytearray})
 _COPIED: Final = _CHANGEABLE | {memoryview}
+_VALUES: Final = frozenset("SET SETEX PSETEX SETNX GETSET MSET MSETNX HSET HMSET HSETNX".split())  # noqa: SIM905
+"""Commands whose long words are values of their own, and not parts of something that is printed as a whole."""
 
 
 def _kept(args: Sequence[Any]) -> Sequence[Any]:
     """`args` as they were at the call, where the caller could change one of them."""
     for word in args:
-        if type(word) in _COPIED:
+        kind = type(word)
+        if kind in _COPIED:
             return [_copied(each) for each in args]
+        if kind is bytes and len(word) > HELD_MAX and args[0] in _VALUES:  # a ring of long values has no bound
+            return [shortened(each) if type(each) is bytes else _copied(each) for each in args]
     return args
+
+
+def _as_now(reply: Any) -> Any:
+    """`reply` as it is now, whatever the caller does to it, and with no long value in it."""
+    kind = type(reply)
+    if kind is bytes:
+        return shortened(reply)
+    if kind is list:
+        return [shortened(each) if type(each) is bytes else each for each in reply]
+    if kind is dict:
+        return {name: shortened(each) if type(each) is bytes else each for name, each in reply.items()}
+    return reply.copy() if kind in _CHANGEABLE else reply
 
 
 def _copied(word: Any) -> Any:
@@ -157,7 +173,8 @@ def _sync_call(original: Any, *, watches: bool = False) -> Any:
             _fail(call, self, args, error)
             raise
         try:
-            if type(reply) is bytes and len(args) == 2 and type(args[1]) is str:  # a GET: nothing that could change
+            if type(reply) is bytes and len(reply) <= HELD_MAX and len(args) == 2 and type(args[1]) is str:
+                # a GET: nothing that could change
                 watch = self.__dict__.get("_noclobber_watch") if watches else None
                 ended(call, _build, (self.connection_pool, args, reply, None, watch))
             else:
@@ -400,7 +417,7 @@ def _finish_pipeline(
         if error is not None and raw is not None:
             replies = [_applied_anyway(reply) for reply in raw]
         elif isinstance(replies, list):
-            replies = [reply.copy() if type(reply) in _CHANGEABLE else reply for reply in replies]
+            replies = [_as_now(reply) for reply in replies]
             call = redis_receipts.taken(active, call, commands, replies)
         if type(call) is Late:
             return
