@@ -384,6 +384,7 @@ def test_uvloop(tmp_path: Path, valkey: str, client: redis.Redis) -> None:
     done = subprocess.run([*command, str(program)], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     spans = spans_of(out)
-    ops = [span["noclobber.op"] for span in spans if span["noclobber.op"] != "mark"]
-    assert sorted(ops) == ["join", "join", "read", "read", "update", "write"]
+    ops = sorted(span["noclobber.op"] for span in spans if span["noclobber.op"] != "mark")
+    assert [op for op in ops if op != "join"] == ["read", "read", "update", "write"]
+    assert ops.count("join") >= 2
     assert spans[-1]["noclobber.frontier_ns"] == 2**63 - 1
