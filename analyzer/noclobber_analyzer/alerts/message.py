@@ -1,16 +1,15 @@
 """The bytes that go out: one message for a transition and an endpoint, the same at every attempt.
 
-A message is `{type, timestamp, data}` of Standard Webhooks; `data` is the issue with its newest finding as the
-transition's row keeps it, cut to 20 kB. Its id is a hash of transition and endpoint, so a step or an attempt that is
+Its content is the issue with its newest finding as the transition's row keeps it, cut to 20 kB, in the route's format
+(`formats`). Its id is a hash of transition and endpoint, so a step or an attempt that is
 repeated after a crash is the same message to its receiver.
 """
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-import msgspec
-
+from noclobber_analyzer.alerts.formats import Event, dressed
+from noclobber_analyzer.alerts.routes import Route
 from noclobber_analyzer.issue_view import fitted
 from noclobber_analyzer.issues import Transition
 
@@ -28,7 +27,7 @@ class Message:
     Attributes:
         id: `webhook-id`, also the deliveries' id.
         transition: the row's id. at_ns: its time.
-        body: JSON.
+        body: in the route's format.
     """
 
     id: str
@@ -42,13 +41,9 @@ def message_id(transition: str, endpoint: str) -> str:
     return "msg_" + hashlib.blake2b(f"{transition}\0{endpoint}".encode(), digest_size=16).hexdigest()
 
 
-def message_for(row: Transition, endpoint: str) -> Message:
-    """The message that tells an endpoint of a transition."""
+def message_for(row: Transition, route: Route) -> Message:
+    """The message that tells a route of a transition, in the route's format."""
     data = row.content.get("data")
-    when = datetime.fromtimestamp(row.at_ns // 1_000_000_000, tz=UTC)
-    content = {
-        "type": row.kind,
-        "timestamp": f"{when:%Y-%m-%dT%H:%M:%S}.{row.at_ns % 1_000_000_000 // 1_000_000:03}Z",
-        "data": fitted(data if isinstance(data, dict) else {}, BODY_BYTES_MAX - FRAME_BYTES),
-    }
-    return Message(message_id(row.id, endpoint), row.id, row.at_ns, msgspec.json.encode(content))
+    shown = fitted(data if isinstance(data, dict) else {}, BODY_BYTES_MAX - FRAME_BYTES)
+    event = Event(message_id(row.id, route.name), row.kind, row.at_ns, shown)
+    return Message(event.id, row.id, row.at_ns, dressed(route, event))

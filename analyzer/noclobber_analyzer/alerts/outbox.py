@@ -121,7 +121,7 @@ class Outbox:
             if row.at_ns < endpoint.added_ns or not wants(endpoint.route, data):
                 continue
             if self._coming(message_id(row.id, name), row.at_ns) is not None:
-                message = message_for(row, name)
+                message = message_for(row, endpoint.route)
                 endpoint.pending[message.id] = (row.issue, message)
 
     def _resend(self, row: Transition) -> None:
@@ -132,7 +132,7 @@ class Outbox:
             return
         for told in read_transitions(self._store):
             if told.id == origin:
-                endpoint.pending[message] = (told.issue, message_for(told, row.issue))
+                endpoint.pending[message] = (told.issue, message_for(told, endpoint.route))
 
     def _note_route(self, row: Transition) -> None:
         endpoint = self._endpoints.get(row.issue)

@@ -12,14 +12,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
+from noclobber_analyzer.alerts.delivery import deliver, headers_of
+from noclobber_analyzer.alerts.formats import Event, dressed
 from noclobber_analyzer.alerts.message import Message
 from noclobber_analyzer.alerts.outbox import Outbox
-from noclobber_analyzer.alerts.post import Outcome, post
+from noclobber_analyzer.alerts.post import Outcome
 from noclobber_analyzer.alerts.routes import Route
 from noclobber_analyzer.alerts.schedule import Next, closing
-from noclobber_analyzer.alerts.signing import signed_headers
 from noclobber_analyzer.clock import SECOND_NS, SYSTEM, Clock
 from noclobber_analyzer.tables import Delivery, Store, append_deliveries
 
@@ -54,7 +53,7 @@ class Lane:
         send: makes the attempt.
     """
 
-    def __init__(self, store: Store, outbox: Outbox, route: Route, clock: Clock, send: Post = post) -> None:
+    def __init__(self, store: Store, outbox: Outbox, route: Route, clock: Clock, send: Post = deliver) -> None:
         self.health = LaneHealth()
         self._store = store
         self._outbox = outbox
@@ -85,8 +84,7 @@ class Lane:
         begun = Delivery(message.id, message.transition, self._route.name, coming.attempt, "begun", now_ns)
         append_deliveries(self._store, [begun])
         self._outbox.take([begun])
-        headers = signed_headers(message.id, message.body, self._route.secrets, now_ns)
-        outcome = self._send(self._route, message.body, headers, now_ns)
+        outcome = self._send(self._route, message.body, headers_of(self._route, message, now_ns), now_ns)
         self.health.attempts += 1
         self.health.delivered += outcome.ok
         self.health.last_status = outcome.status
@@ -201,6 +199,6 @@ def send_sample(route: Route, data: dict[str, object], clock: Clock = SYSTEM) ->
         clock: wall time.
     """
     now_ns = clock.now_ns()
-    body = msgspec.json.encode({"type": "issue.opened", "timestamp": "", "data": {**data, "sample": True}})
-    message = Message(f"msg_sample_{now_ns:x}", "", now_ns, body)
-    return post(route, body, signed_headers(message.id, body, route.secrets, now_ns), now_ns)
+    event = Event(f"msg_sample_{now_ns:x}", "issue.opened", now_ns, {**data, "sample": True})
+    message = Message(event.id, "", now_ns, dressed(route, event))
+    return deliver(route, message.body, headers_of(route, message, now_ns), now_ns)
