@@ -15,7 +15,7 @@ from noclobber_analyzer.alerts.pagers import alertmanager, cloudevent, log_recor
 from noclobber_analyzer.alerts.routes import Format, Route
 from noclobber_analyzer.alerts.words import words_of
 
-__all__ = ["CONTENT_TYPES", "Event", "dressed"]
+__all__ = ["CONTENT_TYPES", "Told", "dressed"]
 
 _JSON = "application/json"
 CONTENT_TYPES: Mapping[Format, str] = {
@@ -28,7 +28,7 @@ CONTENT_TYPES: Mapping[Format, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Told:
     """What is told: the message's id, the transition's kind and time, and the issue."""
 
     id: str
@@ -37,49 +37,49 @@ class Event:
     data: Mapping[str, object]
 
 
-def dressed(route: Route, event: Event) -> bytes:
+def dressed(route: Route, told: Told) -> bytes:
     """The body for a route, in its format."""
-    made = _DRESSES[route.format](route, event)
+    made = _DRESSES[route.format](route, told)
     return made if isinstance(made, bytes) else msgspec.json.encode(made)
 
 
-def _standard(_route: Route, event: Event) -> object:
-    return {"type": event.kind, "timestamp": rfc3339(event.at_ns), "data": event.data}
+def _standard(_route: Route, told: Told) -> object:
+    return {"type": told.kind, "timestamp": rfc3339(told.at_ns), "data": told.data}
 
 
-def _alertmanager(route: Route, event: Event) -> object:
-    return alertmanager(words_of(event.kind, event.data), route.name, event.at_ns, event.data)
+def _alertmanager(route: Route, told: Told) -> object:
+    return alertmanager(words_of(told.kind, told.data), route.name, told.at_ns, told.data)
 
 
-def _pagerduty(route: Route, event: Event) -> object:
-    return pagerduty(words_of(event.kind, event.data), route.routing_key, event.at_ns)
+def _pagerduty(route: Route, told: Told) -> object:
+    return pagerduty(words_of(told.kind, told.data), route.routing_key, told.at_ns)
 
 
-def _cloudevents(_route: Route, event: Event) -> object:
-    return cloudevent(event.id, event.kind, event.at_ns, event.data)
+def _cloudevents(_route: Route, told: Told) -> object:
+    return cloudevent(told.id, told.kind, told.at_ns, told.data)
 
 
-def _otlp(_route: Route, event: Event) -> object:
-    return log_record(words_of(event.kind, event.data), event.id, event.at_ns)
+def _otlp(_route: Route, told: Told) -> object:
+    return log_record(words_of(told.kind, told.data), told.id, told.at_ns)
 
 
-def _email(route: Route, event: Event) -> object:
-    return letter(words_of(event.kind, event.data), event.id, event.at_ns, route.sender, route.to)
+def _email(route: Route, told: Told) -> object:
+    return letter(words_of(told.kind, told.data), told.id, told.at_ns, route.sender, route.to)
 
 
-def _apprise(_route: Route, event: Event) -> object:
-    words = words_of(event.kind, event.data)
+def _apprise(_route: Route, told: Told) -> object:
+    words = words_of(told.kind, told.data)
     facts = "\n".join(f"{name}: {text}" for name, text in words.facts)
     return "\n\n".join(filter(None, (words.heading, words.sentence, words.advice, facts, words.link))).encode()
 
 
-_DRESSES: Mapping[Format, Callable[[Route, Event], object]] = {
+_DRESSES: Mapping[Format, Callable[[Route, Told], object]] = {
     Format.STANDARD: _standard,
     Format.ALERTMANAGER: _alertmanager,
     Format.PAGERDUTY: _pagerduty,
-    Format.SLACK: lambda _route, event: slack(words_of(event.kind, event.data)),
-    Format.DISCORD: lambda _route, event: discord(words_of(event.kind, event.data)),
-    Format.TEAMS: lambda _route, event: teams(words_of(event.kind, event.data)),
+    Format.SLACK: lambda _route, told: slack(words_of(told.kind, told.data)),
+    Format.DISCORD: lambda _route, told: discord(words_of(told.kind, told.data)),
+    Format.TEAMS: lambda _route, told: teams(words_of(told.kind, told.data)),
     Format.CLOUDEVENTS: _cloudevents,
     Format.OTLP: _otlp,
     Format.EMAIL: _email,

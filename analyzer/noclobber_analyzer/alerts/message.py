@@ -8,12 +8,12 @@ repeated after a crash is the same message to its receiver.
 import hashlib
 from dataclasses import dataclass
 
-from noclobber_analyzer.alerts.formats import Event, dressed
+from noclobber_analyzer.alerts.formats import Told, dressed
 from noclobber_analyzer.alerts.routes import Route
 from noclobber_analyzer.issue_view import fitted
-from noclobber_analyzer.issues import Transition
+from noclobber_analyzer.issues import NOTIFYING, Event, Transition
 
-__all__ = ["BODY_BYTES_MAX", "Message", "message_for", "message_id"]
+__all__ = ["BODY_BYTES_MAX", "Message", "message_about", "message_for", "message_id"]
 
 BODY_BYTES_MAX = 20_000
 """Greatest length of a body (contract 3); the frame around `data` included."""
@@ -44,6 +44,12 @@ def message_id(transition: str, endpoint: str) -> str:
 def message_for(row: Transition, route: Route) -> Message:
     """The message that tells a route of a transition, in the route's format."""
     data = row.content.get("data")
-    shown = fitted(data if isinstance(data, dict) else {}, BODY_BYTES_MAX - FRAME_BYTES)
-    event = Event(message_id(row.id, route.name), row.kind, row.at_ns, shown)
-    return Message(event.id, row.id, row.at_ns, dressed(route, event))
+    return message_about(row, data if isinstance(data, dict) else {}, route)
+
+
+def message_about(row: Transition, data: dict[str, object], route: Route) -> Message:
+    """The message that a row gives rise to, with an issue of the caller's; what is no event of an issue opens one."""
+    event = row.kind if row.kind in NOTIFYING else Event.OPENED
+    shown = fitted(data, BODY_BYTES_MAX - FRAME_BYTES)
+    told = Told(message_id(row.id, route.name), str(event), row.at_ns, shown)
+    return Message(told.id, row.id, row.at_ns, dressed(route, told))

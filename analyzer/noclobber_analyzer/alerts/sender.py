@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from noclobber_analyzer.alerts.delivery import deliver, headers_of
-from noclobber_analyzer.alerts.formats import Event, dressed
 from noclobber_analyzer.alerts.message import Message
 from noclobber_analyzer.alerts.outbox import Outbox
 from noclobber_analyzer.alerts.post import Outcome
@@ -22,7 +21,7 @@ from noclobber_analyzer.alerts.schedule import Next, closing
 from noclobber_analyzer.clock import SECOND_NS, SYSTEM, Clock
 from noclobber_analyzer.tables import Delivery, Store, append_deliveries
 
-__all__ = ["Lane", "Sender", "send_sample"]
+__all__ = ["Lane", "Sender"]
 
 POLL_S = 1.0
 """How often the log is looked at without being woken: others write to it too."""
@@ -188,17 +187,3 @@ class Sender:
             return None
         lane.health.error = ""
         return due_ns
-
-
-def send_sample(route: Route, data: dict[str, object], clock: Clock = SYSTEM) -> Outcome:
-    """Send a sample to a route at once, outside of the log: the test button.
-
-    Args:
-        route: the endpoint.
-        data: the issue to show; it is marked with `sample` true.
-        clock: wall time.
-    """
-    now_ns = clock.now_ns()
-    event = Event(f"msg_sample_{now_ns:x}", "issue.opened", now_ns, {**data, "sample": True})
-    message = Message(event.id, "", now_ns, dressed(route, event))
-    return deliver(route, message.body, headers_of(route, message, now_ns), now_ns)

@@ -12,7 +12,7 @@ from receivers import Receiver
 from test_formats import AT_NS, DATA, OF_FORMAT
 
 from noclobber_analyzer.alerts.delivery import deliver, headers_of
-from noclobber_analyzer.alerts.formats import Event, dressed
+from noclobber_analyzer.alerts.formats import Told, dressed
 from noclobber_analyzer.alerts.message import Message
 from noclobber_analyzer.alerts.post import NO_ANSWER
 from noclobber_analyzer.alerts.routes import Format, Route, route_from
@@ -42,7 +42,7 @@ def heard() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
 
 
 def attempt(route: Route) -> Any:
-    event = Event("msg_1", "issue.opened", AT_NS, DATA["plain"])
+    event = Told("msg_1", "issue.opened", AT_NS, DATA["plain"])
     message = Message(event.id, "t", AT_NS, dressed(route, event))
     now_ns = time.time_ns()  # receivers look at the signature's age
     return deliver(route, message.body, headers_of(route, message, now_ns), now_ns)

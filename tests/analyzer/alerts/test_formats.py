@@ -18,7 +18,7 @@ from made_findings import a_finding
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from slack_sdk.models.blocks import Block, PlainTextObject
 
-from noclobber_analyzer.alerts.formats import Event, dressed
+from noclobber_analyzer.alerts.formats import Told, dressed
 from noclobber_analyzer.alerts.routes import Format, Route, route_from
 from noclobber_analyzer.alerts.signing import new_secret
 from noclobber_analyzer.alerts.words import words_of
@@ -54,7 +54,7 @@ def route(style: Format, **words: object) -> Route:
 
 
 def sent(style: Format, data: str, kind: str = "issue.opened") -> Any:
-    return json.loads(dressed(route(style), Event("msg_1", kind, AT_NS, DATA[data])))
+    return json.loads(dressed(route(style), Told("msg_1", kind, AT_NS, DATA[data])))
 
 
 @pytest.fixture(params=list(DATA))
@@ -174,7 +174,7 @@ def test_teams(data: str) -> None:
 
 def test_cloudevents(data: str) -> None:
     """The SDK of CloudEvents reads it back, and its data is the issue."""
-    body = dressed(route(Format.CLOUDEVENTS), Event("msg_1", "issue.opened", AT_NS, DATA[data]))
+    body = dressed(route(Format.CLOUDEVENTS), Told("msg_1", "issue.opened", AT_NS, DATA[data]))
     headers = {"content-type": "application/cloudevents+json; charset=utf-8"}
     event = from_structured_event(HTTPMessage(headers, body), JSONFormat())
     assert (event.get_id(), event.get_type()) == ("msg_1", "noclobber.issue.opened")
@@ -183,7 +183,7 @@ def test_cloudevents(data: str) -> None:
 
 def test_otlp(data: str) -> None:
     """A log record that any OpenTelemetry backend takes, with the severity's number."""
-    body = dressed(route(Format.OTLP), Event("msg_1", "issue.opened", AT_NS, DATA[data]))
+    body = dressed(route(Format.OTLP), Told("msg_1", "issue.opened", AT_NS, DATA[data]))
     request = ExportLogsServiceRequest.FromString(body)
     (record,) = request.resource_logs[0].scope_logs[0].log_records
     told = {attribute.key: attribute.value.string_value for attribute in record.attributes}
@@ -195,5 +195,5 @@ def test_otlp(data: str) -> None:
 @pytest.mark.parametrize("style", Format)
 def test_a_message_is_the_same_at_every_attempt(style: Format, data: str) -> None:
     """Bytes depend on the event alone: a receiver that saw them before knows them."""
-    event = Event("msg_1", "issue.opened", AT_NS, DATA[data])
+    event = Told("msg_1", "issue.opened", AT_NS, DATA[data])
     assert dressed(route(style), event) == dressed(route(style), event)

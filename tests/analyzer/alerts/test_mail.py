@@ -16,7 +16,7 @@ from hostile import HOSTILE
 from test_formats import AT_NS, DATA
 
 from noclobber_analyzer.alerts.delivery import deliver
-from noclobber_analyzer.alerts.formats import Event, dressed
+from noclobber_analyzer.alerts.formats import Told, dressed
 from noclobber_analyzer.alerts.post import BLOCKED, NO_ANSWER
 from noclobber_analyzer.alerts.routes import Route, route_from
 
@@ -91,7 +91,7 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 
 
 def hand(route: Route, data: str = "plain") -> Any:
-    event = Event("msg_1", "issue.opened", AT_NS, DATA[data])
+    event = Told("msg_1", "issue.opened", AT_NS, DATA[data])
     return deliver(route, dressed(route, event), {}, AT_NS)
 
 
