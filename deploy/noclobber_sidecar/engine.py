@@ -129,8 +129,11 @@ class _Workers:
 
         tables = tomllib.loads(words.config.read_text()).get("alert", []) if words.config else []
         routes = routes_from(tables, os.environ, words.webhook, allow=words.webhook_allow)
+        self.declarations = declared(words)
         self.sender = Sender(store, routes)
-        self.analyzer = LiveAnalyzer(store, on_found=self.sender.wake, dashboard=address, declarations=declared(words))
+        self.analyzer = LiveAnalyzer(
+            store, on_found=self.sender.wake, dashboard=address, declarations=self.declarations
+        )
         self.loader = Loader(store, words.data / "spool", on_loaded=self.analyzer.wake)
 
     def start(self) -> None:
@@ -161,7 +164,9 @@ def _serve(
     from noclobber_dashboard.settings import DashboardSettings
 
     token = os.environ.get("NOCLOBBER_TOKEN") or None
-    settings = DashboardSettings(words.host, words.dashboard_port, token)
+    settings = DashboardSettings(
+        words.host, words.dashboard_port, token, declarations=tuple(workers.declarations.declared)
+    )
     app = build_app(store, settings, on_startup=[workers.start], on_shutdown=[workers.stop])
     server = QuietServer(
         uvicorn.Config(
