@@ -24,7 +24,16 @@ from typing import Any, Final
 
 from noclobber_collector.errors import StoreError
 from noclobber_collector.flatten import flatten
-from noclobber_collector.segments import CLOSED, LOADED, REFUSED, Segment, closed_segments, salvage, sound_requests
+from noclobber_collector.segments import (
+    CLOSED,
+    LOADED,
+    REFUSED,
+    Segment,
+    closed_segments,
+    newest_number,
+    salvage,
+    sound_requests,
+)
 from noclobber_collector.store import Store
 from noclobber_collector.wire import UnreadableError
 
@@ -94,6 +103,7 @@ class Loader:
             "format_schema": files("noclobber_collector.schema").joinpath("otlp.proto").read_text(),
         }
         self._attempts: dict[int, int] = {}
+        self._newest_at_start = newest_number(folder)
         self._alone = 0
         self._stopping = threading.Event()
         self._pause_s = 0.0
@@ -199,7 +209,7 @@ class Loader:
         batch = [segment for segment in batch if data[segment.number] is not None]
         if not batch:
             return
-        present = self._count(batch)
+        present = self._count([each for each in batch if self._may_be_loaded(each)])
         missing = [segment for segment in batch if present.get(segment.number, 0) != segment.spans]
         for segment in missing:
             self._attempts[segment.number] = self._attempts.get(segment.number, 0) + 1
@@ -224,6 +234,10 @@ class Loader:
         self._load_s += self._last_load_s
         self._last_loaded_at = time.time()
         self._on_loaded()
+
+    def _may_be_loaded(self, segment: Segment) -> bool:
+        """Whether rows of it may be there: it was tried before, by us or by the process before us."""
+        return segment.number <= self._newest_at_start or segment.number in self._attempts
 
     def _insert(self, data: bytes, token: str) -> None:
         """Put the rows of `data` into the store: as columns, or, where these can't be made of it, as it is."""
@@ -263,6 +277,8 @@ class Loader:
         return True
 
     def _count(self, segments: Sequence[Segment]) -> dict[int, int]:
+        if not segments:
+            return {}
         rows = self._store.rows(
             "SELECT segment, count() FROM accesses WHERE collector = {collector:String} "
             "AND segment IN {numbers:Array(UInt64)} GROUP BY segment SETTINGS max_threads = 1",

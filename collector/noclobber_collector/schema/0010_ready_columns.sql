@@ -6,6 +6,8 @@
 
 ALTER TABLE accesses{on_cluster} MODIFY COLUMN resource_hash UInt64 DEFAULT cityHash64(resource);
 
-ALTER TABLE accesses{on_cluster} MODIFY SETTING min_bytes_for_wide_part = 134217728, min_rows_for_wide_part = 0;
+ALTER TABLE accesses{on_cluster} MODIFY SETTING
+    min_bytes_for_wide_part = 67108864,
+    min_parts_to_merge_at_once = 8;
 
 DROP VIEW IF EXISTS accesses_to_minute_stats{on_cluster} SYNC;
