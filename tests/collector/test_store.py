@@ -36,7 +36,8 @@ def test_text_is_only_ever_a_value(store: Store, text: str) -> None:
 def test_a_client_that_raised_is_never_used_again(store: Store) -> None:
     """After a query that failed once output had begun, the next one must see its own rows.
 
-    The second half shows the trap itself: should it pass one day without the replacement, the rule can go.
+    The second half shows the trap itself, which the embedded engine has: should it pass one day without the
+    replacement, the rule can go.
     """
     broken = (
         "SELECT number, sleepEachRow(0.001) FROM numbers(3000) SETTINGS max_block_size = 100, max_execution_time = 0.3"
@@ -46,6 +47,8 @@ def test_a_client_that_raised_is_never_used_again(store: Store) -> None:
             store.rows(broken)
         assert caught.value.code == 159
         assert store.rows("SELECT 'fresh'") == [("fresh",)]
+    if not store.name.startswith("chdb:"):
+        return
     client = store._connect()
     with pytest.raises(Exception, match="Timeout exceeded"):
         client.query(broken)
@@ -137,8 +140,9 @@ def test_migrations_apply_once(store: Store) -> None:
 
 def test_two_that_start_together_make_one_schema(store: Store) -> None:
     """Every statement may be repeated without harm, and every migration is noted."""
-    store.command("DROP DATABASE noclobber")
-    store.command("CREATE DATABASE noclobber ENGINE = Atomic")
+    for name, engine in store.rows("SELECT name, engine FROM system.tables WHERE database = currentDatabase()"):
+        kind = "VIEW" if engine.endswith("View") else "TABLE"
+        store.command(f"DROP {kind} {{name:Identifier}} SYNC", {"name": name})
     both, errors = threading.Barrier(2), []
 
     def start() -> None:
@@ -156,7 +160,7 @@ def test_two_that_start_together_make_one_schema(store: Store) -> None:
     assert errors == []
     known = {number for (number,) in store.rows("SELECT DISTINCT number FROM schema_migrations")}
     assert known == set(migrations())
-    assert store.rows("SELECT count() FROM system.tables WHERE database = 'noclobber' AND name = 'accesses'") == [(1,)]
+    assert store.rows("SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = 'accesses'") == [(1,)]
 
 
 def test_a_newer_store_is_refused(store: Store) -> None:
