@@ -1,4 +1,4 @@
-"""The store: bound parameters, clients that are never used again after a failure, URLs, migrations."""
+"""The store: bound parameters, clients that are never used again after a failure, URLs."""
 
 import threading
 from pathlib import Path
@@ -9,7 +9,6 @@ import pytest
 from made import NASTY
 
 from noclobber_collector.errors import StoreError, StoreUnreachableError, StoreUnusableError
-from noclobber_collector.migrate import migrate, migrations
 from noclobber_collector.store import Store, open_store, wait_for_store
 
 
@@ -93,6 +92,8 @@ def test_threads_that_come_and_go_leave_no_clients(store: Store) -> None:
         ("chdb://relative/folder", StoreUnusableError, "absolute folder"),
         ("nonsense", StoreUnusableError, "use chdb:///folder or http"),
         ("http://127.0.0.1:port/db", StoreUnusableError, "use chdb:///folder or http"),
+        ("http://127.0.0.1/db?cluster=a b", StoreUnusableError, "may end in .cluster=NAME"),
+        ("http://127.0.0.1/db?cluster=main&secure=1", StoreUnusableError, "may end in .cluster=NAME"),
         ("http://user:secret@127.0.0.1:1/db", StoreUnreachableError, "does not answer: Connection refused"),
         ("http://no-such-host.invalid/db", StoreUnreachableError, "does not answer"),
     ],
@@ -125,75 +126,6 @@ def test_waiting_for_a_store_says_each_reason_once(monkeypatch: pytest.MonkeyPat
     assert "kept in the spool" in said[0]
     with pytest.raises(StoreUnusableError):
         wait_for_store("nonsense", threading.Event(), said.append)
-
-
-# -- Migrations ----------------------------------------------------------------------------------------------------
-
-
-def test_migrations_apply_once(store: Store) -> None:
-    """A second start finds nothing to do."""
-    assert migrate(store) == []
-    assert store.rows("SELECT number, count() FROM schema_migrations GROUP BY number ORDER BY number") == [
-        (number, 1) for number in migrations()
-    ]
-
-
-def test_two_that_start_together_make_one_schema(store: Store) -> None:
-    """Every statement may be repeated without harm, and every migration is noted."""
-    for name, engine in store.rows("SELECT name, engine FROM system.tables WHERE database = currentDatabase()"):
-        kind = "VIEW" if engine.endswith("View") else "TABLE"
-        store.command(f"DROP {kind} {{name:Identifier}} SYNC", {"name": name})
-    both, errors = threading.Barrier(2), []
-
-    def start() -> None:
-        both.wait(10)
-        try:
-            migrate(store)
-        except Exception as error:  # the test shows it
-            errors.append(error)
-
-    threads = [threading.Thread(target=start) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert errors == []
-    known = {number for (number,) in store.rows("SELECT DISTINCT number FROM schema_migrations")}
-    assert known == set(migrations())
-    assert store.rows("SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = 'accesses'") == [(1,)]
-
-
-def test_a_newer_store_is_refused(store: Store) -> None:
-    """With what to do about it."""
-    store.insert("schema_migrations", ("number", "name"), [(9_999, "from the future")])
-    try:
-        with pytest.raises(StoreUnusableError, match=r"newer noclobber .*9999.*: upgrade noclobber"):
-            migrate(store)
-    finally:
-        store.command("DELETE FROM schema_migrations WHERE number = 9999")
-
-
-def test_the_ddl_has_a_form_for_clusters(store: Store) -> None:
-    """Without a cluster it can be parsed only: ON CLUSTER stands in every statement that makes something."""
-    from noclobber_collector.columns import placeholders
-    from noclobber_collector.migrate import _filled, _statements
-
-    values = {**placeholders(), "on_cluster": " ON CLUSTER main"}
-    statements = [each for _, text in migrations().values() for each in _statements(_filled(text, values))]
-    assert len(statements) > 10
-    for statement in statements:
-        assert "ON CLUSTER main" in statement
-        assert store.rows("EXPLAIN AST " + statement)
-
-
-def test_no_placeholder_is_left() -> None:
-    """What stands in braces in a migration is known."""
-    from noclobber_collector.columns import placeholders
-    from noclobber_collector.migrate import _filled
-
-    for _, text in migrations().values():
-        filled = _filled(text, {**placeholders(), "on_cluster": ""})
-        assert "{" not in filled
 
 
 # -- otel_traces ---------------------------------------------------------------------------------------------------
