@@ -130,47 +130,73 @@ def test_waiting_for_a_store_says_each_reason_once(monkeypatch: pytest.MonkeyPat
 
 # -- otel_traces ---------------------------------------------------------------------------------------------------
 
-CONTRIB = [
-    "Timestamp", "TraceId", "SpanId", "ParentSpanId", "TraceState", "SpanName", "SpanKind", "ServiceName",
-    "ResourceAttributes", "ScopeName", "ScopeVersion", "SpanAttributes", "Duration", "StatusCode", "StatusMessage",
-    "Events.Timestamp", "Events.Name", "Events.Attributes", "Links.TraceId", "Links.SpanId", "Links.TraceState",
-    "Links.Attributes",
-]  # fmt: skip
-"""Columns of the contrib ClickHouse exporter's table, in its order."""
+CONTRIB = {
+    "Timestamp": "DateTime64(9)",
+    "TraceId": "String",
+    "SpanId": "String",
+    "ParentSpanId": "String",
+    "TraceState": "String",
+    "SpanName": "LowCardinality(String)",
+    "SpanKind": "LowCardinality(String)",
+    "ServiceName": "LowCardinality(String)",
+    "ResourceAttributes": "Map(LowCardinality(String), String)",
+    "ScopeName": "String",
+    "ScopeVersion": "String",
+    "SpanAttributes": "Map(LowCardinality(String), String)",
+    "Duration": "UInt64",
+    "StatusCode": "LowCardinality(String)",
+    "StatusMessage": "String",
+    "Events.Timestamp": "Array(DateTime64(9))",
+    "Events.Name": "Array(LowCardinality(String))",
+    "Events.Attributes": "Array(Map(LowCardinality(String), String))",
+    "Links.TraceId": "Array(String)",
+    "Links.SpanId": "Array(String)",
+    "Links.TraceState": "Array(String)",
+    "Links.Attributes": "Array(Map(LowCardinality(String), String))",
+}
+"""Columns of the contrib ClickHouse exporter's table, in its order, with their types."""
 
 
-def test_otel_traces_has_the_contrib_exporters_columns(load: Any) -> None:
-    """Grafana and others can point at it: all attributes are put together again."""
-    from made import ACCESS, PROCESS, START_NS, request
+def test_otel_traces_has_the_contrib_exporters_columns(store: Store) -> None:
+    """Name by name, type by type, in its order: what was built for its table reads this view."""
+    assert {name: kind for name, kind, *_ in store.rows("DESCRIBE TABLE otel_traces")} == CONTRIB
+    assert [row[0] for row in store.rows("DESCRIBE TABLE otel_traces")] == list(CONTRIB)
+
+
+def test_otel_traces_puts_all_attributes_together_again(load: Any) -> None:
+    """Whatever type they had and wherever they lie: typed columns, maps, events, links, the process."""
+    from made import ACCESS, PROCESS, START_NS, attributes, request
 
     found = {**ACCESS, "noclobber.part": ["a", "b"], "noclobber.version.verbatim": False, "noclobber.size": 0,
-             "noclobber.lock.token": 7, "x": 1.5, "n": 3, "yes": True, "text": "t"}  # fmt: skip
+             "noclobber.lock.token": 7, "x": 1.5, "n": 3, "yes": True, "no": False, "text": "t", "raw": b"\x00\xff",
+             "list": ["a", 1, True, 0.5]}  # fmt: skip
     made = request([found])
     span = made.resource_spans[0].scope_spans[0].spans[0]
     span.status.code, span.status.message, span.trace_state = 2, "bad", "a=b"
     event = span.events.add()
     event.time_unix_nano, event.name = START_NS, "retry"
+    attributes(event.attributes, {"n": 2, "x": 0.25, "why": "busy", "sure": False})
     link = span.links.add()
     link.trace_id, link.span_id, link.trace_state = bytes([0xFF] * 16), bytes([0x41] * 8), "c=d"
+    attributes(link.attributes, {"noclobber.edge": "message", "n": 1})
+    span.links.add()
     store = load(made.SerializeToString())
-    described = store.rows("DESCRIBE TABLE otel_traces")
-    assert [row[0] for row in described] == CONTRIB
-    assert dict(described_types(described))["Timestamp"] == "DateTime64(9)"
-    (row,) = store.dicts("SELECT * FROM otel_traces")
+    (row,) = store.dicts("SELECT *, toUnixTimestamp64Nano(`Events.Timestamp`[1]) AS at_ns FROM otel_traces")
     assert (row["TraceId"], row["SpanId"]) == (span.trace_id.hex(), span.span_id.hex())
     assert (row["SpanKind"], row["StatusCode"], row["StatusMessage"]) == ("Internal", "Error", "bad")
     assert (row["ParentSpanId"], row["TraceState"], row["Duration"]) == ("", "a=b", 500)
     assert row["SpanAttributes"] == {
         **{name: str(value) for name, value in ACCESS.items()},
         "noclobber.part": '["a","b"]', "noclobber.version.verbatim": "false", "noclobber.size": "0",
-        "noclobber.lock.token": "7", "x": "1.5", "n": "3", "yes": "true", "text": "t",
+        "noclobber.lock.token": "7", "x": "1.5", "n": "3", "yes": "true", "no": "false", "text": "t", "raw": "AP8=",
+        "list": '["a",1,true,0.5]',
     }  # fmt: skip
     assert row["ResourceAttributes"] == {name: str(value) for name, value in PROCESS.items()}
-    assert (row["Events.Name"], row["Links.TraceId"], row["Links.TraceState"]) == (["retry"], ["ff" * 16], ["c=d"])
-
-
-def described_types(described: list[tuple[Any, ...]]) -> list[tuple[str, str]]:
-    return [(row[0], row[1]) for row in described]
+    assert (row["Events.Name"], row["at_ns"]) == (["retry"], START_NS)
+    assert row["Events.Attributes"] == [{"n": "2", "x": "0.25", "why": "busy", "sure": "false"}]
+    assert (row["Links.TraceId"], row["Links.SpanId"]) == (["ff" * 16, ""], ["41" * 8, ""])
+    assert row["Links.TraceState"] == ["c=d", ""]
+    assert row["Links.Attributes"] == [{"noclobber.edge": "message", "n": "1"}, {}]
 
 
 def test_only_bound_parameters_reach_sql() -> None:
