@@ -175,9 +175,9 @@ class Loader:
         kept = [segment for segment in closed_segments(self._folder, loaded=True) if segment.loaded]
         for at in range(0, len(kept), COUNTED_AT_ONCE):
             some = kept[at : at + COUNTED_AT_ONCE]
-            present = self._count(some)
+            present, forgotten = self._count(some), self._forgotten(some)
             for segment in some:
-                if present.get(segment.number, 0) != segment.spans:
+                if present.get(segment.number, 0) != segment.spans and segment.number not in forgotten:
                     log.warning("segment %s is not whole in the store; loading it again", segment.number)
                     segment.path.rename(segment.path.with_suffix(CLOSED))
                     self._attempts[segment.number] = 1
@@ -286,11 +286,18 @@ class Loader:
         )
         return {int(number): int(count) for number, count in rows}
 
-    def _delete(self, segment: Segment) -> None:
-        self._store.command(
-            "DELETE FROM accesses WHERE collector = {collector:String} AND segment = {number:UInt64}",
-            {"collector": self._collector, "number": segment.number},
+    def _forgotten(self, segments: Sequence[Segment]) -> set[int]:
+        """Those of which rows were deleted on purpose: they are not whole, and must not be."""
+        rows = self._store.rows(
+            "SELECT DISTINCT segment FROM forgotten WHERE collector = {collector:String} "
+            "AND segment IN {numbers:Array(UInt64)}",
+            {"collector": self._collector, "numbers": [segment.number for segment in segments]},
         )
+        return {int(number) for (number,) in rows}
+
+    def _delete(self, segment: Segment) -> None:
+        where = "collector = {collector:String} AND segment = {number:UInt64}"
+        self._store.delete("accesses", where, {"collector": self._collector, "number": segment.number})
 
     def _note(self, batch: Sequence[Segment]) -> None:
         """Tell the analyzer: what is noted here was counted. A segment loaded again is noted as a further attempt."""
