@@ -12,8 +12,8 @@ from noclobber_analyzer.kinds import KINDS
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "guide"
 PARTS = ("instrumentation", "collector", "analyzer", "dashboard", "deploy")
-INTERNAL = {"NOCLOBBER_PROGRAM"}
-"""Set by one process of noclobber for another, never by a person."""
+INTERNAL = {"NOCLOBBER_PROGRAM", "NOCLOBBER_PHASES"}
+"""Set by one process of noclobber, or by its tests, for another, never by a person."""
 
 
 def test_every_kind_is_documented_as_it_is() -> None:

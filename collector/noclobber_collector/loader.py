@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from noclobber_collector.errors import StoreError
+from noclobber_collector.phases import Phase, Phases
 from noclobber_collector.segments import CLOSED, LOADED, REFUSED, Segment, closed_segments, salvage, sound_requests
 from noclobber_collector.store import Store
 
@@ -68,7 +69,7 @@ class Loader:
         folder: the spool's folder; a receiver may write to it meanwhile, in another process.
         collector: name of this spool in the store, where several collectors share one.
         on_loaded: called after each load that was counted, in the loader's thread.
-        keep_loaded_s: how long a loaded segment's file stays.
+        keep_loaded_s: how long a loaded segment's file stays; None: as `NOCLOBBER_KEEP_LOADED_S` says, else 5 minutes.
 
     Attributes:
         loaded: spans loaded and counted since the start. reloaded: spans that had to be loaded again.
@@ -82,17 +83,18 @@ class Loader:
         folder: Path,
         collector: str = "local",
         on_loaded: Callable[[], None] = lambda: None,
-        keep_loaded_s: float = KEEP_LOADED_S,
+        keep_loaded_s: float | None = None,
     ) -> None:
         self._store, self._folder, self._collector, self._on_loaded = store, folder, collector, on_loaded
         folder.mkdir(parents=True, exist_ok=True)
-        self._keep_loaded_s = keep_loaded_s
+        self._keep_loaded_s = _keep_loaded_s() if keep_loaded_s is None else keep_loaded_s
         self._settings = {
             **SETTINGS,
             "format_schema": files("noclobber_collector.schema").joinpath("otlp.proto").read_text(),
         }
         self._attempts: dict[int, int] = {}
         self._alone = 0
+        self._phases = Phases("loader")
         self._stopping = threading.Event()
         self._pause_s = 0.0
         self._last_error = ""
@@ -140,9 +142,10 @@ class Loader:
                     self._recount()
                     counted = True
                 busy = self._load_waiting()
+                self._phases.enter(Phase.IDLE)
                 self._pause_s, self._last_error = 0.0, ""
+                self._tidy()
                 if not busy:
-                    self._tidy()
                     self._stopping.wait(POLL_S)
                 elif not self._is_behind():
                     self._stopping.wait(min(REST * self._last_load_s, REST_MAX_S))
@@ -156,6 +159,7 @@ class Loader:
             expected = isinstance(error, StoreError | OSError)
             log.warning("loading waits, nothing is lost: %s", error, exc_info=None if expected else error)
         self._last_error = str(error)
+        self._phases.enter(Phase.IDLE)
         self._stopping.wait(self._pause_s)
 
     def _recount(self) -> None:
@@ -204,6 +208,7 @@ class Loader:
             if present.get(segment.number):
                 self._delete(segment)
         if missing:
+            self._phases.enter(Phase.INSERT)
             token = f"{self._collector}-{missing[0].number}-{missing[-1].number}-{time.time_ns()}"
             joined = b"".join(data[segment.number] or b"" for segment in missing)
             self._store.load("incoming", joined, "Protobuf", {**self._settings, "insert_deduplication_token": token})
@@ -212,7 +217,9 @@ class Loader:
             if present.get(segment.number, 0) != segment.spans:
                 stored = present.get(segment.number, 0)
                 raise _MiscountError(f"segment {segment.number} has {segment.spans} spans, the store {stored}")
+        self._phases.enter(Phase.NOTE)
         self._note(batch)
+        self._phases.enter(Phase.MARK)
         for segment in batch:
             self._attempts.pop(segment.number, None)
             os.utime(segment.path)  # its file stays a while from now on
@@ -250,6 +257,7 @@ class Loader:
         return True
 
     def _count(self, segments: Sequence[Segment]) -> dict[int, int]:
+        self._phases.enter(Phase.VERIFY)
         rows = self._store.rows(
             "SELECT segment, count() FROM accesses WHERE collector = {collector:String} "
             "AND segment IN {numbers:Array(UInt64)} GROUP BY segment",
@@ -278,9 +286,21 @@ class Loader:
             return
         self._tidied_at = time.monotonic()
         limit = time.time() - self._keep_loaded_s
-        for segment in closed_segments(self._folder, loaded=True)[:-1]:
-            if segment.loaded and segment.path.stat().st_mtime <= limit:
-                segment.path.unlink()
+        kept = [each.path for each in closed_segments(self._folder, loaded=True)[:-1] if each.loaded]
+        due = [path for path in kept if path.stat().st_mtime <= limit]
+        self._phases.enter(Phase.UNLINK if due else Phase.IDLE)
+        for path in due:
+            path.unlink()
+        self._phases.enter(Phase.IDLE)
+
+
+def _keep_loaded_s() -> float:
+    chosen = os.environ.get("NOCLOBBER_KEEP_LOADED_S", "")
+    try:
+        return max(0.0, float(chosen or KEEP_LOADED_S))
+    except ValueError:
+        log.warning("NOCLOBBER_KEEP_LOADED_S is no number of seconds: %r; using %.0f", chosen, KEEP_LOADED_S)
+        return KEEP_LOADED_S
 
 
 def _batch(segments: Sequence[Segment]) -> Iterator[Segment]:

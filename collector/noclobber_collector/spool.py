@@ -23,6 +23,7 @@ from typing import Final
 
 from noclobber_collector.errors import SpoolBusyError, SpoolFullError, StoreBusyError
 from noclobber_collector.lock import SPOOL, FolderLock
+from noclobber_collector.phases import Phase, Phases
 from noclobber_collector.segments import (
     CLOSED,
     OPEN,
@@ -99,6 +100,7 @@ class Spool:
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         self._changed = threading.Condition()
+        self._phases = Phases("spool")
         self._stopping = False
         self._open: _OpenSegment | None = None
         self._last_number = newest_number(folder)
@@ -154,6 +156,7 @@ class Spool:
                 stopping = self._stopping
             if group:
                 self._commit(group)
+                self._phases.enter(Phase.IDLE)
             if self._open is not None and (stopping or self._is_due(self._open)):
                 self._close_in_time()
             if stopping and not self._waiting:
@@ -165,11 +168,12 @@ class Spool:
     def _commit(self, group: list[_Waiting]) -> None:
         size = sum(len(waiting.data) for waiting in group)
         error: Exception | None = None
+        self._phases.enter(Phase.APPEND)
         try:
             if self._open is not None and (self._open.failed or self._is_due(self._open)):
                 self._close_segment()
             if self._open is None:
-                self._open = _OpenSegment(self.folder, self._next_number(), self._collector)
+                self._open = _OpenSegment(self.folder, self._next_number(), self._collector, self._phases)
             self.fsync_s += self._open.append(group)
         except OSError as problem:
             error = SpoolFullError(_reason(problem))
@@ -212,7 +216,8 @@ class _OpenSegment:
         number, spans, opened_at, size: as they are now. failed: nothing more may be appended.
     """
 
-    def __init__(self, folder: Path, number: int, collector: bytes) -> None:
+    def __init__(self, folder: Path, number: int, collector: bytes, phases: Phases) -> None:
+        self._phases = phases
         self.number, self.spans, self.size = number, 0, 0
         self.opened_at = time.monotonic()
         self.failed = False
@@ -234,6 +239,7 @@ class _OpenSegment:
             written = 0
             while written < len(data):
                 written += os.write(self._file, memoryview(data)[written:])
+            self._phases.enter(Phase.FSYNC)
             begun = time.perf_counter()
             os.fdatasync(self._file)
         except OSError:

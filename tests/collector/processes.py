@@ -147,12 +147,20 @@ class Receiver(Process):
 class Up(Process):
     """`noclobber up` on a folder."""
 
-    def __init__(self, folder: Path, *options: str, token: str = "", ports: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        token: str = "",
+        ports: Sequence[int] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.data = folder / "data"
         self.ports = list(ports or free_ports(3))
         self.http, self.pages = (f"http://127.0.0.1:{port}" for port in self.ports[1:])
         folder.mkdir(parents=True, exist_ok=True)
-        super().__init__([*self.words(self.data, self.ports), *options], folder / "up.log", {"NOCLOBBER_TOKEN": token})
+        super().__init__([*self.words(self.data, self.ports), *options], folder / "up.log",
+                         {"NOCLOBBER_TOKEN": token, **(environment or {})})  # fmt: skip
 
     @staticmethod
     def words(data: Path, ports: Sequence[int]) -> list[str]:
