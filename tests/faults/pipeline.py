@@ -5,10 +5,10 @@ under way. `sniper.py` waits for a phase and kills; what a shot hit is read afte
 """
 
 import os
-import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +26,7 @@ SNIPER = Path(__file__).parent / "sniper.py"
 STEADY_S = 5.5
 """A child that was killed earlier is started again later each time."""
 PHASE_S = 20.0
+ENGINE_READY_MAX_S = 60.0
 TAKES = "noclobber takes spans on"
 
 
@@ -38,14 +39,13 @@ class Shot(NamedTuple):
 
     Attributes:
         part: the process that was killed. aimed: at which phase. hit: phase in which it died.
-        ready_s: until OTLP was taken again. engine_ready_s: until the engine answered again; 0 where it was not killed.
+        ready_s: until OTLP was taken again.
     """
 
     part: str
     aimed: str
     hit: str
     ready_s: float
-    engine_ready_s: float
 
 
 class Pipeline:
@@ -54,6 +54,9 @@ class Pipeline:
     Args:
         folder: for its data and its phases.
         keep_loaded_s: how long the files of loaded segments stay.
+
+    Attributes:
+        engine_ready_s: until the engine answered again after each shot at it.
     """
 
     def __init__(self, folder: Path, keep_loaded_s: float = 2.0) -> None:
@@ -62,6 +65,8 @@ class Pipeline:
         self._environment = {FOLDER: str(self.phases), "NOCLOBBER_KEEP_LOADED_S": str(keep_loaded_s)}
         self.up = Up(folder, environment=self._environment)
         self.up.wait_until_ready()
+        self.engine_ready_s: list[float] = []
+        self._watchers: list[threading.Thread] = []
 
     @property
     def port(self) -> int:
@@ -70,6 +75,8 @@ class Pipeline:
 
     def close(self) -> int:
         """End it in order; returns its exit code."""
+        for watcher in self._watchers:
+            watcher.join(ENGINE_READY_MAX_S)
         return self.up.stop()
 
     def kill(self, part: str, aim: Phase | None = None, later_us: float = 0.0) -> Shot | None:
@@ -97,7 +104,9 @@ class Pipeline:
         self._forget(WORKERS[part])
         self.up.wait_for(f"{self.up.http}/ready")
         ready_s = time.monotonic() - begun
-        return Shot(part, aim.name if aim is not None else "", hit.name, ready_s, self._engine_ready_s(begun, part))
+        if part == "engine":
+            self._watch_engine()
+        return Shot(part, aim.name if aim is not None else "", hit.name, ready_s)
 
     def _kill_supervisor(self) -> Shot:
         spool, loader = (self._phase(worker) for worker in WORKERS.values())
@@ -109,13 +118,22 @@ class Pipeline:
         ready_s = time.monotonic() - begun
         for worker in WORKERS.values():
             self._forget(worker)
-        return Shot("supervisor", "", f"{spool} and {loader}", ready_s, self._engine_ready_s(begun, "supervisor"))
+        self._watch_engine()
+        return Shot("supervisor", "", f"{spool} and {loader}", ready_s)
 
-    def _engine_ready_s(self, begun: float, part: str) -> float:
-        if part == "receiver":
-            return 0.0
-        self.up.wait_for(f"{self.up.pages}/api/v1/health")
-        return time.monotonic() - begun
+    def _watch_engine(self) -> None:
+        """Note in a thread how long the engine takes to answer again: meanwhile other processes are shot at."""
+        begun, pages = time.monotonic(), self.up.pages
+
+        def watch() -> None:
+            while time.monotonic() - begun < ENGINE_READY_MAX_S:
+                time.sleep(0.05)
+                if _answers(f"{pages}/api/v1/health"):
+                    break
+            self.engine_ready_s.append(time.monotonic() - begun)
+
+        self._watchers.append(threading.Thread(target=watch, daemon=True))
+        self._watchers[-1].start()
 
     def _phase(self, worker: str) -> str:
         return Phase((self.phases / f"{worker}.phase").read_bytes()[0]).name
@@ -144,28 +162,27 @@ class Pipeline:
             damaged += len(data) - sum(end - begin for begin, end in sound_requests(data))
         return damaged
 
-    def is_ready(self) -> bool:
-        """Whether OTLP is taken now."""
-        try:
-            return ask(f"{self.up.http}/ready", timeout_s=2).status == 200
-        except OSError:
-            return False
+
+def _answers(url: str) -> bool:
+    try:
+        return ask(url, timeout_s=2).status == 200
+    except OSError:
+        return False
 
 
-def shuffled_aims(times: int, seed: int) -> Sequence[Aim]:
-    """So many aims at all processes and phases, in an order by chance."""
-    aims: list[Aim] = [
-        ("receiver", Phase.APPEND, 0),
+def aims_of(times: int, seed: int) -> Sequence[Aim]:
+    """So many aims at all processes and phases; while an engine starts the receiver is shot at."""
+    rest: Sequence[Aim] = (("supervisor", None, 0), ("engine", Phase.NOTE, 2_000), ("engine", Phase.MARK, 0))
+    cycle: Sequence[Aim] = (
         ("engine", Phase.INSERT, 60_000),
+        ("receiver", Phase.APPEND, 0),
         ("receiver", Phase.FSYNC, 300),
         ("engine", Phase.VERIFY, 3_000),
         ("receiver", Phase.IDLE, 5_000),
+        ("receiver", Phase.APPEND, 0),
         ("engine", Phase.UNLINK, 0),
-        ("engine", Phase.IDLE, 5_000),
-        ("engine", Phase.NOTE, 2_000),
-        ("supervisor", None, 0),
-        ("engine", Phase.MARK, 0),
-    ]
-    found = (aims * (times // len(aims) + 1))[:times]
-    random.Random(seed).shuffle(found)
-    return found
+        ("receiver", Phase.FSYNC, 300),
+        ("receiver", Phase.IDLE, 5_000),
+    )
+    found = [aim for number in range(times // 10 + 1) for aim in (*cycle, rest[(number + seed) % len(rest)])]
+    return found[:times]

@@ -7,6 +7,7 @@ hit fifty times; it leaves a dated file of results.
 
 import contextlib
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from ledger import Ledger, compare, is_written_once, open_findings
 from load import Load
-from pipeline import Aim, Pipeline, Shot, shuffled_aims
+from pipeline import ENGINE_READY_MAX_S, Aim, Pipeline, Shot, aims_of
 from processes import wait_until
 from races import Racing, found_by_check
 from results import write_result
@@ -24,10 +25,9 @@ from results import write_result
 from noclobber_collector.phases import Phase
 
 READY_S = 3.0
-ENGINE_READY_MAX_S = 20.0
 PHASES = ("APPEND", "FSYNC", "INSERT", "VERIFY", "UNLINK", "IDLE")
 RACES = 6
-EACH_MIN, ALL_MIN, ROUND = 50, 500, 50
+EACH_MIN, ALL_MIN, ROUND = 50, 500, 100
 FEW: Sequence[Aim] = (
     ("receiver", Phase.APPEND, 0),
     ("engine", Phase.INSERT, 60_000),
@@ -41,6 +41,7 @@ class Round:
 
     Attributes:
         shots: in order. ledger: after the last one, when all is loaded. torn: damaged bytes that were left.
+        engine_ready_s: until the engine answered again, of each shot at it.
     """
 
     def __init__(self, folder: Path, aims: Sequence[Aim]) -> None:
@@ -48,15 +49,15 @@ class Round:
         begun = time.time()
         pipeline = Pipeline(folder)
         try:
-            with Load(pipeline.port, 8, pause_s=0.03) as load, contextlib.ExitStack() as stack:
+            with Load(pipeline.port, 8, pause_s=0.1) as load, contextlib.ExitStack() as stack:
                 racing = stack.enter_context(Racing(pipeline.up.http, RACES, lambda: len(self.shots) / len(aims)))
                 for part, aim, later_us in aims:
-                    load.wait_for(100)
+                    load.wait_for(50)
                     shot = pipeline.kill(part, aim, later_us)
                     self.shots += [shot] if shot else []
                     with (folder / "shots.txt").open("a") as file:
                         file.write(f"{time.time() - begun:.1f} {part} {aim!r} {shot}\n")
-                load.wait_for(100)
+                load.wait_for(50)
             expected = found_by_check(folder, *racing.requests)
             assert len(expected) >= RACES
             pipeline.wait_until_loaded()
@@ -66,26 +67,31 @@ class Round:
             self.ledger: Ledger = compare(rows, load)
             self.torn = pipeline.damaged_bytes()
             assert pipeline.close() == 0
+            self.engine_ready_s = pipeline.engine_ready_s
             self.output = pipeline.up.output
         finally:
             pipeline.close()
 
     def assert_clean(self) -> None:
-        """Nothing lost, nothing doubled, no torn tail left, OTLP taken again in time."""
+        """Nothing lost, nothing doubled, no torn tail left."""
         assert self.ledger.is_clean, self.ledger
         assert self.torn == 0
-        ready_s = sorted(shot.ready_s for shot in self.shots)
-        assert ready_s[len(ready_s) // 2] <= READY_S, ready_s
-        assert ready_s[-1] <= 4 * READY_S, ready_s  # on a machine that does much else
-        engine_ready_s = sorted(shot.engine_ready_s for shot in self.shots if shot.engine_ready_s)
-        assert engine_ready_s[-1] <= ENGINE_READY_MAX_S, engine_ready_s
+        assert max(self.engine_ready_s) < ENGINE_READY_MAX_S
         assert "Traceback" not in self.output, self.output
+
+
+def assert_ready_in_time(shots: Sequence[Shot]) -> None:
+    """OTLP is taken again in time; once in a while later, on a machine that does much else."""
+    ready_s = sorted(shot.ready_s for shot in shots)
+    assert ready_s[len(ready_s) // 2] <= READY_S, ready_s
+    assert ready_s[-1] <= 10 * READY_S, ready_s
 
 
 def test_every_acknowledged_access_and_every_finding_is_there_once(tmp_path: Path) -> None:
     """Each process is killed, at phases of its own, while clients and racing agents go on sending."""
     done = Round(tmp_path / "run", FEW)
     done.assert_clean()
+    assert_ready_in_time(done.shots)
     assert len(done.shots) == len(FEW)
 
 
@@ -93,9 +99,10 @@ def test_every_acknowledged_access_and_every_finding_is_there_once(tmp_path: Pat
 @pytest.mark.timeout(1_200)
 def test_fifty_kills(tmp_path: Path) -> None:
     """The same, fifty times."""
-    done = Round(tmp_path / "run", shuffled_aims(ROUND, int(time.time())))
+    done = Round(tmp_path / "run", aims_of(50, int(time.time())))
     done.assert_clean()
-    assert len(done.shots) >= ROUND - 5
+    assert_ready_in_time(done.shots)
+    assert len(done.shots) >= 45
 
 
 @pytest.mark.long
@@ -107,9 +114,10 @@ def test_five_hundred_kills(tmp_path: Path) -> None:
     hits: Counter[str] = Counter()
     begun = time.time()
     while sum(hits.values()) < ALL_MIN or any(hits[phase] < EACH_MIN for phase in PHASES):
-        done = Round(tmp_path / f"run{len(rounds)}", shuffled_aims(ROUND, int(begun) + len(rounds)))
+        done = Round(tmp_path / f"run{len(rounds)}", aims_of(ROUND, int(begun) + len(rounds)))
         done.assert_clean()
         rounds.append(done)
+        shutil.rmtree(tmp_path / f"run{len(rounds) - 1}" / "data")
         hits += Counter(shot.hit for shot in done.shots)
         (tmp_path / "progress.json").write_text(json.dumps(hits))
     shots = [shot for done in rounds for shot in done.shots]
@@ -126,10 +134,11 @@ def test_five_hundred_kills(tmp_path: Path) -> None:
             "findings_lost_or_doubled": 0,
             "torn_bytes_left": sum(done.torn for done in rounds),
             "ready_s": _spread([shot.ready_s for shot in shots]),
-            "engine_ready_s": _spread([shot.engine_ready_s for shot in shots if shot.engine_ready_s]),
+            "engine_ready_s": _spread([each for done in rounds for each in done.engine_ready_s]),
             "minutes": round((time.time() - begun) / 60, 1),
         },
     )
+    assert_ready_in_time(shots)
 
 
 def _spread(found: list[float]) -> dict[str, float]:
