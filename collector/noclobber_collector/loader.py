@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from noclobber_collector.errors import StoreError
+from noclobber_collector.logs import advice
 from noclobber_collector.phases import Phase, Phases
 from noclobber_collector.segments import CLOSED, LOADED, REFUSED, Segment, closed_segments, salvage, sound_requests
 from noclobber_collector.store import Store
+from noclobber_collector.told import tell
 
 __all__ = ["Loader"]
 
@@ -39,6 +41,7 @@ SPANS_MAX: Final = 25_000
 """Spans in one insert: the engine's memory grows with it."""
 KEEP_LOADED_S: Final = 300.0
 TIDY_EVERY_S: Final = 5.0
+TELL_EVERY_S: Final = 1.0
 PAUSE_FIRST_S: Final = 0.5
 PAUSE_MAX_S: Final = 10.0
 MISCOUNTS_MAX: Final = 5
@@ -100,6 +103,8 @@ class Loader:
         self._last_error = ""
         self._last_loaded_at = self._tidied_at = 0.0
         self._load_s = self._last_load_s = 0.0
+        self._loads = self._failures = 0
+        self._told_at = 0.0
         self.loaded = self.reloaded = self.refused = self.damaged = 0
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
 
@@ -134,9 +139,24 @@ class Loader:
             "last_error": self._last_error,
         }
 
+    def values(self) -> dict[str, float]:
+        """By the names of `metrics.COLLECTOR`."""
+        own = {
+            "loaded_spans": self.loaded, "reloaded_spans": self.reloaded, "refused_spans": self.refused,
+            "damaged_spans": self.damaged, "load_seconds": self._load_s, "loads": self._loads,
+            "failures": self._failures,
+        }  # fmt: skip
+        return {f"noclobber_loader_{name}_total": float(value) for name, value in own.items()}
+
+    def _tell(self) -> None:
+        if time.monotonic() - self._told_at >= TELL_EVERY_S:
+            self._told_at = time.monotonic()
+            tell(self._folder, self.values())
+
     def _run(self) -> None:
         counted = False
         while not self._stopping.is_set():
+            self._tell()
             try:
                 if not counted:
                     self._recount()
@@ -154,10 +174,16 @@ class Loader:
 
     def _wait_after(self, error: Exception) -> None:
         """Be patient: longer each time, and one line for each cause."""
+        self._failures += 1
         self._pause_s = min(max(PAUSE_FIRST_S, self._pause_s * 2), PAUSE_MAX_S)
         if str(error) != self._last_error:
             expected = isinstance(error, StoreError | OSError)
-            log.warning("loading waits, nothing is lost: %s", error, exc_info=None if expected else error)
+            log.warning(
+                "loading waits, nothing is lost: %s",
+                error,
+                exc_info=None if expected else error,
+                extra=advice("the spool keeps what arrives; see that the store answers and has room"),
+            )
         self._last_error = str(error)
         self._phases.enter(Phase.IDLE)
         self._stopping.wait(self._pause_s)
@@ -227,6 +253,7 @@ class Loader:
         self.loaded += sum(segment.spans for segment in batch)
         self._last_load_s = time.perf_counter() - begun
         self._load_s += self._last_load_s
+        self._loads += 1
         self._last_loaded_at = time.time()
         self._on_loaded()
 
@@ -237,7 +264,10 @@ class Loader:
             return data
         lost = salvage(segment)
         self.damaged += lost
-        log.error("segment %s was damaged on disk; %d of its %d spans are lost", segment.number, lost, segment.spans)
+        log.error(
+            "segment %s was damaged on disk; %d of its %d spans are lost", segment.number, lost, segment.spans,
+            extra=advice("look after the disk: bytes changed after they had been written"),
+        )  # fmt: skip
         return None
 
     def _is_to_blame(self, batch: Sequence[Segment], error: StoreError) -> bool:
@@ -251,7 +281,10 @@ class Loader:
         segment = batch[0]
         if miscounted and self._attempts.get(segment.number, 0) < MISCOUNTS_MAX:
             return False
-        log.error("the store will never take segment %s, which is set aside: %s", segment.number, error)
+        log.error(
+            "the store will never take segment %s, which is set aside: %s", segment.number, error,
+            extra=advice(f"report it; rename {REFUSED} to {CLOSED} to have it tried again"),
+        )  # fmt: skip
         self.refused += segment.spans
         segment.path.rename(segment.path.with_suffix(REFUSED))
         return True

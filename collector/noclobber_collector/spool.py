@@ -76,7 +76,7 @@ class Spool:
 
     Attributes:
         bytes, spans, commits: counted since the start. fsync_s: seconds spent in the disk's sync.
-        repaired_bytes: torn tails that were cut off at the start.
+        repaired_bytes: torn tails that were cut off at the start. bytes_max: as given.
 
     Raises:
         SpoolBusyError: another receiver writes there, or the folder belongs to a collector of another name.
@@ -96,7 +96,7 @@ class Spool:
         self.folder = folder
         self._collector = collector.encode()
         self.repaired_bytes = repair(folder)
-        self._bytes_max, self._clock, self._close_after_s = bytes_max, clock, close_after_s
+        self.bytes_max, self._clock, self._close_after_s = bytes_max, clock, close_after_s
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         self._changed = threading.Condition()
@@ -119,6 +119,11 @@ class Spool:
         current = self._open
         return int(self._held) + self._waiting_bytes + (current.size if current else 0)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait in memory for the disk."""
+        return self._waiting_bytes
+
     def put(self, request: bytes, spans: int) -> "Future[None]":
         """Make `request` durable; the future is done once it is.
 
@@ -129,8 +134,8 @@ class Spool:
         with self._changed:
             if self._stopping:
                 waiting.settle(SpoolFullError("the collector is ending"))
-            elif held + len(request) > self._bytes_max:
-                waiting.settle(SpoolFullError(f"the spool holds its limit of {self._bytes_max} bytes"))
+            elif held + len(request) > self.bytes_max:
+                waiting.settle(SpoolFullError(f"the spool holds its limit of {self.bytes_max} bytes"))
             elif self._waiting_bytes + len(request) > WAITING_MAX:
                 waiting.settle(SpoolFullError("the disk is too slow for what arrives"))
             else:

@@ -36,7 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     words = _parser().parse_args(argv)
     if words.life_fd is not None:  # before anything slow: it holds a socket that the next supervisor needs
         threading.Thread(target=_end_with, args=(words.life_fd,), name="life line", daemon=True).start()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    from noclobber_collector import logs
+
+    logs.begin("engine")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     from noclobber.cli import CommandError
     from noclobber_analyzer.alerts.routes import RouteError

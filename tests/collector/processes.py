@@ -60,6 +60,13 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 20.0, what: s
         time.sleep(0.01)
 
 
+def metrics_of(http: str) -> dict[str, float]:
+    """What a receiver tells, without the common prefix."""
+    lines = ask(f"{http}/metrics").body.decode().splitlines()
+    pairs = (line.split(" ") for line in lines if not line.startswith("#"))
+    return {name.removeprefix("noclobber_").removeprefix("receiver_"): float(value) for name, value in pairs}
+
+
 class Process:
     """A process with its output in a file, in a group of its own."""
 
@@ -139,9 +146,7 @@ class Receiver(Process):
 
     def metrics(self) -> dict[str, float]:
         """Its counters, without the common prefix."""
-        lines = ask(f"{self.http}/metrics").body.decode().splitlines()
-        pairs = (line.split(" ") for line in lines if not line.startswith("#"))
-        return {name.removeprefix("noclobber_").removeprefix("receiver_"): float(value) for name, value in pairs}
+        return metrics_of(self.http)
 
 
 class Up(Process):
