@@ -1,12 +1,14 @@
 """The guide is true: every kind, command, setting and integration stands in it."""
 
 import re
+import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from noclobber.bootstrap.registry import INTEGRATIONS
+from noclobber_analyzer.alerts.routes import Format, routes_from
 from noclobber_analyzer.kinds import KINDS
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +49,16 @@ def test_every_variable_is_documented() -> None:
             read |= set(re.findall(r"NOCLOBBER_[A-Z][A-Z_]*[A-Z]", file.read_text()))
     told = set(re.findall(r"NOCLOBBER_[A-Z][A-Z_]*[A-Z]", (GUIDE / "settings.md").read_text()))
     assert told == read - INTERNAL
+
+
+def test_the_alerts_of_the_guide_are_routes() -> None:
+    """The example is read as settings are, and every format stands on the page."""
+    page = (GUIDE / "alerts.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert [str(route.format) for route in routes_from(tomllib.loads(block)["alert"], {})] == [
+        "pagerduty", "slack", "email", "otlp",
+    ]  # fmt: skip
+    assert [style for style in Format if f"`{style}`" not in page] == []
 
 
 def test_every_integration_has_its_row() -> None:

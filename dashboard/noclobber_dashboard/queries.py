@@ -18,6 +18,7 @@ from noclobber_dashboard.cached import Cached
 from noclobber_dashboard.escapes import EscapeRecord, ranked
 from noclobber_dashboard.records import (
     AccessRecord,
+    AgentHead,
     DefendedCount,
     DeliveryRecord,
     FindingHead,
@@ -28,6 +29,7 @@ from noclobber_dashboard.records import (
 from noclobber_dashboard.statements import (
     ACCESSES,
     ADDRESSES,
+    AGENTS,
     BODIES,
     COUNT,
     CURRENT_FILTERED,
@@ -44,6 +46,7 @@ from noclobber_dashboard.statements import (
     ORPHANS,
     PROCESSES,
     RATES,
+    RECENT,
     RESOURCES,
     SURROUNDINGS,
     TOTALS,
@@ -52,7 +55,8 @@ from noclobber_dashboard.statements import (
 
 __all__ = ["DAY_MIN", "PAGE_MAX", "SNAPSHOT_MAX", "WINDOWS_MIN", "FindingFilter", "Queries", "Reader"]
 
-MINUTE_NS: Final = 60_000_000_000
+SECOND_NS: Final = 1_000_000_000
+MINUTE_NS: Final = 60 * SECOND_NS
 PAGE_MAX: Final = 500
 """Most rows that one API answer holds."""
 SNAPSHOT_MAX: Final = 2_000
@@ -64,6 +68,8 @@ WINDOW_ROWS_MAX: Final = 3_000_000
 DAY_MIN: Final = WINDOWS_MIN[0]
 FINDINGS_READ_MAX: Final = 200_000
 """Most findings that issues are put together from, the newest ones."""
+LIVE_WINDOWS_S: Final = (10, 60, 900)
+"""How far back the stream of accesses reaches, seconds: the shortest of these in which there is any."""
 LOG_MAX: Final = 200
 """Most transitions read of one issue, the newest ones: its state does not depend on older ones."""
 SLICE_READ_MAX: Final = 4_000
@@ -137,6 +143,26 @@ class Queries:
                 for row in self._ask(RESOURCES, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
             ],
         )
+
+    def agents(self) -> Sequence[AgentHead]:
+        """Agents that did anything, those that write most first; `SNAPSHOT_MAX` at most."""
+        return self._cached.get(
+            ("agents",),
+            lambda: [
+                AgentHead.from_row(row)
+                for row in self._ask(AGENTS, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
+            ],
+        )
+
+    def stream(self, limit: int, text: str = "", ops: Sequence[str] = ()) -> tuple[int, Sequence[AccessRecord]]:
+        """The latest accesses, newest first, and how many seconds back they were looked for.
+
+        Args:
+            limit: most accesses.
+            text: part of a resource, agent or strand, upper and lower case alike.
+            ops: operations; empty: all.
+        """
+        return self._cached.get(("stream", limit, text, tuple(ops)), lambda: self._stream(limit, text, ops))
 
     def issues(self) -> Sequence[IssueHead]:
         """All issues with their state, newest first; `SNAPSHOT_MAX` at most."""
@@ -287,6 +313,18 @@ class Queries:
         after_ns, after_id = after or (0, "")
         rows = self._ask(DELIVERIES, limit=limit, after_ns=after_ns, after_id=after_id)
         return [DeliveryRecord.from_row(row) for row in rows]
+
+    def _stream(self, limit: int, text: str, ops: Sequence[str]) -> tuple[int, list[AccessRecord]]:
+        now_ns = self._now_ns()
+        for seconds in LIVE_WINDOWS_S:
+            since_ns = now_ns - seconds * SECOND_NS
+            rows = self._ask(
+                RECENT, since=since_ns, minute_from=since_ns // MINUTE_NS, text=text, ops=list(ops),
+                read=2 * limit, limit=limit,
+            )  # fmt: skip
+            if rows:
+                break
+        return seconds, [AccessRecord.from_row(row) for row in rows]
 
     def _issues(self) -> list[IssueHead]:
         rows = self._ask(ISSUES, limit=SNAPSHOT_MAX, read=FINDINGS_READ_MAX)

@@ -14,6 +14,7 @@ from typing import Final
 __all__ = [
     "ACCESSES",
     "ADDRESSES",
+    "AGENTS",
     "BODIES",
     "COUNT",
     "CURRENT_FILTERED",
@@ -30,6 +31,7 @@ __all__ = [
     "ORPHANS",
     "PROCESSES",
     "RATES",
+    "RECENT",
     "RESOURCES",
     "SURROUNDINGS",
     "TOTALS",
@@ -145,6 +147,15 @@ ACCESSES: Final = (
     " ORDER BY open, end_ns DESC LIMIT 1 BY trace_id, span_id)"
     " ORDER BY start_ns DESC, span_id DESC LIMIT {limit:UInt32}" + _LIMITS
 )
+RECENT: Final = (
+    "SELECT * FROM (SELECT " + _EVENT_COLUMNS + " FROM accesses WHERE op NOT IN ('', 'mark')"
+    " AND minute >= {minute_from:UInt32} AND start_ns >= {since:UInt64}"
+    " AND (empty({ops:Array(String)}) OR has({ops:Array(String)}, toString(op)))"
+    " AND ({text:String} = '' OR positionCaseInsensitiveUTF8(concat(resource, ' ', agent, ' ', strand),"
+    " {text:String}) > 0)"
+    " ORDER BY start_ns DESC, open, end_ns DESC LIMIT {read:UInt32})"
+    " LIMIT 1 BY trace_id, span_id LIMIT {limit:UInt32}" + _LIMITS
+)
 RESOURCES: Final = (
     "SELECT resource, any(toString(system)) AS system, count() AS accesses,"
     " countIf(op IN ('write', 'delete', 'update')) AS writes, uniqExact(strand) AS strands,"
@@ -153,6 +164,13 @@ RESOURCES: Final = (
     " FROM accesses WHERE op NOT IN ('', 'mark', 'model', 'spawn', 'join', 'begin', 'commit', 'abort')"
     " AND resource != '' AND minute >= {minute_from:UInt32} GROUP BY resource"
     " ORDER BY strands > 1 DESC, writes DESC, resource LIMIT {limit:UInt32}" + _LIMITS
+)
+AGENTS: Final = (
+    "SELECT agent, groupUniqArray(4)(service) AS services, count() AS accesses,"
+    " countIf(op IN ('read', 'scan', 'update')) AS reads, countIf(op IN ('write', 'delete', 'update')) AS writes,"
+    " uniq(resource_hash) AS resources, uniq(strand) AS strands, max(start_ns) AS last_ns"
+    " FROM accesses WHERE op NOT IN ('', 'mark') AND agent != '' AND minute >= {minute_from:UInt32}"
+    " GROUP BY agent ORDER BY writes DESC, agent LIMIT {limit:UInt32}" + _LIMITS
 )
 PROCESSES: Final = (
     "SELECT toString(process) AS process, any(service) AS service, any(host) AS host, any(pid) AS pid,"

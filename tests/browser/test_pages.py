@@ -13,6 +13,8 @@ PAGES = {
     "/issues": "Issues",
     "/latent": "Latent races",
     "/resources": "Resources",
+    "/agents": "Agents",
+    "/live": "Live",
     "/health": "Health",
 }
 
@@ -125,4 +127,25 @@ def test_who_was_affected_is_told_by_agent(visit: Callable[..., Visit], bank: Da
     assert words == (
         "auditor: read redis://bank:6379/0/acct:42; perhaps effect effect://mail/report the first that left the system"
     )
+    assert tab.complaints == []
+
+
+def test_a_pair_of_agents_lists_its_findings(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """The matrix is drawn; a click on a pair's cell lists what happened between the two."""
+    tab = visit(bank)
+    tab.open("/agents")
+    cell = tab.page.locator(".stVegaLiteChart svg [aria-label*='withdraw-agent'][aria-label*='deposit-agent']").first
+    cell.wait_for(timeout=20_000)
+    cell.click(position={"x": 6, "y": 6})
+    tab.page.locator(".prose h2", has_text="Between").wait_for()
+    assert tab.complaints == []
+
+
+def test_the_stream_is_drawn_as_filtered(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """Filters stand in the address: of the bank's account, the two writes."""
+    tab = visit(bank)
+    tab.open("/live?live_q=acct:42&op=write")
+    tab.page.locator(".prose p", has_text="2 accesses of the last").wait_for()
+    tab.page.locator(".stVegaLiteChart .marks").first.wait_for(timeout=20_000)
+    assert tab.page.locator(".stVegaLiteChart .mark-symbol path").count() == 2
     assert tab.complaints == []
