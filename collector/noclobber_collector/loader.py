@@ -124,6 +124,11 @@ class Loader:
             self._thread.join(max(0.1, deadline - time.monotonic()))
         return not closed_segments(self._folder)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._thread.is_alive()
+
     def health(self) -> dict[str, object]:
         """What an operator asks: backlog, rates, the last trouble."""
         waiting = closed_segments(self._folder)

@@ -161,10 +161,12 @@ def _serve(
     from noclobber_collector.receiver.process import QuietServer
     from noclobber_dashboard.app import build_app
     from noclobber_dashboard.settings import DashboardSettings
+    from noclobber_sidecar.engine_metrics import engine_routes
 
     token = os.environ.get("NOCLOBBER_TOKEN") or None
     settings = DashboardSettings(words.host, words.dashboard_port, token)
-    app = build_app(store, settings, on_startup=[workers.start], on_shutdown=[workers.stop])
+    routes = engine_routes(store, workers.loader, workers.analyzer, workers.sender)
+    app = build_app(store, settings, on_startup=[workers.start], on_shutdown=[workers.stop], routes=routes)
     server = QuietServer(
         uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, ws="websockets-sansio"

@@ -19,8 +19,8 @@ __all__ = ["Intake"]
 OWN: Final = "noclobber_receiver_"
 """Metrics of this name are counted here, by the rest of it; each stands in the table of `metrics`."""
 
-FREE_BYTES_MIN: Final = 1 << 20
-"""With less room on disk than this it is not ready."""
+REFUSED_S: Final = 5.0
+"""So long after a refusal the receiver is not ready, unless it has taken something since."""
 
 
 class Intake:
@@ -34,6 +34,7 @@ class Intake:
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
         self.counts: Counter[str] = Counter()
+        self._refusal, self._refused_at = "", 0.0
         self._lock = threading.Lock()
 
     def take(self, request: bytes) -> "Future[None]":
@@ -49,7 +50,7 @@ class Intake:
             return done
         done = self.spool.put(request, spans)
         self.count("received_spans", spans)
-        done.add_done_callback(lambda each: self._refused(spans) if each.exception() else self._accepted(spans))
+        done.add_done_callback(lambda each: self._settled(spans, each.exception()))
         return done
 
     def count(self, what: str, amount: int = 1) -> None:
@@ -57,23 +58,20 @@ class Intake:
         with self._lock:
             self.counts[what] += amount
 
-    def _accepted(self, spans: int) -> None:
+    def _settled(self, spans: int, error: BaseException | None) -> None:
         with self._lock:
-            self.counts["spans"] += spans
-            self.counts["requests"] += 1
-
-    def _refused(self, spans: int) -> None:
-        with self._lock:
-            self.counts["refused_spans"] += spans
-            self.counts["refused"] += 1
+            if error is None:
+                self.counts["spans"] += spans
+                self.counts["requests"] += 1
+                self._refusal = ""
+            else:
+                self.counts["refused_spans"] += spans
+                self.counts["refused"] += 1
+                self._refusal, self._refused_at = str(error), time.monotonic()
 
     def unready(self) -> str:
-        """Why no spans are taken now; "" where they are."""
-        if self.spool.held_bytes >= self.spool.bytes_max:
-            return f"the spool holds its limit of {self.spool.bytes_max} bytes: is the store down?"
-        if _free_bytes(self.spool.folder) < FREE_BYTES_MIN:
-            return f"the disk of {self.spool.folder} is full: make room"
-        return ""
+        """Why no spans are taken now; "" where they are, or where nobody has tried lately."""
+        return self._refusal if time.monotonic() - self._refused_at < REFUSED_S else ""
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""
