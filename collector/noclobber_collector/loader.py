@@ -304,10 +304,8 @@ class Loader:
         return {int(number): int(count) for number, count in rows}
 
     def _delete(self, segment: Segment) -> None:
-        self._store.command(
-            "DELETE FROM accesses WHERE collector = {collector:String} AND segment = {number:UInt64}",
-            {"collector": self._collector, "number": segment.number},
-        )
+        where = "collector = {collector:String} AND segment = {number:UInt64}"
+        self._store.delete("accesses", where, {"collector": self._collector, "number": segment.number})
 
     def _note(self, batch: Sequence[Segment]) -> None:
         """Tell the analyzer: what is noted here was counted. A segment loaded again is noted as a further attempt."""
