@@ -10,12 +10,14 @@ import pytest
 from noclobber.bootstrap.registry import INTEGRATIONS
 from noclobber_analyzer.alerts.routes import Format, routes_from
 from noclobber_analyzer.kinds import KINDS
+from noclobber_collector.metrics import COLLECTOR
+from noclobber_sidecar.engine_metrics import ENGINE
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "guide"
 PARTS = ("instrumentation", "collector", "analyzer", "dashboard", "deploy")
-INTERNAL = {"NOCLOBBER_PROGRAM"}
-"""Set by one process of noclobber for another, never by a person."""
+INTERNAL = {"NOCLOBBER_PROGRAM", "NOCLOBBER_PHASES"}
+"""Set by one process of noclobber, or by its tests, for another, never by a person."""
 
 
 def test_every_kind_is_documented_as_it_is() -> None:
@@ -59,6 +61,16 @@ def test_the_alerts_of_the_guide_are_routes() -> None:
         "pagerduty", "slack", "email", "otlp",
     ]  # fmt: skip
     assert [style for style in Format if f"`{style}`" not in page] == []
+
+
+def test_every_metric_is_documented_as_it_is() -> None:
+    """Its row in the guide is the row of its table."""
+    page = (GUIDE / "metrics.md").read_text()
+    rows = {row.name: row for row in (*COLLECTOR, *ENGINE)}
+    for row in rows.values():
+        label = f" by {row.label}" if row.label else ""
+        assert f"| `{row.name}`{label} | {row.kind} | {row.unit} | {row.help} | {row.source} |" in page, row.name
+    assert set(re.findall(r"^\| `(noclobber_\w+)`", page, re.MULTILINE)) == rows.keys()
 
 
 def test_every_integration_has_its_row() -> None:
