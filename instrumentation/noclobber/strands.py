@@ -51,12 +51,13 @@ class Strand:
         lost_seq: the last number of a lost call of its own, 0 before.
         losses: numbers of the lost calls that it comes after, its own and others'; it trusts nothing older.
         joined: whether it has waited for another strand, so that waiting for it tells something.
+        kept: what the parts of the drain keep with it, by part; the drain's alone, and gone with the strand.
         suppressed: above 0 while calls are not to be recorded (they are part of a call that is).
     """
 
     __slots__ = (
-        "__weakref__", "_known", "announced", "id", "joined", "locks", "losses", "lost_seq", "name", "parent_id",
-        "parent_seq", "seq", "suppressed",
+        "__weakref__", "_known", "announced", "id", "joined", "kept", "locks", "losses", "lost_seq", "name",
+        "parent_id", "parent_seq", "seq", "suppressed",
     )  # fmt: skip
 
     def __init__(self, parent: "Strand | None" = None, name: str = "") -> None:
@@ -69,6 +70,7 @@ class Strand:
         self.lost_seq = 0
         self.losses: frozenset[int] = frozenset()
         self.joined = False
+        self.kept: dict[object, Any] = {}
         self.suppressed = 0
         self._known: dict[str, int] | None = None
 

@@ -36,8 +36,8 @@ class Fact:
 
 def begin(library: str, op: Op, resource: str, system: str) -> Call | None:
     """Note that a lock is asked for, or given back; None where nothing is recorded."""
-    active, strand = recorder.active(), strands.current()
-    if active is None or strand.suppressed:
+    active, strand = recorder.recording(), strands.current()
+    if active is None:
         return None
     call = active.begin(library)
     if op is Op.LOCK:

@@ -49,9 +49,8 @@ def _wrap(owner: type, name: str, make: Any) -> None:
 
 def _begin(lock: Any, op: Op) -> tuple[Call, str, Any] | None:
     with GUARD:
-        active = recorder.active()
-        strand = strands.current()
-        if active is None or strand.suppressed:
+        active, strand = recorder.recording(), strands.current()
+        if active is None:
             return None
         token = getattr(lock.local, "token", None)
         call = active.begin(LIBRARY)

@@ -1,18 +1,20 @@
 """Where a Redis client's keys live: one name for one database of one server, and how its texts become bytes."""
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
-from weakref import WeakKeyDictionary
 
 from noclobber.resources import authority, host_name, quoted
 from noclobber.versions import encode
 
-__all__ = ["Place", "place_of"]
+__all__ = ["Place", "place_of", "resource_of"]
 
 DEFAULT_PORT: Final = 6379
+RESOURCES_MAX: Final = 16_384
+"""Keys whose name as a resource is remembered."""
 
 
 @dataclass(slots=True)
@@ -30,7 +32,7 @@ class Place:
 
     def of(self, key: Any) -> str:
         """The resource that `key` is."""
-        return self.uri + quoted(encode(self.raw(key)).decode("utf-8", "backslashreplace"))
+        return resource_of(self.uri, self.raw(key))
 
     def words(self, words: Sequence[Any]) -> Sequence[Any]:
         """A command's words: its name, and the rest as `raw`."""
@@ -47,14 +49,21 @@ class Place:
         return {self.raw(k): self.raw(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-_places: WeakKeyDictionary[Any, Place] = WeakKeyDictionary()
+def resource_of(place: str, key: Any) -> str:
+    """The resource that `key` is, in the database with the URI `place`."""
+    return _resource(place, key if type(key) is str or type(key) is bytes else encode(key))
+
+
+@functools.lru_cache(RESOURCES_MAX, typed=True)
+def _resource(place: str, key: str | bytes) -> str:
+    return place + quoted(encode(key).decode("utf-8", "backslashreplace"))
 
 
 def place_of(pool: Any) -> Place:
     """Where the connections of `pool` lead."""
-    place = _places.get(pool)
+    place: Place | None = pool.__dict__.get("_noclobber_place")
     if place is None:
-        place = _places[pool] = _place(pool.connection_kwargs)
+        place = pool._noclobber_place = _place(pool.connection_kwargs)
     if place.peer is None:
         place.peer = _peer(pool)
     return place

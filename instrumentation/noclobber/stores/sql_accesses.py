@@ -16,6 +16,7 @@ from noclobber.stores.sql_writes import changes, inserts
 
 __all__ = ["boundary", "describe"]
 
+_SELECT: Final = Verb.SELECT
 REPEATABLE: Final = "repeatable_read"
 
 
@@ -33,7 +34,8 @@ def describe(call: Call, statement: Statement) -> list[Access]:
             accesses = [_emptied(statement)]
         case _:
             accesses = [_unknown(statement)]
-    _work_on_taken(call, statement, accesses)
+    if statement.plan.verb is not _SELECT:
+        _work_on_taken(call, statement, accesses)
     for access in accesses:
         if not statement.plan.known or _may_be_half_a_key(statement.plan):
             access.attributes[Attr.PARTIAL] = True

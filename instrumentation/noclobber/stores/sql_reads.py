@@ -52,10 +52,12 @@ def _keyed_reads(statement: Statement, keys: Sequence[tuple[Any, ...]], memory: 
         else:
             lost = True
     accesses = []
+    container = statement.container(table)
     for key in keys:
-        access = Access(Op.READ, statement.row(key), statement.system)
+        name = key_name(table, key)
+        access = Access(Op.READ, container + name, statement.system)
         _guard_read(access, statement, memory)
-        _read(access, statement, known.get(key_name(table, key)), unknown=lost or not statement.complete)
+        _read(access, statement, known.get(name), unknown=lost or not statement.complete)
         if access.outcome is Outcome.OK:
             memory.select(access.resource, conditions_of(plan, statement.parameters[0]))
         accesses.append(access)

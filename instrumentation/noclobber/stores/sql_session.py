@@ -17,7 +17,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, Final
 
-from noclobber import recorder, scope, strands
+from noclobber import recorder
 from noclobber.access import Call
 from noclobber.contract import Op, Outcome
 from noclobber.guard import GUARD
@@ -47,10 +47,7 @@ _LIMIT: Final = re.compile(
 
 def recording() -> "recorder.Recorder | None":
     """The recorder, if the running call of a driver is to be recorded."""
-    active = recorder.active()
-    if active is None or COVERED.get() or strands.current().suppressed:
-        return None
-    return None if isinstance(scope.current(), scope.Enclosed) else active
+    return None if COVERED.get() else recorder.recording()
 
 
 @lru_cache(2048)

@@ -128,6 +128,8 @@ def aspects(plan: Plan) -> tuple[bool, ...]:
 
 def key_name(table: Table, key: Sequence[Any]) -> str:
     """The last part of a row's name: `id=1`, or `a=1,b=2` in the key's own order."""
+    if len(key) == 1:
+        return f"{quoted(table.key[0])}={quoted(name_of_key(key[0]))}"
     return ",".join(
         f"{quoted(column)}={quoted(name_of_key(value))}" for column, value in zip(table.key, key, strict=True)
     )

@@ -33,7 +33,6 @@ from noclobber.stores.sqlalchemy_transactions import (
     begin_call,
     beginning,
     ending,
-    recording,
     state_of,
 )  # fmt: skip
 
@@ -112,7 +111,7 @@ def _executing(original: Any) -> Any:
 
 def _start(connection: Any, context: Any) -> "_Run | Steering | None":
     with GUARD:
-        active = recording()
+        active = recorder.recording()
         if active is None:
             return None
         state = state_of(connection)

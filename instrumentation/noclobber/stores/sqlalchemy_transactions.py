@@ -9,7 +9,7 @@ Source: contract 2.1 (`begin`, `commit`, `abort`), 2.3;
 import sys
 from typing import Any, Final
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.access import Call
 from noclobber.contract import Op, Outcome
 from noclobber.guard import GUARD
@@ -27,7 +27,6 @@ __all__ = [
     "begin_call",
     "beginning",
     "ending",
-    "recording",
     "state_of",
 ]
 
@@ -40,12 +39,6 @@ def state_of(connection: Any) -> State:
     if state is None:
         state = connection._noclobber = State(database_of(connection.engine))
     return state
-
-
-def recording() -> "recorder.Recorder | None":
-    """The recorder, if the running code is to be recorded."""
-    active = recorder.active()
-    return None if active is None or strands.current().suppressed else active
 
 
 def begin_call(active: recorder.Recorder, number: int) -> Call:
@@ -97,7 +90,7 @@ Boundary = tuple[recorder.Recorder, Call, Op, Statement]
 
 def _begin_transaction(connection: Any) -> Boundary | None:
     with GUARD:
-        active = recording()
+        active = recorder.recording()
         state: State | None = connection.__dict__.get("_noclobber")
         if active is None:
             if state is not None:
