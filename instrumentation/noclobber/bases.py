@@ -254,7 +254,7 @@ class Bases:
         scope, txn = call.scope or Scope(), _text(access, Attr.TXN_ID)
         self._note_end(access, txn)
         if access.unseen:
-            known.look({access.resource: _end_ns(call)})
+            known.look({access.resource if access.unseen is True else access.unseen: _end_ns(call)})
         if access.outcome is Outcome.REJECTED:
             self._begin_anew(txn, scope, call.strand)
         if not access.remembered or call.seqs[0] < call.strand.lost_seq:

@@ -26,7 +26,7 @@ from noclobber.stores.sql_plan import Verb
 from noclobber.stores.sql_session import Batch, DriverRun, Session, Steering, recording
 from noclobber.stores.sql_text import Control, ControlVerb
 
-__all__ = ["MySession", "Running", "closing", "inserting", "known", "let_go", "starting", "steering"]
+__all__ = ["MySession", "Running", "closing", "inserting", "known", "let_go", "querying", "starting", "steering"]
 
 IN_TRANSACTION: Final = 1
 AUTOCOMMIT: Final = 2
@@ -213,6 +213,14 @@ def starting(library: str, connection: Any, query: Any, parameters: Any) -> Runn
     inside = session.is_inside(connection)
     run = session.start(active, query, [_kept(parameters)], inside=inside)
     return Running(session, connection, query, run)
+
+
+def querying(library: str, connection: Any, query: Any) -> Running | None:
+    """A text is given to the connection itself; None inside a cursor's call, or where it is not to be recorded."""
+    session = known(connection)
+    if session is not None and session.busy:
+        return None
+    return starting(library, connection, query.decode() if isinstance(query, bytes) else query, None)
 
 
 def _kept(parameters: Any) -> Any:

@@ -31,6 +31,8 @@ def describe(call: Call, statement: Statement) -> list[Access]:
             accesses = changes(statement, memory)
         case Verb.TRUNCATE:
             accesses = [_emptied(statement)]
+        case Verb.CALL:
+            accesses = [_called(statement)]
         case _:
             accesses = [_unknown(statement)]
     _work_on_taken(call, statement, accesses)
@@ -114,4 +116,16 @@ def _unknown(statement: Statement) -> Access:
         statement.container(statement.plan.table),
         statement.system,
         attributes={Attr.WRITE_MODE: WriteMode.MERGE, Attr.PARTIAL: True},
+        unseen=True,
+    )
+
+
+def _called(statement: Statement) -> Access:
+    """A stored procedure, which may look at anything in its database."""
+    return Access(
+        Op.SCAN,
+        f"{statement.place}/",
+        statement.system,
+        attributes={Attr.PREDICATE: "*", Attr.RESULT_RESOURCES: [], Attr.SCAN_APPROXIMATE: True, Attr.PARTIAL: True},
+        unseen=True,
     )

@@ -53,7 +53,7 @@ def values_of(pairs: Sequence[tuple[str, Value]], parameters: Any) -> dict[str, 
 
 
 class Verb(StrEnum):
-    """What kind of statement it is; `nothing` touches no state that can be named."""
+    """What kind of statement it is; `nothing` touches no state that can be named, a `call` nobody knows what."""
 
     NOTHING = "nothing"
     SELECT = "select"
@@ -61,6 +61,7 @@ class Verb(StrEnum):
     UPDATE = "update"
     DELETE = "delete"
     TRUNCATE = "truncate"
+    CALL = "call"
     UNKNOWN = "unknown"
 
 
@@ -91,11 +92,14 @@ class Source:
     Attributes:
         table: which. columns: position in the output, and the table's column that stands there.
         star: whether the output is `*`, so that the names in the reply decide.
+        hides: whether the output tells something of its rows that does not show as a column (an expression, a query
+            in the query).
     """
 
     table: Table
     columns: tuple[tuple[int, str], ...] = ()
     star: bool = False
+    hides: bool = False
 
 
 @dataclass(frozen=True, slots=True)

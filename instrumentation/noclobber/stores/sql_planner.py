@@ -29,6 +29,7 @@ TEXT_MAX: Final = 65_536
 _PARSED: Final = re.compile(
     r"[\s(]*(SELECT|INSERT|REPLACE|UPDATE|DELETE|WITH|MERGE|CREATE\s.*TABLE|TRUNCATE)\b", re.IGNORECASE
 )
+_CALL: Final = re.compile(r"\s*CALL\b", re.IGNORECASE)
 _REPLACE: Final = re.compile(r"^\s*REPLACE\b", re.IGNORECASE)
 _FIRST_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|TABLE)\s+(?:ONLY\s+)?([\w.\"`]+)", re.IGNORECASE)
 _DIALECTS: Final = {"postgresql": "postgres", "mysql": "mysql"}
@@ -71,7 +72,7 @@ class Planner:
         if steers is not None:
             return Plan(Verb.NOTHING, control=steers)
         if not _PARSED.match(text):
-            return NOTHING
+            return Plan(Verb.CALL, known=False) if _CALL.match(text) else NOTHING
         numbered, keys = number_placeholders(text, self._style)
         if self._dialect in ("sqlite", "mysql"):
             numbered = _REPLACE.sub("INSERT OR REPLACE", numbered)  # its short form, which the parser does not know
@@ -89,7 +90,8 @@ class Planner:
             return NOTHING
         table = self.catalogue[self.fold(found[1].replace('"', "").replace("`", ""), quoted=False)]
         reads = text.lstrip().upper().startswith("SELECT")
-        return Plan(Verb.SELECT if reads else Verb.UNKNOWN, table, (Source(table),), counted=reads, known=False)
+        source = Source(table, hides=True)
+        return Plan(Verb.SELECT if reads else Verb.UNKNOWN, table, (source,), counted=reads, known=False)
 
     def fold(self, name: str, *, quoted: bool) -> str:
         """`name` as the database itself knows it."""
@@ -188,7 +190,7 @@ class _Reader(Expressions):
 
         nodes = _from(tree)
         plain = not tree.args.get("with_") and all(isinstance(node, exp.Table) for node in nodes)
-        if not plain:
+        if not plain or any(each.find(*queries()) for each in tree.expressions):
             return self._union(tree)
         names = self.names(nodes)
         if not names:
@@ -196,11 +198,13 @@ class _Reader(Expressions):
         sources = tuple(names.values())
         output = [self.output(each, names) for each in tree.expressions]
         star = len(nodes) == 1 and any(column == "*" for _, column in output)
+        hidden = set() if star else self.hidden(tree.expressions, names) - set(output)
         read = tuple(
             replace(
                 source,
                 star=star,
                 columns=tuple((at, column) for at, (name, column) in enumerate(output) if name == alias and column),
+                hides=any(name in (alias, "") and column not in source.table.key for name, column in hidden),
             )
             for alias, source in names.items()
         )
@@ -227,7 +231,8 @@ class _Reader(Expressions):
 
         hidden = {self.planner.identifier(cte.args["alias"].this) for cte in tree.find_all(exp.CTE)}
         tables = [self.planner.table(node) for node in tree.find_all(exp.Table)]
-        sources = {table.name: Source(table) for table in tables if table is not None and table.name not in hidden}
+        known = [table for table in tables if table is not None and table.name not in hidden]
+        sources = {table.name: Source(table, hides=True) for table in known}
         if not sources:
             return NOTHING
         first = next(iter(sources.values())).table
@@ -344,6 +349,7 @@ class _Reader(Expressions):
             source,
             columns=tuple((at, column) for at, (name, column) in enumerate(output) if name == alias and column),
             star=any(column == "*" for _, column in output),
+            hides=any(not column for _, column in output),
         )
 
     def _delete(self, tree: Any) -> Plan:

@@ -27,7 +27,7 @@ __all__ = ["PARAMETERS_MAX", "WRITES", "Reading", "Run", "State", "bare", "build
 
 PARAMETERS_MAX: Final = 10_000
 """Parameter sets of one executemany that are told; one with more is told as a whole, partial."""
-WRITES: Final = frozenset({Verb.INSERT, Verb.UPDATE, Verb.DELETE, Verb.TRUNCATE, Verb.UNKNOWN})
+WRITES: Final = frozenset({Verb.INSERT, Verb.UPDATE, Verb.DELETE, Verb.TRUNCATE, Verb.CALL, Verb.UNKNOWN})
 
 
 class Reading(Protocol):

@@ -262,7 +262,7 @@ class Batch:
         if isinstance(run, DriverRun):
             run.learn(self._kept)
             run.returned(rowcount)
-            if partial:
+            if partial or run.gives_rows:  # rows of a batch pass no hook
                 run.is_partial()
             run.finish()
         elif run is not None:
