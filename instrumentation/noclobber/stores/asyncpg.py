@@ -282,6 +282,8 @@ def _let_go(connection: Any) -> None:
         session, active = _sessions.get(connection), recorder.active()
         if session is not None and session.transaction is not None and active is not None:
             Steering(active, session, Control(ControlVerb.ROLLBACK)).returned()
+        if session is not None:
+            session.locks.close(active, LIBRARY)
 
 
 INTEGRATION: Final = Integration("asyncpg", install, uninstall)

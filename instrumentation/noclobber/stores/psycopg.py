@@ -211,6 +211,11 @@ def _returned(cursor: Any, run: DriverRun) -> None:
         run.finish()
         return
     run.returned(cursor.rowcount, None, lambda: [column.name for column in cursor.description or ()])
+    if run.locks:
+        answered = cursor.pgresult is not None and run.gives_rows and cursor.pgresult.get_value(0, 0)
+        run.add([(answered in (b"t", b"\x01"),)] if run.gives_rows else ())
+        run.finish()
+        return
     rows = cursor.pgresult.ntuples if cursor.pgresult is not None and run.gives_rows else 0
     if not rows:
         run.finish()
@@ -413,6 +418,7 @@ def _let_go(connection: Any) -> None:
         session.settle()
         if session.transaction is not None:
             Steering(active, session, Control(ControlVerb.ROLLBACK)).returned()
+        session.locks.close(active, LIBRARY)
 
 
 INTEGRATION: Final = Integration("psycopg", install, uninstall)

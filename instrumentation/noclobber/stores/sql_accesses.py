@@ -8,6 +8,7 @@ from typing import Final
 
 from noclobber.access import Access, Call
 from noclobber.contract import Attr, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
+from noclobber.locks.holding import told
 from noclobber.stores.sql_plan import Plan, Verb
 from noclobber.stores.sql_reads import reads
 from noclobber.stores.sql_statement import Statement
@@ -33,6 +34,8 @@ def describe(call: Call, statement: Statement) -> list[Access]:
             accesses = [_emptied(statement)]
         case Verb.CALL:
             accesses = [_called(statement)]
+        case Verb.LOCK if statement.locking is not None:
+            accesses = [told(statement.locking)]
         case _:
             accesses = [_unknown(statement)]
     _work_on_taken(call, statement, accesses)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from noclobber.contract import WriteMode
+from noclobber.contract import Op, WriteMode
 from noclobber.stores.sql_tables import Table
 from noclobber.stores.sql_text import Control, Key
 
@@ -62,6 +62,7 @@ class Verb(StrEnum):
     DELETE = "delete"
     TRUNCATE = "truncate"
     CALL = "call"
+    LOCK = "lock"
     UNKNOWN = "unknown"
 
 
@@ -115,6 +116,24 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock that the statement takes or gives back by a function.
+
+    Attributes:
+        op: which of the two. key: what names it: values, or computed texts with the values in them.
+        shared: whether others may have it, too. of_transaction: whether it ends with the transaction.
+        answers: whether the reply says if it was done. everything: all that the connection holds.
+    """
+
+    op: Op
+    key: tuple[Any, ...] = ()
+    shared: bool = False
+    of_transaction: bool = False
+    answers: bool = False
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One statement.
 
@@ -136,7 +155,7 @@ class Plan:
         returning: what comes back from a write.
         claim: see `Claim`. counted: the output is computed from many rows (count, group by).
         near: rows are ordered by their distance to a vector, which an index finds approximately.
-        control: what it does to its transaction. known: whether all of this is all there is.
+        control: what it does to its transaction. lock: see `Lock`. known: whether all of this is all there is.
     """
 
     verb: Verb
@@ -161,6 +180,7 @@ class Plan:
     counted: bool = False
     near: bool = False
     control: Control | None = None
+    lock: Lock | None = None
     known: bool = True
 
     def keys_of(self, parameters: Any) -> tuple[tuple[Any, ...], ...] | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from noclobber.contract import WriteMode
 from noclobber.guard import GUARD
+from noclobber.stores.sql_locks import lock_in, unlocks_all
 from noclobber.stores.sql_plan import NOTHING, Claim, Constant, Plan, Set, SetKind, Source, Value, Verb
 from noclobber.stores.sql_predicates import Expressions, Where, conjunctions, queries
 from noclobber.stores.sql_tables import Catalogue, Table
@@ -29,6 +30,7 @@ TEXT_MAX: Final = 65_536
 _PARSED: Final = re.compile(
     r"[\s(]*(SELECT|INSERT|REPLACE|UPDATE|DELETE|WITH|MERGE|CREATE\s.*TABLE|TRUNCATE)\b", re.IGNORECASE
 )
+_DO: Final = re.compile(r"^\s*DO\s+(?=(?:GET|RELEASE)_LOCK\b)", re.IGNORECASE)
 _CALL: Final = re.compile(r"\s*CALL\b", re.IGNORECASE)
 _REPLACE: Final = re.compile(r"^\s*REPLACE\b", re.IGNORECASE)
 _FIRST_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|TABLE)\s+(?:ONLY\s+)?([\w.\"`]+)", re.IGNORECASE)
@@ -71,6 +73,10 @@ class Planner:
         steers = control(text)
         if steers is not None:
             return Plan(Verb.NOTHING, control=steers)
+        everything = unlocks_all(text)
+        if everything is not None:
+            return everything
+        text = _DO.sub("SELECT ", text)
         if not _PARSED.match(text):
             return Plan(Verb.CALL, known=False) if _CALL.match(text) else NOTHING
         numbered, keys = number_placeholders(text, self._style)
@@ -194,7 +200,8 @@ class _Reader(Expressions):
             return self._union(tree)
         names = self.names(nodes)
         if not names:
-            return NOTHING
+            lock = None if nodes else lock_in(tree, self)
+            return NOTHING if lock is None else Plan(Verb.LOCK, lock=lock)
         sources = tuple(names.values())
         output = [self.output(each, names) for each in tree.expressions]
         star = len(nodes) == 1 and any(column == "*" for _, column in output)
