@@ -46,6 +46,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "starlette": ("noclobber.transports.starlette", ("starlette.applications",)),
     "files": ("noclobber.stores.files", ("io",)),
     "filelock": ("noclobber.locks.filelock", ("filelock",)),
+    "python-dynamodb-lock": ("noclobber.locks.dynamodb", ("python_dynamodb_lock.python_dynamodb_lock",)),
     "redis": ("noclobber.stores.redis", ("redis",)),
     "pymemcache": ("noclobber.stores.pymemcache", ("pymemcache",)),
     "diskcache": ("noclobber.stores.diskcache", ("diskcache",)),

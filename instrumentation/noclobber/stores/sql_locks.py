@@ -167,7 +167,8 @@ class Locks:
             self._holds[_place(fact, lock)] = _Hold(
                 fact, call.strand, 1, transaction.id if transaction else "", statement.savepoint if transaction else ""
             )
-            holding.take(call.strand, fact.resource)
+            if not fact.shared:  # what several may have protects nothing from them
+                holding.take(call.strand, fact.resource)
 
     def end_of(self, active: "Recorder", library: str, transaction: str, path: str = "") -> list[GivenBack]:
         """The end of a transaction, or of its savepoint `path`, is called: what it gives back."""

@@ -68,9 +68,11 @@ def test_session_locks(dsn: str) -> None:
         assert connection.execute("SELECT pg_advisory_unlock(%s)", (42,)).fetchone() == (True,)
         assert connection.execute("SELECT pg_advisory_unlock(42)").fetchone() == (False,)
         connection.execute("SELECT pg_advisory_lock_shared(1, 2)")
+        connection.execute("UPDATE accounts SET bal = 7 WHERE id = 1")
         told = story(captured)
         assert told == [
             "lock 42", "write id=1 [42]", "write id=1 [42]", "unlock 42", "unlock 42 rejected", "lock 1,2 shared",
+            "write id=1",
         ]  # fmt: skip
         locks = [each for each in captured.accesses if each["noclobber.op"] in ("lock", "unlock")]
         assert len({each["noclobber.lock.owner"] for each in locks}) == 1
