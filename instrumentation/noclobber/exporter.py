@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from noclobber.outbox import Export, Outbox
+from noclobber.own_thread import OwnThread
 from noclobber.settings import Settings
 
 __all__ = ["Answer", "Sender", "Transport", "transport_for"]
@@ -181,7 +182,7 @@ class Sender:
         self._adopted_at: float | None = None
         self.refused = 0
         self.outages = 0
-        self._thread = threading.Thread(target=self._run, name="noclobber sender", daemon=True)
+        self._thread = OwnThread(target=self._run, name="noclobber sender", daemon=True)
 
     def start(self) -> None:
         """Begin to send."""
