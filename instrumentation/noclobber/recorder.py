@@ -27,6 +27,7 @@ from noclobber.describing import Describing
 from noclobber.guard import GUARD
 from noclobber.in_hand import InHand
 from noclobber.otlp import Span
+from noclobber.own_thread import OwnThread
 from noclobber.scope import Enclosed
 from noclobber.settings import Settings
 from noclobber.sink import Sink
@@ -298,7 +299,7 @@ class Recorder:
 
     def run(self) -> None:
         """Start the drain's thread; without it whoever calls `flush` drains."""
-        self._thread = threading.Thread(target=self._drain, name="noclobber drain", daemon=True)
+        self._thread = OwnThread(target=self._drain, name="noclobber drain", daemon=True)
         self._thread.start()
 
     def begin_again(self) -> None:
