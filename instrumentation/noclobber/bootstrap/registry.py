@@ -47,6 +47,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "files": ("noclobber.stores.files", ("io",)),
     "filelock": ("noclobber.locks.filelock", ("filelock",)),
     "redis": ("noclobber.stores.redis", ("redis",)),
+    "pottery": ("noclobber.locks.pottery", ("pottery",)),
     "pymemcache": ("noclobber.stores.pymemcache", ("pymemcache",)),
     "diskcache": ("noclobber.stores.diskcache", ("diskcache",)),
     "multiprocessing": ("noclobber.stores.managers", ("multiprocessing.managers",)),

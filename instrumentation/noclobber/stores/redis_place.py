@@ -1,4 +1,9 @@
-"""Where a Redis client's keys live: one name for one database of one server, and how its texts become bytes."""
+"""Where a Redis client's keys live: one name for one database of one server, and how its texts become bytes.
+
+A cluster is one place, whichever of its nodes has a key just now. It has no name of its own, so it is named by the
+first of its nodes' addresses in their order, which is the same for every client that knows the same nodes. A client
+keeps the name that it began with; nodes that come or go change it for clients that begin later (`alias_of` joins them).
+"""
 
 import contextlib
 from collections.abc import Sequence
@@ -10,7 +15,7 @@ from weakref import WeakKeyDictionary
 from noclobber.resources import authority, host_name, quoted
 from noclobber.versions import encode
 
-__all__ = ["Place", "place_of"]
+__all__ = ["Place", "home_of", "is_cluster", "place_of"]
 
 DEFAULT_PORT: Final = 6379
 
@@ -50,10 +55,31 @@ class Place:
 _places: WeakKeyDictionary[Any, Place] = WeakKeyDictionary()
 
 
+def home_of(client: Any) -> Any:
+    """What `place_of` knows the place of a client's keys by: its pool, or what a cluster's clients have in its place.
+
+    A cluster's pipeline works through a strategy, and its subscribers through the client that they belong to.
+    """
+    own = vars(client)
+    client = own.get("_pipe") or own.get("cluster") or client
+    client = getattr(client, "cluster_client", client)
+    pool = getattr(client, "connection_pool", None)
+    if pool is not None:
+        return pool
+    return client if client._is_async_client else client.nodes_manager
+
+
+def is_cluster(home: Any) -> bool:
+    """Whether `home` is a cluster's."""
+    return hasattr(home, "nodes_cache") or hasattr(home, "nodes_manager")
+
+
 def place_of(pool: Any) -> Place:
-    """Where the connections of `pool` lead."""
+    """Where the connections of `pool` (or of what else `home_of` gives) lead."""
     place = _places.get(pool)
     if place is None:
+        if is_cluster(pool):
+            return _cluster_place(pool)
         place = _places[pool] = _place(pool.connection_kwargs)
     if place.peer is None:
         place.peer = _peer(pool)
@@ -61,13 +87,29 @@ def place_of(pool: Any) -> Place:
 
 
 def _place(address: Any) -> Place:
-    encoding = str(address.get("encoding") or "utf-8").lower().replace("_", "-")
-    encoding_known = None if encoding in ("utf-8", "utf8", "ascii") else encoding
+    encoding_known = _encoding(address)
     database, path = address.get("db") or 0, address.get("path")
     if path:
         return Place(f"redis://{host_name()}{quote(str(path))}/{database}/", encoding_known, peer="")
     host, port = address.get("host", "localhost"), address.get("port", DEFAULT_PORT)
     return Place(f"redis://{authority(host, int(port), DEFAULT_PORT)}/{database}/", encoding_known)
+
+
+def _encoding(address: Any) -> str | None:
+    encoding = str(address.get("encoding") or "utf-8").lower().replace("_", "-")
+    return None if encoding in ("utf-8", "utf8", "ascii") else encoding
+
+
+def _cluster_place(home: Any) -> Place:
+    """The place of a cluster's keys, remembered once its nodes are known. No node's address is its peer: keys move."""
+    manager = getattr(home, "nodes_manager", home)
+    known = tuple(manager.nodes_cache.values())
+    nodes = known or tuple(manager.startup_nodes.values())
+    first = min(authority(str(node.host), int(node.port), DEFAULT_PORT) for node in nodes)
+    place = Place(f"redis://{first}/0/", _encoding(home.connection_kwargs), peer="")
+    if known:
+        _places[home] = place
+    return place
 
 
 def _peer(pool: Any) -> str | None:
