@@ -49,6 +49,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "filelock": ("noclobber.locks.filelock", ("filelock",)),
     "python-dynamodb-lock": ("noclobber.locks.dynamodb", ("python_dynamodb_lock.python_dynamodb_lock",)),
     "redis": ("noclobber.stores.redis", ("redis",)),
+    "pottery": ("noclobber.locks.pottery", ("pottery",)),
     "pymemcache": ("noclobber.stores.pymemcache", ("pymemcache",)),
     "diskcache": ("noclobber.stores.diskcache", ("diskcache",)),
     "multiprocessing": ("noclobber.stores.managers", ("multiprocessing.managers",)),
