@@ -109,11 +109,7 @@ def _finish(call: Call, client: Any, args: Sequence[Any], reply: Any, replaced: 
             if type(reply) in _CHANGEABLE:
                 reply = reply.copy()  # the caller may change what it got
             watch = client.__dict__.get("_noclobber_watch")
-            try:
-                home = client.connection_pool
-            except AttributeError:
-                home = home_of(client)
-            active.end(call, _build, (home, _kept(args), reply, replaced, watch))
+            active.end(call, _build, (home_of(client), _kept(args), reply, replaced, watch))
     except Exception as error:
         GUARD.caught(error)
 
@@ -165,9 +161,11 @@ def _sync_call(original: Any, *, watches: bool = False) -> Any:
             _fail(call, self, args, error)
             raise
         try:
-            if type(reply) is bytes and len(args) == 2 and type(args[1]) is str:  # a GET: nothing that could change
+            home = self.__dict__.get("connection_pool")
+            if type(reply) is bytes and len(args) == 2 and type(args[1]) is str and home is not None:
+                # a GET of a single server: nothing that could change
                 watch = self.__dict__.get("_noclobber_watch") if watches else None
-                ended(call, _build, (self.connection_pool, args, reply, None, watch))
+                ended(call, _build, (home, args, reply, None, watch))
             else:
                 _finish(call, self, args, reply, replaced)
         except Exception as error:
