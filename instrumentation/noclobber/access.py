@@ -61,7 +61,7 @@ class Access:
         remembered: whether what this access got or made may become somebody's base.
         unseen: whether its author got what nobody saw here (rows of a server's cursor): perhaps a newer state of this
             resource, or of any below it, than the one that is remembered. A later write from an older memory is
-            partial then.
+            partial then. A name: of the container whose rows they are, where it is another than the resource.
         held: of a `receive`: whether the message stays in hand until it is acknowledged or given back; None: until
             the next receipt, since nobody will acknowledge it; False: it was only looked at.
     """
@@ -77,7 +77,7 @@ class Access:
     finds_base: bool = False
     remembered: bool = True
     held: bool | None = True
-    unseen: bool = False
+    unseen: bool | str = False
 
 
 UNREAD: Final = object()

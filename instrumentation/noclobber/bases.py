@@ -259,7 +259,7 @@ class Bases:
         if txn is not None:
             self._note_end(access, txn)
         if access.unseen:
-            known.look({access.resource: _end_ns(call)})
+            known.look({access.resource if access.unseen is True else access.unseen: _end_ns(call)})
         if access.outcome is _REJECTED:
             self._begin_anew(txn, scope, call.strand)
         if not access.remembered or call.first_seq < call.strand.lost_seq:

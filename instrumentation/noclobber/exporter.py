@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from noclobber.outbox import Export, Outbox
+from noclobber.own_thread import OwnThread
 from noclobber.settings import Settings
 
 __all__ = ["Answer", "Sender", "Transport", "transport_for"]
@@ -183,7 +184,7 @@ class Sender:
         self.refused = 0
         self.outages = 0
         self.cpu_ns = 0
-        self._thread = threading.Thread(target=self._run, name="noclobber sender", daemon=True)
+        self._thread = OwnThread(target=self._run, name="noclobber sender", daemon=True)
 
     def start(self) -> None:
         """Begin to send."""

@@ -21,12 +21,13 @@ from typing import Final
 from noclobber import clock, declarations, forks, scope, strands, versions
 from noclobber.access import UNREAD, Access, Build, Call
 from noclobber.bases import Bases
-from noclobber.budget import Budget
+from noclobber.budget import OVERSPENT, Budget
 from noclobber.contract import FRONTIER_END, Attr, Op
 from noclobber.describing import Describing
 from noclobber.guard import GUARD
 from noclobber.in_hand import InHand
 from noclobber.otlp import Span
+from noclobber.own_thread import OwnThread
 from noclobber.scope import Enclosed
 from noclobber.settings import Settings
 from noclobber.sink import Sink
@@ -298,7 +299,7 @@ class Recorder:
 
     def run(self) -> None:
         """Start the drain's thread; without it whoever calls `flush` drains."""
-        self._thread = threading.Thread(target=self._drain, name="noclobber drain", daemon=True)
+        self._thread = OwnThread(target=self._drain, name="noclobber drain", daemon=True)
         self._thread.start()
 
     def begin_again(self) -> None:
@@ -476,12 +477,7 @@ def _rest(recorder: Recorder, taken: float) -> None:
     global _resting  # noqa: PLW0603  one a process
     swap(None)
     _resting = recorder
-    log.warning(
-        "noclobber took %.0f %% of a processor, more than its budget of %.0f %% (NOCLOBBER_CPU_BUDGET), and has "
-        "switched itself off in this process; what passes is counted as dropped",
-        taken * 100,
-        recorder.settings.cpu_budget * 100,
-    )
+    log.warning(OVERSPENT, taken * 100, recorder.settings.cpu_budget * 100)
 
 
 def _fork() -> None:

@@ -21,6 +21,8 @@ __all__ = [
     "current",
     "elsewhere",
     "go_on_as",
+    "live_in",
+    "local",
     "of_task",
     "process_id",
     "reset_after_fork",
@@ -117,7 +119,8 @@ def elsewhere(identity: str, seq: int) -> Strand:
 _process = secrets.token_hex(8)
 _numbers = itertools.count(1)
 _losses = itertools.count(1)
-_local = threading.local()
+_new_local: Any = threading.local
+_local: Any = threading.local()
 _RUN_CALLBACK: Final = Handle._run.__code__
 
 
@@ -204,15 +207,28 @@ def reset_after_fork() -> None:
     begin_process(secrets.token_hex(8))
 
 
-Process = tuple[str, "itertools.count[int]", threading.local]
+Process = tuple[str, "itertools.count[int]", Any]
 """Everything that a process's strands are counted by."""
 
 
 def begin_process(identity: str) -> Process:
     """Be the process `identity` from now on, with strands counted from 1; returns what it was."""
     before = (_process, _numbers, _local)
-    go_on_as((identity, itertools.count(1), threading.local()))
+    go_on_as((identity, itertools.count(1), _new_local()))
     return before
+
+
+def local() -> Any:
+    """What each thread keeps for itself."""
+    return _local
+
+
+def live_in(kind: Any) -> None:
+    """What each thread kept for itself is kept by each of what `kind` tells apart (greenlets), from now on."""
+    global _new_local, _local
+    running = thread_strand()
+    _new_local, _local = kind, kind()
+    set_thread_strand(running)
 
 
 def go_on_as(process: Process) -> None:

@@ -333,6 +333,9 @@ def test_a_write_from_before_an_unseen_look_is_partial() -> None:
     assert not is_partial(process, "t/ab")
     process.do(looked("u/a"))
     assert (is_partial(process, "u/a"), is_partial(process, "u/ab")) == (True, False)
+    process.read("3", resource="v/a")
+    process.do(Access(Op.WRITE, "v/?1", "test", unseen="v/"))
+    assert is_partial(process, "v/a")
 
 
 def test_unseen_looks_are_known_to_children_and_waiters() -> None:

@@ -19,7 +19,7 @@ from noclobber.contract import Op
 from noclobber.guard import GUARD
 from noclobber.queues.messages import Queue, print_of
 from noclobber.resources import quoted
-from noclobber.stores.redis_place import place_of
+from noclobber.stores.redis_place import home_of, place_of
 from noclobber.stores.wrapping import Hook, Wrapping
 from noclobber.versions import encode
 
@@ -73,7 +73,7 @@ def _note(pubsub: Any, response: Any) -> None:
         if at is None:
             return
         call = active.begin(LIBRARY)
-        place = place_of(pubsub.connection_pool)
+        place = place_of(home_of(pubsub))
         channel, content = encode(place.raw(response[at])), encode(place.raw(response[at + 1]))
         active.end(call, _build, (place, channel, print_of(channel, content)))
 

@@ -1,4 +1,4 @@
-"""redis-py: sync and asyncio clients, pipelines, MULTI under WATCH, locks.
+"""redis-py: sync and asyncio clients, of servers and of clusters, pipelines, MULTI under WATCH, locks.
 
 All calls pass `execute_command`, a pipeline's `immediate_execute_command` or its `execute`; these are wrapped on the
 classes, so clients that exist already are seen too. The wrapper notes the words and the reply and nothing else; what
@@ -7,7 +7,8 @@ caller still gets what a plain SET answers.
 
 MULTI/EXEC is no transaction in the contract's sense: a command of it that fails takes nothing back, no reply comes
 before all is decided, and there is no abort after a write. Its commands are accesses of one call like those of any
-pipeline; WATCH is their version guard, and a WatchError makes them `rejected`. A cluster's clients are not covered.
+pipeline; WATCH is their version guard, and a WatchError makes them `rejected`. What a cluster's clients do in their
+place is named in `redis_cluster`; they have no exact mode.
 """
 
 import asyncio
@@ -27,10 +28,12 @@ from noclobber.queues import redis_pubsub, redis_receipts
 from noclobber.queues.redis_receipts import Late
 from noclobber.queues.redis_streams import LATE
 from noclobber.recorder import begun, ended
+from noclobber.stores import redis_cluster
 from noclobber.stores.redis_commands import ONE, Command, count, describe, got, name_of, split
-from noclobber.stores.redis_place import Place, place_of
+from noclobber.stores.redis_kept import as_now, kept
+from noclobber.stores.redis_place import Place, home_of, is_cluster, place_of
 from noclobber.stores.redis_words import TAKES
-from noclobber.versions import HELD_MAX, encode, shortened
+from noclobber.versions import HELD_MAX, encode
 
 __all__ = ["INTEGRATION"]
 
@@ -53,6 +56,8 @@ def install(_library: ModuleType) -> None:
     _wrap(aio.Redis, "execute_command", _async_call)
     _wrap(aio.Pipeline, "immediate_execute_command", _async_call)
     _wrap(aio.Pipeline, "execute", _async_execute)
+    for (owner, name), kind in redis_cluster.hooks().items():
+        _wrap(owner, name, _CLUSTER[kind])
     locks.install()
     redis_pubsub.install()
 
@@ -90,7 +95,7 @@ def _begin_rarer(client: Any, args: Sequence[Any]) -> Call | None:
         return Late() if name_of(args) in LATE else None
     call = active.begin(LIBRARY, number)
     if name_of(args) in TAKES:
-        call.build, call.facts = _build, (client.connection_pool, args, None, None, None)
+        call.build, call.facts = _build, (home_of(client), args, None, None, None)
         active.waits(call)
     return call
 
@@ -100,11 +105,11 @@ def _finish(call: Call, client: Any, args: Sequence[Any], reply: Any, replaced: 
         active = recorder.active()
         if active is not None:
             if type(call) is Late:
-                redis_receipts.note(active, call, client.connection_pool, args, reply)
+                redis_receipts.note(active, call, home_of(client), args, reply)
                 return
-            reply = _as_now(reply)
+            reply = as_now(reply)
             watch = client.__dict__.get("_noclobber_watch")
-            active.end(call, _build, (client.connection_pool, _kept(args), reply, replaced, watch))
+            active.end(call, _build, (home_of(client), kept(args), reply, replaced, watch))
     except Exception as error:
         GUARD.caught(error)
 
@@ -114,42 +119,7 @@ def _fail(call: Call, client: Any, args: Sequence[Any], error: BaseException) ->
         active = recorder.active()
         if active is not None and type(call) is not Late:
             watch = client.__dict__.get("_noclobber_watch")
-            active.fail(call, error, _build, (client.connection_pool, _kept(args), None, None, watch))
-
-
-_CHANGEABLE: Final = frozenset({list, dict, set, bytearray})
-_COPIED: Final = _CHANGEABLE | {memoryview}
-_VALUES: Final = frozenset("SET SETEX PSETEX SETNX GETSET MSET MSETNX HSET HMSET HSETNX".split())  # noqa: SIM905
-"""Commands whose long words are values of their own, and not parts of something that is printed as a whole."""
-
-
-def _kept(args: Sequence[Any]) -> Sequence[Any]:
-    """`args` as they were at the call, where the caller could change one of them."""
-    for word in args:
-        kind = type(word)
-        if kind in _COPIED:
-            return [_copied(each) for each in args]
-        if kind is bytes and len(word) > HELD_MAX and args[0] in _VALUES:  # a ring of long values has no bound
-            return [shortened(each) if type(each) is bytes else _copied(each) for each in args]
-    return args
-
-
-def _as_now(reply: Any) -> Any:
-    """`reply` as it is now, whatever the caller does to it, and with no long value in it."""
-    kind = type(reply)
-    if kind is bytes:
-        return shortened(reply)
-    if kind is list:
-        return [shortened(each) if type(each) is bytes else each for each in reply]
-    if kind is dict:
-        return {name: shortened(each) if type(each) is bytes else each for name, each in reply.items()}
-    return reply.copy() if kind in _CHANGEABLE else reply
-
-
-def _copied(word: Any) -> Any:
-    if type(word) is memoryview:
-        return bytes(word)
-    return word.copy() if type(word) in _CHANGEABLE else word
+            active.fail(call, error, _build, (home_of(client), kept(args), None, None, watch))
 
 
 def _sync_call(original: Any, *, watches: bool = False) -> Any:
@@ -173,10 +143,11 @@ def _sync_call(original: Any, *, watches: bool = False) -> Any:
             _fail(call, self, args, error)
             raise
         try:
-            if type(reply) is bytes and len(reply) <= HELD_MAX and len(args) == 2 and type(args[1]) is str:
-                # a GET: nothing that could change
+            home, simple = self.__dict__.get("connection_pool"), len(args) == 2 and type(args[1]) is str
+            if simple and type(reply) is bytes and len(reply) <= HELD_MAX and home is not None:
+                # a GET of a single server: nothing that could change, and nothing long
                 watch = self.__dict__.get("_noclobber_watch") if watches else None
-                ended(call, _build, (self.connection_pool, args, reply, None, watch))
+                ended(call, _build, (home, args, reply, None, watch))
             else:
                 _finish(call, self, args, reply, replaced)
         except Exception as error:
@@ -304,6 +275,8 @@ def _exactly(client: Any, args: Sequence[Any], options: dict[str, Any]) -> _Exac
         return None
     with GUARD:
         name = name_of(args)
+        if is_cluster(home_of(client)):
+            return None
         if name == "SET":
             plain = (
                 options.keys() <= {"keys"} and _plain_set(args) and _is_default(client.response_callbacks.get("SET"))
@@ -361,7 +334,7 @@ def _watch(pipeline: Any, args: Sequence[Any]) -> None:
     watch = getattr(pipeline, "_noclobber_watch", None)
     if watch is None:
         watch = pipeline._noclobber_watch = _Watch()
-    place = place_of(pipeline.connection_pool)
+    place = place_of(home_of(pipeline))
     watch.keys.update(place.of(key) for key in args[1:])
 
 
@@ -391,12 +364,17 @@ def _begin_pipeline(pipeline: Any) -> tuple[Call, list[Any]] | None:
         active = recorder.recording()
         if active is None:
             return None
-        commands = [_kept(_words(entry)) for entry in pipeline.command_stack]
+        commands = [kept(_words(entry)) for entry in _queued(pipeline)]
         number = sum(count(words) for words in commands)
         if number:
             return active.begin(LIBRARY, number), commands
         return (Late(), commands) if any(name_of(words) in LATE for words in commands) else None
     return None
+
+
+def _queued(pipeline: Any) -> Sequence[Any]:
+    queued: Sequence[Any] = getattr(pipeline, "command_stack", None) or pipeline.__dict__.get("_command_queue") or ()
+    return queued
 
 
 def _words(entry: Any) -> Sequence[Any]:
@@ -417,12 +395,12 @@ def _finish_pipeline(
         if error is not None and raw is not None:
             replies = [_applied_anyway(reply) for reply in raw]
         elif isinstance(replies, list):
-            replies = [_as_now(reply) for reply in replies]
+            replies = [as_now(reply) for reply in replies]
             call = redis_receipts.taken(active, call, commands, replies)
         if type(call) is Late:
             return
         call.error = error
-        active.end(call, _build_pipeline, (pipeline.connection_pool, commands, replies, watch))
+        active.end(call, _build_pipeline, (home_of(pipeline), commands, replies, watch))
 
 
 _APPLIED: Final[Any] = ("applied, with a reply that was not decoded",)
@@ -495,4 +473,12 @@ def _of_pipelined(reply: Any, error: BaseException | None, *, known: bool) -> tu
     return (Outcome.OK, None) if reply is _APPLIED else (None, reply)
 
 
+_CLUSTER: Final = {
+    "call": _sync_call,
+    "async call": _async_call,
+    "execute": lambda original: _sync_execute(redis_cluster.enclosed(original)),
+    "async execute": lambda original: _async_execute(redis_cluster.enclosed_async(original)),
+    "reset": _forgetting,
+    "raise": redis_cluster.telling,
+}
 INTEGRATION = Integration(LIBRARY, install, uninstall)

@@ -8,6 +8,7 @@ from typing import Final
 
 from noclobber.access import Access, Call
 from noclobber.contract import Attr, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
+from noclobber.locks.holding import told
 from noclobber.stores.sql_plan import Plan, Verb
 from noclobber.stores.sql_reads import reads
 from noclobber.stores.sql_statement import Statement
@@ -32,6 +33,10 @@ def describe(call: Call, statement: Statement) -> list[Access]:
             accesses = changes(statement, memory)
         case Verb.TRUNCATE:
             accesses = [_emptied(statement)]
+        case Verb.CALL:
+            accesses = [_called(statement)]
+        case Verb.LOCK if statement.locking is not None:
+            accesses = [told(statement.locking)]
         case _:
             accesses = [_unknown(statement)]
     if statement.plan.verb is not _SELECT:
@@ -116,4 +121,16 @@ def _unknown(statement: Statement) -> Access:
         statement.container(statement.plan.table),
         statement.system,
         attributes={Attr.WRITE_MODE: WriteMode.MERGE, Attr.PARTIAL: True},
+        unseen=True,
+    )
+
+
+def _called(statement: Statement) -> Access:
+    """A stored procedure, which may look at anything in its database."""
+    return Access(
+        Op.SCAN,
+        f"{statement.place}/",
+        statement.system,
+        attributes={Attr.PREDICATE: "*", Attr.RESULT_RESOURCES: [], Attr.SCAN_APPROXIMATE: True, Attr.PARTIAL: True},
+        unseen=True,
     )
