@@ -108,11 +108,20 @@ def vectors(session: nox.Session) -> None:
 
 
 SUPPORTED = {
+    "aio-pika": (("aio-pika==9.5.0", "aiormq==6.8.1", "pamqp==3.3.0", "exceptiongroup"), ("queues/test_rabbitmq.py",)),
+    "aiokafka": (("aiokafka==0.12.0",), ("queues/test_kafka.py",)),
     "aiomysql": (("aiomysql==0.2.0",), ("stores/test_mysql.py",)),
     "aiosqlite": (("aiosqlite==0.20.0",), ("stores/test_sqlite3.py",)),
     "asyncpg": (("asyncpg==0.30.0",), ("stores/test_asyncpg.py",)),
+    "boto3": (
+        ("boto3==1.40.0", "botocore==1.40.0", "s3transfer==0.13.1"),
+        ("stores/test_s3.py", "stores/test_dynamodb.py", "queues/test_sqs.py"),
+    ),
     "cachetools": (("cachetools==5.5.0",), ("test_tracked_caches.py",)),
+    "celery": (("celery==5.5.0",), ("queues/test_celery.py",)),
+    "confluent-kafka": (("confluent-kafka==2.8.0",), ("queues/test_kafka.py",)),
     "diskcache": (("diskcache==5.6.0",), ("stores/test_diskcache.py",)),
+    "django": (("django==5.2",), ("stores/test_django.py",)),
     "filelock": (("filelock==3.16.0",), ("locks/test_filelock.py",)),
     "fsspec": (("fsspec==2024.10.0",), ("stores/test_files.py",)),
     "gevent": (("gevent==25.9.1",), ("test_greenlets.py",)),

@@ -38,6 +38,7 @@ ONLY_ORDER = frozenset({"httpx", "requests", "aiohttp", "aiohttp-web", "starlett
 NO_VALUES = {
     "anyio": "only order",
     "gevent": "only order",
+    "uvloop": "only order",
     "filelock": "a path and nothing else",
     "faiss": "numbers",
     "pottery": "names of locks",
