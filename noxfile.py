@@ -5,6 +5,7 @@ engines are large; `nox -s tests-3.12` makes one of its own for another Python.
 """
 
 import os
+from pathlib import Path
 
 import nox
 
@@ -143,7 +144,7 @@ SUPPORTED = {
 def versions(session: nox.Session, library: str, age: str) -> None:
     """Each integration's tests on the oldest version that it supports, and on the newest, laid over what is there."""
     pins, tests = SUPPORTED[library]
-    overlay = f"{session.create_tmp()}/site-packages"  # whose frames are none of the program's
+    overlay = str(Path(session.create_tmp()).resolve() / "site-packages")  # whose frames are none of the program's
     wanted = pins if age == "oldest" else tuple(pin.partition("==")[0] for pin in pins)
     session.run("pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", overlay, *wanted)
     path = os.pathsep.join((overlay, *filter(None, [os.environ.get("PYTHONPATH")])))
