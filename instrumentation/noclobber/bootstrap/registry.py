@@ -135,10 +135,16 @@ def uninstall(keep: Container[str] = ()) -> None:
 
 def _install_one(name: str, module: str, library: ModuleType) -> None:
     from noclobber.recorder import active
+    from noclobber.stores.wrapping import leave_alone
 
     if name in _installed or active() is None:
         return
     with GUARD:
         integration: Integration = importlib.import_module(module).INTEGRATION
         _installed[name] = integration
-        integration.install(library)
+        try:
+            integration.install(library)
+        except Exception as error:
+            leave_alone(name, f"{type(error).__name__}: {error}")
+            integration.uninstall()  # half of its hooks would tell half a story
+            raise

@@ -42,7 +42,13 @@ REFUSED: Final = frozenset(
 )
 NOT_THERE: Final = frozenset({"NoSuchKey", "404"})
 NEVER_SENT: Final = frozenset(
-    {"ParamValidationError", "NoCredentialsError", "NoRegionError", "PartialCredentialsError"}
+    {
+        "ParamValidationError",
+        "EndpointResolutionError",
+        "NoCredentialsError",
+        "NoRegionError",
+        "PartialCredentialsError",
+    }
 )
 
 _wrapping = Wrapping(LIBRARY)
