@@ -68,6 +68,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "etcd3gw": ("noclobber.stores.etcd3gw", ("etcd3gw.client",)),
     "celery": ("noclobber.queues.celery", ("celery.app.base",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
+    "aiobotocore": ("noclobber.stores.aiobotocore", ("aiobotocore.client",)),
     "pymongo": ("noclobber.stores.pymongo", ("pymongo",)),
     "chromadb": ("noclobber.stores.chroma", ("chromadb",)),
     "qdrant_client": ("noclobber.stores.qdrant", ("qdrant_client",)),
