@@ -67,6 +67,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "kazoo": ("noclobber.stores.kazoo", ("kazoo.client",)),
     "etcd3gw": ("noclobber.stores.etcd3gw", ("etcd3gw.client",)),
     "google-cloud-pubsub": ("noclobber.queues.google_pubsub", ("google.cloud.pubsub_v1",)),
+    "faststream": ("noclobber.queues.faststream", ("faststream",)),
     "celery": ("noclobber.queues.celery", ("celery.app.base",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
     "aiobotocore": ("noclobber.stores.aiobotocore", ("aiobotocore.client",)),
