@@ -42,14 +42,15 @@ def spans_of(text: str) -> list[dict[str, Any]]:
 )
 def test_race_and_twin(broker: str, tmp_path: Path) -> None:
     """Two handlers change one row: each is an agent, and what it writes carries the message that it works on."""
+    partial = 2 if broker == "kafka" else 0  # receipts of which nobody can tell whether they are the first
     with address_of(broker, tmp_path) as address:
         words = (broker, "plain", address, str(tmp_path / "plain.db"))
-        plain = judged(tmp_path / "plain.jsonl", "stations.py", *words, scope="sqlite3")
+        plain = judged(tmp_path / "plain.jsonl", "stations.py", *words, scope="sqlite3", partial=partial)
     safe_folder = tmp_path / "safe"
     safe_folder.mkdir()
     with address_of(broker, safe_folder) as address:
         words = (broker, "safe", address, str(safe_folder / "safe.db"))
-        safe = judged(safe_folder / "safe.jsonl", "stations.py", *words, scope="sqlite3")
+        safe = judged(safe_folder / "safe.jsonl", "stations.py", *words, scope="sqlite3", partial=partial)
     assert plain.kinds == [("lost_update", "likely")]
     assert plain.findings[0]["agents"] == ["deposit", "withdraw"]
     assert plain.printed in (f"{START + 50}\n", f"{START - 20}\n")
