@@ -9,32 +9,42 @@ Source: contract, `noclobber.version.*`.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-__all__ = ["encode", "fingerprint", "fingerprint_parts", "is_numeric", "is_weak", "key_identity", "use_key"]
+__all__ = [
+    "encode", "fingerprint", "fingerprint_parts", "is_numeric", "is_weak", "key_identity", "shortened", "size_of",
+    "use_key",
+]  # fmt: skip
 
 DIRECT_MAX: Final = 4096
 """Bytes up to which a value is hashed directly."""
+HELD_MAX: Final = 65_536
+"""Bytes of a value that may wait for the drain as they are."""
 PRINT_BYTES: Final = 16
 WEAK_WORD_MAX: Final = 8
 """Words and numbers of up to so many bytes are too common to name one state."""
 _NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_BEGINS: Final = frozenset({bytes((each,)) for each in b"0123456789.+-"})
 _WORD = re.compile(rb"[\w.:+-]*", re.ASCII)
 
 _key = b""
 _key_id = ""
+_keyed = hashlib.blake2b(digest_size=PRINT_BYTES)
+"""A hash that has taken in the key already: to copy it costs a quarter of beginning anew."""
 
 
 def use_key(key: bytes) -> bytes:
     """Take all prints under `key` (32 bytes, or none) from now on; returns the key before."""
     from noclobber.keys import key_id
 
-    global _key, _key_id
+    global _key, _key_id, _keyed  # noqa: PLW0603  one a process
     before = _key
     _key, _key_id = key, key_id(key) if key else ""
+    _keyed = hashlib.blake2b(key=key, digest_size=PRINT_BYTES)
     return before
 
 
@@ -43,19 +53,51 @@ def key_identity() -> str:
     return _key_id
 
 
+class _Short(bytes):
+    """What stands for a long value: it has the same print.
+
+    Attributes:
+        size: bytes of the value.
+    """
+
+    size: int
+
+
+def shortened(data: bytes) -> bytes:
+    """What may wait in the place of `data`, where that is too long to be held: it has the same print and size."""
+    if len(data) <= HELD_MAX:
+        return data
+    short = _Short(_digest(data))
+    short.size = len(data)
+    return short
+
+
+def size_of(data: bytes) -> int:
+    """Bytes of a value, or of what something short stands for."""
+    return data.size if type(data) is _Short else len(data)
+
+
+def _digest(data: bytes | bytearray) -> bytes:
+    import xxhash
+
+    return b"long:%d:" % len(data) + xxhash.xxh3_128_digest(data)
+
+
 def fingerprint(data: bytes | bytearray) -> str:
     """Keyed print of `data`, 32 hex digits."""
     if len(data) > DIRECT_MAX:
-        import xxhash
-
-        data = b"long:%d:" % len(data) + xxhash.xxh3_128_digest(data)
-    return hashlib.blake2b(data, key=_key, digest_size=PRINT_BYTES).hexdigest()
+        data = _digest(data)
+    hashed = _keyed.copy()
+    hashed.update(data)
+    return hashed.hexdigest()
 
 
 def fingerprint_parts(parts: Mapping[str, str]) -> str:
     """Print of several parts' prints, the same in every order of the parts."""
     joined = "\x00".join(f"{name}\x01{parts[name]}" for name in sorted(parts))
-    return hashlib.blake2b(joined.encode(), key=_key, digest_size=PRINT_BYTES).hexdigest()
+    hashed = _keyed.copy()
+    hashed.update(joined.encode())
+    return hashed.hexdigest()
 
 
 def is_weak(data: bytes) -> bool:
@@ -65,7 +107,7 @@ def is_weak(data: bytes) -> bool:
 
 def is_numeric(data: bytes) -> bool:
     """Whether `data` is the text of one number."""
-    return len(data) <= 64 and _NUMBER.fullmatch(data) is not None
+    return len(data) <= 64 and data[:1] in _BEGINS and _NUMBER.fullmatch(data) is not None
 
 
 def encode(value: object) -> bytes:
@@ -102,11 +144,21 @@ def _structure(value: object) -> bytes:
             "utf-8", "surrogatepass"
         )
     except (TypeError, ValueError, RecursionError):
-        return repr(value).encode("utf-8", "surrogatepass")
+        return _shown(value).encode("utf-8", "surrogatepass")
+    except Exception:  # an object of the program's, whose own methods raise
+        return _unlike_any().encode()
 
 
 def _shown(value: object) -> str:
     """What stands for an object that JSON does not know: an array's numbers, since its `repr` leaves some out."""
     if hasattr(value, "tobytes") and hasattr(value, "dtype"):
         return f"{value.dtype}{getattr(value, 'shape', '')}:{value.tobytes().hex()}"
-    return repr(value)
+    try:
+        return repr(value)
+    except Exception:
+        return _unlike_any()
+
+
+def _unlike_any() -> str:
+    """What stands for an object that can't be shown: equal to nothing, since nothing is known of it."""
+    return f"unknown {os.urandom(16).hex()}"

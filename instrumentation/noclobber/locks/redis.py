@@ -70,9 +70,8 @@ def _wrap(owner: type, name: str, make: Any) -> None:
 
 def _begin(make: Make, lock: Any, op: Op) -> Begun | None:
     with GUARD:
-        active = recorder.active()
-        strand = strands.current()
-        if active is None or strand.suppressed:
+        active, strand = recorder.recording(), strands.current()
+        if active is None:
             return None
         token = make.token(lock)
         call = active.begin(make.library)

@@ -13,7 +13,7 @@ Source: Redis documentation (pub/sub); redis-py `PubSub.handle_message`; capture
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.access import Access, Call
 from noclobber.contract import Op
 from noclobber.guard import GUARD
@@ -66,8 +66,8 @@ def _queue(place: str, channel: bytes, group: str | None = None) -> Queue:
 
 def _note(pubsub: Any, response: Any) -> None:
     with GUARD:
-        active = recorder.active()
-        if active is None or not isinstance(response, list | tuple) or strands.current().suppressed:
+        active = recorder.recording()
+        if active is None or not isinstance(response, list | tuple):
             return
         at = _CHANNEL_AT.get(encode(response[0]))
         if at is None:

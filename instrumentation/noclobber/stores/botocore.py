@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, Final
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.access import Access, Call
 from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Outcome
@@ -65,9 +65,9 @@ Begun = tuple[Call | None, Noted]
 def begin(library: str, client: Any, operation: str, params: Any) -> Begun | None:
     """Note a call of `library`'s client; None where it touches no shared state."""
     with GUARD:
-        active = recorder.active()
+        active = recorder.recording()
         service = SERVICES.get(client.meta.service_model.service_name)
-        if active is None or service is None or strands.current().suppressed:
+        if active is None or service is None:
             return None
         noted = service(Asked(operation, params, client.meta.region_name or ""))
         if noted is not None and noted.late:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Final
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.access import Access, Call
 from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Attr, Op, Outcome
@@ -27,11 +27,13 @@ from noclobber.locks import redis as locks
 from noclobber.queues import redis_pubsub, redis_receipts
 from noclobber.queues.redis_receipts import Late
 from noclobber.queues.redis_streams import LATE
+from noclobber.recorder import begun, ended
 from noclobber.stores import redis_cluster
-from noclobber.stores.redis_commands import ONE, Command, count, describe, name_of, split
+from noclobber.stores.redis_commands import ONE, Command, count, describe, got, name_of, split
+from noclobber.stores.redis_kept import as_now, kept
 from noclobber.stores.redis_place import Place, home_of, is_cluster, place_of
 from noclobber.stores.redis_words import TAKES
-from noclobber.versions import encode
+from noclobber.versions import HELD_MAX, encode
 
 __all__ = ["INTEGRATION"]
 
@@ -46,7 +48,7 @@ def install(_library: ModuleType) -> None:
 
     sync, aio = redis.client, redis.asyncio.client
     _wrap(sync.Redis, "execute_command", _sync_call)
-    _wrap(sync.Pipeline, "immediate_execute_command", _sync_call)
+    _wrap(sync.Pipeline, "immediate_execute_command", functools.partial(_sync_call, watches=True))
     _wrap(sync.Pipeline, "execute", _sync_execute)
     for pipeline in (sync.Pipeline, aio.Pipeline):
         _wrap(pipeline, "reset", _forgetting)
@@ -78,23 +80,14 @@ def _wrap(owner: type, name: str, make: Any) -> None:
 # -- single commands -----------------------------------------------------------------------------------------------
 
 
-# These run at every command, so they guard themselves by hand: a context manager costs as much as all the rest.
+# These run at every command, so they guard themselves by hand: a context manager costs as much as all the rest. What is
+# one access goes the short way (`begun`, `ended`).
 
 
-def _begin(client: Any, args: Sequence[Any]) -> Call | None:
-    try:
-        active = recorder.active()
-        if active is None or strands.current().suppressed:
-            return None
-        if args[0] in ONE:
-            return active.begin(LIBRARY)
-        return _begin_rarer(active, client, args)
-    except Exception as error:
-        GUARD.caught(error)
-    return None
-
-
-def _begin_rarer(active: recorder.Recorder, client: Any, args: Sequence[Any]) -> Call | None:
+def _begin_rarer(client: Any, args: Sequence[Any]) -> Call | None:
+    active = recorder.recording()
+    if active is None:
+        return None
     number = count(args)
     if not number:
         if name_of(args) in ("WATCH", "UNWATCH"):
@@ -114,14 +107,9 @@ def _finish(call: Call, client: Any, args: Sequence[Any], reply: Any, replaced: 
             if type(call) is Late:
                 redis_receipts.note(active, call, home_of(client), args, reply)
                 return
-            if type(reply) in _CHANGEABLE:
-                reply = reply.copy()  # the caller may change what it got
+            reply = as_now(reply)
             watch = client.__dict__.get("_noclobber_watch")
-            try:
-                home = client.connection_pool
-            except AttributeError:
-                home = home_of(client)
-            active.end(call, _build, (home, _kept(args), reply, replaced, watch))
+            active.end(call, _build, (home_of(client), kept(args), reply, replaced, watch))
     except Exception as error:
         GUARD.caught(error)
 
@@ -131,45 +119,39 @@ def _fail(call: Call, client: Any, args: Sequence[Any], error: BaseException) ->
         active = recorder.active()
         if active is not None and type(call) is not Late:
             watch = client.__dict__.get("_noclobber_watch")
-            active.fail(call, error, _build, (home_of(client), _kept(args), None, None, watch))
+            active.fail(call, error, _build, (home_of(client), kept(args), None, None, watch))
 
 
-_CHANGEABLE: Final = frozenset({list, dict, set, bytearray})
-_COPIED: Final = _CHANGEABLE | {memoryview}
-
-
-def _kept(args: Sequence[Any]) -> Sequence[Any]:
-    """`args` as they were at the call, where the caller could change one of them."""
-    for word in args:
-        if type(word) in _COPIED:
-            return [_copied(each) for each in args]
-    return args
-
-
-def _copied(word: Any) -> Any:
-    if type(word) is memoryview:
-        return bytes(word)
-    return word.copy() if type(word) in _CHANGEABLE else word
-
-
-def _sync_call(original: Any) -> Any:
+def _sync_call(original: Any, *, watches: bool = False) -> Any:
     def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        call = _begin(self, args)
+        call = None
+        try:
+            call = begun(LIBRARY) if args[0] in ONE else _begin_rarer(self, args)
+        except Exception as error:
+            GUARD.caught(error)
         if call is None:
             return original(self, *args, **options)
         try:
-            exact = _exactly(self, args, options)
-            reply, replaced = (
-                (original(self, *args, **options), None)
-                if exact is None
-                else exact.answer(_tried(lambda: original(self, *exact.args, **exact.options)))
-            )
-            if replaced is _REFUSED:
+            exact = _exactly(self, args, options) if recorder.asks else None
+            if exact is None:
                 reply, replaced = original(self, *args, **options), None
+            else:
+                reply, replaced = _asked(exact, original, self)
+                if replaced is _REFUSED:
+                    reply, replaced = original(self, *args, **options), None
         except BaseException as error:
             _fail(call, self, args, error)
             raise
-        _finish(call, self, args, reply, replaced)
+        try:
+            home, simple = self.__dict__.get("connection_pool"), len(args) == 2 and type(args[1]) is str
+            if simple and type(reply) is bytes and len(reply) <= HELD_MAX and home is not None:
+                # a GET of a single server: nothing that could change, and nothing long
+                watch = self.__dict__.get("_noclobber_watch") if watches else None
+                ended(call, _build, (home, args, reply, None, watch))
+            else:
+                _finish(call, self, args, reply, replaced)
+        except Exception as error:
+            GUARD.caught(error)
         return reply
 
     return execute_command
@@ -177,11 +159,15 @@ def _sync_call(original: Any) -> Any:
 
 def _async_call(original: Any) -> Any:
     async def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        call = _begin(self, args)
+        call = None
+        try:
+            call = begun(LIBRARY) if args[0] in ONE else _begin_rarer(self, args)
+        except Exception as error:
+            GUARD.caught(error)
         if call is None:
             return await original(self, *args, **options)
         try:
-            exact = _exactly(self, args, options)
+            exact = _exactly(self, args, options) if recorder.asks else None
             if exact is None:
                 reply, replaced = await original(self, *args, **options), None
             else:
@@ -201,15 +187,16 @@ def _async_call(original: Any) -> Any:
     return execute_command
 
 
+_NOTHING: Final[dict[Any, str]] = {}
+
+
 def _build(call: Call) -> Sequence[Access]:
     pool, args, reply, replaced, watch = call.facts
     place = place_of(pool)
-    if not call.end_ns:  # still waiting
-        command = Command(split(args), None, Outcome.UNKNOWN, place.uri)
+    if args[0] == "GET" and call.error is None and call.end_ns and len(args) == 2 and place.encoding is None:
+        accesses = [got(place.uri, args[1], reply)]  # the commonest, by a shorter way
     else:
-        words, reply, replaced = place.words(split(args)), place.raw(reply), place.raw(replaced)
-        command = Command(words, reply, _outcome(call.error), place.uri, replaced=replaced)
-    accesses = describe(command)
+        accesses = describe(_command(call, args, reply, replaced, place))
     for access in accesses:
         _finishing(access, call, place)
     if watch is not None:
@@ -217,10 +204,19 @@ def _build(call: Call) -> Sequence[Access]:
     return accesses
 
 
+def _command(call: Call, args: Sequence[Any], reply: Any, replaced: Any, place: Place) -> Command:
+    words = split(args)
+    if not call.end_ns:  # still waiting
+        return Command(words, None, Outcome.UNKNOWN, place.uri)
+    if place.encoding is not None:
+        words, reply, replaced = place.words(words), place.raw(reply), place.raw(replaced)
+    return Command(words, reply, _outcome(call.error), place.uri, _NOTHING, replaced)
+
+
 def _finishing(access: Access, call: Call, place: Place) -> None:
     if place.peer:
         access.attributes[Attr.PEER_ADDRESS] = place.peer
-    if isinstance(call.error, asyncio.CancelledError):
+    if call.error is not None and isinstance(call.error, asyncio.CancelledError):
         access.attributes[Attr.CANCELLED] = True
 
 
@@ -257,11 +253,13 @@ class _Exact:
         return self.plain(asked), (asked,)
 
 
-def _tried(ask: Any) -> Any:
+def _asked(exact: _Exact, original: Any, client: Any) -> tuple[Any, Any]:
+    """What the caller gets, and what was replaced."""
     try:
-        return ask()
+        answer = original(client, *exact.args, **exact.options)
     except _response_error() as error:
-        return error
+        answer = error
+    return exact.answer(answer)
 
 
 def _response_error() -> type[Exception]:
@@ -273,7 +271,7 @@ def _response_error() -> type[Exception]:
 def _exactly(client: Any, args: Sequence[Any], options: dict[str, Any]) -> _Exact | None:
     """The exact form of a plain SET or of a DEL of one key, None where there is none or it was not asked for."""
     active = recorder.active()
-    if active is None or not (active.settings.exact or active.declarations.declared) or len(args) < 2:
+    if active is None or len(args) < 2:
         return None
     with GUARD:
         name = name_of(args)
@@ -363,10 +361,10 @@ def _telling(original: Any) -> Any:
 
 def _begin_pipeline(pipeline: Any) -> tuple[Call, list[Any]] | None:
     with GUARD:
-        active = recorder.active()
-        if active is None or strands.current().suppressed:
+        active = recorder.recording()
+        if active is None:
             return None
-        commands = [_kept(_words(entry)) for entry in _queued(pipeline)]
+        commands = [kept(_words(entry)) for entry in _queued(pipeline)]
         number = sum(count(words) for words in commands)
         if number:
             return active.begin(LIBRARY, number), commands
@@ -397,7 +395,7 @@ def _finish_pipeline(
         if error is not None and raw is not None:
             replies = [_applied_anyway(reply) for reply in raw]
         elif isinstance(replies, list):
-            replies = [reply.copy() if type(reply) in _CHANGEABLE else reply for reply in replies]
+            replies = [as_now(reply) for reply in replies]
             call = redis_receipts.taken(active, call, commands, replies)
         if type(call) is Late:
             return

@@ -6,18 +6,20 @@ keeps the name that it began with; nodes that come or go change it for clients t
 """
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
-from weakref import WeakKeyDictionary
 
 from noclobber.resources import authority, host_name, quoted
 from noclobber.versions import encode
 
-__all__ = ["Place", "home_of", "is_cluster", "place_of"]
+__all__ = ["Place", "home_of", "is_cluster", "place_of", "resource_of"]
 
 DEFAULT_PORT: Final = 6379
+RESOURCES_MAX: Final = 16_384
+"""Keys whose name as a resource is remembered."""
 
 
 @dataclass(slots=True)
@@ -35,7 +37,7 @@ class Place:
 
     def of(self, key: Any) -> str:
         """The resource that `key` is."""
-        return self.uri + quoted(encode(self.raw(key)).decode("utf-8", "backslashreplace"))
+        return resource_of(self.uri, self.raw(key))
 
     def words(self, words: Sequence[Any]) -> Sequence[Any]:
         """A command's words: its name, and the rest as `raw`."""
@@ -52,7 +54,14 @@ class Place:
         return {self.raw(k): self.raw(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-_places: WeakKeyDictionary[Any, Place] = WeakKeyDictionary()
+def resource_of(place: str, key: Any) -> str:
+    """The resource that `key` is, in the database with the URI `place`."""
+    return _resource(place, key if type(key) is str or type(key) is bytes else encode(key))
+
+
+@functools.lru_cache(RESOURCES_MAX, typed=True)
+def _resource(place: str, key: str | bytes) -> str:
+    return place + quoted(encode(key).decode("utf-8", "backslashreplace"))
 
 
 def home_of(client: Any) -> Any:
@@ -60,7 +69,10 @@ def home_of(client: Any) -> Any:
 
     A cluster's pipeline works through a strategy, and its subscribers through the client that they belong to.
     """
-    own = vars(client)
+    own = client.__dict__
+    pool = own.get("connection_pool")
+    if pool is not None and "cluster" not in own:
+        return pool  # a plain client's, at each call: everything else is rare
     client = own.get("_pipe") or own.get("cluster") or client
     client = getattr(client, "cluster_client", client)
     pool = getattr(client, "connection_pool", None)
@@ -76,11 +88,11 @@ def is_cluster(home: Any) -> bool:
 
 def place_of(pool: Any) -> Place:
     """Where the connections of `pool` (or of what else `home_of` gives) lead."""
-    place = _places.get(pool)
+    place: Place | None = pool.__dict__.get("_noclobber_place")
     if place is None:
         if is_cluster(pool):
             return _cluster_place(pool)
-        place = _places[pool] = _place(pool.connection_kwargs)
+        place = pool._noclobber_place = _place(pool.connection_kwargs)
     if place.peer is None:
         place.peer = _peer(pool)
     return place
@@ -108,7 +120,7 @@ def _cluster_place(home: Any) -> Place:
     first = min(authority(str(node.host), int(node.port), DEFAULT_PORT) for node in nodes)
     place = Place(f"redis://{first}/0/", _encoding(home.connection_kwargs), peer="")
     if known:
-        _places[home] = place
+        home._noclobber_place = place
     return place
 
 

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from noclobber.versions import encode, fingerprint, fingerprint_parts, is_numeric, is_weak
+from noclobber.versions import (
+    HELD_MAX,
+    encode,
+    fingerprint,
+    fingerprint_parts,
+    is_numeric,
+    is_weak,
+    shortened,
+    size_of,
+)  # fmt: skip
 
 __all__ = ["Kept", "State", "kept_all", "kept_row", "name_of_key", "print_of", "state"]
 
@@ -36,31 +45,44 @@ class Kept:
 
 def kept_row(row: Sequence[Any]) -> tuple[Any, ...]:
     """A row as it is now, whatever its owner does to it later."""
-    if IMMUTABLE.issuperset(map(type, row)):
+    if IMMUTABLE.issuperset(map(type, row)) and not any(map(_is_long, row)):
         return tuple(row)
-    return tuple(value if type(value) in IMMUTABLE else Kept(_bytes(value)) for value in row)
+    return tuple(value if _may_wait(value) else Kept(shortened(_bytes(value))) for value in row)
+
+
+def _is_long(value: Any) -> bool:
+    """Whether it is too long to wait for the drain as it is."""
+    kind = type(value)
+    return (kind is str or kind is bytes) and len(value) > HELD_MAX
+
+
+def _may_wait(value: Any) -> bool:
+    return type(value) in IMMUTABLE and not _is_long(value)
 
 
 def kept_all(parameters: Any) -> Any:
     """Parameters as they are now: a mapping stays one, a sequence becomes a tuple; lists of key values stay lists."""
     if isinstance(parameters, Mapping):
-        if IMMUTABLE.issuperset(map(type, parameters.values())):
+        if all(map(_may_wait, parameters.values())):
             return dict(parameters)
         return {name: _kept_parameter(value) for name, value in parameters.items()}
-    if IMMUTABLE.issuperset(map(type, parameters)):
+    if all(map(_may_wait, parameters)):
         return tuple(parameters)
     return tuple(map(_kept_parameter, parameters))
 
 
 def _kept_parameter(value: Any) -> Any:
-    if type(value) in IMMUTABLE:
+    if _may_wait(value):
         return value
     if type(value) in (list, tuple) and IMMUTABLE.issuperset(map(type, value)):
         return tuple(value)
-    return Kept(_bytes(value))
+    return Kept(shortened(_bytes(value)))
 
 
 def _bytes(value: Any) -> bytes:
+    kind = type(value)
+    if kind is str or kind is int:  # nearly all
+        return encode(value)
     if isinstance(value, Kept):
         return value.data
     if value is None:
@@ -77,6 +99,8 @@ def _bytes(value: Any) -> bytes:
 
 def name_of_key(value: Any) -> str:
     """A key column's value as it stands in a resource name."""
+    if type(value) is int:
+        return str(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).hex()
     return _bytes(value).decode("utf-8", "backslashreplace")
@@ -87,9 +111,9 @@ def print_of(value: Any) -> str:
     return fingerprint(_bytes(value))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class State:
-    """What some columns of one row hold.
+    """What some columns of one row hold; never changed.
 
     Attributes:
         version: print of all of them. parts: print of each.
@@ -105,9 +129,20 @@ class State:
 
 def state(values: Mapping[str, Any]) -> State:
     """The state of columns, by name; at least one."""
+    if len(values) == 1:
+        ((name, value),) = values.items()
+        data = _bytes(value)
+        version = fingerprint(data)
+        return State(
+            version,
+            {name: version},
+            0 if data == NULL else size_of(data),
+            data == NULL or is_weak(data),
+            is_numeric(data),
+        )
     encoded = {name: _bytes(value) for name, value in values.items()}
     parts = {name: fingerprint(data) for name, data in encoded.items()}
-    version = next(iter(parts.values())) if len(parts) == 1 else fingerprint_parts(parts)
+    version = fingerprint_parts(parts)
     weak = all(data == NULL or is_weak(data) for data in encoded.values())
-    numeric = len(encoded) == 1 and all(is_numeric(data) for data in encoded.values())
-    return State(version, parts, sum(len(data) for data in encoded.values() if data != NULL), weak, numeric)
+    size = sum(size_of(data) for data in encoded.values() if data != NULL)
+    return State(version, parts, size, weak, numeric=False)
