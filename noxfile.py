@@ -101,6 +101,14 @@ def frameworks(session: nox.Session, which: str) -> None:
 
 
 @nox.session(venv_backend="venv")
+def clouds(session: nox.Session) -> None:
+    """Clients of cloud services that pin an older botocore than the one that the other tests use."""
+    tools = ("filelock", "pytest>=8.4", "pytest-asyncio>=1.1", "pytest-timeout>=2.4", "pytest-xdist>=3.6")
+    session.install("-e", ".[analyzer]", "aiobotocore>=3,<4", "boto3", "moto[server]>=5.1.6", *tools)
+    session.run("pytest", "-n", "0", "tests/clouds", *session.posargs)
+
+
+@nox.session(venv_backend="venv")
 def vectors(session: nox.Session) -> None:
     """Vector stores, embedded, with agents that race: their libraries are large, so they get an environment."""
     session.install("-e", ".[analyzer]", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
