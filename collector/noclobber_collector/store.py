@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from noclobber_collector.ddl import LOCAL, SHARDED_BY, rendered
 from noclobber_collector.errors import StoreError, StoreUnreachableError, StoreUnusableError
 from noclobber_collector.migrate import migrate
+from noclobber_collector.retention import keep, wanted_days
 
 __all__ = ["DATABASE", "ENGINE_PATH", "Store", "open_store", "wait_for_store"]
 
@@ -84,6 +85,7 @@ def open_store(url: str, *, token: str | None = None, prepare: bool = True) -> "
     if prepare:
         try:
             migrate(store)
+            keep(store, wanted_days())
         except StoreError:
             store.close()
             raise
