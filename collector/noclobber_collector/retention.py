@@ -34,7 +34,14 @@ KEPT: Final[Mapping[str, Mapping[str, str]]] = {
     "keep_issues_days": {"transitions": _BY_NS.format("at_ns")},
     "keep_deliveries_days": {"deliveries": _BY_NS.format("at_ns")},
 }
-"""Setting -> its tables, each with the time that its rows have. As variable `NOCLOBBER_KEEP_..._DAYS`."""
+"""Setting -> its tables, each with the time that its rows have."""
+VARIABLES: Final[Mapping[str, str]] = {
+    "keep_accesses_days": "NOCLOBBER_KEEP_ACCESSES_DAYS",
+    "keep_findings_days": "NOCLOBBER_KEEP_FINDINGS_DAYS",
+    "keep_issues_days": "NOCLOBBER_KEEP_ISSUES_DAYS",
+    "keep_deliveries_days": "NOCLOBBER_KEEP_DELIVERIES_DAYS",
+}
+"""Setting -> the variable that comes before the file."""
 DAYS_MAX: Final = 36_500
 CHANGE: Final = "ALTER TABLE {table}{on_cluster} MODIFY TTL {time} + INTERVAL {days} DAY DELETE"
 NOW: Final = "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()"
@@ -50,8 +57,8 @@ def wanted_days(environment: Mapping[str, str] | None = None) -> dict[str, int]:
     env = os.environ if environment is None else environment
     table = _table(env.get("NOCLOBBER_CONFIG"))
     found = {}
-    for name in KEPT:
-        value = env.get(f"NOCLOBBER_{name.upper()}") or table.get(name)
+    for name, variable in VARIABLES.items():
+        value = env.get(variable) or table.get(name)
         if value is None:
             continue
         if not str(value).isdecimal() or not 1 <= int(value) <= DAYS_MAX:
