@@ -209,7 +209,7 @@ def spread(fresh: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 
 def test_the_pipeline_over_distributed_tables(spread: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load, count, delete and reload: the rows lie in the shard's own table, sums are made there."""
+    """Load, count and delete: the rows lie in the shard's own table, and every statement finds them."""
     monkeypatch.chdir(tmp_path)
     spool = Spool(tmp_path / "spool")
     for size in (20, 30):
@@ -222,7 +222,6 @@ def test_the_pipeline_over_distributed_tables(spread: Store, tmp_path: Path, mon
     assert not closed_segments(tmp_path / "spool")
     for table in ("accesses", "accesses" + LOCAL):
         assert spread.rows("SELECT count() FROM {t:Identifier}", {"t": table}) == [(50,)]
-    assert spread.rows("SELECT sum(operations) FROM minute_stats") == [(50,)]
     assert spread.rows("SELECT count() FROM otel_traces") == [(50,)]
     spread.delete("accesses", "seq > {n:Int64}", {"n": 20})
     assert spread.rows("SELECT count() FROM accesses") == [(40,)]
