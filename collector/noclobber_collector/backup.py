@@ -142,6 +142,10 @@ def restore(
     for table in MUST_BE_EMPTY:
         if (count := _count(store, table)) > 0:
             raise BackupError(f"{store.name} is not empty ({table} has {count:,} rows): restore into a new store")
+    for table, columns in manifest.columns.items():
+        known = {str(name) for (name,) in store.rows(NAMES, {"table": table})} if table in TABLES else set()
+        if not known.issuperset(columns):
+            raise BackupError(f"{folder} has columns of {table} that this store has not: it is another version's")
     attempt = uuid.uuid4().hex
     for table in manifest.columns:
         if table == "minute_stats":  # the rows of `accesses` have been summed again on their way in
@@ -168,8 +172,8 @@ def _saved(store: Store, table: str, columns: Sequence[str], folder: Path) -> It
     names = ", ".join(f"`{name}`" for name in columns)
     number = 0
     for where, values in _portions(store, table):
-        sql = f"SELECT {names} FROM {table} WHERE {where}"  # noqa: S608  names of our own tables and columns
-        data = store.raw(sql, values, {}, FORMAT)[1]
+        sql = "SELECT " + names + " FROM {table:Identifier} WHERE " + where  # noqa: S608  names of our own columns
+        data = store.raw(sql, {**values, "table": table}, {}, FORMAT)[1]
         rows = data.count(b"\n")
         if rows:
             packed = zstandard.ZstdCompressor(level=3).compress(data)
@@ -209,7 +213,7 @@ def _load(store: Store, chunk: Chunk, columns: Sequence[str], folder: Path, atte
         raise BackupError(f"{folder} is damaged: {chunk.file} is not as it was written")
     names = ", ".join(f"`{name}`" for name in columns)
     settings = {"insert_deduplication_token": f"restore-{attempt}-{chunk.file}"}
-    statement = f"INSERT INTO {chunk.table} ({names}) FORMAT {FORMAT}"
+    statement = "INSERT INTO " + chunk.table + " (" + names + ") FORMAT " + FORMAT
     store.insert_raw(statement, FORMAT, zstandard.ZstdDecompressor().decompress(packed), settings)
 
 
@@ -246,7 +250,10 @@ def _read(folder: Path) -> Manifest:
         found: dict[str, Any] = orjson.loads((folder / MANIFEST).read_bytes())
         if found["form"] > FORM:
             raise BackupError(f"{folder} was made by a newer noclobber: upgrade this one")
-        return Manifest(**{**found, "chunks": [Chunk(**chunk) for chunk in found["chunks"]]})
+        chunks = [Chunk(**chunk) for chunk in found["chunks"]]
+        if any(chunk.table not in found["columns"] or "/" in chunk.file for chunk in chunks):
+            raise BackupError(f"{folder / MANIFEST} names what is not in it")
+        return Manifest(**{**found, "chunks": chunks})
     except FileNotFoundError as error:
         raise BackupError(f"{folder} is no backup, or one that was not finished: it has no {MANIFEST}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from noclobber_collector.ddl import LOCAL
 from noclobber_collector.errors import StoreUnusableError
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def keep(store: "Store", days: Mapping[str, int]) -> list[str]:
     changed = []
     for setting, count in days.items():
         for table, time in KEPT[setting].items():
-            has = now.get(table + LOCAL if store.cluster else table)
+            has = now.get(store.local(table))
             if has is None or int(has[1]) != count:
                 store.alter(CHANGE, table, time=time, days=str(count))
                 changed.append(table)

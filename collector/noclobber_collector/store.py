@@ -271,9 +271,12 @@ class Store:
             parameters: bound ones.
             parts: what stands for other names in braces; constants only.
         """
-        name = table + LOCAL if self.cluster and table in SHARDED_BY else table
-        for each in rendered(statement, {**parts, "table": name}, self.cluster):
+        for each in rendered(statement, {**parts, "table": self.local(table)}, self.cluster):
             self.command(each, parameters)
+
+    def local(self, table: str) -> str:
+        """The table that holds the rows of `table`: on a cluster those of this shard."""
+        return table + LOCAL if self.cluster and table in SHARDED_BY else table
 
     def raw(self, sql: str, parameters: Mapping[str, str], settings: Mapping[str, Any], fmt: str) -> tuple[str, bytes]:
         """A statement's answer in ClickHouse's format `fmt` (or what its FORMAT clause says).

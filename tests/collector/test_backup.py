@@ -137,6 +137,12 @@ def newer(folder: Path) -> None:
     (folder / "manifest.json").write_text(text.replace('"form": 1', '"form": 2'))
 
 
+def foreign(folder: Path) -> None:
+    """It names a column that no table has."""
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace('"found_ns"', '"x) SELECT 1 --"'))
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
@@ -144,6 +150,7 @@ def newer(folder: Path) -> None:
         (bent, "is damaged: findings"),
         (torn, "is not whole: findings"),
         (newer, "newer noclobber"),
+        (foreign, "columns of findings that this store has not"),
     ],
 )
 def test_what_is_no_whole_backup_is_refused(
