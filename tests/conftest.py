@@ -15,7 +15,7 @@ from noclobber_collector.store import Store, open_store
 SERVER: Final = os.environ.get("NOCLOBBER_CLICKHOUSE_URL", "")
 """A ClickHouse server for tests, with rights to make and drop databases; its databases `nc_test_*` are ours."""
 OVER: Final = ("embedded", "http", *(["server"] if SERVER else []))
-EVERYWHERE: Final = ("test_store.py", "test_loader.py", "test_backup.py")
+EVERYWHERE: Final = ("test_store.py", "test_loader.py")
 """Modules of the collector that meet each kind of store in every run; others do so in the long one."""
 
 

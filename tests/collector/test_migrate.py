@@ -87,6 +87,7 @@ def test_two_processes_that_start_together_apply_each_once(fresh: str) -> None:
     store.close()
 
 
+@pytest.mark.long
 def test_many_threads_that_start_together_apply_each_once(fresh: str) -> None:
     """However they are interleaved."""
     together, errors = threading.Barrier(4), []
