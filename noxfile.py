@@ -4,6 +4,8 @@ Sessions use the environment they are started from (`--no-venv`, the default her
 engines are large; `nox -s tests-3.12` makes one of its own for another Python.
 """
 
+import sys
+
 import nox
 
 nox.options.default_venv_backend = "none"
@@ -103,3 +105,12 @@ def vectors(session: nox.Session) -> None:
     session.install("-e", ".[analyzer]", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
     session.install("filelock", *VECTOR_STORES)
     session.run("pytest", "-n", "0", "tests/vectors", *session.posargs)
+
+
+@nox.session(venv_backend="venv")
+def peers(session: nox.Session) -> None:
+    """Spans a core beside Phoenix, which lives in an environment of its own; the tests run in ours."""
+    session.install("arize-phoenix>=20.26,<21")
+    program = f"{session.bin}/phoenix"
+    words = ("-m", "pytest", "-n", "0", "-m", "benchmark", "-s", "--timeout=900", "tests/benchmarks/test_throughput.py")
+    session.run(sys.executable, *words, *session.posargs, external=True, env={"NOCLOBBER_PHOENIX": program})

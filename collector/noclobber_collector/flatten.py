@@ -42,6 +42,7 @@ NOTHING, TEXT, TRUTH, NUMBER, DOUBLE, LIST, OTHER = range(7)
 """Types of a value."""
 _TYPE_OF: Final = {0x0A: TEXT, 0x10: TRUTH, 0x18: NUMBER, 0x21: DOUBLE, 0x2A: LIST, 0x32: OTHER, 0x3A: OTHER}
 _TYPES: Final = np.array([_TYPE_OF.get(tag, NOTHING) for tag in range(256)], np.uint8)
+_NULLABLE: Final = frozenset(column.name for column in COLUMNS if column.holds in (Holds.NUMBER, Holds.MAYBE))
 _RESTS: Final = ("rest", "rest_ints", "rest_bools", "rest_doubles", "rest_others")
 _REST_OF: Final = {NOTHING: 4, TEXT: 0, NUMBER: 1, TRUTH: 2, DOUBLE: 3, LIST: 4, OTHER: 4}
 _FITS: Final[Mapping[Holds, tuple[int, ...]]] = {
@@ -88,15 +89,17 @@ def _joined(portions: list[pa.RecordBatch]) -> pa.RecordBatch:
     columns = {}
     for name, kind in types.items():
         chunks = [
-            portion.column(name) if name in portion.schema.names else _nothing(kind, portion.num_rows)
+            portion.column(name) if name in portion.schema.names else _nothing(name, kind, portion.num_rows)
             for portion in portions
         ]
         columns[name] = pa.chunked_array(chunks, kind).unify_dictionaries().combine_chunks()
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _nothing(kind: pa.DataType, rows: int) -> pa.Array:
+def _nothing(name: str, kind: pa.DataType, rows: int) -> pa.Array:
     """A column in which nothing stands."""
+    if name in _NULLABLE:
+        return pa.nulls(rows, kind)
     if pa.types.is_dictionary(kind):
         return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([b""], kind.value_type))
     if pa.types.is_nested(kind):
