@@ -68,9 +68,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Receive and load until SIGTERM."""
+    from noclobber_collector import logs
     from noclobber_collector.errors import StoreBusyError
     from noclobber_collector.lock import EngineLock
 
+    logs.begin("collector")
     check_bind(words.host, words.token, forced=words.insecure_bind)
     if words.store.startswith("chdb:"):
         raise CommandError("the embedded store belongs to `noclobber up`; a collector alone needs a server's URL")
@@ -131,7 +133,9 @@ def _load(words: argparse.Namespace, spool: Path, ending: threading.Event, recei
 
 
 def _say(line: str) -> None:
-    print(f"noclobber: {line}", file=sys.stderr, flush=True)  # noqa: T201  a command's output
+    from noclobber_collector.logs import say_as
+
+    say_as("collector")(f"noclobber: {line}")
 
 
 COLLECTOR = Command(

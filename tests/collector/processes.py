@@ -60,6 +60,13 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 20.0, what: s
         time.sleep(0.01)
 
 
+def metrics_of(http: str) -> dict[str, float]:
+    """What a receiver tells, without the common prefix."""
+    lines = ask(f"{http}/metrics").body.decode().splitlines()
+    pairs = (line.split(" ") for line in lines if not line.startswith("#"))
+    return {name.removeprefix("noclobber_").removeprefix("receiver_"): float(value) for name, value in pairs}
+
+
 class Process:
     """A process with its output in a file, in a group of its own."""
 
@@ -139,20 +146,26 @@ class Receiver(Process):
 
     def metrics(self) -> dict[str, float]:
         """Its counters, without the common prefix."""
-        lines = ask(f"{self.http}/metrics").body.decode().splitlines()
-        pairs = (line.split(" ") for line in lines if not line.startswith("#"))
-        return {name.removeprefix("noclobber_").removeprefix("receiver_"): float(value) for name, value in pairs}
+        return metrics_of(self.http)
 
 
 class Up(Process):
     """`noclobber up` on a folder."""
 
-    def __init__(self, folder: Path, *options: str, token: str = "", ports: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        token: str = "",
+        ports: Sequence[int] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.data = folder / "data"
         self.ports = list(ports or free_ports(3))
         self.http, self.pages = (f"http://127.0.0.1:{port}" for port in self.ports[1:])
         folder.mkdir(parents=True, exist_ok=True)
-        super().__init__([*self.words(self.data, self.ports), *options], folder / "up.log", {"NOCLOBBER_TOKEN": token})
+        super().__init__([*self.words(self.data, self.ports), *options], folder / "up.log",
+                         {"NOCLOBBER_TOKEN": token, **(environment or {})})  # fmt: skip
 
     @staticmethod
     def words(data: Path, ports: Sequence[int]) -> list[str]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from noclobber.cli import CommandError
+from noclobber_collector import logs
 from noclobber_collector.errors import SpoolBusyError
 from noclobber_collector.receiver.process import ReceiverSettings, run_receiver
 
@@ -23,7 +24,7 @@ def main() -> int:
     parser.add_argument("--spool-bytes-max", type=int, default=1 << 30)
     parser.add_argument("--life-fd", type=int, help="the process ends when this pipe closes")
     words = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logs.begin("receiver")
     settings = ReceiverSettings(
         spool=words.spool,
         host=words.host,

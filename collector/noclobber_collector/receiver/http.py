@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from noclobber_collector.errors import MalformedError, SpoolFullError
+from noclobber_collector.metrics import CONTENT_TYPE
 from noclobber_collector.receiver.intake import Intake
 from noclobber_collector.requests import BODY_MAX, TooLargeError, from_json, unpack
 
@@ -57,18 +58,21 @@ class HttpReceiver:
             return
         method, path = scope["method"], scope["path"]
         if method == "GET" and path in _PAGES:
-            kind, text = (
-                ("text/plain; version=0.0.4", self._intake.exposition())
-                if path == "/metrics"
-                else ("text/plain", "ok\n")
-            )
-            await _reply(send, 200, text.encode(), kind)
+            await self._tell(path, send)
         elif path not in _SIGNALS:
             await _reply(send, 404, b"send OTLP to /v1/traces\n", "text/plain")
         elif method != "POST":
             await _reply(send, 405, b"OTLP is sent by POST\n", "text/plain", ((b"allow", b"POST"),))
         else:
             await self._take(_Request(scope), receive, send)
+
+    async def _tell(self, path: str, send: Send) -> None:
+        """What operators and their probes ask: alive is who answers, ready is who can take spans now."""
+        if path == "/metrics":
+            await _reply(send, 200, await asyncio.to_thread(self._intake.exposition), CONTENT_TYPE)
+            return
+        reason = self._intake.unready() if path == "/ready" else ""
+        await _reply(send, 503 if reason else 200, f"{reason or 'ok'}\n".encode(), "text/plain")
 
     async def _take(self, request: "_Request", receive: Receive, send: Send) -> None:
         try:

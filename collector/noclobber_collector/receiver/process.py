@@ -63,6 +63,8 @@ class QuietServer(uvicorn.Server):
 def run_receiver(settings: ReceiverSettings) -> int:
     """Receive until SIGTERM or SIGINT; returns the exit code."""
     spool = Spool(settings.spool, settings.collector, settings.spool_bytes_max)
+    if spool.repaired_bytes:
+        log.info("%d bytes of a torn tail were cut off: they had not been acknowledged", spool.repaired_bytes)
     intake = Intake(spool)
     grpc_server, grpc_port = serve_grpc(intake, settings.host, settings.grpc_port, settings.token)
     server = QuietServer(
