@@ -160,7 +160,6 @@ ACCESSES: Final = (
     " ORDER BY open, end_ns DESC LIMIT 1 BY trace_id, span_id)"
     " ORDER BY start_ns DESC, span_id DESC LIMIT {limit:UInt32}" + _LIMITS
 )  # fmt: skip
-)
 RECENT: Final = (
     "SELECT * FROM (SELECT " + _EVENT_COLUMNS + " FROM accesses WHERE op NOT IN ('', 'mark')"
     " AND minute >= {minute_from:UInt32} AND start_ns >= {since:UInt64}"
