@@ -5,6 +5,7 @@ engines are large; `nox -s tests-3.12` makes one of its own for another Python.
 """
 
 import os
+import sys
 from pathlib import Path
 
 import nox
@@ -158,3 +159,12 @@ def versions(session: nox.Session, library: str, age: str) -> None:
     path = os.pathsep.join((overlay, *filter(None, [os.environ.get("PYTHONPATH")])))
     where = [f"tests/instrumentation/{each}" for each in tests]
     session.run("pytest", "-n", "0", *where, *session.posargs, env={"PYTHONPATH": path})
+
+
+@nox.session(venv_backend="venv")
+def peers(session: nox.Session) -> None:
+    """Spans a core beside Phoenix, which lives in an environment of its own; the tests run in ours."""
+    session.install("arize-phoenix>=20.26,<21")
+    program = f"{session.bin}/phoenix"
+    words = ("-m", "pytest", "-n", "0", "-m", "benchmark", "-s", "--timeout=900", "tests/benchmarks/test_throughput.py")
+    session.run(sys.executable, *words, *session.posargs, external=True, env={"NOCLOBBER_PHOENIX": program})
