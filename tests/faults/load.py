@@ -13,6 +13,8 @@ from made import ACCESS, request
 SPANS = 10
 PAUSE_S = 0.01
 ANSWER_S = 15.0
+READ = {**ACCESS, "noclobber.op": "read", "noclobber.version.kind": "counter", "noclobber.version.read": "1"}
+"""Nobody races here: that is what `races` is for."""
 _loads = itertools.count(1)
 
 
@@ -76,7 +78,7 @@ class Load:
     def _send_all(self, client: int) -> None:
         counter = itertools.count(1)
         strand = f"{self.strand}{client}"
-        one = {**ACCESS, "noclobber.strand": strand, "noclobber.resource": f"redis://h/0/{strand}"}
+        one = {**READ, "noclobber.strand": strand, "noclobber.resource": f"redis://h/0/{strand}"}
         while not self._ending.is_set():
             seqs = [next(counter) for _ in range(self._spans)]
             step = f"{strand}-{seqs[0]}"
