@@ -31,6 +31,7 @@ SHARDED_BY: Final[Mapping[str, str]] = {
     "defended": "cityHash64(trace_id, span_id)",
     "leases": "cityHash64(analyzer)",
     "conflicts": "cityHash64(resource)",
+    "forgotten": "cityHash64(collector)",
     "schema_migrations": "number",
 }
 """Table -> what decides on which shard a row lies. What is read back by its writer lies whole on one shard."""

@@ -1,7 +1,7 @@
 """From the spool into ClickHouse, and no segment goes before it was counted there.
 
-The loader takes closed segments in order, checks their checksums, hands their bytes to ClickHouse, which reads the OTLP
-itself, and counts the rows of each segment. Only if the count is right is a segment marked as loaded; its file stays a
+The loader takes closed segments in order, checks their checksums, hands their rows to ClickHouse as ready columns, and
+counts the rows of each segment. Only if the count is right is a segment marked as loaded; its file stays a
 while longer, and at the next start every file that is still there is counted again. What is missing is loaded once more
 under a new token, what is there in part is deleted and loaded again: chdb once lost an insert that it had acknowledged,
 and its log of tokens made that final.
@@ -9,7 +9,7 @@ and its log of tokens made that final.
 A store that is down, full or slow is waited for, however long that takes. Only a segment that the store finds
 unreadable, alone, is set aside: it would hold up all that come after.
 
-Source: storage.md, sections 4 and 5 of the design; ClickHouse's FORMAT Protobuf, `format_schema_source`.
+Source: storage.md, sections 4 and 5 of the design; docs/decisions/0010-rows-come-as-columns.md.
 """
 
 import logging
@@ -23,11 +23,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from noclobber_collector.errors import StoreError
+from noclobber_collector.flatten import flatten
 from noclobber_collector.logs import advice
 from noclobber_collector.phases import Phase, Phases
-from noclobber_collector.segments import CLOSED, LOADED, REFUSED, Segment, closed_segments, salvage, sound_requests
+from noclobber_collector.segments import (
+    CLOSED,
+    LOADED,
+    REFUSED,
+    Segment,
+    closed_segments,
+    newest_number,
+    salvage,
+    sound_requests,
+)
 from noclobber_collector.store import Store
 from noclobber_collector.told import tell
+from noclobber_collector.wire import UnreadableError
 
 __all__ = ["Loader"]
 
@@ -50,8 +61,6 @@ COUNTED_AT_ONCE: Final = 1_000
 UNREADABLE: Final = frozenset({6, 26, 27, 32, 33, 53, 117, 128, 131, 434, 436, 437, 444})
 """ClickHouse's codes for bytes that it can't read: trying again gives the same answer."""
 SETTINGS: Final[dict[str, Any]] = {
-    "format_schema_source": "string",
-    "format_schema_message_name": "Request",
     "deduplicate_blocks_in_dependent_materialized_views": 1,
     "max_insert_threads": 1,
     "max_insert_block_size": 2_000_000,
@@ -91,11 +100,14 @@ class Loader:
         self._store, self._folder, self._collector, self._on_loaded = store, folder, collector, on_loaded
         folder.mkdir(parents=True, exist_ok=True)
         self._keep_loaded_s = _keep_loaded_s() if keep_loaded_s is None else keep_loaded_s
-        self._settings = {
-            **SETTINGS,
+        self._settings = dict(SETTINGS)
+        self._protobuf = {
+            "format_schema_source": "string",
+            "format_schema_message_name": "Request",
             "format_schema": files("noclobber_collector.schema").joinpath("otlp.proto").read_text(),
         }
         self._attempts: dict[int, int] = {}
+        self._newest_at_start = newest_number(folder)
         self._alone = 0
         self._phases = Phases("loader")
         self._stopping = threading.Event()
@@ -198,9 +210,9 @@ class Loader:
         kept = [segment for segment in closed_segments(self._folder, loaded=True) if segment.loaded]
         for at in range(0, len(kept), COUNTED_AT_ONCE):
             some = kept[at : at + COUNTED_AT_ONCE]
-            present = self._count(some)
+            present, forgotten = self._count(some), self._forgotten(some)
             for segment in some:
-                if present.get(segment.number, 0) != segment.spans:
+                if present.get(segment.number, 0) != segment.spans and segment.number not in forgotten:
                     log.warning("segment %s is not whole in the store; loading it again", segment.number)
                     segment.path.rename(segment.path.with_suffix(CLOSED))
                     self._attempts[segment.number] = 1
@@ -232,7 +244,7 @@ class Loader:
         batch = [segment for segment in batch if data[segment.number] is not None]
         if not batch:
             return
-        present = self._count(batch)
+        present = self._count([each for each in batch if self._may_be_loaded(each)])
         missing = [segment for segment in batch if present.get(segment.number, 0) != segment.spans]
         for segment in missing:
             self._attempts[segment.number] = self._attempts.get(segment.number, 0) + 1
@@ -242,7 +254,7 @@ class Loader:
             self._phases.enter(Phase.INSERT)
             token = f"{self._collector}-{missing[0].number}-{missing[-1].number}-{time.time_ns()}"
             joined = b"".join(data[segment.number] or b"" for segment in missing)
-            self._store.load("incoming", joined, "Protobuf", {**self._settings, "insert_deduplication_token": token})
+            self._insert(joined, token)
             present = self._count(batch)
         for segment in batch:
             if present.get(segment.number, 0) != segment.spans:
@@ -261,6 +273,21 @@ class Loader:
         self._loads += 1
         self._last_loaded_at = time.time()
         self._on_loaded()
+
+    def _may_be_loaded(self, segment: Segment) -> bool:
+        """Whether rows of it may be there: it was tried before, by us or by the process before us."""
+        return segment.number <= self._newest_at_start or segment.number in self._attempts
+
+    def _insert(self, data: bytes, token: str) -> None:
+        """Put the rows of `data` into the store: as columns, or, where these can't be made of it, as it is."""
+        settings = {**self._settings, "insert_deduplication_token": token}
+        try:
+            rows = flatten(data)
+        except UnreadableError as error:
+            log.info("%d bytes are left to the store to read: %s", len(data), error)
+            self._store.load("incoming", data, "Protobuf", {**settings, **self._protobuf})
+        else:
+            self._store.load("accesses", rows, "ArrowStream", settings)
 
     def _sound_bytes(self, segment: Segment) -> bytes | None:
         """The segment's bytes; None where some are damaged: it then lies there anew without them."""
@@ -295,13 +322,24 @@ class Loader:
         return True
 
     def _count(self, segments: Sequence[Segment]) -> dict[int, int]:
+        if not segments:
+            return {}
         self._phases.enter(Phase.VERIFY)
         rows = self._store.rows(
             "SELECT segment, count() FROM accesses WHERE collector = {collector:String} "
-            "AND segment IN {numbers:Array(UInt64)} GROUP BY segment",
+            "AND segment IN {numbers:Array(UInt64)} GROUP BY segment SETTINGS max_threads = 1",
             {"collector": self._collector, "numbers": [segment.number for segment in segments]},
         )
         return {int(number): int(count) for number, count in rows}
+
+    def _forgotten(self, segments: Sequence[Segment]) -> set[int]:
+        """Those of which rows were deleted on purpose: they are not whole, and must not be."""
+        rows = self._store.rows(
+            "SELECT DISTINCT segment FROM forgotten WHERE collector = {collector:String} "
+            "AND segment IN {numbers:Array(UInt64)}",
+            {"collector": self._collector, "numbers": [segment.number for segment in segments]},
+        )
+        return {int(number) for (number,) in rows}
 
     def _delete(self, segment: Segment) -> None:
         where = "collector = {collector:String} AND segment = {number:UInt64}"

@@ -13,8 +13,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Protocol
 
 from noclobber.contract import IssueState
+from noclobber_analyzer.alerts.route_log import RESEND
 from noclobber_analyzer.issues import Standing, Transition, replay
 from noclobber_dashboard.cached import Cached
+from noclobber_dashboard.endpoints import DeadLetter, Endpoint, endpoints
 from noclobber_dashboard.escapes import EscapeRecord, ranked
 from noclobber_dashboard.records import (
     AccessRecord,
@@ -34,6 +36,7 @@ from noclobber_dashboard.statements import (
     COUNT,
     CURRENT_FILTERED,
     CURSORS,
+    DEAD_LETTERS,
     DEFENDED_BY_REASON,
     DEFENDED_BY_RESOURCE,
     DELIVERIES,
@@ -44,10 +47,13 @@ from noclobber_dashboard.statements import (
     NAMING,
     ONE_FINDING,
     ORPHANS,
+    OUTCOMES,
     PROCESSES,
     RATES,
     RECENT,
     RESOURCES,
+    ROUTE_LOG,
+    STORAGE,
     SURROUNDINGS,
     TOTALS,
     TRANSITIONS,
@@ -70,6 +76,8 @@ FINDINGS_READ_MAX: Final = 200_000
 """Most findings that issues are put together from, the newest ones."""
 LIVE_WINDOWS_S: Final = (10, 60, 900)
 """How far back the stream of accesses reaches, seconds: the shortest of these in which there is any."""
+ROUTE_ROWS_MAX: Final = 5_000
+"""Most rows about routes that are read, the newest ones."""
 LOG_MAX: Final = 200
 """Most transitions read of one issue, the newest ones: its state does not depend on older ones."""
 SLICE_READ_MAX: Final = 4_000
@@ -215,6 +223,27 @@ class Queries:
             ("defended", "resource"), lambda: self._defended(DEFENDED_BY_RESOURCE, limit=SNAPSHOT_MAX)
         )
 
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The alert routes in use, with what became of their messages."""
+        return self._cached.get(("endpoints",), lambda: endpoints(self._route_log(), self._ask(OUTCOMES)))
+
+    def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        """Messages that were given up, the newest first."""
+
+        def compute() -> list[DeadLetter]:
+            asked_ns = {row.finding: row.at_ns for row in reversed(self._route_log()) if row.kind == RESEND}
+            return [DeadLetter.from_row(row, asked_ns) for row in self._ask(DEAD_LETTERS, limit=limit)]
+
+        return self._cached.get(("dead", limit), compute)
+
+    def forget_endpoints(self) -> None:
+        """Read routes and dead letters anew: somebody asked something of one."""
+        self._cached.forget(("endpoints",))
+
+    def storage(self) -> Sequence[Mapping[str, Any]]:
+        """`name`, `rows`, `bytes` on disk and `days` kept (0: for ever) of each table."""
+        return self._cached.get(("storage",), lambda: self._ask(STORAGE))
+
     def window_min(self) -> int:
         """How many minutes back accesses are counted."""
 
@@ -342,6 +371,9 @@ class Queries:
             return None
         since = self._now_ns() - DAY_MIN * MINUTE_NS
         return [DefendedCount.from_row(row) for row in self._ask(sql, since=since, **parameters)]
+
+    def _route_log(self) -> list[Transition]:
+        return [_transition(row) for row in self._ask(ROUTE_LOG, limit=ROUTE_ROWS_MAX)]
 
     def _minute_from(self) -> int:
         return self._now_ns() // MINUTE_NS - self.window_min()

@@ -131,8 +131,11 @@ class _Workers:
 
         tables = tomllib.loads(words.config.read_text()).get("alert", []) if words.config else []
         routes = routes_from(tables, os.environ, words.webhook, allow=words.webhook_allow)
+        self.declarations = declared(words)
         self.sender = Sender(store, routes)
-        self.analyzer = LiveAnalyzer(store, on_found=self.sender.wake, dashboard=address, declarations=declared(words))
+        self.analyzer = LiveAnalyzer(
+            store, on_found=self.sender.wake, dashboard=address, declarations=self.declarations
+        )
         self.loader = Loader(store, words.data / "spool", on_loaded=self.analyzer.wake)
 
     def start(self) -> None:
@@ -164,7 +167,9 @@ def _serve(
     from noclobber_sidecar.engine_metrics import engine_routes
 
     token = os.environ.get("NOCLOBBER_TOKEN") or None
-    settings = DashboardSettings(words.host, words.dashboard_port, token)
+    settings = DashboardSettings(
+        words.host, words.dashboard_port, token, declarations=tuple(workers.declarations.declared)
+    )
     routes = engine_routes(store, workers.loader, workers.analyzer, workers.sender)
     app = build_app(store, settings, on_startup=[workers.start], on_shutdown=[workers.stop], routes=routes)
     server = QuietServer(

@@ -16,6 +16,7 @@ PAGES = {
     "/agents": "Agents",
     "/live": "Live",
     "/health": "Health",
+    "/settings": "Settings",
 }
 
 
@@ -148,4 +149,22 @@ def test_the_stream_is_drawn_as_filtered(visit: Callable[..., Visit], bank: Dash
     tab.page.locator(".prose p", has_text="2 accesses of the last").wait_for()
     tab.page.locator(".stVegaLiteChart .marks").first.wait_for(timeout=20_000)
     assert tab.page.locator(".stVegaLiteChart .mark-symbol path").count() == 2
+    assert tab.complaints == []
+
+
+def test_a_sample_is_asked_for_under_a_name(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """A ticked route, a button, a name: one row in the log, which the sender reads."""
+    tab = visit(bank)
+    tab.open("/settings")
+    canvas = tab.page.locator(".dvn-scroller").first
+    canvas.wait_for()
+    canvas.click(position={"x": 16, "y": 53})
+    tab.page.get_by_role("button", name="Send a sample").click()
+    dialog = tab.page.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill("ann")
+    dialog.get_by_role("textbox").press("Tab")
+    dialog.get_by_role("button", name="Send a sample").click()
+    dialog.wait_for(state="detached")
+    rows = tab.page.request.get(f"{bank.url}/api/v1/transitions?issue=ops").json()["transitions"]
+    assert [(row["kind"], row["actor"]) for row in rows] == [("route.test", "ann"), ("route.added", "sender")]
     assert tab.complaints == []

@@ -9,7 +9,18 @@ from typing import Final
 
 import streamlit as st
 
-from noclobber_dashboard.pages import agents, finding, findings, health, issues, latent, live, overview, resources
+from noclobber_dashboard.pages import (
+    agents,
+    finding,
+    findings,
+    health,
+    issues,
+    latent,
+    live,
+    overview,
+    resources,
+    settings,
+)
 from noclobber_dashboard.pages.boundary import guarded
 
 __all__ = ["run"]
@@ -52,6 +63,7 @@ def run() -> None:
             ],
             "Operate": [
                 st.Page(guarded(health.render), title="Health", icon=":material/vital_signs:", url_path="health"),
+                st.Page(guarded(settings.render), title="Settings", icon=":material/settings:", url_path="settings"),
             ],
         }
     )  # fmt: skip
