@@ -41,7 +41,7 @@ class Round:
 
     Attributes:
         shots: in order. ledger: after the last one, when all is loaded. torn: damaged bytes that were left.
-        engine_ready_s: until the engine answered again after each shot at it, through a further one if that came before.
+        engine_ready_s: until the engine answered again after each shot at it, through a further one if there was one.
     """
 
     def __init__(self, folder: Path, aims: Sequence[Aim]) -> None:
