@@ -86,7 +86,7 @@ class Loader:
     Attributes:
         loaded: spans loaded and counted since the start. reloaded: spans that had to be loaded again.
         refused: spans that the store will never take; their segments lie in the spool as `.refused`.
-        damaged: spans whose bytes had changed on disk.
+        damaged: spans whose bytes had changed on disk. counted: what was loaded before this start is known to be there.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class Loader:
         self._load_s = self._last_load_s = 0.0
         self._loads = self._failures = 0
         self._told_at = 0.0
+        self.counted = False
         self.loaded = self.reloaded = self.refused = self.damaged = 0
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
 
@@ -171,13 +172,12 @@ class Loader:
             tell(self._folder, self.values())
 
     def _run(self) -> None:
-        counted = False
         while not self._stopping.is_set():
             self._tell()
             try:
-                if not counted:
+                if not self.counted:
                     self._recount()
-                    counted = True
+                    self.counted = True
                 busy = self._load_waiting()
                 self._phases.enter(Phase.IDLE)
                 self._pause_s, self._last_error = 0.0, ""

@@ -140,7 +140,8 @@ def _receiver(words: argparse.Namespace, data: Path, otlp: socket.socket) -> Chi
     return Child(
         "receiver",
         [sys.executable, "-m", "noclobber_collector.receiver", "--spool", str(data / "spool"), "--host", words.host,
-         "--otlp-grpc-port", str(words.otlp_grpc_port), "--http-fd", str(otlp.fileno()), "--life-fd", "{life}"],
+         "--otlp-grpc-port", str(words.otlp_grpc_port), "--http-fd", str(otlp.fileno()), "--life-fd", "{life}",
+         "--spool-bytes-max", str(words.spool_bytes_max)],
         sockets=[otlp.fileno()],
         stop_timeout_s=15.0,
         pause_max_s=1.0,  # it starts in half a second, and clients wait for it

@@ -18,7 +18,7 @@ import psutil
 
 from noclobber_collector.store import ENGINE_PATH, open_store
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 
 
 class Answer(NamedTuple):
