@@ -161,9 +161,10 @@ def check(data: bytes) -> int:
 def _parsed(data: bytes) -> ExportTraceServiceRequest:
     _guard(data)
     try:
-        return ExportTraceServiceRequest.FromString(data)
+        request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(data)
     except DecodeError as error:
         raise MalformedError(f"this is no OTLP trace request: {error}") from error
+    return request
 
 
 def count_spans(data: bytes) -> int:
