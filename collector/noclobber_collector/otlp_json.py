@@ -7,7 +7,6 @@ Source: OTLP specification 1.9, "JSON Protobuf Encoding"; protobuf's JSON mappin
 """
 
 import base64
-import binascii
 from typing import Any, Final
 
 import orjson
@@ -38,7 +37,7 @@ def from_json(body: bytes) -> bytes:
         for resource in _list(document, "resourceSpans"):
             _resource_spans(resource, request.resource_spans.add())
         data: bytes = request.SerializeToString()
-    except (AttributeError, TypeError, ValueError, binascii.Error) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise MalformedError(f"this JSON is no OTLP trace request: {error}") from error
     return data
 
@@ -148,10 +147,14 @@ def _value(document: Any, out: AnyValue, depth: int) -> None:
             case "stringValue":
                 out.string_value = value
             case "boolValue":
+                if not isinstance(value, bool):
+                    raise TypeError(f"{value!r} is neither true nor false")
                 out.bool_value = value
             case "intValue":
                 out.int_value = _whole(value)
             case "doubleValue":
+                if isinstance(value, bool):
+                    raise TypeError(f"{value!r} is no number")
                 out.double_value = float(value)
             case "bytesValue":
                 out.bytes_value = _bytes(value)

@@ -125,6 +125,14 @@ class PatientOnlySoLong(HttpToolsProtocol):
         if not self.pipeline and not self.transport.is_closing():
             self.admission.waits(self, self.transport.abort)
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn always closes
+        """The client sends no more, but may still wait for its answer."""
+        cycle = self.cycle
+        if self.scheme == "https" or cycle is None or cycle.response_complete or cycle.more_body:
+            return None
+        cycle.keep_alive = False
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._wait_no_more()
