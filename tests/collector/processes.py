@@ -117,6 +117,12 @@ class Process:
         self.popen.wait()
 
 
+def counted(text: str) -> dict[str, float]:
+    """What `/metrics` tells, without the common prefix."""
+    pairs = (line.split(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name.removeprefix("noclobber_").removeprefix("receiver_"): float(value) for name, value in pairs}
+
+
 class Receiver(Process):
     """`python -m noclobber_collector.receiver`."""
 
@@ -139,9 +145,7 @@ class Receiver(Process):
 
     def metrics(self) -> dict[str, float]:
         """Its counters, without the common prefix."""
-        lines = ask(f"{self.http}/metrics").body.decode().splitlines()
-        pairs = (line.split(" ") for line in lines if not line.startswith("#"))
-        return {name.removeprefix("noclobber_").removeprefix("receiver_"): float(value) for name, value in pairs}
+        return counted(ask(f"{self.http}/metrics").body.decode())
 
 
 class Up(Process):
