@@ -5,15 +5,15 @@ is, with the figures of alerts-and-safety.md, test 12: 10,000 idle, 3,000 with s
 """
 
 import contextlib
+import json
 import resource
-import selectors
 import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import psutil
 import pytest
@@ -22,7 +22,7 @@ from processes import Process, ask, free_ports
 from wire import Pipe, post
 
 DATA = accesses(3).SerializeToString()
-HALF_HEAD = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\nx-slow: "
+CROWD = Path(__file__).with_name("crowd.py")
 HALF_BODY = post(b"").replace(b"content-length: 0", b"content-length: 900000") + DATA[:10]
 P99_S = 0.1
 LATE_S = 5.0
@@ -33,81 +33,6 @@ from noclobber_collector.receiver import __main__, connection, http
 connection.PatientOnlySoLong.header_timeout_s = http.BODY_TIMEOUT_S = float(sys.argv.pop(1))
 sys.exit(__main__.main())
 """
-
-
-class Crowd:
-    """Connections that hold on, on a thread of their own; slow ones send a byte each half second.
-
-    Attributes:
-        closed_after_s: how long each slow connection lived. left: connections that are still open.
-    """
-
-    def __init__(self, port: int, idle: int, heads: int, bodies: int) -> None:
-        self.closed_after_s: list[float] = []
-        self._port, self._firsts = port, [b""] * idle + [HALF_HEAD] * heads + [HALF_BODY] * bodies
-        self._open: dict[socket.socket, tuple[float, bool]] = {}
-        self._selector = selectors.DefaultSelector()
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.complete = threading.Event()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join(60)
-        for connection in list(self._open):
-            connection.close()
-        self._selector.close()
-
-    @property
-    def left(self) -> int:
-        return len(self._open)
-
-    def wait_until_gone(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while self._open or not self.complete.is_set():
-            assert time.monotonic() < deadline, f"{self.left} connections are still open"
-            time.sleep(0.05)
-
-    def _run(self) -> None:
-        fed_at = time.monotonic()
-        for first in self._firsts:
-            with contextlib.suppress(OSError):
-                connection = socket.create_connection(("127.0.0.1", self._port), timeout=30)
-                connection.sendall(first)
-                connection.setblocking(False)
-                self._open[connection] = (time.monotonic(), bool(first))
-                self._selector.register(connection, selectors.EVENT_READ)
-            self._look(0)
-        self.complete.set()
-        while self._open and not self._ending.is_set():
-            self._look(0.1)
-            if time.monotonic() - fed_at > 0.5:
-                fed_at = time.monotonic()
-                for connection, (_, slow) in self._open.items():
-                    if slow:
-                        with contextlib.suppress(OSError):
-                            connection.send(b"x")
-
-    def _look(self, timeout_s: float) -> None:
-        for key, _ in self._selector.select(timeout_s):
-            connection = key.fileobj
-            assert isinstance(connection, socket.socket)
-            try:
-                ended = not connection.recv(65536)
-            except BlockingIOError:
-                continue
-            except OSError:
-                ended = True
-            if ended:
-                self._selector.unregister(connection)
-                begun, slow = self._open.pop(connection)
-                connection.close()
-                if slow:
-                    self.closed_after_s.append(time.monotonic() - begun)
 
 
 @contextlib.contextmanager
@@ -140,20 +65,35 @@ def p99_s(port: int, until: threading.Event, at_least: int) -> float:
 
 
 def hold_on(folder: Path, patience_s: float, idle: int, heads: int, bodies: int) -> None:
-    always = threading.Event()
-    always.set()
+    opened = threading.Event()
     with patient(folder, patience_s) as (process, port):
-        quiet_s = p99_s(port, always, 200)
-        with Crowd(port, idle, heads, bodies) as crowd:
-            busy_s = p99_s(port, crowd.complete, 300)
-            files = psutil.Process(process.popen.pid).num_fds()
-            crowd.wait_until_gone(2 * patience_s + LATE_S + 30)
-            lived_s = max(crowd.closed_after_s)
-        told = f"p99 {quiet_s * 1e3:.0f} ms alone, {busy_s * 1e3:.0f} ms in the crowd"
-        print(f"{told}; slow ones lived {lived_s:.1f} s; {files} files open")
-        assert len(crowd.closed_after_s) >= 0.9 * (heads + bodies)
-        assert lived_s <= patience_s + LATE_S
-        assert busy_s <= max(P99_S, 10 * quiet_s), (busy_s, quiet_s)  # the crowd runs in this process too
+        opened.set()
+        quiet_s = p99_s(port, opened, 200)
+        opened.clear()
+        numbers = map(str, (port, idle, heads, bodies, int(2 * patience_s) + 30))
+        crowd = subprocess.Popen([sys.executable, str(CROWD), *numbers], stdout=subprocess.PIPE, text=True)
+        told: list[str] = []
+
+        def listen() -> None:
+            assert crowd.stdout is not None
+            for line in crowd.stdout:
+                told.append(line)
+                opened.set()
+
+        listening = threading.Thread(target=listen)
+        listening.start()
+        busy_s = p99_s(port, opened, 300)
+        files = psutil.Process(process.popen.pid).num_fds()
+        listening.join(2 * patience_s + 60)
+        assert crowd.wait(10) == 0
+        crowd.stdout.close()  # type: ignore[union-attr]  # it is a pipe
+        found = json.loads(told[-1])
+        print(f"p99 {quiet_s * 1e3:.0f} ms alone, {busy_s * 1e3:.0f} ms in the crowd; "
+              f"slow ones lived {max(found['lived_s']):.1f} s; {files} files open")  # fmt: skip
+        assert found["left"] == 0
+        assert len(found["lived_s"]) >= 0.9 * (heads + bodies)
+        assert max(found["lived_s"]) <= patience_s + LATE_S
+        assert busy_s <= max(P99_S, 10 * quiet_s), (busy_s, quiet_s)  # where the machine does much else
         assert ask(f"http://127.0.0.1:{port}/ready").status == 200
         assert "Too many open files" not in process.output
         assert "Traceback" not in process.output, process.output

@@ -38,6 +38,8 @@ PAUSE_MAX_S: Final = 30.0
 ASKED_MAX_S: Final = 300.0
 """No longer pause than this, whatever the other end asks for."""
 SAY_EVERY_S: Final = 60.0
+STOP_S: Final = 3.0
+"""So long an end waits for a request that is under way; it is sent again by the next start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,12 @@ class Forwarder:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the request that is under way; what waits is passed on by the next start."""
+        """End; what waits is passed on by the next start."""
         self._ending.set()
-        self._thread.join()
+        self._thread.join(STOP_S)
         self._gather()
-        self._outlet.close()
+        if not self._thread.is_alive():
+            self._outlet.close()
 
     def _run(self) -> None:
         while not self._ending.is_set():

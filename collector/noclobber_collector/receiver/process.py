@@ -33,6 +33,8 @@ __all__ = ["QuietServer", "ReceiverSettings", "end_with", "run_receiver"]
 log = logging.getLogger("noclobber.receiver")
 KEEP_ALIVE_S: Final = 65
 GRACE_S: Final = 5
+BACKLOG: Final = 1024
+ACCEPTED_AT_ONCE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,22 @@ def run_receiver(settings: ReceiverSettings) -> int:
     return 0
 
 
+class _FairServer(QuietServer):
+    """Accepts few connections at a time, so that a crowd of them does not hold up those that have a request."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen; the system keeps the rest waiting."""
+        await super().startup(sockets)
+        for server in self.servers:
+            for listening in server.sockets:
+                with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                    same.listen(BACKLOG)
+
+
 async def _serve(settings: ReceiverSettings, intake: Intake, tls: ServerTls | None) -> None:
     """Run both servers until the end is asked for, and let them finish what they have begun."""
     token = Token(settings.token)
-    server = QuietServer(
+    server = _FairServer(
         uvicorn.Config(
             HttpReceiver(intake, token),
             host=settings.host,
@@ -100,7 +114,7 @@ async def _serve(settings: ReceiverSettings, intake: Intake, tls: ServerTls | No
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,
-            backlog=1024,
+            backlog=ACCEPTED_AT_ONCE,
         )
     )
 
