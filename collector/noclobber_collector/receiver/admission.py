@@ -44,7 +44,7 @@ class Admission:
 
     def __init__(self, counts: Counts, most: int = CONNECTIONS_MAX, most_of_one: int | None = None) -> None:
         self.counts = counts
-        self._most, self._most_of_one = most, most_of_one or most // 2
+        self._most, self._most_of_one = most, most_of_one or max(1, most // 2)
         self._address: dict[object, str] = {}
         self._of: Counter[str] = Counter()
         self._waiting: dict[object, Callable[[], None]] = {}  # the longest first
