@@ -1,19 +1,23 @@
 """The guide is true: every kind, command, setting and integration stands in it."""
 
 import re
+import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from noclobber.bootstrap.registry import INTEGRATIONS
+from noclobber_analyzer.alerts.routes import Format, routes_from
 from noclobber_analyzer.kinds import KINDS
+from noclobber_collector.metrics import COLLECTOR
+from noclobber_sidecar.engine_metrics import ENGINE
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "guide"
 PARTS = ("instrumentation", "collector", "analyzer", "dashboard", "deploy")
-INTERNAL = {"NOCLOBBER_PROGRAM"}
-"""Set by one process of noclobber for another, never by a person."""
+INTERNAL = {"NOCLOBBER_PROGRAM", "NOCLOBBER_PHASES"}
+"""Set by one process of noclobber, or by its tests, for another, never by a person."""
 
 
 def test_every_kind_is_documented_as_it_is() -> None:
@@ -47,6 +51,26 @@ def test_every_variable_is_documented() -> None:
             read |= set(re.findall(r"NOCLOBBER_[A-Z][A-Z_]*[A-Z]", file.read_text()))
     told = set(re.findall(r"NOCLOBBER_[A-Z][A-Z_]*[A-Z]", (GUIDE / "settings.md").read_text()))
     assert told == read - INTERNAL
+
+
+def test_the_alerts_of_the_guide_are_routes() -> None:
+    """The example is read as settings are, and every format stands on the page."""
+    page = (GUIDE / "alerts.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert [str(route.format) for route in routes_from(tomllib.loads(block)["alert"], {})] == [
+        "pagerduty", "slack", "email", "otlp",
+    ]  # fmt: skip
+    assert [style for style in Format if f"`{style}`" not in page] == []
+
+
+def test_every_metric_is_documented_as_it_is() -> None:
+    """Its row in the guide is the row of its table."""
+    page = (GUIDE / "metrics.md").read_text()
+    rows = {row.name: row for row in (*COLLECTOR, *ENGINE)}
+    for row in rows.values():
+        label = f" by {row.label}" if row.label else ""
+        assert f"| `{row.name}`{label} | {row.kind} | {row.unit} | {row.help} | {row.source} |" in page, row.name
+    assert set(re.findall(r"^\| `(noclobber_\w+)`", page, re.MULTILINE)) == rows.keys()
 
 
 def test_every_integration_has_its_row() -> None:

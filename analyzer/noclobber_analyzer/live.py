@@ -126,6 +126,11 @@ class LiveAnalyzer:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._thread.is_alive()
+
     def stats(self) -> dict[str, object]:
         """What an operator asks; for people and metrics."""
         stream = self._stream

@@ -28,7 +28,7 @@ from noclobber_analyzer.rows import add_spans, read_spans
 from noclobber_analyzer.standing import Defences
 from noclobber_analyzer.tables import open_findings, open_latent
 
-__all__ = ["ACCESSES_MAX", "Stretch", "TooMuchError", "stored_history", "write_judgement"]
+__all__ = ["ACCESSES_MAX", "Stretch", "TooMuchError", "portions", "stored_history", "write_judgement"]
 
 WARM_UP_NS: Final = 3_600 * SECOND_NS
 ACCESSES_MAX: Final = 2_000_000
@@ -81,14 +81,14 @@ def stored_history(
         )
     builder = HistoryBuilder(declarations)
     portion = f"minute >= {{first:UInt32}} AND minute <= {{last:UInt32}} AND {where}"
-    for first, last in _portions([(int(minute), int(count)) for minute, count in minutes]):
+    for first, last in portions([(int(minute), int(count)) for minute, count in minutes]):
         add_spans(builder, read_spans(store, portion, {**within, "first": first, "last": last}))
         if progress is not None:
             progress(builder.spans)
     return builder.finish(ended=True, whole=stretch == Stretch())
 
 
-def _portions(minutes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def portions(minutes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """First and last minutes of portions of so many rows, at least one minute each."""
     portions: list[tuple[int, int]] = []
     rows = 0

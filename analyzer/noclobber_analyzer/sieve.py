@@ -28,7 +28,7 @@ from noclobber_analyzer.holds import lock_name
 from noclobber_analyzer.lock_turns import LockTurns
 from noclobber_analyzer.message_turns import MessageTurns
 from noclobber_analyzer.state import NUMBERS, number
-from noclobber_analyzer.window import Window
+from noclobber_analyzer.window import Window, units_of
 
 __all__ = ["Sieve"]
 
@@ -50,6 +50,28 @@ KNIT_MAX: Final = 100_000
 as were left."""
 SORTED_MAX: Final = 512
 """Accesses of one resource that are sorted again because one came late; of more it is judged."""
+
+
+@dataclass(slots=True)
+class _Touched:
+    """Resources that a unit touches, those too of which nothing is kept any more.
+
+    Attributes:
+        states: whose state it read or changed. acts: on which it acted otherwise. all: these, and what else it touched.
+    """
+
+    states: set[str] = field(default_factory=set)
+    acts: set[str] = field(default_factory=set)
+    all: set[str] = field(default_factory=set)
+
+    def add(self, access: Access) -> None:
+        """Take one more access of the unit."""
+        if access.op not in NEUTRAL:
+            self.all.add(access.resource)
+        if access.op in STATE_OPS:
+            self.states.add(access.resource)
+        elif access.op in ACTS:
+            self.acts.add(access.resource)
 
 
 @dataclass(slots=True)
@@ -173,12 +195,16 @@ class Sieve:
         self._called: set[str] = set()
         self._knit: set[str] = set()
         self._knit_max = KNIT_MAX
+        self._large: dict[str, _Touched] = {}
         self._early: list[Access] = []
 
     def add(self, access: Access, *, again: bool = False) -> None:
         """Look at a new access; `again`: it takes the place of another form of the same span."""
         if access.op in NEUTRAL and not access.waits_for:
             return
+        for unit in units_of(access) if self._large else ():
+            if unit in self._large:
+                self._large[unit].add(access)
         name = access.resource
         if access.strand_parent:
             self._spoil({each.resource for each in self._window.captured(access.strand) if each.op is Op.EFFECT})
@@ -423,16 +449,23 @@ class Sieve:
         if len(self._knit) > self._knit_max:
             self._knit = {unit for unit in self._knit if self._window.company(unit)}
             self._knit_max = max(KNIT_MAX, 2 * len(self._knit))
-        company = self._window.company(access.unit)
-        if len({each.resource for each in company if each.op in STATE_OPS or each.op in ACTS}) < 2:
-            return
-        for each in company:
-            if each.op not in NEUTRAL:
-                self._stirred.add(each.resource)
-            if each.op in STATE_OPS:
-                self._entangled.add(each.resource)
-            elif each.op in ACTS:
-                self._pressing.add(each.resource)
+            self._large = {unit: touched for unit, touched in self._large.items() if unit in self._knit}
+        touched = self._touched(access.unit)
+        if len(touched.states) + len(touched.acts - touched.states) >= 2:
+            self._stirred |= touched.all
+            self._entangled |= touched.states
+            self._pressing |= touched.acts
+
+    def _touched(self, unit: str) -> "_Touched":
+        """What a unit touches; of one with many accesses it is kept, or each of them would look through all."""
+        touched = self._large.get(unit)
+        if touched is None:
+            touched, company = _Touched(), self._window.company(unit)
+            for each in company:
+                touched.add(each)
+            if len(company) > COMPANY_MAX:
+                self._large[unit] = touched
+        return touched
 
 
 def _is_plain(access: Access) -> bool:

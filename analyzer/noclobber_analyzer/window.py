@@ -30,7 +30,7 @@ from noclobber_analyzer.knowledge import Knowledge
 from noclobber_analyzer.lines import ProcessLine, StrandLine
 from noclobber_analyzer.waits import Waits
 
-__all__ = ["Evicted", "Name", "View", "Window", "touched"]
+__all__ = ["Evicted", "Name", "View", "Window", "touched", "units_of"]
 
 Name = tuple[str, str]
 
@@ -197,7 +197,7 @@ class Window:
             self._resources[resource][key] = access
             if resource.endswith("/"):
                 self._containers.add(resource)
-        for unit in _units(access):
+        for unit in units_of(access):
             self._units[unit][key] = access
         self.edges.add(access)
         if access.op in SYNC:
@@ -328,9 +328,8 @@ class Window:
             return View(list(self._kept.values()), None)
         asked = frozenset(resources)
         near = self._of_resources(asked)
-        for access in list(near.values()):
-            for unit in _units(access):
-                near.update(self._units[unit])
+        for unit in {unit for access in near.values() for unit in units_of(access)}:
+            near.update(self._units[unit])
         if self._waits.at(asked):
             near.update(self._waits.all(self._resources))
         for access in list(near.values()):
@@ -349,7 +348,7 @@ class Window:
 
         And what its strand began with, from which it is seen who started it.
         """
-        for unit in _units(access)[1:]:
+        for unit in units_of(access)[1:]:
             yield from self._units[unit].items()
         for trace_id, span_id, _ in access.links:
             yield from self._named((trace_id, span_id))
@@ -389,7 +388,7 @@ class Window:
 
     def _concerned(self, access: Access) -> set[str]:
         names = {access.resource} if access.scan is None else set(touched(access))
-        for unit in _units(access):
+        for unit in units_of(access):
             company = self._units[unit]
             if len(company) == 1:
                 continue
@@ -450,7 +449,7 @@ class Window:
             self._waits.drop(access)
         for resource in touched(access):
             _discard(self._resources, resource, key)
-        for unit in _units(access):
+        for unit in units_of(access):
             _discard(self._units, unit, key)
         self.strands[access.strand].drop(access)
 
@@ -483,7 +482,7 @@ def _canonical(access: Access) -> tuple[int, str, str]:
     return access.start_ns, access.span_id, access.trace_id
 
 
-def _units(access: Access) -> Sequence[str]:
+def units_of(access: Access) -> Sequence[str]:
     """What it belongs to: its unit, its transaction, its message or task, its effect."""
     if access.txn_id is None and access.message is None and access.effect is None:
         return (access.unit,)

@@ -71,10 +71,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Receive and load until SIGTERM."""
+    from noclobber_collector import logs
     from noclobber_collector.errors import StoreBusyError
     from noclobber_collector.lock import EngineLock
     from noclobber_collector.receiver import options
 
+    logs.begin("collector")
     check_bind(words.host, words.token, forced=words.insecure_bind)
     options.check(words)
     if words.store.startswith("chdb:"):
@@ -140,7 +142,9 @@ def _load(words: argparse.Namespace, spool: Path, ending: threading.Event, recei
 
 
 def _say(line: str) -> None:
-    print(f"noclobber: {line}", file=sys.stderr, flush=True)  # noqa: T201  a command's output
+    from noclobber_collector.logs import say_as
+
+    say_as("collector")(f"noclobber: {line}")
 
 
 COLLECTOR = Command(

@@ -1,7 +1,7 @@
 """From the spool into ClickHouse, and no segment goes before it was counted there.
 
-The loader takes closed segments in order, checks their checksums, hands their bytes to ClickHouse, which reads the OTLP
-itself, and counts the rows of each segment. Only if the count is right is a segment marked as loaded; its file stays a
+The loader takes closed segments in order, checks their checksums, hands their rows to ClickHouse as ready columns, and
+counts the rows of each segment. Only if the count is right is a segment marked as loaded; its file stays a
 while longer, and at the next start every file that is still there is counted again. What is missing is loaded once more
 under a new token, what is there in part is deleted and loaded again: chdb once lost an insert that it had acknowledged,
 and its log of tokens made that final.
@@ -9,7 +9,7 @@ and its log of tokens made that final.
 A store that is down, full or slow is waited for, however long that takes. Only a segment that the store finds
 unreadable, alone, is set aside: it would hold up all that come after.
 
-Source: storage.md, sections 4 and 5 of the design; ClickHouse's FORMAT Protobuf, `format_schema_source`.
+Source: storage.md, sections 4 and 5 of the design; docs/decisions/0010-rows-come-as-columns.md.
 """
 
 import logging
@@ -23,8 +23,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from noclobber_collector.errors import StoreError
-from noclobber_collector.segments import CLOSED, LOADED, REFUSED, Segment, closed_segments, salvage, sound_requests
+from noclobber_collector.flatten import flatten
+from noclobber_collector.logs import advice
+from noclobber_collector.phases import Phase, Phases
+from noclobber_collector.segments import (
+    CLOSED,
+    LOADED,
+    REFUSED,
+    Segment,
+    closed_segments,
+    newest_number,
+    salvage,
+    sound_requests,
+)
 from noclobber_collector.store import Store
+from noclobber_collector.told import tell
+from noclobber_collector.wire import UnreadableError
 
 __all__ = ["Loader"]
 
@@ -38,6 +52,7 @@ SPANS_MAX: Final = 25_000
 """Spans in one insert: the engine's memory grows with it."""
 KEEP_LOADED_S: Final = 300.0
 TIDY_EVERY_S: Final = 5.0
+TELL_EVERY_S: Final = 1.0
 PAUSE_FIRST_S: Final = 0.5
 PAUSE_MAX_S: Final = 10.0
 MISCOUNTS_MAX: Final = 5
@@ -46,8 +61,6 @@ COUNTED_AT_ONCE: Final = 1_000
 UNREADABLE: Final = frozenset({6, 26, 27, 32, 33, 53, 117, 128, 131, 434, 436, 437, 444})
 """ClickHouse's codes for bytes that it can't read: trying again gives the same answer."""
 SETTINGS: Final[dict[str, Any]] = {
-    "format_schema_source": "string",
-    "format_schema_message_name": "Request",
     "deduplicate_blocks_in_dependent_materialized_views": 1,
     "max_insert_threads": 1,
     "max_insert_block_size": 2_000_000,
@@ -68,7 +81,7 @@ class Loader:
         folder: the spool's folder; a receiver may write to it meanwhile, in another process.
         collector: name of this spool in the store, where several collectors share one.
         on_loaded: called after each load that was counted, in the loader's thread.
-        keep_loaded_s: how long a loaded segment's file stays.
+        keep_loaded_s: how long a loaded segment's file stays; None: as `NOCLOBBER_KEEP_LOADED_S` says, else 5 minutes.
 
     Attributes:
         loaded: spans loaded and counted since the start. reloaded: spans that had to be loaded again.
@@ -82,22 +95,28 @@ class Loader:
         folder: Path,
         collector: str = "local",
         on_loaded: Callable[[], None] = lambda: None,
-        keep_loaded_s: float = KEEP_LOADED_S,
+        keep_loaded_s: float | None = None,
     ) -> None:
         self._store, self._folder, self._collector, self._on_loaded = store, folder, collector, on_loaded
         folder.mkdir(parents=True, exist_ok=True)
-        self._keep_loaded_s = keep_loaded_s
-        self._settings = {
-            **SETTINGS,
+        self._keep_loaded_s = _keep_loaded_s() if keep_loaded_s is None else keep_loaded_s
+        self._settings = dict(SETTINGS)
+        self._protobuf = {
+            "format_schema_source": "string",
+            "format_schema_message_name": "Request",
             "format_schema": files("noclobber_collector.schema").joinpath("otlp.proto").read_text(),
         }
         self._attempts: dict[int, int] = {}
+        self._newest_at_start = newest_number(folder)
         self._alone = 0
+        self._phases = Phases("loader")
         self._stopping = threading.Event()
         self._pause_s = 0.0
         self._last_error = ""
         self._last_loaded_at = self._tidied_at = 0.0
         self._load_s = self._last_load_s = 0.0
+        self._loads = self._failures = 0
+        self._told_at = 0.0
         self.loaded = self.reloaded = self.refused = self.damaged = 0
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
 
@@ -117,6 +136,11 @@ class Loader:
             self._thread.join(max(0.1, deadline - time.monotonic()))
         return not closed_segments(self._folder)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._thread.is_alive()
+
     def health(self) -> dict[str, object]:
         """What an operator asks: backlog, rates, the last trouble."""
         waiting = closed_segments(self._folder)
@@ -132,17 +156,33 @@ class Loader:
             "last_error": self._last_error,
         }
 
+    def values(self) -> dict[str, float]:
+        """By the names of `metrics.COLLECTOR`."""
+        own = {
+            "loaded_spans": self.loaded, "reloaded_spans": self.reloaded, "refused_spans": self.refused,
+            "damaged_spans": self.damaged, "load_seconds": self._load_s, "loads": self._loads,
+            "failures": self._failures,
+        }  # fmt: skip
+        return {f"noclobber_loader_{name}_total": float(value) for name, value in own.items()}
+
+    def _tell(self) -> None:
+        if time.monotonic() - self._told_at >= TELL_EVERY_S:
+            self._told_at = time.monotonic()
+            tell(self._folder, self.values())
+
     def _run(self) -> None:
         counted = False
         while not self._stopping.is_set():
+            self._tell()
             try:
                 if not counted:
                     self._recount()
                     counted = True
                 busy = self._load_waiting()
+                self._phases.enter(Phase.IDLE)
                 self._pause_s, self._last_error = 0.0, ""
+                self._tidy()
                 if not busy:
-                    self._tidy()
                     self._stopping.wait(POLL_S)
                 elif not self._is_behind():
                     self._stopping.wait(min(REST * self._last_load_s, REST_MAX_S))
@@ -151,11 +191,18 @@ class Loader:
 
     def _wait_after(self, error: Exception) -> None:
         """Be patient: longer each time, and one line for each cause."""
+        self._failures += 1
         self._pause_s = min(max(PAUSE_FIRST_S, self._pause_s * 2), PAUSE_MAX_S)
         if str(error) != self._last_error:
             expected = isinstance(error, StoreError | OSError)
-            log.warning("loading waits, nothing is lost: %s", error, exc_info=None if expected else error)
+            log.warning(
+                "loading waits, nothing is lost: %s",
+                error,
+                exc_info=None if expected else error,
+                extra=advice("the spool keeps what arrives; see that the store answers and has room"),
+            )
         self._last_error = str(error)
+        self._phases.enter(Phase.IDLE)
         self._stopping.wait(self._pause_s)
 
     def _recount(self) -> None:
@@ -163,9 +210,9 @@ class Loader:
         kept = [segment for segment in closed_segments(self._folder, loaded=True) if segment.loaded]
         for at in range(0, len(kept), COUNTED_AT_ONCE):
             some = kept[at : at + COUNTED_AT_ONCE]
-            present = self._count(some)
+            present, forgotten = self._count(some), self._forgotten(some)
             for segment in some:
-                if present.get(segment.number, 0) != segment.spans:
+                if present.get(segment.number, 0) != segment.spans and segment.number not in forgotten:
                     log.warning("segment %s is not whole in the store; loading it again", segment.number)
                     segment.path.rename(segment.path.with_suffix(CLOSED))
                     self._attempts[segment.number] = 1
@@ -197,22 +244,25 @@ class Loader:
         batch = [segment for segment in batch if data[segment.number] is not None]
         if not batch:
             return
-        present = self._count(batch)
+        present = self._count([each for each in batch if self._may_be_loaded(each)])
         missing = [segment for segment in batch if present.get(segment.number, 0) != segment.spans]
         for segment in missing:
             self._attempts[segment.number] = self._attempts.get(segment.number, 0) + 1
             if present.get(segment.number):
                 self._delete(segment)
         if missing:
+            self._phases.enter(Phase.INSERT)
             token = f"{self._collector}-{missing[0].number}-{missing[-1].number}-{time.time_ns()}"
             joined = b"".join(data[segment.number] or b"" for segment in missing)
-            self._store.load("incoming", joined, "Protobuf", {**self._settings, "insert_deduplication_token": token})
+            self._insert(joined, token)
             present = self._count(batch)
         for segment in batch:
             if present.get(segment.number, 0) != segment.spans:
                 stored = present.get(segment.number, 0)
                 raise _MiscountError(f"segment {segment.number} has {segment.spans} spans, the store {stored}")
+        self._phases.enter(Phase.NOTE)
         self._note(batch)
+        self._phases.enter(Phase.MARK)
         for segment in batch:
             self._attempts.pop(segment.number, None)
             os.utime(segment.path)  # its file stays a while from now on
@@ -220,8 +270,24 @@ class Loader:
         self.loaded += sum(segment.spans for segment in batch)
         self._last_load_s = time.perf_counter() - begun
         self._load_s += self._last_load_s
+        self._loads += 1
         self._last_loaded_at = time.time()
         self._on_loaded()
+
+    def _may_be_loaded(self, segment: Segment) -> bool:
+        """Whether rows of it may be there: it was tried before, by us or by the process before us."""
+        return segment.number <= self._newest_at_start or segment.number in self._attempts
+
+    def _insert(self, data: bytes, token: str) -> None:
+        """Put the rows of `data` into the store: as columns, or, where these can't be made of it, as it is."""
+        settings = {**self._settings, "insert_deduplication_token": token}
+        try:
+            rows = flatten(data)
+        except UnreadableError as error:
+            log.info("%d bytes are left to the store to read: %s", len(data), error)
+            self._store.load("incoming", data, "Protobuf", {**settings, **self._protobuf})
+        else:
+            self._store.load("accesses", rows, "ArrowStream", settings)
 
     def _sound_bytes(self, segment: Segment) -> bytes | None:
         """The segment's bytes; None where some are damaged: it then lies there anew without them."""
@@ -230,7 +296,10 @@ class Loader:
             return data
         lost = salvage(segment)
         self.damaged += lost
-        log.error("segment %s was damaged on disk; %d of its %d spans are lost", segment.number, lost, segment.spans)
+        log.error(
+            "segment %s was damaged on disk; %d of its %d spans are lost", segment.number, lost, segment.spans,
+            extra=advice("look after the disk: bytes changed after they had been written"),
+        )  # fmt: skip
         return None
 
     def _is_to_blame(self, batch: Sequence[Segment], error: StoreError) -> bool:
@@ -244,24 +313,37 @@ class Loader:
         segment = batch[0]
         if miscounted and self._attempts.get(segment.number, 0) < MISCOUNTS_MAX:
             return False
-        log.error("the store will never take segment %s, which is set aside: %s", segment.number, error)
+        log.error(
+            "the store will never take segment %s, which is set aside: %s", segment.number, error,
+            extra=advice(f"report it; rename {REFUSED} to {CLOSED} to have it tried again"),
+        )  # fmt: skip
         self.refused += segment.spans
         segment.path.rename(segment.path.with_suffix(REFUSED))
         return True
 
     def _count(self, segments: Sequence[Segment]) -> dict[int, int]:
+        if not segments:
+            return {}
+        self._phases.enter(Phase.VERIFY)
         rows = self._store.rows(
             "SELECT segment, count() FROM accesses WHERE collector = {collector:String} "
-            "AND segment IN {numbers:Array(UInt64)} GROUP BY segment",
+            "AND segment IN {numbers:Array(UInt64)} GROUP BY segment SETTINGS max_threads = 1",
             {"collector": self._collector, "numbers": [segment.number for segment in segments]},
         )
         return {int(number): int(count) for number, count in rows}
 
-    def _delete(self, segment: Segment) -> None:
-        self._store.command(
-            "DELETE FROM accesses WHERE collector = {collector:String} AND segment = {number:UInt64}",
-            {"collector": self._collector, "number": segment.number},
+    def _forgotten(self, segments: Sequence[Segment]) -> set[int]:
+        """Those of which rows were deleted on purpose: they are not whole, and must not be."""
+        rows = self._store.rows(
+            "SELECT DISTINCT segment FROM forgotten WHERE collector = {collector:String} "
+            "AND segment IN {numbers:Array(UInt64)}",
+            {"collector": self._collector, "numbers": [segment.number for segment in segments]},
         )
+        return {int(number) for (number,) in rows}
+
+    def _delete(self, segment: Segment) -> None:
+        where = "collector = {collector:String} AND segment = {number:UInt64}"
+        self._store.delete("accesses", where, {"collector": self._collector, "number": segment.number})
 
     def _note(self, batch: Sequence[Segment]) -> None:
         """Tell the analyzer: what is noted here was counted. A segment loaded again is noted as a further attempt."""
@@ -278,9 +360,21 @@ class Loader:
             return
         self._tidied_at = time.monotonic()
         limit = time.time() - self._keep_loaded_s
-        for segment in closed_segments(self._folder, loaded=True)[:-1]:
-            if segment.loaded and segment.path.stat().st_mtime <= limit:
-                segment.path.unlink()
+        kept = [each.path for each in closed_segments(self._folder, loaded=True)[:-1] if each.loaded]
+        due = [path for path in kept if path.stat().st_mtime <= limit]
+        self._phases.enter(Phase.UNLINK if due else Phase.IDLE)
+        for path in due:
+            path.unlink()
+        self._phases.enter(Phase.IDLE)
+
+
+def _keep_loaded_s() -> float:
+    chosen = os.environ.get("NOCLOBBER_KEEP_LOADED_S", "")
+    try:
+        return max(0.0, float(chosen or KEEP_LOADED_S))
+    except ValueError:
+        log.warning("NOCLOBBER_KEEP_LOADED_S is no number of seconds: %r; using %.0f", chosen, KEEP_LOADED_S)
+        return KEEP_LOADED_S
 
 
 def _batch(segments: Sequence[Segment]) -> Iterator[Segment]:

@@ -63,6 +63,11 @@ class Segment:
         """Days since 1970 of its arrival."""
         return (self.number >> 16) // 86_400_000
 
+    @property
+    def begun_s(self) -> float:
+        """Unix time at which it was begun."""
+        return (self.number >> 16) / 1_000
+
 
 def closed_segments(folder: Path, *, loaded: bool = False) -> list[Segment]:
     """Closed segments in order; those that were loaded already too, if `loaded`."""

@@ -23,6 +23,7 @@ from typing import Final
 
 from noclobber_collector.errors import SpoolBusyError, SpoolFullError, StoreBusyError
 from noclobber_collector.lock import SPOOL, FolderLock
+from noclobber_collector.phases import Phase, Phases
 from noclobber_collector.segments import (
     CLOSED,
     OPEN,
@@ -75,7 +76,7 @@ class Spool:
 
     Attributes:
         bytes, spans, commits: counted since the start. fsync_s: seconds spent in the disk's sync.
-        repaired_bytes: torn tails that were cut off at the start.
+        repaired_bytes: torn tails that were cut off at the start. bytes_max: as given.
 
     Raises:
         SpoolBusyError: another receiver writes there, or the folder belongs to a collector of another name.
@@ -95,10 +96,11 @@ class Spool:
         self.folder = folder
         self._collector = collector.encode()
         self.repaired_bytes = repair(folder)
-        self._bytes_max, self._clock, self._close_after_s = bytes_max, clock, close_after_s
+        self.bytes_max, self._clock, self._close_after_s = bytes_max, clock, close_after_s
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         self._changed = threading.Condition()
+        self._phases = Phases("spool")
         self._stopping = False
         self._open: _OpenSegment | None = None
         self._last_number = newest_number(folder)
@@ -117,6 +119,11 @@ class Spool:
         current = self._open
         return int(self._held) + self._waiting_bytes + (current.size if current else 0)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait in memory for the disk."""
+        return self._waiting_bytes
+
     def put(self, request: bytes, spans: int) -> "Future[None]":
         """Make `request` durable; the future is done once it is.
 
@@ -127,8 +134,8 @@ class Spool:
         with self._changed:
             if self._stopping:
                 waiting.settle(SpoolFullError("the collector is ending"))
-            elif held + len(request) > self._bytes_max:
-                waiting.settle(SpoolFullError(f"the spool holds its limit of {self._bytes_max} bytes"))
+            elif held + len(request) > self.bytes_max:
+                waiting.settle(SpoolFullError(f"the spool holds its limit of {self.bytes_max} bytes"))
             elif self._waiting_bytes + len(request) > WAITING_MAX:
                 waiting.settle(SpoolFullError("the disk is too slow for what arrives"))
             else:
@@ -154,6 +161,7 @@ class Spool:
                 stopping = self._stopping
             if group:
                 self._commit(group)
+                self._phases.enter(Phase.IDLE)
             if self._open is not None and (stopping or self._is_due(self._open)):
                 self._close_in_time()
             if stopping and not self._waiting:
@@ -165,11 +173,12 @@ class Spool:
     def _commit(self, group: list[_Waiting]) -> None:
         size = sum(len(waiting.data) for waiting in group)
         error: Exception | None = None
+        self._phases.enter(Phase.APPEND)
         try:
             if self._open is not None and (self._open.failed or self._is_due(self._open)):
                 self._close_segment()
             if self._open is None:
-                self._open = _OpenSegment(self.folder, self._next_number(), self._collector)
+                self._open = _OpenSegment(self.folder, self._next_number(), self._collector, self._phases)
             self.fsync_s += self._open.append(group)
         except OSError as problem:
             error = SpoolFullError(_reason(problem))
@@ -212,7 +221,8 @@ class _OpenSegment:
         number, spans, opened_at, size: as they are now. failed: nothing more may be appended.
     """
 
-    def __init__(self, folder: Path, number: int, collector: bytes) -> None:
+    def __init__(self, folder: Path, number: int, collector: bytes, phases: Phases) -> None:
+        self._phases = phases
         self.number, self.spans, self.size = number, 0, 0
         self.opened_at = time.monotonic()
         self.failed = False
@@ -234,6 +244,7 @@ class _OpenSegment:
             written = 0
             while written < len(data):
                 written += os.write(self._file, memoryview(data)[written:])
+            self._phases.enter(Phase.FSYNC)
             begun = time.perf_counter()
             os.fdatasync(self._file)
         except OSError:

@@ -14,8 +14,9 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from noclobber_collector.ddl import LOCAL, SHARDED_BY, rendered
 from noclobber_collector.errors import StoreError, StoreUnreachableError, StoreUnusableError
 from noclobber_collector.migrate import migrate
 
@@ -25,6 +26,14 @@ DATABASE: Final = "noclobber"
 ENGINE_PATH: Final = "api/v1/store"
 """Where a running engine offers its store (`noclobber_collector.store_route`)."""
 ACCESS_DENIED: Final = 497
+MAKE_DATABASE: Final = "CREATE DATABASE IF NOT EXISTS {name:Identifier}{on_cluster} ENGINE = Atomic"
+ON_CLUSTER: Final[Mapping[str, object]] = {
+    "distributed_foreground_insert": 1,  # an insert is acknowledged by the shards, not by a queue
+    "load_balancing": "in_order",
+    "prefer_localhost_replica": 0,  # with in_order: who reads asks the replica that was written to, while it is there
+    "distributed_product_mode": "global",
+}
+"""Settings of each statement on a cluster."""
 WAIT_FIRST_S: Final = 0.5
 WAIT_MAX_S: Final = 10.0
 IDLE_MAX: Final = 8
@@ -32,6 +41,7 @@ IDLE_MAX: Final = 8
 CONNECT_TIMEOUT_S: Final = 10
 GIVE_ROWS: Final = ("SELECT", "WITH", "SHOW", "DESC", "EXISTS", "EXPLAIN", "CHECK")
 NOTHING: Final[Mapping[str, object]] = {}
+_CLUSTER: Final = re.compile(r"[\w.-]*")
 _FORMAT: Final = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 _ERRNO: Final = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
 _INSERT: Final = re.compile(
@@ -43,8 +53,8 @@ def open_store(url: str, *, token: str | None = None, prepare: bool = True) -> "
     """The store at `url`, its tables made or brought up to date.
 
     Args:
-        url: `chdb:///absolute/folder`, or `http(s)://[user[:password]@]host[:port]/[[path/]database]`; the path
-            `api/v1/store` is a running engine's.
+        url: `chdb:///absolute/folder`, or `http(s)://[user[:password]@]host[:port]/[[path/]database][?cluster=NAME]`;
+            the path `api/v1/store` is a running engine's.
         token: bearer token, for a store that is reached through a running engine's API.
         prepare: make or migrate the tables; off for a store that belongs to a running engine.
 
@@ -55,20 +65,22 @@ def open_store(url: str, *, token: str | None = None, prepare: bool = True) -> "
     """
     name = _hidden(url)
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # what fails is raised, and said once
+    cluster = ""
     if url.startswith("chdb://"):
         connect, database = _embedded(url), DATABASE
     else:
-        connect, database = _server(url, token)
+        connect, database, cluster = _server(url, token)
     if prepare:
         first = Store(lambda: connect(None), name)
         try:
-            first.command("CREATE DATABASE IF NOT EXISTS {name:Identifier} ENGINE = Atomic", {"name": database})
+            for statement in rendered(MAKE_DATABASE, {}, cluster):
+                first.command(statement, {"name": database})
         except StoreError as error:
             if error.code != ACCESS_DENIED:  # the database may be there already; the tables will tell
                 raise
         finally:
             first.close()
-    store = Store(lambda: connect(database), name)
+    store = Store(lambda: connect(database), name, cluster)
     if prepare:
         try:
             migrate(store)
@@ -122,7 +134,7 @@ def _embedded(url: str) -> Callable[[str | None], Any]:
     return connect
 
 
-def _server(url: str, token: str | None) -> tuple[Callable[[str | None], Any], str]:
+def _server(url: str, token: str | None) -> tuple[Callable[[str | None], Any], str, str]:
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -131,6 +143,12 @@ def _server(url: str, token: str | None) -> tuple[Callable[[str | None], Any], s
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise StoreUnusableError(
             f"no store can be reached at {_hidden(url)!r}: use chdb:///folder or http(s)://user@host:8123/database"
+        )
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    cluster = options.pop("cluster", "")
+    if options or not _CLUSTER.fullmatch(cluster):
+        raise StoreUnusableError(
+            f"a store's URL may end in ?cluster=NAME, with letters, digits, dots and dashes; not {parts.query!r}"
         )
     path, _, database = parts.path.strip("/").rpartition("/")
     if parts.path.strip("/") == ENGINE_PATH:
@@ -141,6 +159,8 @@ def _server(url: str, token: str | None) -> tuple[Callable[[str | None], Any], s
         from clickhouse_connect.driver.exceptions import ClickHouseError
 
         more: dict[str, Any] = {"proxy_path": path} if path else {}
+        if cluster and database:
+            more["settings"] = dict(ON_CLUSTER)
         if token:
             more["access_token"] = token
         else:
@@ -162,7 +182,7 @@ def _server(url: str, token: str | None) -> tuple[Callable[[str | None], Any], s
                 raise StoreError(f"the store at {name} refuses us: {_short(error)}", code) from error
             raise StoreUnreachableError(f"the store at {name} does not answer: {_short(error)}") from error
 
-    return connect, database or DATABASE
+    return connect, database or DATABASE, cluster
 
 
 def _hidden(url: str) -> str:
@@ -189,11 +209,13 @@ class Store:
     Args:
         connect: makes a client.
         name: how people know it, for messages.
+        cluster: over which it is spread; "": one engine.
     """
 
-    def __init__(self, connect: Callable[[], Any], name: str) -> None:
+    def __init__(self, connect: Callable[[], Any], name: str, cluster: str = "") -> None:
         self._connect = connect
         self.name = name
+        self.cluster = cluster
         self._idle: list[Any] = []
         self._closed = False
         self._lock = threading.Lock()
@@ -227,6 +249,29 @@ class Store:
     def command(self, sql: str, parameters: Mapping[str, object] = NOTHING) -> None:
         """Run a statement that returns nothing."""
         self._with(lambda client: client.command(sql, parameters=dict(parameters)), sql)
+
+    def delete(self, table: str, where: str, parameters: Mapping[str, object] = NOTHING) -> None:
+        """Delete rows, on every shard; done when it returns.
+
+        Args:
+            table: one of ours.
+            where: the condition; constants and bound parameters only.
+            parameters: of the condition.
+        """
+        self.alter("DELETE FROM {table}{on_cluster} WHERE {where}", table, parameters, where=where)
+
+    def alter(self, statement: str, table: str, parameters: Mapping[str, object] = NOTHING, **parts: str) -> None:
+        """Run a statement on the rows of a table, on every shard.
+
+        Args:
+            statement: with `{table}{on_cluster}` where the name stands, and bound parameters.
+            table: one of ours.
+            parameters: bound ones.
+            parts: what stands for other names in braces; constants only.
+        """
+        name = table + LOCAL if self.cluster and table in SHARDED_BY else table
+        for each in rendered(statement, {**parts, "table": name}, self.cluster):
+            self.command(each, parameters)
 
     def raw(self, sql: str, parameters: Mapping[str, str], settings: Mapping[str, Any], fmt: str) -> tuple[str, bytes]:
         """A statement's answer in ClickHouse's format `fmt` (or what its FORMAT clause says).

@@ -15,7 +15,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import anyio.to_thread
 from starlette.requests import Request
@@ -25,7 +27,9 @@ from starlette.routing import BaseRoute, Route
 from noclobber.contract import FRONTIER_END, Certainty, IssueState, Kind, Op, Severity
 from noclobber_analyzer.finding import resource_pattern
 from noclobber_collector.errors import StoreError
+from noclobber_dashboard.exports import CONTENT_TYPES, exported
 from noclobber_dashboard.lacks import lacks
+from noclobber_dashboard.openapi import EXPORTS, Described, described
 from noclobber_dashboard.queries import DAY_MIN, PAGE_MAX, FindingFilter, Queries
 from noclobber_dashboard.records import FindingBody, IssueHead
 from noclobber_dashboard.slices import cut_slice
@@ -33,6 +37,8 @@ from noclobber_dashboard.slices import cut_slice
 __all__ = ["api_routes"]
 
 PAGE_DEFAULT: Final = 100
+EXPORT_MAX: Final = 50_000
+"""Most rows of one file, give or take a page."""
 TIME_MAX_NS: Final = 2**63 - 1
 _PAGED: Final = ("limit", "cursor")
 _LOG = logging.getLogger(__name__)
@@ -46,32 +52,22 @@ class BadRequest(ValueError):  # noqa: N818  named after the status
 
 def api_routes(queries: Queries) -> list[BaseRoute]:
     """The routes, over one store; whatever else is asked under `/api/` is 404."""
-    answers: dict[str, tuple[Answer, tuple[str, ...]]] = {
-        "/findings": (_findings, ("kind", "severity", "certainty", "status", "issue", "resource", "agent", "q",
-                                  "since_ns", "until_ns", "latent", *_PAGED)),
-        "/findings/{id}": (_finding, ()),
-        "/findings/{id}/slice": (_slice, ("whole",)),
-        "/issues": (_issues, ("state", "severity", *_PAGED)),
-        "/issues/{id}": (_issue, ()),
-        "/transitions": (_transitions, ("issue", *_PAGED)),
-        "/resources": (_resources, ("system", "q", *_PAGED)),
-        "/accesses": (_accesses, ("resource", "agent", "strand", "op", "trace_id", "since_ns", "until_ns", *_PAGED)),
-        "/defended": (_defended, ()),
-        "/health": (_health, ()),
-        "/deliveries": (_deliveries, _PAGED),
-    }  # fmt: skip
+    document = described([told for told, _ in _PATHS], version("noclobber"))
     routes: list[BaseRoute] = [
-        Route(f"/api/v1{path}", _endpoint(queries, answer, names), methods=["GET"])
-        for path, (answer, names) in answers.items()
+        Route(f"/api/v1{told.path}", _endpoint(queries, answer, told), methods=["GET"]) for told, answer in _PATHS
     ]
-    return [*routes, Route("/api/{rest:path}", _nothing)]
+    return [
+        *routes,
+        Route("/api/v1/openapi.json", lambda _request: JSONResponse(document), methods=["GET"]),
+        Route("/api/{rest:path}", _nothing),
+    ]
 
 
-def _endpoint(queries: Queries, answer: Answer, names: Sequence[str]) -> Callable[[Request], Any]:
+def _endpoint(queries: Queries, answer: Answer, told: Described) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         try:
-            _known_only(request, names)
-            body = await anyio.to_thread.run_sync(answer, queries, request)
+            _known_only(request, told.names)
+            return await anyio.to_thread.run_sync(_answered, queries, request, answer, told)
         except BadRequest as error:
             return JSONResponse({"error": str(error)}, status_code=400)
         except StoreError:
@@ -82,11 +78,41 @@ def _endpoint(queries: Queries, answer: Answer, names: Sequence[str]) -> Callabl
             _LOG.exception("the API could not answer %s", request.url.path)
             message = "This could not be answered; the log of the dashboard's process says why."
             return JSONResponse({"error": message}, status_code=500)
-        if body is None:
-            return JSONResponse({"error": "There is nothing with this id."}, status_code=404)
-        return JSONResponse(body, headers={"cache-control": "no-store"})
 
     return endpoint
+
+
+def _answered(queries: Queries, request: Request, answer: Answer, told: Described) -> Response:
+    form = _one(request, "format", EXPORTS) if "format" in told.names else "json"
+    if form != "json":
+        return _file(queries, request, answer, told.gives, form)
+    body = answer(queries, request)
+    if body is None:
+        return JSONResponse({"error": "There is nothing with this id."}, status_code=404)
+    return JSONResponse(body, headers={"cache-control": "no-store"})
+
+
+def _file(queries: Queries, request: Request, answer: Answer, name: str, form: str) -> Response:
+    """All rows that fit, `EXPORT_MAX` at most, page after page; a header says where there are more."""
+    rows: list[Mapping[str, Any]] = []
+    following: str | None = request.query_params.get("cursor")
+    while len(rows) < EXPORT_MAX:
+        page = answer(queries, _at(request, following)) or {}
+        rows += page[name]
+        following = page["next"]
+        if following is None:
+            break
+    headers = {"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}.{form}"'}
+    if following is not None:
+        headers["x-noclobber-next"] = following
+    return Response(exported(rows, form), headers=headers, media_type=CONTENT_TYPES[form])
+
+
+def _at(request: Request, cursor: str | None) -> Request:
+    """The same question for the page at a cursor, as large as pages are."""
+    asked = [(name, value) for name, value in request.query_params.multi_items() if name not in _PAGED]
+    asked += [("limit", str(PAGE_MAX)), *([("cursor", cursor)] if cursor else [])]
+    return Request({**request.scope, "query_string": urlencode(asked).encode()})
 
 
 async def _nothing(request: Request) -> Response:
@@ -275,6 +301,11 @@ def _text(request: Request, name: str) -> str:
     return value
 
 
+def _one(request: Request, name: str, known: Sequence[str]) -> str:
+    """One word of a few; the first of them where nothing is asked."""
+    return next(iter(_choices(request, name, known)), known[0])
+
+
 def _split(request: Request, name: str) -> tuple[str, ...]:
     return tuple(word for value in request.query_params.getlist(name) for word in value.split(",") if word)
 
@@ -328,3 +359,25 @@ def _is_hex(text: str) -> bool:
 def _without_empty(row: Mapping[str, Any]) -> Mapping[str, Any]:
     kept = ("trace_id", "span_id", "start_ns", "end_ns")
     return {name: value for name, value in row.items() if name in kept or value not in ("", 0, False, ())}
+
+
+_EXPORTED: Final = (*_PAGED, "format")
+_PATHS: Final[tuple[tuple[Described, Answer], ...]] = (
+    (Described("/findings", "findings, newest first",
+               ("kind", "severity", "certainty", "status", "issue", "resource", "agent", "q", "since_ns", "until_ns",
+                "latent", *_EXPORTED), "findings"), _findings),
+    (Described("/findings/{id}", "one finding, as the contract has it", (), "Finding"), _finding),
+    (Described("/findings/{id}/slice", "what its space-time diagram is drawn from", ("whole",), ""), _slice),
+    (Described("/issues", "issues, newest first", ("state", "severity", *_EXPORTED), "issues"), _issues),
+    (Described("/issues/{id}", "one issue", (), ""), _issue),
+    (Described("/transitions", "what was done to issues and routes, newest first", ("issue", *_EXPORTED),
+               "transitions"), _transitions),
+    (Described("/resources", "resources, those first that several strands write", ("system", "q", *_EXPORTED),
+               "resources"), _resources),
+    (Described("/accesses", "accesses, newest first",
+               ("resource", "agent", "strand", "op", "trace_id", "since_ns", "until_ns", *_EXPORTED), "accesses"),
+     _accesses),
+    (Described("/defended", "accesses that a guard held, of the last day", (), ""), _defended),
+    (Described("/health", "whether what is shown can be trusted", (), ""), _health),
+    (Described("/deliveries", "attempts to deliver alerts, newest first", _EXPORTED, "deliveries"), _deliveries),
+)  # fmt: skip

@@ -10,6 +10,7 @@ import socket
 import sys
 
 from noclobber.cli import Command, CommandError
+from noclobber.declarations import Declaration
 from noclobber_dashboard.settings import DashboardSettings
 
 __all__ = ["DASHBOARD"]
@@ -26,6 +27,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", default=None, help="what callers must show; better given as NOCLOBBER_TOKEN")
     parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
                         help="a further name browsers may ask for, such as a proxy's; repeatable")  # fmt: skip
+    parser.add_argument("--config", metavar="FILE",
+                        help="TOML file with declarations of resources, to be shown [NOCLOBBER_CONFIG]")  # fmt: skip
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -58,12 +61,22 @@ def _settings(arguments: argparse.Namespace) -> DashboardSettings:
         port=int(port),
         token=arguments.token or os.environ.get("NOCLOBBER_TOKEN") or None,
         allowed_hosts=tuple(arguments.allowed_host),
+        declarations=_declarations(arguments),
     )
     if not settings.is_local and settings.token is None:
         raise CommandError(
             f"--host {settings.host} can be reached from other machines: set NOCLOBBER_TOKEN (or --token) first."
         )
     return settings
+
+
+def _declarations(arguments: argparse.Namespace) -> tuple[Declaration, ...] | None:
+    """Those of the file, where one is named; None: this process does not know."""
+    if not arguments.config and not os.environ.get("NOCLOBBER_CONFIG"):
+        return None
+    from noclobber_analyzer.commands.options import declared
+
+    return tuple(declared(arguments).declared)
 
 
 def _listen(settings: DashboardSettings) -> socket.socket:

@@ -13,11 +13,14 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Protocol
 
 from noclobber.contract import IssueState
+from noclobber_analyzer.alerts.route_log import RESEND
 from noclobber_analyzer.issues import Standing, Transition, replay
 from noclobber_dashboard.cached import Cached
+from noclobber_dashboard.endpoints import DeadLetter, Endpoint, endpoints
 from noclobber_dashboard.escapes import EscapeRecord, ranked
 from noclobber_dashboard.records import (
     AccessRecord,
+    AgentHead,
     DefendedCount,
     DeliveryRecord,
     FindingHead,
@@ -28,10 +31,12 @@ from noclobber_dashboard.records import (
 from noclobber_dashboard.statements import (
     ACCESSES,
     ADDRESSES,
+    AGENTS,
     BODIES,
     COUNT,
     CURRENT_FILTERED,
     CURSORS,
+    DEAD_LETTERS,
     DEFENDED_BY_REASON,
     DEFENDED_BY_RESOURCE,
     DELIVERIES,
@@ -42,9 +47,13 @@ from noclobber_dashboard.statements import (
     NAMING,
     ONE_FINDING,
     ORPHANS,
+    OUTCOMES,
     PROCESSES,
     RATES,
+    RECENT,
     RESOURCES,
+    ROUTE_LOG,
+    STORAGE,
     SURROUNDINGS,
     TOTALS,
     TRANSITIONS,
@@ -52,7 +61,8 @@ from noclobber_dashboard.statements import (
 
 __all__ = ["DAY_MIN", "PAGE_MAX", "SNAPSHOT_MAX", "WINDOWS_MIN", "FindingFilter", "Queries", "Reader"]
 
-MINUTE_NS: Final = 60_000_000_000
+SECOND_NS: Final = 1_000_000_000
+MINUTE_NS: Final = 60 * SECOND_NS
 PAGE_MAX: Final = 500
 """Most rows that one API answer holds."""
 SNAPSHOT_MAX: Final = 2_000
@@ -64,6 +74,10 @@ WINDOW_ROWS_MAX: Final = 3_000_000
 DAY_MIN: Final = WINDOWS_MIN[0]
 FINDINGS_READ_MAX: Final = 200_000
 """Most findings that issues are put together from, the newest ones."""
+LIVE_WINDOWS_S: Final = (10, 60, 900)
+"""How far back the stream of accesses reaches, seconds: the shortest of these in which there is any."""
+ROUTE_ROWS_MAX: Final = 5_000
+"""Most rows about routes that are read, the newest ones."""
 LOG_MAX: Final = 200
 """Most transitions read of one issue, the newest ones: its state does not depend on older ones."""
 SLICE_READ_MAX: Final = 4_000
@@ -138,6 +152,26 @@ class Queries:
             ],
         )
 
+    def agents(self) -> Sequence[AgentHead]:
+        """Agents that did anything, those that write most first; `SNAPSHOT_MAX` at most."""
+        return self._cached.get(
+            ("agents",),
+            lambda: [
+                AgentHead.from_row(row)
+                for row in self._ask(AGENTS, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
+            ],
+        )
+
+    def stream(self, limit: int, text: str = "", ops: Sequence[str] = ()) -> tuple[int, Sequence[AccessRecord]]:
+        """The latest accesses, newest first, and how many seconds back they were looked for.
+
+        Args:
+            limit: most accesses.
+            text: part of a resource, agent or strand, upper and lower case alike.
+            ops: operations; empty: all.
+        """
+        return self._cached.get(("stream", limit, text, tuple(ops)), lambda: self._stream(limit, text, ops))
+
     def issues(self) -> Sequence[IssueHead]:
         """All issues with their state, newest first; `SNAPSHOT_MAX` at most."""
         return self._cached.get(("issues",), self._issues)
@@ -188,6 +222,27 @@ class Queries:
         return self._cached.get(
             ("defended", "resource"), lambda: self._defended(DEFENDED_BY_RESOURCE, limit=SNAPSHOT_MAX)
         )
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The alert routes in use, with what became of their messages."""
+        return self._cached.get(("endpoints",), lambda: endpoints(self._route_log(), self._ask(OUTCOMES)))
+
+    def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        """Messages that were given up, the newest first."""
+
+        def compute() -> list[DeadLetter]:
+            asked_ns = {row.finding: row.at_ns for row in reversed(self._route_log()) if row.kind == RESEND}
+            return [DeadLetter.from_row(row, asked_ns) for row in self._ask(DEAD_LETTERS, limit=limit)]
+
+        return self._cached.get(("dead", limit), compute)
+
+    def forget_endpoints(self) -> None:
+        """Read routes and dead letters anew: somebody asked something of one."""
+        self._cached.forget(("endpoints",))
+
+    def storage(self) -> Sequence[Mapping[str, Any]]:
+        """`name`, `rows`, `bytes` on disk and `days` kept (0: for ever) of each table."""
+        return self._cached.get(("storage",), lambda: self._ask(STORAGE))
 
     def window_min(self) -> int:
         """How many minutes back accesses are counted."""
@@ -288,6 +343,18 @@ class Queries:
         rows = self._ask(DELIVERIES, limit=limit, after_ns=after_ns, after_id=after_id)
         return [DeliveryRecord.from_row(row) for row in rows]
 
+    def _stream(self, limit: int, text: str, ops: Sequence[str]) -> tuple[int, list[AccessRecord]]:
+        now_ns = self._now_ns()
+        for seconds in LIVE_WINDOWS_S:
+            since_ns = now_ns - seconds * SECOND_NS
+            rows = self._ask(
+                RECENT, since=since_ns, minute_from=since_ns // MINUTE_NS, text=text, ops=list(ops),
+                read=2 * limit, limit=limit,
+            )  # fmt: skip
+            if rows:
+                break
+        return seconds, [AccessRecord.from_row(row) for row in rows]
+
     def _issues(self) -> list[IssueHead]:
         rows = self._ask(ISSUES, limit=SNAPSHOT_MAX, read=FINDINGS_READ_MAX)
         standings, now_ns, heads = self.standings([str(row["issue"]) for row in rows]), self._now_ns(), []
@@ -304,6 +371,9 @@ class Queries:
             return None
         since = self._now_ns() - DAY_MIN * MINUTE_NS
         return [DefendedCount.from_row(row) for row in self._ask(sql, since=since, **parameters)]
+
+    def _route_log(self) -> list[Transition]:
+        return [_transition(row) for row in self._ask(ROUTE_LOG, limit=ROUTE_ROWS_MAX)]
 
     def _minute_from(self) -> int:
         return self._now_ns() // MINUTE_NS - self.window_min()

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 __all__ = [
-    "AccessRecord", "AffectedRecord", "DefendedCount", "DeliveryRecord", "FindingBody", "FindingHead", "IssueHead",
-    "ProcessRecord", "ResourceHead", "WitnessAccess", "WitnessEdge",
+    "AccessRecord", "AffectedRecord", "AgentHead", "DefendedCount", "DeliveryRecord", "FindingBody", "FindingHead",
+    "IssueHead", "ProcessRecord", "ResourceHead", "WitnessAccess", "WitnessEdge",
 ]  # fmt: skip
 
 
@@ -263,6 +263,25 @@ class ResourceHead:
     guards: tuple[str, ...]
     last_ns: int
     keys: tuple[str, ...]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Decode a row."""
+        return cls(**_typed(cls, row))
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHead:
+    """What one agent did lately."""
+
+    agent: str
+    services: tuple[str, ...]
+    accesses: int
+    reads: int
+    writes: int
+    resources: int
+    strands: int
+    last_ns: int
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

@@ -28,6 +28,8 @@ __all__ = ["SECURITY_HEADERS", "Gate"]
 
 COOKIE: Final = "noclobber_session"
 SIGN_IN: Final = "/sign-in"
+PROBES: Final = frozenset({"/live", "/ready"})
+"""They tell nothing but that, and orchestrators ask them under an address of their own, without a token."""
 FORM_BYTES_MAX: Final = 8_192
 
 SECURITY_HEADERS: Final = {
@@ -90,6 +92,8 @@ class Gate:
 
     async def _refusal(self, scope: Scope, receive: Receive) -> Response | None:
         """What to answer instead of passing on; None where all checks hold."""
+        if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in PROBES:
+            return None
         headers = Headers(scope=scope)
         if _host(headers.get("host", "")) not in self._hosts:
             return _refuse(

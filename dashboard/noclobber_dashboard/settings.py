@@ -9,6 +9,8 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
+from noclobber.declarations import Declaration
+
 __all__ = ["DashboardSettings", "streamlit_options"]
 
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
@@ -40,12 +42,14 @@ class DashboardSettings:
         port: port to listen on.
         token: what a caller must show, by `Authorization: Bearer` or by signing in; None: nothing is asked.
         allowed_hosts: further names under which a browser may ask for the dashboard (a proxy's name).
+        declarations: what owners declared of their resources, to be shown; None: this process does not know.
     """
 
     host: str = "127.0.0.1"
     port: int = 8501
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+    declarations: tuple[Declaration, ...] | None = None
 
     @property
     def is_local(self) -> bool:

@@ -15,7 +15,18 @@ from starlette.routing import BaseRoute, Route
 
 __all__ = ["PAGES", "shell_routes"]
 
-PAGES: Final = ("overview", "findings", "issues", "latent", "resources", "finding", "health")
+PAGES: Final = (
+    "overview",
+    "findings",
+    "issues",
+    "latent",
+    "resources",
+    "agents",
+    "live",
+    "finding",
+    "health",
+    "settings",
+)
 """Paths of the pages; the first lives at `/`."""
 _HINT: Final = "<script>window.__streamlit = { BACKEND_BASE_URL: window.location.origin }</script>"
 

@@ -14,10 +14,12 @@ from typing import Final
 __all__ = [
     "ACCESSES",
     "ADDRESSES",
+    "AGENTS",
     "BODIES",
     "COUNT",
     "CURRENT_FILTERED",
     "CURSORS",
+    "DEAD_LETTERS",
     "DEFENDED_BY_REASON",
     "DEFENDED_BY_RESOURCE",
     "DELIVERIES",
@@ -28,9 +30,13 @@ __all__ = [
     "NAMING",
     "ONE_FINDING",
     "ORPHANS",
+    "OUTCOMES",
     "PROCESSES",
     "RATES",
+    "RECENT",
     "RESOURCES",
+    "ROUTE_LOG",
+    "STORAGE",
     "SURROUNDINGS",
     "TOTALS",
     "TRANSITIONS",
@@ -145,6 +151,15 @@ ACCESSES: Final = (
     " ORDER BY open, end_ns DESC LIMIT 1 BY trace_id, span_id)"
     " ORDER BY start_ns DESC, span_id DESC LIMIT {limit:UInt32}" + _LIMITS
 )
+RECENT: Final = (
+    "SELECT * FROM (SELECT " + _EVENT_COLUMNS + " FROM accesses WHERE op NOT IN ('', 'mark')"
+    " AND minute >= {minute_from:UInt32} AND start_ns >= {since:UInt64}"
+    " AND (empty({ops:Array(String)}) OR has({ops:Array(String)}, toString(op)))"
+    " AND ({text:String} = '' OR positionCaseInsensitiveUTF8(concat(resource, ' ', agent, ' ', strand),"
+    " {text:String}) > 0)"
+    " ORDER BY start_ns DESC, open, end_ns DESC LIMIT {read:UInt32})"
+    " LIMIT 1 BY trace_id, span_id LIMIT {limit:UInt32}" + _LIMITS
+)
 RESOURCES: Final = (
     "SELECT resource, any(toString(system)) AS system, count() AS accesses,"
     " countIf(op IN ('write', 'delete', 'update')) AS writes, uniqExact(strand) AS strands,"
@@ -153,6 +168,13 @@ RESOURCES: Final = (
     " FROM accesses WHERE op NOT IN ('', 'mark', 'model', 'spawn', 'join', 'begin', 'commit', 'abort')"
     " AND resource != '' AND minute >= {minute_from:UInt32} GROUP BY resource"
     " ORDER BY strands > 1 DESC, writes DESC, resource LIMIT {limit:UInt32}" + _LIMITS
+)
+AGENTS: Final = (
+    "SELECT agent, groupUniqArray(4)(service) AS services, count() AS accesses,"
+    " countIf(op IN ('read', 'scan', 'update')) AS reads, countIf(op IN ('write', 'delete', 'update')) AS writes,"
+    " uniq(resource_hash) AS resources, uniq(strand) AS strands, max(start_ns) AS last_ns"
+    " FROM accesses WHERE op NOT IN ('', 'mark') AND agent != '' AND minute >= {minute_from:UInt32}"
+    " GROUP BY agent ORDER BY writes DESC, agent LIMIT {limit:UInt32}" + _LIMITS
 )
 PROCESSES: Final = (
     "SELECT toString(process) AS process, any(service) AS service, any(host) AS host, any(pid) AS pid,"
@@ -199,6 +221,32 @@ DELIVERIES: Final = (
     "SELECT id, transition, endpoint, attempt, toString(phase) AS phase, at_ns, status, final, ok, elapsed_ms, answer"
     " FROM deliveries WHERE ({after_ns:UInt64} = 0 OR (at_ns, id) < ({after_ns:UInt64}, {after_id:String}))"
     " ORDER BY at_ns DESC, id DESC LIMIT {limit:UInt32}" + _LIMITS
+)
+ROUTE_LOG: Final = (
+    "SELECT * FROM (SELECT id, issue, at_ns, toString(kind) AS kind, toString(state) AS state, finding, actor, reason,"
+    " body FROM transitions WHERE startsWith(toString(kind), 'route.') ORDER BY at_ns DESC, id DESC LIMIT 1 BY id)"
+    " LIMIT {limit:UInt32}" + _LIMITS
+)
+# a message arrived if any of its attempts did; it was given up if one was final and none arrived
+_MESSAGES: Final = (
+    "(SELECT d.id AS id, any(d.transition) AS transition, any(d.endpoint) AS endpoint, max(d.attempt) AS attempts,"
+    " max(d.at_ns) AS at, argMax(d.status, d.at_ns) AS last_status, argMax(d.answer, d.at_ns) AS last_answer,"
+    " max(d.ok) AS arrived, max(d.final) AND NOT max(d.ok) AS given_up, maxIf(d.at_ns, d.status = 410) AS gone_at"
+    " FROM deliveries AS d WHERE toString(d.phase) = 'done' GROUP BY d.id)"
+)
+OUTCOMES: Final = (
+    "SELECT endpoint, countIf(arrived) AS delivered, countIf(given_up) AS dead, max(at) AS last,"
+    " argMax(m.last_status, m.at) AS last_status, argMax(m.last_answer, m.at) AS last_answer, max(gone_at) AS gone"
+    " FROM " + _MESSAGES + " AS m GROUP BY endpoint ORDER BY endpoint LIMIT 1000" + _LIMITS
+)
+DEAD_LETTERS: Final = (
+    "SELECT id, transition, endpoint, attempts, at, last_status, last_answer FROM " + _MESSAGES
+    + " WHERE given_up ORDER BY at DESC, id LIMIT {limit:UInt32}" + _LIMITS
+)  # fmt: skip
+STORAGE: Final = (
+    "SELECT name, ifNull(total_rows, 0) AS rows, ifNull(total_bytes, 0) AS bytes,"
+    " toUInt32OrZero(extract(engine_full, 'toIntervalDay\\\\((\\\\d+)\\\\)')) AS days FROM system.tables"
+    " WHERE database = currentDatabase() AND engine LIKE '%MergeTree' ORDER BY bytes DESC, name LIMIT 100" + _LIMITS
 )
 CURSORS: Final = (
     "SELECT * FROM (SELECT analyzer, at_ns, body FROM cursors ORDER BY at_ns DESC LIMIT 1 BY analyzer) LIMIT 100"

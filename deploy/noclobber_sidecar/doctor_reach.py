@@ -37,10 +37,16 @@ TIMEOUT_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 60.0
 BACKLOG_S: Final = 60.0
 """A closed segment that waits longer is a loader that does not load."""
+LOADER_SEEN_S: Final = 30.0
+"""A loader tells of itself each second."""
 COUNTERS: Final = {
-    "refused": "requests refused for want of room",
-    "malformed": "requests that were no OTLP",
-    "unauthorized": "requests without the right token",
+    "noclobber_receiver_refused_total": "requests refused for want of room",
+    "noclobber_receiver_malformed_total": "requests that were no OTLP",
+    "noclobber_receiver_unauthorized_total": "requests without the right token",
+    "noclobber_spool_repaired_bytes_total": "bytes of torn tails, never acknowledged, were cut off",
+    "noclobber_loader_reloaded_spans_total": "spans that the store had lost were loaded again",
+    "noclobber_loader_refused_spans_total": "spans that the store will never take",
+    "noclobber_loader_damaged_spans_total": "spans lost because their bytes had changed on disk",
 }
 DISTRIBUTIONS: Final = {
     "agent-framework": "agent-framework-core",
@@ -185,11 +191,20 @@ def _counters(base: str) -> Iterator[Line]:
     status, text = _ask(f"{base}/metrics")
     if status != 200 or "noclobber_receiver_spans_total" not in text:
         return
-    values = dict(line.split(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    values = {name: float(value) for name, value in (
+        line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#")
+    )}  # fmt: skip
     for name, meaning in COUNTERS.items():
-        count = int(float(values.get(f"noclobber_receiver_{name}_total", 0)))
+        count = int(values.get(name, 0))
         if count:
             yield note("dropped", f"{count} {meaning} since the receiver started")
+    status, reason = _ask(f"{base}/ready")
+    if status == 503:
+        yield problem("reached", f"the collector takes no spans now: {reason.strip()}", "until then agents keep them")
+    seen_s = values.get("noclobber_loader_seen_seconds")
+    if seen_s is not None and seen_s > LOADER_SEEN_S:
+        yield problem("dropped", f"nobody loads what the collector takes: its loader was last seen {seen_s:.0f} s ago",
+                      "does the engine run? The spool keeps what arrives")  # fmt: skip
 
 
 def _ask(url: str, data: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[int, str]:

@@ -24,7 +24,8 @@ BEHIND_MS: Final = 5_000
 CHECKED: Final = ("accesses", "findings", "transitions", "deliveries", "ingest", "cursors")
 
 TOTALS: Final = (
-    "SELECT countIf(op NOT IN ('', 'mark')), countIf(partial = 1), uniqExactIf(process, op != '') FROM accesses"
+    "SELECT countIf(op NOT IN ('', 'mark')), countIf(partial = 1 AND op != 'mark'), uniqExactIf(process, op != '') "
+    "FROM accesses"
 )
 HOLES: Final = (
     "SELECT any(service), any(pid), sum(top - seen) AS holes FROM (SELECT process, strand, max(seq) AS top, "
@@ -32,6 +33,10 @@ HOLES: Final = (
     "AND strand != '' GROUP BY process, strand) GROUP BY process HAVING holes > 0 ORDER BY holes DESC LIMIT 100"
 )
 DROPPED: Final = "SELECT service, pid, dropped FROM processes WHERE dropped > 0 ORDER BY dropped DESC LIMIT 100"
+RESTING: Final = (
+    "SELECT any(service), any(pid), max(dropped) FROM accesses WHERE op = 'mark' AND partial = 1 "
+    "GROUP BY process ORDER BY process LIMIT 100"
+)
 CLOCKS: Final = (
     "SELECT any(host), any(service), uniqExact(process), "
     "min(toInt64(bitShiftRight(segment, 16)) - toInt64(intDiv(end_ns, 1000000))) AS least_ms "
@@ -84,6 +89,11 @@ def _losses(store: Store) -> Iterator[Line]:
         total = sum(int(row[2]) for row in dropped)
         yield problem("dropped", f"{total} accesses were dropped by agents: {_named(dropped)}",
                       "raise NOCLOBBER_RING_MAX or NOCLOBBER_SPOOL_BYTES_MAX there")  # fmt: skip
+    resting = store.rows(RESTING)
+    if resting:
+        yield problem("dropped", f"recording switched itself off, calls passed unseen: {_named(resting)}",
+                      "it took more than its share of a processor: raise NOCLOBBER_CPU_BUDGET there, or leave "
+                      "resources out with NOCLOBBER_EXCLUDE")  # fmt: skip
     if partial:
         yield note("dropped", f"{partial} accesses say that their capture is incomplete", advice)
 

@@ -36,7 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     words = _parser().parse_args(argv)
     if words.life_fd is not None:  # before anything slow: it holds a socket that the next supervisor needs
         threading.Thread(target=_end_with, args=(words.life_fd,), name="life line", daemon=True).start()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    from noclobber_collector import logs
+
+    logs.begin("engine")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     from noclobber.cli import CommandError
     from noclobber_analyzer.alerts.routes import RouteError
@@ -129,8 +131,11 @@ class _Workers:
 
         tables = tomllib.loads(words.config.read_text()).get("alert", []) if words.config else []
         routes = routes_from(tables, os.environ, words.webhook, allow=words.webhook_allow)
+        self.declarations = declared(words)
         self.sender = Sender(store, routes)
-        self.analyzer = LiveAnalyzer(store, on_found=self.sender.wake, dashboard=address, declarations=declared(words))
+        self.analyzer = LiveAnalyzer(
+            store, on_found=self.sender.wake, dashboard=address, declarations=self.declarations
+        )
         self.loader = Loader(store, words.data / "spool", on_loaded=self.analyzer.wake)
 
     def start(self) -> None:
@@ -159,10 +164,14 @@ def _serve(
     from noclobber_collector.receiver.process import QuietServer
     from noclobber_dashboard.app import build_app
     from noclobber_dashboard.settings import DashboardSettings
+    from noclobber_sidecar.engine_metrics import engine_routes
 
     token = os.environ.get("NOCLOBBER_TOKEN") or None
-    settings = DashboardSettings(words.host, words.dashboard_port, token)
-    app = build_app(store, settings, on_startup=[workers.start], on_shutdown=[workers.stop])
+    settings = DashboardSettings(
+        words.host, words.dashboard_port, token, declarations=tuple(workers.declarations.declared)
+    )
+    routes = engine_routes(store, workers.loader, workers.analyzer, workers.sender)
+    app = build_app(store, settings, on_startup=[workers.start], on_shutdown=[workers.stop], routes=routes)
     server = QuietServer(
         uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, ws="websockets-sansio"

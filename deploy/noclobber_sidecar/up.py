@@ -115,11 +115,14 @@ def _supervise(words: argparse.Namespace, data: Path, wait_s: float) -> int:
         data: the data folder.
         wait_s: how long addresses may still be held by children of a supervisor that was killed.
     """
+    from noclobber_collector.logs import say_as
+
     otlp = bind(words.host, words.otlp_http_port, "otlp http", wait_s)
     pages = bind(words.host, words.dashboard_port, "dashboard", wait_s)
     bind(words.host, words.otlp_grpc_port, "otlp grpc", wait_s).close()  # gRPC binds its own: is it free?
     supervisor = Supervisor(
         [_receiver(words, data, otlp), _engine(words, data, pages)],
+        say=say_as("supervisor"),
         on_hopeless=lambda child: _explain(pages, child) if child.name == "engine" else None,
     )
     threading.Thread(target=_announce, args=(words, data), name="announce", daemon=True).start()

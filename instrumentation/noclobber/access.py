@@ -11,7 +11,7 @@ This module decides nothing: bases are found by `noclobber.bases`, bytes are mad
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from noclobber.contract import Op, Outcome
 from noclobber.scope import Scope, current
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
     from noclobber.strands import Strand
 
-__all__ = ["Access", "AttributeValue", "Build", "Call", "Member"]
+__all__ = ["UNREAD", "Access", "AttributeValue", "Build", "Call", "Member"]
 
 AttributeValue = str | bool | int | float | Sequence[str]
 """What the contract's attributes hold: text, truth, a number, or a list of texts."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Member:
-    """One resource that a scan found: what its author knows of it from then on.
+    """One resource that a scan found: what its author knows of it from then on; never changed.
 
     Attributes:
         version, part, part_versions: as a read of that resource alone would say them.
@@ -61,7 +61,7 @@ class Access:
         remembered: whether what this access got or made may become somebody's base.
         unseen: whether its author got what nobody saw here (rows of a server's cursor): perhaps a newer state of this
             resource, or of any below it, than the one that is remembered. A later write from an older memory is
-            partial then.
+            partial then. A name: of the container whose rows they are, where it is another than the resource.
         held: of a `receive`: whether the message stays in hand until it is acknowledged or given back; None: until
             the next receipt, since nobody will acknowledge it; False: it was only looked at.
     """
@@ -77,7 +77,11 @@ class Access:
     finds_base: bool = False
     remembered: bool = True
     held: bool | None = True
-    unseen: bool = False
+    unseen: bool | str = False
+
+
+UNREAD: Final = object()
+"""A scope that was not read out of its context yet."""
 
 
 class Call:
@@ -88,7 +92,7 @@ class Call:
         strand: who calls. seq: the first of its `count` sequence numbers; `more` holds further ones.
         scope: agent, run and step at the call: read out of `context` when first asked for, mostly in the drain.
         context: OpenTelemetry's context at the call, the span's parent.
-        site: code object and line of the first frame outside libraries, None where not looked for.
+        site: code object of the first frame outside libraries and offset in it, None where not looked for.
         locks: locks that the strand held at the call.
         error: what the call raised, else None.
         facts: whatever the hook stashed for its `build`.
@@ -108,7 +112,7 @@ class Call:
     seq: int
     count: int
     more: tuple[int, ...]
-    _scope: Scope | None
+    _scope: Any
     context: "Context | None"
     site: tuple[CodeType, int] | None
     locks: tuple[str, ...]
@@ -121,19 +125,25 @@ class Call:
     @property
     def scope(self) -> Scope | None:
         """Who acts; None where nobody said."""
-        try:
-            return self._scope
-        except AttributeError:
-            self._scope = current(self.context)
-            return self._scope
+        found: Scope | None = self._scope
+        if found is UNREAD:  # as `begin` leaves it
+            found = self._scope = current(self.context)
+        return found
 
     @scope.setter
     def scope(self, scope: Scope | None) -> None:
         self._scope = scope
 
     @property
+    def first_seq(self) -> int:
+        """The first of its sequence numbers."""
+        return self.seq if self.count else self.more[0]
+
+    @property
     def seqs(self) -> tuple[int, ...]:
         """All sequence numbers of this call, ascending."""
+        if self.count == 1 and not self.more:
+            return (self.seq,)
         return (*range(self.seq, self.seq + self.count), *self.more)
 
 

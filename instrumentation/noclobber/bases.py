@@ -25,7 +25,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
-from weakref import WeakKeyDictionary
 
 from noclobber import clock
 from noclobber.access import Access, Call, Member
@@ -45,12 +44,17 @@ UNITS_MAX: Final = 20_000
 """Units whose rejections, and transactions whose ends, are kept."""
 LOSSES_MAX: Final = 256
 """Losses that a strand is known to come after; one more forgets the oldest, and then too much is taken away."""
+_NOBODY: Final = Scope()
+_READ, _DELETE, _OK, _REJECTED = Op.READ, Op.DELETE, Outcome.OK, Outcome.REJECTED  # looked up once: they are slow
+_LOOKS: Final = frozenset({Op.READ, Op.SCAN})
+_CHANGES: Final = frozenset({Op.WRITE, Op.DELETE, Op.UPDATE})
+_ANSWERED: Final = frozenset({Outcome.OK, Outcome.NOT_FOUND})
 _STRENGTH: Final = (BaseSource.REMEMBERED, BaseSource.RECALLED, BaseSource.OBSERVED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Memory:
-    """A version that somebody got or made.
+    """A version that somebody got or made; never changed (freezing it would cost more than all the rest of its life).
 
     Attributes:
         version: as the store or the print says it. parts: prints of single parts of a whole, where known.
@@ -131,7 +135,6 @@ class Bases:
     """
 
     def __init__(self) -> None:
-        self._known: WeakKeyDictionary[Strand, _Knowledge] = WeakKeyDictionary()
         self._generations: OrderedDict[str, int] = OrderedDict()
         self._aborted: OrderedDict[str, list[str]] = OrderedDict()
         self.forgotten = 0
@@ -140,7 +143,8 @@ class Bases:
         """Give the accesses of one call their bases where they look for one, and remember what they got or made."""
         known = self._of(call.strand)
         if len(accesses) == 1:
-            self._find(known, call, accesses[0])
+            if accesses[0].finds_base:
+                self._find(known, call, accesses[0])
             self._remember(known, call, accesses[0])
             return
         own = _Knowledge(known)
@@ -154,7 +158,7 @@ class Bases:
     def spawned(self, parent: Strand, child: Strand) -> None:
         """`child` starts with what `parent` knows now."""
         child.losses |= parent.losses
-        known = self._known[child] = _Knowledge(self._of(parent))
+        known = child.kept[self] = _Knowledge(self._of(parent))
         known.losses = child.losses
 
     def joined(self, waiter: Strand, other: Strand) -> None:
@@ -174,10 +178,10 @@ class Bases:
         self._trim(mine)
 
     def _of(self, strand: Strand) -> _Knowledge:
-        known = self._known.get(strand)
+        known: _Knowledge | None = strand.kept.get(self)
         if known is None:
-            known = self._known[strand] = _Knowledge()
-        if known.losses != strand.losses:
+            known = strand.kept[self] = _Knowledge()
+        if known.losses is not strand.losses and known.losses != strand.losses:
             known.losses = strand.losses
             known.clear()
         return known
@@ -198,7 +202,7 @@ class Bases:
             return
         memories = list(found.values())
         newest = max(memories, key=lambda memory: memory.end_ns)
-        scope, txn = call.scope or Scope(), _text(access, Attr.TXN_ID)
+        scope, txn = call.scope or _NOBODY, _text(access, Attr.TXN_ID)
         sources = [self._source(memory, call.strand, txn, scope) for memory in memories]
         base = newest.version if len(found) == 1 else fingerprint_parts({k[0]: m.version for k, m in found.items()})
         attributes[Attr.VERSION_BASE] = base
@@ -251,38 +255,45 @@ class Bases:
     # -- remembering -----------------------------------------------------------------------------------------------
 
     def _remember(self, known: _Knowledge, call: Call, access: Access) -> None:
-        scope, txn = call.scope or Scope(), _text(access, Attr.TXN_ID)
-        self._note_end(access, txn)
+        scope, txn = call.scope or _NOBODY, _text(access, Attr.TXN_ID)
+        if txn is not None:
+            self._note_end(access, txn)
         if access.unseen:
-            known.look({access.resource: _end_ns(call)})
-        if access.outcome is Outcome.REJECTED:
+            known.look({access.resource if access.unseen is True else access.unseen: _end_ns(call)})
+        if access.outcome is _REJECTED:
             self._begin_anew(txn, scope, call.strand)
-        if not access.remembered or call.seqs[0] < call.strand.lost_seq:
+        if not access.remembered or call.first_seq < call.strand.lost_seq:
             return  # what is older than a loss, and came out of the ring only after it
-        if access.op is Op.DELETE and access.resource.endswith("/") and access.outcome is Outcome.OK:
+        op = access.op
+        if op is _DELETE and access.resource.endswith("/") and access.outcome is Outcome.OK:
             for resource in [each for each in known.resources if each.startswith(access.resource)]:
                 known.put(resource, None)
-        made = (txn, _text(access, Attr.TXN_SAVEPOINT) or "") if txn and access.op not in (Op.READ, Op.SCAN) else None
+        made = (txn, _text(access, Attr.TXN_SAVEPOINT) or "") if txn and op not in _LOOKS else None
         version = _resulting(access)
         if version is not None:  # else an own change to an unknown version: readers see it after base.seq, and grade it
-            got = Member(access.resource, version, access.part, access.part_versions)
-            self._learn(known, call, got, txn, made, applied=access.op is not Op.READ)
+            self._learn(known, call, access, version, txn=txn, made_in=made, applied=op is not _READ)
         for member in access.members:
-            self._learn(known, call, member, txn, None, applied=False)
+            self._learn(known, call, member, member.version, txn=txn, made_in=None, applied=False)
 
     def _learn(
-        self, known: _Knowledge, call: Call, got: Member, txn: str | None, made_in: tuple[str, str] | None, *,
-        applied: bool,
+        self, known: _Knowledge, call: Call, got: Access | Member, version: str, *, txn: str | None,
+        made_in: tuple[str, str] | None, applied: bool,
     ) -> None:  # fmt: skip
-        scope = call.scope or Scope()
-        generation = self._generations.get(self._unit_name(txn, scope, call.strand), 0)
+        scope, strand = call.scope or _NOBODY, call.strand
+        unit = _unit(scope)
+        generation = self._generations.get(txn or unit or strand.id, 0) if self._generations else 0
         memory = Memory(
-            got.version, got.part_versions, call.strand.id, call.seqs[0], _end_ns(call), txn, _unit(scope), scope.run,
-            generation, made_in,
+            version, got.part_versions, strand.id, call.first_seq, _end_ns(call), txn, unit, scope.run, generation,
+            made_in,
         )  # fmt: skip
-        state = known.resources.get(got.resource, {})
-        known.put(got.resource, self._with(state, got.part, memory, call.strand, scope, made=applied))
-        self._trim(known)
+        state = known.resources.get(got.resource)
+        if not got.part and made_in is None and (state is None or _is_same(state, version)):
+            state = {(): memory}  # what `_with` would come to, by a shorter way: reads are many, and mostly nothing new
+        else:
+            state = self._with(state or {}, got.part, memory, strand, scope, made=applied)
+        known.put(got.resource, state)
+        if len(known.resources) > RESOURCES_MAX:
+            self._trim(known)
 
     def _with(
         self, state: State, part: tuple[str, ...], memory: Memory, strand: Strand, scope: Scope, *, made: bool
@@ -292,7 +303,7 @@ class Bases:
         def entered(key: tuple[str, ...], version: str, parts: Mapping[str, str] | None = None) -> Memory:
             previous = self._valid(state.get(key))
             kept = version == memory.version and parts is memory.parts
-            new = memory if kept else replace(memory, version=version, parts=parts)
+            new = memory if kept else _varied(memory, version, parts)
             if previous is None:
                 return new
             if not made and previous.made_in is not None and previous.version == version:
@@ -326,10 +337,10 @@ class Bases:
             new[part] = entered(part, memory.version)
         return new
 
-    def _note_end(self, access: Access, txn: str | None) -> None:
+    def _note_end(self, access: Access, txn: str) -> None:
         """A transaction or savepoint that did not apply takes back what was made in it."""
         failed = access.op is Op.COMMIT and access.outcome in (Outcome.REJECTED, Outcome.ERROR)
-        if txn is not None and (access.op is Op.ABORT or failed):
+        if access.op is Op.ABORT or failed:
             paths = self._aborted.setdefault(txn, [])
             paths.append("" if failed else _text(access, Attr.TXN_SAVEPOINT) or "")
             if len(self._aborted) > UNITS_MAX:
@@ -369,11 +380,25 @@ def _text(access: Access, name: str) -> str | None:
 
 def _resulting(access: Access) -> str | None:
     """The version that its author now has: what it got, or what it made if that was applied."""
-    if access.op is Op.READ and access.outcome in (Outcome.OK, Outcome.NOT_FOUND):
+    if access.op is _READ and access.outcome in _ANSWERED:
         return _text(access, Attr.VERSION_READ)
-    if access.op in (Op.WRITE, Op.DELETE, Op.UPDATE) and access.outcome is Outcome.OK:
+    if access.outcome is _OK and access.op in _CHANGES:
         return _text(access, Attr.VERSION_WRITTEN)
     return None
+
+
+def _varied(memory: Memory, version: str, parts: Mapping[str, str] | None) -> Memory:
+    """`replace`, a third as dear."""
+    return Memory(
+        version, parts, memory.strand, memory.seq, memory.end_ns, memory.txn, memory.unit, memory.run,
+        memory.generation, memory.made_in, memory.before, memory.candidates,
+    )  # fmt: skip
+
+
+def _is_same(state: State, version: str) -> bool:
+    """Whether a version of the whole is all that is known, is this one, and stands whatever becomes of transactions."""
+    known = state.get(()) if len(state) == 1 else None
+    return known is not None and known.version == version and known.made_in is None and not known.candidates
 
 
 def _end_ns(call: Call) -> int:

@@ -11,7 +11,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["Command", "CommandError", "main"]
 
@@ -25,6 +28,9 @@ OVERVIEW = {
     "check": "find races in OTLP files; exit code 1 where there are any",
     "analyze": "the same over what is stored",
     "findings": "list, show or export the findings in the store",
+    "forget": "delete what the store knows of one resource, run or service",
+    "backup": "copy what is stored into a folder",
+    "restore": "bring a backup into an empty store",
     "doctor": "what is instrumented, reached and dropped; how far clocks are apart",
     "collector": "the collector alone, over a ClickHouse server",
     "analyzer": "the live analyzer alone, over a ClickHouse server",
@@ -32,7 +38,8 @@ OVERVIEW = {
 }
 EXTRA_OF = {
     "demo": "demo", "up": "sidecar", "doctor": "sidecar", "collector": "collector", "check": "analyzer",
-    "analyze": "analyzer", "findings": "analyzer", "analyzer": "analyzer", "dashboard": "dashboard",
+    "analyze": "analyzer", "findings": "analyzer", "forget": "analyzer", "backup": "analyzer", "restore": "analyzer",
+    "analyzer": "analyzer", "dashboard": "dashboard",
 }  # fmt: skip
 
 
@@ -74,8 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `noclobber`; the process's own where None.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    installed = {entry.name: entry for entry in entry_points(group="noclobber.commands")}
     try:
+        if words[:1] == ["run"]:  # ours for sure: to look for it would cost a program's start as much as all the rest
+            from noclobber.bootstrap.run import COMMAND
+
+            return _perform(COMMAND, words[1:])
+        installed = _installed()
         if not words or words[0] in ("-h", "--help", "help"):
             print(_overview(installed))
             return 0
@@ -93,20 +104,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _dispatch(name: str, words: list[str], installed: dict[str, EntryPoint]) -> int:
+def _installed() -> "dict[str, EntryPoint]":
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group="noclobber.commands")}
+
+
+def _perform(command: Command, words: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog=f"noclobber {command.name}",
+        description=command.summary[0].upper() + command.summary[1:] + ".",
+        epilog=command.epilog or None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.configure(parser)
+    return command.run(parser.parse_args(words))
+
+
+def _dispatch(name: str, words: list[str], installed: "dict[str, EntryPoint]") -> int:
     if name not in installed:
         known = ", ".join(sorted(installed))
         raise CommandError(f"there is no command '{name}'. Known: {known}. `noclobber --help` explains them.")
     try:
-        command: Command = installed[name].load()
-        parser = argparse.ArgumentParser(
-            prog=f"noclobber {name}",
-            description=command.summary[0].upper() + command.summary[1:] + ".",
-            epilog=command.epilog or None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.configure(parser)
-        return command.run(parser.parse_args(words))
+        return _perform(installed[name].load(), words)
     except ModuleNotFoundError as error:
         extra = EXTRA_OF.get(name)
         missing = (error.name or "").partition(".")[0]
@@ -117,7 +137,7 @@ def _dispatch(name: str, words: list[str], installed: dict[str, EntryPoint]) -> 
         ) from error
 
 
-def _overview(installed: dict[str, EntryPoint]) -> str:
+def _overview(installed: "dict[str, EntryPoint]") -> str:
     lines = [
         "usage: noclobber COMMAND [OPTIONS]",
         "",

@@ -44,6 +44,12 @@ RESOURCES_MAX: Final = 16_384
 """Resources whose declaration is remembered."""
 IGNORED: Final = "ignored://"
 """Resource of an access that its owner wants ignored: its number is told, so that no hole looks like a loss."""
+LEANED_ON: Final = frozenset(
+    {
+        Op.BEGIN, Op.COMMIT, Op.ABORT, Op.JOIN, Op.SPAWN, Op.LOCK, Op.UNLOCK, Op.SEND, Op.RECEIVE, Op.ACK, Op.NACK,
+    }
+)  # fmt: skip
+"""What is told whatever is included: verdicts about other resources lean on it."""
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -107,8 +113,10 @@ class Declarations:
     """
 
     declared: Sequence[Declaration] = ()
+    included: Sequence[str] = ()
     _found: dict[str, Declaration | None] = field(default_factory=dict, repr=False)
     _names: dict[str, tuple[str, bool]] = field(default_factory=dict, repr=False)
+    _included: dict[str, bool] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "Declarations":
@@ -119,7 +127,17 @@ class Declarations:
                 declared.append(declaration_from(table, f"[[resource]] number {number}"))
             except DeclarationError as error:
                 log.warning("noclobber leaves out a declaration: %s", error)
-        return cls((*map(_of_files, settings.watch_files), *declared, *_in_code))
+        excluded = [Declaration(each, ignore=True) for each in _patterns(settings.exclude)]
+        known = (*map(_of_files, settings.watch_files), *declared, *_in_code, *excluded)
+        return cls(known, _patterns(settings.include))
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be heeded."""
+        return bool(self.declared or self.included)
+
+    def with_also(self, made: Declaration) -> "Declarations":
+        """These and `made`."""
+        return Declarations((*self.declared, made), self.included)
 
     def of(self, resource: str) -> Declaration | None:
         """What is declared of `resource`; None: nothing."""
@@ -146,10 +164,11 @@ class Declarations:
 
     def applied(self, access: "Access") -> "Access":
         """`access` with its names, and with what is declared of its resource; changed in place."""
-        if not self.declared:
+        if not self:
             return access
         found = self.of(access.resource)
-        if found is not None and found.ignore:
+        ignored = found is not None and found.ignore
+        if ignored or (self.included and access.op not in LEANED_ON and not self._is_included(access.resource)):
             return type(access)(Op.READ, IGNORED, "noclobber", remembered=False)
         access.resource, hashed = self._name(access.resource)
         if hashed:
@@ -165,6 +184,14 @@ class Declarations:
             access.attributes[Attr.MESSAGE_ID] = self.named(message)
         return access
 
+    def _is_included(self, resource: str) -> bool:
+        known = self._included.get(resource)
+        if known is None:
+            known = any(fnmatch.fnmatchcase(resource, each) for each in self.included)
+            if len(self._included) < RESOURCES_MAX:
+                self._included[resource] = known
+        return known
+
     def _name(self, resource: str) -> tuple[str, bool]:
         known = self._names.get(resource)
         if known is not None:
@@ -179,6 +206,17 @@ class Declarations:
         if len(self._names) < RESOURCES_MAX:
             self._names[resource] = known
         return known
+
+
+def _patterns(given: Iterable[str]) -> tuple[str, ...]:
+    """The patterns of a setting as resources are written; one that can't be understood is logged and left out."""
+    found = []
+    for each in given:
+        try:
+            found.append(_canonical(each))
+        except DeclarationError as error:
+            log.warning("noclobber leaves out a pattern: %s", error)
+    return tuple(found)
 
 
 def _of_files(pattern: str) -> Declaration:
@@ -217,7 +255,7 @@ def declare(pattern: str, **known: Any) -> Declaration:
     _in_code.append(made)
     active = recorder.active()
     if active is not None:
-        active.declarations = Declarations((*active.declarations.declared, made))
+        active.declare(active.declarations.with_also(made))
     if _listener is not None:
         _listener()
     return made

@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from noclobber.outbox import Export, Outbox
+from noclobber.own_thread import OwnThread
 from noclobber.settings import Settings
 
 __all__ = ["Answer", "Sender", "Transport", "transport_for"]
@@ -169,6 +170,7 @@ class Sender:
     """Empties an outbox into a transport, on a daemon thread of its own.
 
     Attributes:
+        cpu_ns: CPU that its thread took so far.
         refused: accesses that the collector will never take. outages: how often it could not be reached.
     """
 
@@ -181,7 +183,8 @@ class Sender:
         self._adopted_at: float | None = None
         self.refused = 0
         self.outages = 0
-        self._thread = threading.Thread(target=self._run, name="noclobber sender", daemon=True)
+        self.cpu_ns = 0
+        self._thread = OwnThread(target=self._run, name="noclobber sender", daemon=True)
 
     def start(self) -> None:
         """Begin to send."""
@@ -204,6 +207,7 @@ class Sender:
                     return
                 continue
             answer = self._sent(export)
+            self.cpu_ns = time.thread_time_ns()
             if answer.again and not (answer.fault and self._is_hopeless()):
                 if ending and self._outbox.keeps:
                     self._note(answer.reason)

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 from noclobber.access import Access, AttributeValue, Call
 from noclobber.contract import Attr, Op, Outcome, UnitKind
@@ -31,6 +31,7 @@ HELD_MAX: Final = 256
 HOLDERS_MAX: Final = 20_000
 """Messages of the process of which it is known who received them."""
 _WORK: Final = frozenset({Op.WRITE, Op.UPDATE, Op.DELETE, Op.EFFECT})
+_MESSAGES: Final = frozenset({Op.RECEIVE, Op.ACK, Op.NACK})
 _Key = tuple[AttributeValue, AttributeValue]
 """A message's group and id."""
 
@@ -75,16 +76,18 @@ class InHand:
     """The messages that the process's strands work on; used by the drain only."""
 
     def __init__(self) -> None:
-        self._hands: WeakKeyDictionary[Strand, _Hand] = WeakKeyDictionary()
         self._holders: OrderedDict[_Key, ref[Strand]] = OrderedDict()
 
     def follow(self, call: Call, accesses: Sequence[Access]) -> None:
         """Note what the caller has in hand after `accesses`, and give its work the id of the message it works on."""
-        hand = self._hands.get(call.strand)
+        hand: _Hand | None = call.strand.kept.get(self)
+        if hand is None and len(accesses) == 1 and accesses[0].op not in _MESSAGES:
+            return
+        ops = {access.op for access in accesses}
         if hand is not None and hand.losses != call.strand.losses:
             hand.empty()
             hand.losses = call.strand.losses
-        if any(access.op is Op.RECEIVE for access in accesses):
+        if Op.RECEIVE in ops:
             hand = self._receive(call, accesses)
         if hand is not None and hand.messages and not (hand.overfull or hand.dispatches):
             _take_up(hand, call, accesses)
@@ -96,14 +99,14 @@ class InHand:
 
     def spawned(self, parent: Strand) -> None:
         """`parent` started a strand, which may be the one that works on what it has in hand."""
-        hand = self._hands.get(parent)
+        hand: _Hand | None = parent.kept.get(self)
         if hand is not None:
             hand.messages = {key: replace(held, handed_on=True) for key, held in hand.messages.items()}
 
     def _receive(self, call: Call, accesses: Sequence[Access]) -> _Hand:
-        hand = self._hands.get(call.strand)
+        hand: _Hand | None = call.strand.kept.get(self)
         if hand is None:
-            hand = self._hands[call.strand] = _Hand(losses=call.strand.losses)
+            hand = call.strand.kept[self] = _Hand(losses=call.strand.losses)
         for passed in hand.passing:
             hand.messages.pop(passed, None)
         hand.passing.clear()
@@ -129,13 +132,13 @@ class InHand:
         key = _key(access)
         if key is None or access.outcome is Outcome.ERROR:
             return
-        hand = self._hands.get(strand)
+        hand: _Hand | None = strand.kept.get(self)
         if hand is not None and hand.messages.pop(key, self) is not self:
             hand.passing.discard(key)
             return
         found = self._holders.pop(key, None)
         holder = found() if found is not None else None
-        theirs = self._hands.get(holder) if holder is not None else None
+        theirs: _Hand | None = holder.kept.get(self) if holder is not None else None
         if theirs is not None and theirs.messages.pop(key, self) is not self:
             theirs.dispatches = True
 

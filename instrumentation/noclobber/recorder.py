@@ -8,28 +8,30 @@ order, so a mark vouches only for what arrived. A ring that is full drops and co
 What a verdict may conclude from marks stands in the contract, 2.2; this module only keeps them true.
 """
 
-import atexit
-import os
+import logging
 import random
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Final
 
-from opentelemetry import context as otel
-
-from noclobber import clock, declarations, strands, versions
-from noclobber.access import Access, AttributeValue, Build, Call
+from noclobber import clock, declarations, forks, scope, strands, versions
+from noclobber.access import UNREAD, Access, Build, Call
 from noclobber.bases import Bases
+from noclobber.budget import Budget
 from noclobber.contract import FRONTIER_END, Attr, Op
 from noclobber.describing import Describing
 from noclobber.guard import GUARD
 from noclobber.in_hand import InHand
 from noclobber.otlp import Span
+from noclobber.own_thread import OwnThread
+from noclobber.scope import Enclosed
 from noclobber.settings import Settings
+from noclobber.sink import Sink
+from noclobber.sites import Site, Sites
 from noclobber.strands import Strand
 
 __all__ = ["Recorder", "Sink", "active", "begin", "end", "start", "stop", "swap"]
@@ -37,28 +39,92 @@ __all__ = ["Recorder", "Sink", "active", "begin", "end", "start", "stop", "swap"
 OPEN_AFTER_NS: Final = 5_000_000_000
 """A call that still waits after so long is sent open."""
 MARK_IDLE_NS: Final = 1_000_000_000
+_JOIN: Final = Op.JOIN  # an enumeration's member costs as much to look up as a function's call
 SPANS_MAX: Final = 2000
 """Spans in one export."""
-SITE_DEPTH_MAX: Final = 40
-SITES_MAX: Final = 50_000
-"""Functions of which it is remembered whether they are a library's."""
+log = logging.getLogger("noclobber")
 now_ns = clock.now_ns
 
+
 _active: "Recorder | None" = None
+_resting: "Recorder | None" = None
+"""One that has switched itself off: it goes on to say so."""
+asks: bool = False
+"""Whether anybody wants a store to be asked what a write replaces: a variable, since it is looked at at each call."""
 
 
 def active() -> "Recorder | None":
     """The process's recorder; None where noclobber is off."""
+    if _active is None and _resting is not None:
+        _resting.passed += 1  # by threads side by side it may miss some, never all
     return _active
 
 
-def start(settings: Settings, sink: "Sink | None" = None) -> "Recorder":
+def begun(library: str) -> Call | None:
+    """Note that a call of `library` begins which is one access; None where it is off, or part of a call that is noted.
+
+    For the hottest hooks, from their own frame: all that `Recorder.begin` does, in one function. May raise.
+    """
+    recorder = _active
+    if recorder is None:
+        active()  # which counts it where recording has switched itself off
+        return None
+    strand, context = strands.current(), scope.running()
+    if strand.suppressed or (context and isinstance(scope.current(context), Enclosed)):
+        return None
+    call = Call()
+    call.strand = strand
+    call.library = library
+    call.count = 1
+    call.seq = strand.seq = strand.seq + 1
+    call.more = ()
+    call.context = context
+    call._scope = UNREAD
+    call.locks = strand.locks
+    call.error = call.facts = call.build = None
+    call.span_id = call.end_ns = 0
+    frame = sys._getframe(2)
+    code = frame.f_code
+    call.site = (code, frame.f_lasti) if recorder._sites.own.get(code.co_filename) else recorder._sites.of(frame)
+    call.start_ns = now_ns()
+    return call
+
+
+def ended(call: Call, build: Build, facts: object) -> None:
+    """The twin of `begun`."""
+    recorder = _active or active()
+    if recorder is None:
+        return
+    call.facts = facts
+    call.build = build
+    ring = recorder._ring
+    if len(ring) < recorder._ring_max:
+        ring.append(call)
+        call.end_ns = now_ns()
+    else:
+        recorder._drop(call)
+
+
+def recording() -> "Recorder | None":
+    """The recorder, if the running code's calls are to be recorded.
+
+    They are not where they are part of a call that is: one of this strand, or one that has started this thread or task.
+    """
+    recorder = active()
+    if recorder is None or strands.current().suppressed:
+        return None
+    return None if isinstance(scope.current(), Enclosed) else recorder
+
+
+def start(settings: Settings, sink: Sink | None = None) -> "Recorder":
     """Switch recording on, once; returns the process's recorder.
 
     Args:
         settings: how.
         sink: where spans go; the settings' collector and file where None.
     """
+    if _resting is not None:
+        return _resting
     if _active is None:
         from noclobber.keys import load_key
 
@@ -66,21 +132,24 @@ def start(settings: Settings, sink: "Sink | None" = None) -> "Recorder":
         recorder = Recorder(settings, sink)
         swap(recorder)
         recorder.run()
+        forks.hand_over_at_sigterm(_at_exit, settings.shutdown_timeout_s + 0.3)
         return recorder
     return _active
 
 
 def swap(recorder: "Recorder | None") -> "Recorder | None":
     """Make `recorder` the process's; returns the one before."""
-    global _active
-    before, _active = _active, recorder
+    global _active, _resting, asks  # noqa: PLW0603  one a process
+    before, _active, _resting = _active, recorder, None
+    asks = recorder is not None and recorder.may_ask
     return before
 
 
 def begin(library: str) -> Call | None:
     """Note that a call begins, for those who stand in the program's own code: never raises; None where it is off."""
     try:
-        return None if _active is None else _active.begin(library)
+        recorder = active()
+        return None if recorder is None else recorder.begin(library)
     except Exception as error:
         GUARD.caught(error)
         return None
@@ -96,55 +165,29 @@ def end(call: Call, build: Build, facts: object, error: BaseException | None = N
 
 def stop(timeout_s: float | None = None) -> None:
     """Switch recording off, after everything was handed over or `timeout_s` ran out."""
-    recorder = swap(None)
+    resting = _resting
+    recorder = swap(None) or resting
     if recorder is not None:
         recorder.shutdown(recorder.settings.shutdown_timeout_s if timeout_s is None else timeout_s)
-
-
-class Sink:
-    """Where finished spans go: a collector, a file, a test's list."""
-
-    def send(self, resource: dict[str, AttributeValue], spans: Sequence[Span], accesses: int) -> bool:
-        """Take one export; False where it had to be refused."""
-        raise NotImplementedError
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything before was acknowledged."""
-        return True
-
-    @property
-    def refused(self) -> int:
-        """Accesses that were taken, and then lost for good."""
-        return 0
-
-    def flush(self, timeout_s: float) -> bool:  # noqa: ARG002
-        """Whether everything was acknowledged within `timeout_s`."""
-        return True
-
-    def close(self, timeout_s: float) -> None:
-        """Hand over what is left."""
-
-    def abandon(self) -> None:
-        """In a forked child, where another sink takes over: let go of what is the parent's."""
 
 
 class Recorder:
     """Records the accesses of one process.
 
     Attributes:
-        settings: how it was set up.
+        settings: how it was set up. declarations: what owners know. may_ask: whether some resource is exact.
         dropped: accesses that are lost for good: the ring was full, or they could not be described.
+        passed: calls that it let pass unseen since it switched itself off, at least one where there were any.
         accesses: accesses exported so far.
     """
 
     def __init__(self, settings: Settings, sink: Sink | None = None, ids: random.Random | None = None) -> None:
         self.settings = settings
-        self.declarations = declarations.Declarations.from_settings(settings)
+        self.declare(declarations.Declarations.from_settings(settings))
         self._given_sink = sink
         self._given_ids = ids
         self._ring_max = settings.ring_max
-        self._sites: dict[CodeType, bool] = {}
+        self._sites = Sites()
         self._reset()
 
     def _reset(self) -> None:
@@ -165,21 +208,35 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._dropping = threading.Lock()  # only ever taken where something is dropped
         self.dropped = 0
+        self.passed = 0
         self.accesses = 0
+        self._budget = Budget(self.settings.cpu_budget)
+
+    def declare(self, declared: declarations.Declarations) -> None:
+        """Go by `declared` from now on."""
+        global asks  # noqa: PLW0603  one a process
+        self.declarations = declared
+        self.may_ask = bool(self.settings.exact or any(each.exact for each in declared.declared))
+        if _active is self:
+            asks = self.may_ask
 
     # -- in the agent's thread ------------------------------------------------------------------------------------
 
-    def begin(self, library: str, count: int = 1) -> Call:
-        """Note that a call of `library` begins, which will be `count` accesses."""
+    def begin(self, library: str, count: int = 1, strand: Strand | None = None) -> Call:
+        """Note that a call of `library` begins, which will be `count` accesses of the running strand."""
         call = Call()
-        strand = call.strand = strands.current()
+        if strand is None:
+            strand = strands.current()
+        call.strand = strand
         call.library = library
         call.count = count
-        call.seq = strand.seq + 1
-        strand.seq += count
+        seq = strand.seq
+        call.seq = seq + 1
+        strand.seq = seq + count
         call.more = ()
-        call.context = otel.get_current()
-        call.site = self._site(sys._getframe(1))
+        call.context = scope.running()
+        call._scope = UNREAD
+        call.site = self._sites.of(sys._getframe(1))
         call.locks = strand.locks
         call.error = call.facts = call.build = None
         call.span_id = call.end_ns = 0
@@ -235,27 +292,14 @@ class Recorder:
         with self._dropping:
             self.dropped += len(call.seqs)
 
-    def _site(self, frame: FrameType | None) -> tuple[CodeType, int] | None:
-        sites = self._sites
-        for _ in range(SITE_DEPTH_MAX):
-            if frame is None:
-                return None
-            code = frame.f_code
-            own = sites.get(code)
-            if own is None:
-                own = not _in_library(code.co_filename)
-                if len(sites) < SITES_MAX:  # a program may make code without end
-                    sites[code] = own
-            if own:
-                return code, frame.f_lineno
-            frame = frame.f_back
-        return None
+    def _site(self, frame: FrameType | None) -> Site | None:
+        return self._sites.of(frame)
 
     # -- the drain -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Start the drain's thread; without it whoever calls `flush` drains."""
-        self._thread = threading.Thread(target=self._drain, name="noclobber drain", daemon=True)
+        self._thread = OwnThread(target=self._drain, name="noclobber drain", daemon=True)
         self._thread.start()
 
     def begin_again(self) -> None:
@@ -311,7 +355,7 @@ class Recorder:
 
     def _open_sink(self) -> None:
         if self._sink is None:
-            with _opening:
+            with forks.opening():
                 from noclobber.sinks import sink_for
 
                 self._sink = sink_for(self.settings)
@@ -328,9 +372,20 @@ class Recorder:
         waiting = self._open_spans(now)
         if ending or spans or waiting or self._is_due(now):
             frontier = FRONTIER_END if ending else self._frontier + clock.OFFSET_NS
-            mark = self._describing.mark(now_ns(), frontier, self.accesses + len(spans), self.dropped)
+            resting, dropped = self._budget.taken is not None, self.dropped + self.passed
+            mark = self._describing.mark(now_ns(), frontier, self.accesses + len(spans), dropped, partial=resting)
             self._send(spans, (*waiting, mark))
             self._last_mark = now
+        self._mind_budget(now)
+
+    def _mind_budget(self, now: int) -> None:
+        """Switch recording off where it takes too much of the process."""
+        if (
+            _active is self
+            and self._thread is not None
+            and self._budget.is_spent(now, self.accesses, self._sink.cpu_ns if self._sink else 0)
+        ):
+            _rest(self, self._budget.taken or 0.0)
 
     def _is_due(self, now: int) -> bool:
         """Whether an idle process should say that it is."""
@@ -359,35 +414,41 @@ class Recorder:
     def _spans(self, calls: Sequence[Call]) -> list[Span]:
         spans: list[Span] = []
         for call in calls:
-            with GUARD:
+            try:
                 spans += self._of_call(call)
-                continue
-            self._drop(call)  # it could not be described: a hole, and counted
+            except Exception as error:
+                GUARD.caught(error)
+                self._drop(call)  # it could not be described: a hole, and counted
         return spans
 
     def _of_call(self, call: Call) -> list[Span]:
-        self._waiting.discard(call)
+        if self._waiting:
+            self._waiting.discard(call)
         if not call.count:
             self._bases.spawned(call.facts, call.strand)
             self._in_hand.spawned(call.facts)
             return []
         accesses = self._described(call)
-        if accesses[0].op is Op.JOIN:
+        if accesses[0].op is _JOIN:
             self._bases.joined(call.strand, call.facts[0])
         self._in_hand.follow(call, accesses)
         self._bases.resolve(call, accesses)
+        if len(accesses) == 1:
+            return [self._describing.span(call, call.first_seq, accesses[0])]
         return [self._describing.span(call, seq, access) for seq, access in zip(call.seqs, accesses, strict=True)]
 
-    def _described(self, call: Call) -> list[Access]:
+    def _described(self, call: Call) -> Sequence[Access]:
         assert call.build is not None
         accesses = call.build(call)
-        if len(accesses) != len(call.seqs):
+        if len(accesses) != call.count + len(call.more):
             raise ValueError(f"{call.library}: {len(accesses)} accesses for {len(call.seqs)} numbers")
         if call.locks:
             locks = tuple(map(self.declarations.named, call.locks))
             for access in accesses:
                 access.attributes.setdefault(Attr.LOCKS, locks)
-        return [self.declarations.applied(access) for access in accesses]
+        if self.declarations:
+            return [self.declarations.applied(access) for access in accesses]
+        return accesses
 
     def _open_spans(self, now: int) -> list[Span]:
         """Calls that still wait, once they have waited long: sent now, and again under the same id at their end."""
@@ -411,47 +472,28 @@ class Recorder:
             self.dropped += len(spans)
 
 
-def _in_library(filename: str) -> bool:
-    return "site-packages" in filename or filename.startswith(("<", _STANDARD_LIBRARY, _OWN))
+def _rest(recorder: Recorder, taken: float) -> None:
+    """`recorder` records no more; its drain goes on and says so in its marks."""
+    global _resting  # noqa: PLW0603  one a process
+    swap(None)
+    _resting = recorder
+    log.warning(
+        "noclobber took %.0f %% of a processor, more than its budget of %.0f %% (NOCLOBBER_CPU_BUDGET), and has "
+        "switched itself off in this process; what passes is counted as dropped",
+        taken * 100,
+        recorder.settings.cpu_budget * 100,
+    )
 
 
-_STANDARD_LIBRARY: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120  a prefix, compared as text
-_OWN: Final = os.path.dirname(__file__) + os.sep  # noqa: PTH120
-
-
-_opening = threading.Lock()
-"""Held while the drain imports what it sends with: a child forked meanwhile would have half a module for good."""
-_kept_from_opening = False
-FORK_WAIT_S: Final = 1.0
-
-
-def _before_fork() -> None:
-    global _kept_from_opening  # noqa: PLW0603  one a process
-    _kept_from_opening = _opening.acquire(timeout=FORK_WAIT_S)
-
-
-def _after_fork_in_parent() -> None:
-    if _kept_from_opening:
-        _opening.release()
-
-
-def _after_fork_in_child() -> None:
+def _fork() -> None:
     """A child is a new process: its own id, strands, ring and threads. What its parent had in hand stays there."""
-    global _opening  # noqa: PLW0603  one a process
-    _opening = threading.Lock()  # the parent's
-    recorder = _active
     strands.reset_after_fork()
-    if recorder is not None:
+    if _resting is not None:
+        swap(_resting)
+    if _active is not None:
         with GUARD:
-            recorder.begin_again()
-            _end_with_multiprocessing(recorder)
-
-
-def _end_with_multiprocessing(recorder: Recorder) -> None:
-    """A child of `multiprocessing` leaves through finalizers of its own, never through `atexit`."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        util.register_after_fork(recorder, lambda _: util.Finalize(None, _at_exit, exitpriority=-1000))
+            _active.begin_again()
+            forks.end_with_multiprocessing(_active, _at_exit)
 
 
 def _at_exit() -> None:
@@ -459,6 +501,4 @@ def _at_exit() -> None:
         stop()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
-atexit.register(_at_exit)
+forks.watch(_fork, _at_exit)

@@ -39,6 +39,8 @@ class Settings:
         key: text of the fingerprint key. spool: folder for what could not be sent.
         spool_bytes_max: limit of that folder. ring_max: calls that wait for the drain.
         flush_interval_s: pause between drains. shutdown_timeout_s: longest wait at the process's end.
+        cpu_budget: share of one processor above which recording switches itself off; 0: none.
+        include: URI patterns of resources to record (empty: all). exclude: not to record.
         integrations: names to switch on (None: all), `without`: names to switch off.
         http_hosts: hosts whose HTTP requests are told the strand (`name`, `name:port`, with `*` and `?`).
         watch_files: paths of local files to record, with `*` and `?`; a folder is all below it.
@@ -59,10 +61,13 @@ class Settings:
     exact: tuple[str, ...] = ()
     key: str | None = None
     spool: Path | None = None
-    spool_bytes_max: int = 256 << 20
+    spool_bytes_max: int = 512 << 20
     ring_max: int = 65536
     flush_interval_s: float = 0.2
-    shutdown_timeout_s: float = 5.0
+    shutdown_timeout_s: float = 1.5
+    cpu_budget: float = 0.3
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     integrations: frozenset[str] | None = None
     without: frozenset[str] = frozenset()
     http_hosts: tuple[str, ...] = ()
@@ -108,10 +113,13 @@ def load(environment: Mapping[str, str] | None = None, program: str | None = Non
         exact=("*",) if _true(text("EXACT")) else _words(text("EXACT")),
         key=text("KEY"),
         spool=_spool(text("SPOOL"), env),
-        spool_bytes_max=int(_number("spool_bytes_max", text("SPOOL_BYTES_MAX"), 256 << 20)),
+        spool_bytes_max=int(_number("spool_bytes_max", text("SPOOL_BYTES_MAX"), 512 << 20)),
         ring_max=int(_number("ring_max", text("RING_MAX"), 65536)),
         flush_interval_s=_number("flush_interval_ms", text("FLUSH_INTERVAL_MS"), 200.0) / 1000,
-        shutdown_timeout_s=_number("shutdown_timeout_s", text("SHUTDOWN_TIMEOUT_S"), 5.0),
+        shutdown_timeout_s=_number("shutdown_timeout_s", text("SHUTDOWN_TIMEOUT_S"), 1.5),
+        cpu_budget=_number("cpu_budget", text("CPU_BUDGET"), 0.3),
+        include=_words(text("INCLUDE")),
+        exclude=_words(text("EXCLUDE")),
         integrations=frozenset(_words(text("INTEGRATIONS"))) or None,
         without=frozenset((*_words(text("WITHOUT")), *_words(env.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")))),
         http_hosts=_words(text("HTTP_HOSTS")),

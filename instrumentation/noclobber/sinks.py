@@ -58,6 +58,11 @@ class CollectorSink(Sink):
         """Accesses that the collector will never take."""
         return self._sender.refused
 
+    @property
+    def cpu_ns(self) -> int:
+        """CPU that the sender's thread took."""
+        return self._sender.cpu_ns
+
     def flush(self, timeout_s: float) -> bool:
         """Wait for the collector."""
         return self._outbox.wait_empty(timeout_s)
@@ -119,6 +124,11 @@ class SeveralSinks(Sink):
     def refused(self) -> int:
         """The most that any of them lost."""
         return max((sink.refused for sink in self._sinks), default=0)
+
+    @property
+    def cpu_ns(self) -> int:
+        """What all of them took."""
+        return sum(sink.cpu_ns for sink in self._sinks)
 
     def flush(self, timeout_s: float) -> bool:
         """Flush each."""

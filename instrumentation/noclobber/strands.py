@@ -21,6 +21,8 @@ __all__ = [
     "current",
     "elsewhere",
     "go_on_as",
+    "live_in",
+    "local",
     "of_task",
     "process_id",
     "reset_after_fork",
@@ -51,12 +53,13 @@ class Strand:
         lost_seq: the last number of a lost call of its own, 0 before.
         losses: numbers of the lost calls that it comes after, its own and others'; it trusts nothing older.
         joined: whether it has waited for another strand, so that waiting for it tells something.
+        kept: what the parts of the drain keep with it, by part; the drain's alone, and gone with the strand.
         suppressed: above 0 while calls are not to be recorded (they are part of a call that is).
     """
 
     __slots__ = (
-        "__weakref__", "_known", "announced", "id", "joined", "locks", "losses", "lost_seq", "name", "parent_id",
-        "parent_seq", "seq", "suppressed",
+        "__weakref__", "_known", "announced", "id", "joined", "kept", "locks", "losses", "lost_seq", "name",
+        "parent_id", "parent_seq", "seq", "suppressed",
     )  # fmt: skip
 
     def __init__(self, parent: "Strand | None" = None, name: str = "") -> None:
@@ -69,6 +72,7 @@ class Strand:
         self.lost_seq = 0
         self.losses: frozenset[int] = frozenset()
         self.joined = False
+        self.kept: dict[object, Any] = {}
         self.suppressed = 0
         self._known: dict[str, int] | None = None
 
@@ -115,7 +119,8 @@ def elsewhere(identity: str, seq: int) -> Strand:
 _process = secrets.token_hex(8)
 _numbers = itertools.count(1)
 _losses = itertools.count(1)
-_local = threading.local()
+_new_local: Any = threading.local
+_local: Any = threading.local()
 _RUN_CALLBACK: Final = Handle._run.__code__
 
 
@@ -202,15 +207,28 @@ def reset_after_fork() -> None:
     begin_process(secrets.token_hex(8))
 
 
-Process = tuple[str, "itertools.count[int]", threading.local]
+Process = tuple[str, "itertools.count[int]", Any]
 """Everything that a process's strands are counted by."""
 
 
 def begin_process(identity: str) -> Process:
     """Be the process `identity` from now on, with strands counted from 1; returns what it was."""
     before = (_process, _numbers, _local)
-    go_on_as((identity, itertools.count(1), threading.local()))
+    go_on_as((identity, itertools.count(1), _new_local()))
     return before
+
+
+def local() -> Any:
+    """What each thread keeps for itself."""
+    return _local
+
+
+def live_in(kind: Any) -> None:
+    """What each thread kept for itself is kept by each of what `kind` tells apart (greenlets), from now on."""
+    global _new_local, _local
+    running = thread_strand()
+    _new_local, _local = kind, kind()
+    set_thread_strand(running)
 
 
 def go_on_as(process: Process) -> None:

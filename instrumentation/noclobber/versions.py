@@ -22,19 +22,23 @@ PRINT_BYTES: Final = 16
 WEAK_WORD_MAX: Final = 8
 """Words and numbers of up to so many bytes are too common to name one state."""
 _NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_BEGINS: Final = frozenset({bytes((each,)) for each in b"0123456789.+-"})
 _WORD = re.compile(rb"[\w.:+-]*", re.ASCII)
 
 _key = b""
 _key_id = ""
+_keyed = hashlib.blake2b(digest_size=PRINT_BYTES)
+"""A hash that has taken in the key already: to copy it costs a quarter of beginning anew."""
 
 
 def use_key(key: bytes) -> bytes:
     """Take all prints under `key` (32 bytes, or none) from now on; returns the key before."""
     from noclobber.keys import key_id
 
-    global _key, _key_id
+    global _key, _key_id, _keyed  # noqa: PLW0603  one a process
     before = _key
     _key, _key_id = key, key_id(key) if key else ""
+    _keyed = hashlib.blake2b(key=key, digest_size=PRINT_BYTES)
     return before
 
 
@@ -49,13 +53,17 @@ def fingerprint(data: bytes | bytearray) -> str:
         import xxhash
 
         data = b"long:%d:" % len(data) + xxhash.xxh3_128_digest(data)
-    return hashlib.blake2b(data, key=_key, digest_size=PRINT_BYTES).hexdigest()
+    hashed = _keyed.copy()
+    hashed.update(data)
+    return hashed.hexdigest()
 
 
 def fingerprint_parts(parts: Mapping[str, str]) -> str:
     """Print of several parts' prints, the same in every order of the parts."""
     joined = "\x00".join(f"{name}\x01{parts[name]}" for name in sorted(parts))
-    return hashlib.blake2b(joined.encode(), key=_key, digest_size=PRINT_BYTES).hexdigest()
+    hashed = _keyed.copy()
+    hashed.update(joined.encode())
+    return hashed.hexdigest()
 
 
 def is_weak(data: bytes) -> bool:
@@ -65,7 +73,7 @@ def is_weak(data: bytes) -> bool:
 
 def is_numeric(data: bytes) -> bool:
     """Whether `data` is the text of one number."""
-    return len(data) <= 64 and _NUMBER.fullmatch(data) is not None
+    return len(data) <= 64 and data[:1] in _BEGINS and _NUMBER.fullmatch(data) is not None
 
 
 def encode(value: object) -> bytes:

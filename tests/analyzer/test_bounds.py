@@ -31,6 +31,7 @@ from noclobber_analyzer.witness import NODES_MAX
 SMALL, LARGE = 400, 1600
 PRINT, CHAIN, COUNTER = VersionKind.FINGERPRINT, VersionKind.CHAIN, VersionKind.COUNTER
 STEP_NS = 1_000_000
+FAR = "what lies far from a write of mem://x: only the writes nearest in time were looked at"
 
 
 class Run:
@@ -274,6 +275,41 @@ def test_no_square_time_at_length(shape: Callable[[Run], Iterator[None]]) -> Non
     assert math.log10(long / short) < 1.2
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("kind", [COUNTER, CHAIN, PRINT], ids=str)
+def test_a_million_on_one_resource_by_ten_thousand_strands(kind: VersionKind) -> None:
+    """The one update that was lost among them is the one finding, for as much an access as among a tenth of them."""
+    before, fewer = _of_one_resource(kind, 100_000)
+    after, many = _of_one_resource(kind, 1_000_000)
+    for found in (fewer, many):
+        (lost,) = [finding for finding in found.findings if finding.certainty != "possible"]
+        assert (lost.kind, lost.accesses[-1].strand) == ("lost_update", "late")
+        left = [text for text in found.unknown if "frontier" not in text]
+        assert left == ([FAR] if kind is PRINT else [])  # contents have no number by which what lies between is known
+    assert math.log10(after / before) < 1.2
+
+
+def _of_one_resource(kind: VersionKind, number: int) -> tuple[float, Evaluation]:
+    """CPU seconds of the evaluation, and it: strands read and write in turn; one writes what is old."""
+    run = Run()
+    pairs = number // 2
+    for n in range(pairs):
+        if n == pairs // 2:
+            seq = run.read("late", str(n), kind).seq
+        run.change(f"s{n % 10_000}", str(n), str(n + 1), kind)
+    old = {"base": str(pairs // 2), "base_source": BaseSource.OBSERVED, "base_strand": "late", "base_seq": seq}
+    run.write("late", str(pairs + 1), kind, **old)
+    history = run.history()
+    gc.collect()
+    gc.disable()
+    start = time.process_time()
+    found = evaluate(history)
+    spent = time.process_time() - start
+    gc.enable()
+    return spent, found
+
+
 def _ring(number: int) -> Run:
     """Transactions that all read before any writes, each what the next one overwrites: one cycle through all."""
     run = Run()
@@ -355,8 +391,7 @@ def test_far_writes_are_said_to_be_left_out() -> None:
     run.write("old", "late", base="v0", base_source=BaseSource.OBSERVED, base_strand="old", base_seq=seq)
     found = evaluate(run.history())
     assert [f.certainty for f in found.findings if f.kind == "lost_update"] == ["likely"]
-    said = [text for text in found.unknown if "nearest in time" in text]
-    assert said == ["what lies far from a write of mem://x: only the writes nearest in time were looked at"]
+    assert [text for text in found.unknown if "nearest in time" in text] == [FAR]
 
 
 def test_a_long_register_of_few_contents_is_unknown() -> None:

@@ -11,6 +11,7 @@ from driving import Dashboard, Visit
 
 pytestmark = pytest.mark.browser
 
+PATHS = ("/", "/findings", "/issues", "/latent", "/resources", "/agents", "/live", "/health", "/settings")
 TAGS = """() => {
   const seen = new Set();
   const walk = (root) => { for (const e of root.querySelectorAll('*')) {
@@ -42,7 +43,7 @@ def plain(chromium: object, bank: Dashboard) -> dict[str, set[str]]:
     seen = {}
     context = chromium.new_context(viewport={"width": 1280, "height": 800})  # type: ignore[attr-defined]
     tab = Visit(context.new_page(), bank.url)
-    for path in ("/", "/findings", "/issues", "/latent", "/resources", "/health"):
+    for path in PATHS:
         tab.open(path)
         seen[path] = tags(tab)
     tab.open(f"/finding?id={bank.ids['bank']}", diagram=True)
@@ -51,7 +52,7 @@ def plain(chromium: object, bank: Dashboard) -> dict[str, set[str]]:
     return seen
 
 
-@pytest.mark.parametrize("path", ["/", "/findings", "/issues", "/latent", "/resources", "/health"])
+@pytest.mark.parametrize("path", PATHS)
 def test_lists_of_hostile_names(
     visit: Callable[..., Visit], dashboard: Dashboard, plain: dict[str, set[str]], path: str
 ) -> None:

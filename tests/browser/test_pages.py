@@ -13,7 +13,10 @@ PAGES = {
     "/issues": "Issues",
     "/latent": "Latent races",
     "/resources": "Resources",
+    "/agents": "Agents",
+    "/live": "Live",
     "/health": "Health",
+    "/settings": "Settings",
 }
 
 
@@ -125,4 +128,43 @@ def test_who_was_affected_is_told_by_agent(visit: Callable[..., Visit], bank: Da
     assert words == (
         "auditor: read redis://bank:6379/0/acct:42; perhaps effect effect://mail/report the first that left the system"
     )
+    assert tab.complaints == []
+
+
+def test_a_pair_of_agents_lists_its_findings(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """The matrix is drawn; a click on a pair's cell lists what happened between the two."""
+    tab = visit(bank)
+    tab.open("/agents")
+    cell = tab.page.locator(".stVegaLiteChart svg [aria-label*='withdraw-agent'][aria-label*='deposit-agent']").first
+    cell.wait_for(timeout=20_000)
+    cell.click(position={"x": 6, "y": 6})
+    tab.page.locator(".prose h2", has_text="Between").wait_for()
+    assert tab.complaints == []
+
+
+def test_the_stream_is_drawn_as_filtered(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """Filters stand in the address: of the bank's account, the two writes."""
+    tab = visit(bank)
+    tab.open("/live?live_q=acct:42&op=write")
+    tab.page.locator(".prose p", has_text="2 accesses of the last").wait_for()
+    tab.page.locator(".stVegaLiteChart .marks").first.wait_for(timeout=20_000)
+    assert tab.page.locator(".stVegaLiteChart .mark-symbol path").count() == 2
+    assert tab.complaints == []
+
+
+def test_a_sample_is_asked_for_under_a_name(visit: Callable[..., Visit], bank: Dashboard) -> None:
+    """A ticked route, a button, a name: one row in the log, which the sender reads."""
+    tab = visit(bank)
+    tab.open("/settings")
+    canvas = tab.page.locator(".dvn-scroller").first
+    canvas.wait_for()
+    canvas.click(position={"x": 16, "y": 53})
+    tab.page.get_by_role("button", name="Send a sample").click()
+    dialog = tab.page.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill("ann")
+    dialog.get_by_role("textbox").press("Tab")
+    dialog.get_by_role("button", name="Send a sample").click()
+    dialog.wait_for(state="detached")
+    rows = tab.page.request.get(f"{bank.url}/api/v1/transitions?issue=ops").json()["transitions"]
+    assert [(row["kind"], row["actor"]) for row in rows] == [("route.test", "ann"), ("route.added", "sender")]
     assert tab.complaints == []

@@ -15,11 +15,11 @@ TABLES = ("accesses", "ingest", "minute_stats", "findings", "transitions", "deli
 
 
 @pytest.fixture
-def store(embedded_store: Store) -> Store:
+def store(real_store: Store) -> Store:
     """The store without a row."""
     for table in TABLES:
-        embedded_store.command(f"TRUNCATE TABLE {table}")
-    return embedded_store
+        real_store.command(f"TRUNCATE TABLE {table}")
+    return real_store
 
 
 @pytest.fixture

@@ -60,6 +60,17 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 20.0, what: s
         time.sleep(0.01)
 
 
+def metrics_of(http: str) -> dict[str, float]:
+    """What a receiver tells, without the common prefix."""
+    return counted(ask(f"{http}/metrics").body.decode())
+
+
+def counted(text: str) -> dict[str, float]:
+    """What `/metrics` tells, without the common prefix."""
+    pairs = (line.split(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name.removeprefix("noclobber_").removeprefix("receiver_"): float(value) for name, value in pairs}
+
+
 class Process:
     """A process with its output in a file, in a group of its own."""
 
@@ -117,12 +128,6 @@ class Process:
         self.popen.wait()
 
 
-def counted(text: str) -> dict[str, float]:
-    """What `/metrics` tells, without the common prefix."""
-    pairs = (line.split(" ") for line in text.splitlines() if not line.startswith("#"))
-    return {name.removeprefix("noclobber_").removeprefix("receiver_"): float(value) for name, value in pairs}
-
-
 class Receiver(Process):
     """`python -m noclobber_collector.receiver`."""
 
@@ -145,18 +150,26 @@ class Receiver(Process):
 
     def metrics(self) -> dict[str, float]:
         """Its counters, without the common prefix."""
-        return counted(ask(f"{self.http}/metrics").body.decode())
+        return metrics_of(self.http)
 
 
 class Up(Process):
     """`noclobber up` on a folder."""
 
-    def __init__(self, folder: Path, *options: str, token: str = "", ports: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        token: str = "",
+        ports: Sequence[int] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.data = folder / "data"
         self.ports = list(ports or free_ports(3))
         self.http, self.pages = (f"http://127.0.0.1:{port}" for port in self.ports[1:])
         folder.mkdir(parents=True, exist_ok=True)
-        super().__init__([*self.words(self.data, self.ports), *options], folder / "up.log", {"NOCLOBBER_TOKEN": token})
+        super().__init__([*self.words(self.data, self.ports), *options], folder / "up.log",
+                         {"NOCLOBBER_TOKEN": token, **(environment or {})})  # fmt: skip
 
     @staticmethod
     def words(data: Path, ports: Sequence[int]) -> list[str]:

@@ -67,8 +67,8 @@ class Failing:
     def rows(self, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
         return self.inner.rows(sql, parameters)
 
-    def command(self, sql: str, parameters: Mapping[str, object]) -> None:
-        self.inner.command(sql, parameters)
+    def delete(self, table: str, where: str, parameters: Mapping[str, object]) -> None:
+        self.inner.delete(table, where, parameters)
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         self.inner.insert(table, columns, rows)

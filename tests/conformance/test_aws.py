@@ -31,7 +31,13 @@ def url() -> Iterator[str]:
             TableName="accounts", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         )  # fmt: skip
-        for name in ("acct-1", "acct-2", "acct-3"):
+        keys = ("lock_key", "HASH"), ("sort_key", "RANGE")
+        dynamodb.create_table(
+            TableName="locks", BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
+        )  # fmt: skip
+        for name in ("acct-1", "acct-2", "acct-3", "acct-4"):
             start = {"id": {"S": name}, "balance": {"N": "10000100"}, "version": {"N": "10000001"}}
             dynamodb.put_item(TableName="accounts", Item=start)
         dynamodb.close()
@@ -86,6 +92,19 @@ def test_transactions_and_twin(url: str, tmp_path: Path) -> None:
     safe = judging_agents.judged(tmp_path / "safe.jsonl", "cloud.py", "transaction", "safe", url, scope="botocore")
     assert (safe.findings, safe.summary["defended"]) == ([], {"rejected": 2})
     assert plain.printed == safe.printed == ""
+
+
+def test_lock_and_twin(url: str, tmp_path: Path) -> None:
+    """Who takes python-dynamodb-lock's lock waits for the other, and is defended by it; its items are no accesses."""
+    plain = judging_agents.judged(tmp_path / "plain.jsonl", "cloud.py", "locked", "plain", url, scope="botocore")
+    assert plain.kinds == [("lost_update", "likely")]
+    scope = "python_dynamodb_lock"
+    safe = judging_agents.judged(tmp_path / "safe.jsonl", "cloud.py", "locked", "safe", url, scope=scope)
+    assert (safe.findings, "lock" in safe.summary["defended"]) == ([], True)
+    named = [line for line in safe.spans.splitlines() if "dynamodb://eu-west-1/locks/" in line]
+    assert named
+    assert '"write aws.dynamodb"' in safe.spans
+    assert "dynamodb://eu-west-1/locks/lock_key=acct-4,sort_key=-" in safe.spans
 
 
 def test_two_workers_and_one_task(url: str, tmp_path: Path) -> None:

@@ -76,3 +76,12 @@ def test_race_and_twin(driver: str, where: str, tmp_path: Path) -> None:
     findings, summary = judged(tmp_path / "atomic.jsonl", driver, "atomic", where)
     assert findings == []
     assert summary["defended"] == {"atomic": 2}
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_advisory_twin(driver: str, where: str, tmp_path: Path) -> None:
+    """An advisory lock makes the other wait: silent and defended."""
+    findings, summary = judged(tmp_path / "spans.jsonl", driver, "advisory", where)
+    assert findings == []
+    assert "lock" in summary["defended"]
+    assert "/pg_advisory/" in (tmp_path / "spans.jsonl").read_text()

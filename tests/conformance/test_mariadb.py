@@ -69,10 +69,11 @@ def test_race(driver: str, port: int, tmp_path: Path) -> None:
     assert balance in (50, -20)
 
 
+@pytest.mark.parametrize("how", ["locked", "named"])
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_locking_twin(driver: str, port: int, tmp_path: Path) -> None:
-    """`SELECT .. FOR UPDATE` makes the other wait: silent and defended."""
-    findings, summary, balance = judged(tmp_path / "spans.jsonl", driver, "locked", port)
+def test_locking_twin(driver: str, how: str, port: int, tmp_path: Path) -> None:
+    """`SELECT .. FOR UPDATE`, or `GET_LOCK`, makes the other wait: silent and defended."""
+    findings, summary, balance = judged(tmp_path / "spans.jsonl", driver, how, port)
     assert (findings, balance) == ([], 30)
     assert "lock" in summary["defended"]
 

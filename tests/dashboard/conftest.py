@@ -1,7 +1,5 @@
 """A store with the sample in it, and the application over it."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,14 +13,10 @@ from noclobber_dashboard.settings import DashboardSettings
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real embedded store with the bank's race, a dozen other findings and names out of an attacker's corpus."""
-    module = pytest.importorskip("noclobber_collector.store", reason="the collector's store is not installed")
-    path: Path = tmp_path_factory.mktemp("dashboard") / "store"
-    store = module.open_store(f"chdb://{path}")
-    sample.fill(store, hostile=True)
-    yield store
-    store.close()
+def filled(real_store: Any) -> Any:
+    """The real store with the bank's race, a dozen other findings and names out of an attacker's corpus."""
+    sample.fill(real_store, hostile=True)
+    return real_store
 
 
 @pytest.fixture

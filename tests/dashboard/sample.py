@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from hostile import HOSTILE
 
 from noclobber.contract import FRONTIER_END, Certainty, Kind, Severity
+from noclobber_analyzer.alerts.outbox import Outbox
+from noclobber_analyzer.alerts.routes import route_from
 from noclobber_analyzer.clock import SYSTEM
 from noclobber_analyzer.finding import AccessRef, Advice, Affected, AffectedAccess, Edge, Finding, finding_id
 from noclobber_analyzer.issue_log import IssueKeeper
@@ -341,6 +343,7 @@ def fill(store: Any, *, start_ns: int | None = None, hostile: bool = False) -> F
     defend(store, finding)
     IssueKeeper(store, SYSTEM).turn()
     deliver(store, finding)
+    route(store, hostile=hostile)
     return finding
 
 
@@ -358,6 +361,19 @@ def deliver(store: Any, finding: Finding) -> None:
             for attempt, phase, status, answer in attempts
         ],
     )  # fmt: skip
+
+
+def route(store: Any, *, hostile: bool = False) -> None:
+    """A route that was in use, and a message to it that was given up."""
+    table = {"name": HOSTILE[0] if hostile else "ops", "format": "slack", "url": "https://hooks.example/t0ken",
+             "agents": list(HOSTILE) if hostile else ["deposit*"]}  # fmt: skip
+    made = route_from(table)
+    Outbox(store, [made], SYSTEM).open()
+    row = next(row for row in read_transitions(store) if row.kind == "issue.opened")
+    answer = HOSTILE[1] if hostile else "no such hook"
+    last = Delivery("msg_dead", row.id, made.name, 10, "done", row.at_ns + SECOND, 404, final=True, ok=False,
+                    elapsed_ms=3.0, answer=answer)  # fmt: skip
+    append_deliveries(store, [last])
 
 
 __all__ = [

@@ -175,7 +175,7 @@ def test_deliveries_and_transitions_page(client: TestClient) -> None:
     assert rest["next"] is None
     page = get(client, "/transitions?limit=5")
     assert len(page["transitions"]) == 5
-    assert {row["kind"] for row in page["transitions"]} == {"issue.opened"}
+    assert {row["kind"] for row in page["transitions"]} == {"issue.opened", "route.added"}
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,16 @@ def test_holes_and_drops_are_counted_by_process(recorded: Callable[..., dict[str
     assert "1 accesses say that their capture is incomplete" in [line.text for line in found["dropped"]]
 
 
+def test_a_process_that_switched_itself_off_is_named(recorded: Callable[..., dict[str, list[Line]]]) -> None:
+    """Its marks are partial: it recorded no more, and says how many calls passed."""
+    off = mark(dict(PROCESS), **{Attr.DROPPED: 9, Attr.PARTIAL: True})
+    found = recorded(request([{**ACCESS, Attr.SEQ: 1}]), off)
+    dropped, resting = problems(found["dropped"])
+    assert dropped == "9 accesses were dropped by agents: bank (pid 4711): 9"
+    assert resting == "recording switched itself off, calls passed unseen: bank (pid 4711): 9"
+    assert not [line.text for line in found["dropped"] if "capture is incomplete" in line.text]
+
+
 @pytest.mark.parametrize(("at_s", "text"), [(30.0, "its clock is ahead by"), (-60.0, "behind by up to 60."), (0.0, "")])
 def test_clocks_that_are_apart(recorded: Callable[..., dict[str, list[Line]]], at_s: float, text: str) -> None:
     """A mark can't arrive before it was made: the least delay of each clock bounds its error."""

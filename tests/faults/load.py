@@ -5,30 +5,50 @@ import itertools
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Self
 
 from made import ACCESS, request
 
-PAUSE_S = 0.01
 SPANS = 10
+PAUSE_S = 0.01
+ANSWER_S = 15.0
 
 
 class Load:
-    """Clients, each a thread, that send small requests to one port; a request that fails is sent again, as agents do.
+    """Clients, each a thread, that send small requests to one port, and send again what was not acknowledged.
+
+    Args:
+        port: of OTLP over HTTP.
+        clients: how many.
+        spans: of each request.
+        pause_s: of each client between two requests.
+        more: further attributes of each span.
 
     Attributes:
-        acknowledged: (trace id, span id) in hex of all spans in requests that got a 200.
+        acknowledged: numbers of all spans in requests that got a 200; the number is the span's trace id.
         sent: how often each span was sent.
         refused: answers other than 200. cut: connections that broke or were refused.
+        waits_s: from the first try of each request to its acknowledgement.
+        answers_s: of each acknowledged try alone.
     """
 
-    def __init__(self, port: int, clients: int = 4) -> None:
-        self._port = port
-        self.acknowledged: set[tuple[str, str]] = set()
-        self.sent: Counter[tuple[str, str]] = Counter()
+    def __init__(
+        self,
+        port: int,
+        clients: int = 4,
+        *,
+        spans: int = SPANS,
+        pause_s: float = PAUSE_S,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
+        self._port, self._spans, self._pause_s, self._more = port, spans, pause_s, dict(more or {})
+        self.acknowledged: set[int] = set()
+        self.sent: Counter[int] = Counter()
         self.refused: Counter[int] = Counter()
         self.cut = 0
         self.waits_s: list[float] = []
+        self.answers_s: list[float] = []
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._threads = [threading.Thread(target=self._send_all, args=(number,)) for number in range(clients)]
@@ -52,21 +72,25 @@ class Load:
 
     def _send_all(self, client: int) -> None:
         counter = itertools.count(1)
+        one = {**ACCESS, "noclobber.strand": f"client-{client}", "noclobber.resource": f"redis://h/0/{client}"}
         while not self._ending.is_set():
-            strand = {**ACCESS, "noclobber.strand": f"client-{client}", "noclobber.resource": f"redis://h/0/{client}"}
-            with self._lock:
-                made = request([{**strand, "noclobber.seq": next(counter)} for _ in range(SPANS)])
-            names = [(s.trace_id.hex(), s.span_id.hex()) for s in made.resource_spans[0].scope_spans[0].spans]
+            seqs = [next(counter) for _ in range(self._spans)]
+            step = f"client-{client}-{seqs[0]}"
+            each = {**one, "noclobber.unit": step, "noclobber.unit.kind": "step", "noclobber.step": step, **self._more}
+            made = request([{**each, "noclobber.seq": seq} for seq in seqs])
+            numbers = [int.from_bytes(span.trace_id, "big") for span in made.resource_spans[0].scope_spans[0].spans]
+            data = made.SerializeToString()
             begun = time.monotonic()
-            while not self._send(made.SerializeToString(), names) and not self._ending.is_set():
+            while not self._send(data, numbers) and not self._ending.is_set():
                 time.sleep(0.05)
             self.waits_s.append(time.monotonic() - begun)
-            time.sleep(PAUSE_S)
+            time.sleep(self._pause_s)
 
-    def _send(self, data: bytes, names: list[tuple[str, str]]) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=15)
+    def _send(self, data: bytes, numbers: list[int]) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_S)
         with self._lock:
-            self.sent.update(names)
+            self.sent.update(numbers)
+        begun = time.monotonic()
         try:
             connection.request("POST", "/v1/traces", data, {"content-type": "application/x-protobuf"})
             status = connection.getresponse().status
@@ -78,7 +102,8 @@ class Load:
             connection.close()
         with self._lock:
             if status == 200:
-                self.acknowledged.update(names)
+                self.acknowledged.update(numbers)
+                self.answers_s.append(time.monotonic() - begun)
             else:
                 self.refused[status] += 1
         return status == 200

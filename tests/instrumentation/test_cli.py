@@ -52,7 +52,7 @@ def test_help_of_a_command_has_examples(capsys: pytest.CaptureFixture[str]) -> N
 
 def installed(monkeypatch: pytest.MonkeyPatch, name: str, place: str) -> None:
     entry = EntryPoint(name, place, "noclobber.commands")
-    monkeypatch.setattr(cli, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(cli, "_installed", lambda: {name: entry})
 
 
 def test_a_missing_extra_is_named_with_its_command(
@@ -72,7 +72,7 @@ def _fails(error: BaseException) -> Command:
     def run(words: object) -> int:
         raise error
 
-    return Command("run", "fail", lambda parser: None, run)
+    return Command("findings", "fail", lambda parser: None, run)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def _fails(error: BaseException) -> Command:
 def test_how_a_command_ends(monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:
     """A mistake has its exit code, an interrupt 130."""
     monkeypatch.setattr(EntryPoint, "load", lambda self: _fails(error))
-    installed(monkeypatch, "run", "x:y")
-    assert main(["run"]) == code
+    installed(monkeypatch, "findings", "x:y")
+    assert main(["findings"]) == code
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

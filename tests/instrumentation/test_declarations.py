@@ -125,3 +125,35 @@ def test_locks_and_members_have_the_same_names() -> None:
     assert scan["noclobber.resource"] == "x://new/"
     assert scan["noclobber.locks"] == ["x://new/lock"]
     assert scan["noclobber.result.resources"] == ["x://new/1", "x://else/2"]
+
+
+def recorded(**settings: Any) -> list[str]:
+    """Resources that are told of four accesses, as far as they name any."""
+    with capture(**settings) as captured:
+        for name in ("redis://db:6379/0/acct:1", "redis://db:6379/0/hits:1", "x://a"):
+            with noclobber.access(name, "read"):
+                pass
+        with noclobber.access("x://lock", "lock"):
+            pass
+        assert [each["noclobber.seq"] for each in captured.accesses] == [1, 2, 3, 4]
+        return [each["noclobber.resource"] for each in captured.accesses if "ignored" not in each["noclobber.resource"]]
+
+
+def test_only_what_is_included_is_recorded() -> None:
+    """Locks are told all the same: whether the rest is defended depends on them. No number is missing."""
+    assert recorded(include=("redis://db:6379/0/*",)) == [
+        "redis://db:6379/0/acct:1", "redis://db:6379/0/hits:1", "x://lock",
+    ]  # fmt: skip
+
+
+def test_what_is_excluded_is_not_recorded() -> None:
+    """Also where it is included by a wider pattern."""
+    settings = {"include": ("redis://*",), "exclude": ("redis://*/hits:*",)}
+    assert recorded(**settings) == ["redis://db:6379/0/acct:1", "x://lock"]
+    assert recorded(exclude=("x://*",)) == ["redis://db:6379/0/acct:1", "redis://db:6379/0/hits:1"]
+
+
+def test_a_pattern_that_is_none_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """It is said, and the others hold."""
+    assert recorded(exclude=("redis://db:99999999/*", "x://*"))[0] == "redis://db:6379/0/acct:1"
+    assert "leaves out a pattern" in caplog.text

@@ -18,7 +18,15 @@ import httpcore
 
 from noclobber_analyzer.alerts.routes import Network
 
-__all__ = ["Address", "BlockedAddressError", "Deadline", "GuardedBackend", "is_allowed", "resolve"]
+__all__ = [
+    "Address",
+    "BlockedAddressError",
+    "Deadline",
+    "GuardedBackend",
+    "checked_addresses",
+    "is_allowed",
+    "resolve",
+]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Seconds = Callable[[], float]
@@ -123,6 +131,21 @@ def resolve(host: str, port: int, timeout_s: float) -> list[Address]:
     return [ipaddress.ip_address(text) for text in dict.fromkeys(found)]
 
 
+def checked_addresses(host: str, port: int, allow: Sequence[Network], timeout_s: float) -> list[Address]:
+    """All addresses of a name, where every one of them is allowed.
+
+    Raises:
+        BlockedAddressError: one is not; none is to be tried then.
+        httpcore.ConnectTimeout: no answer in time.
+        httpcore.ConnectError: there is no such name.
+    """
+    addresses = resolve(host, port, timeout_s)
+    for address in addresses:
+        if not is_allowed(address, allow):
+            raise BlockedAddressError(f"{host} leads to {address}, which alerts may not reach unless it is allowed")
+    return addresses
+
+
 class GuardedBackend(httpcore.NetworkBackend):
     """httpcore's network, which connects to checked addresses only and ends at a deadline.
 
@@ -145,12 +168,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         Raises:
             BlockedAddressError: one address of the name is not allowed; none is tried then.
         """
-        addresses = resolve(host, port, self._deadline.left(timeout))
-        for address in addresses:
-            if not is_allowed(address, self._allow):
-                raise BlockedAddressError(
-                    f"{host} leads to {address}, which webhooks may not reach unless it is allowed"
-                )
+        addresses = checked_addresses(host, port, self._allow, self._deadline.left(timeout))
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in addresses:
             try:

@@ -1,20 +1,19 @@
 """The bytes that go out: one message for a transition and an endpoint, the same at every attempt.
 
-A message is `{type, timestamp, data}` of Standard Webhooks; `data` is the issue with its newest finding as the
-transition's row keeps it, cut to 20 kB. Its id is a hash of transition and endpoint, so a step or an attempt that is
+Its content is the issue with its newest finding as the transition's row keeps it, cut to 20 kB, in the route's format
+(`formats`). Its id is a hash of transition and endpoint, so a step or an attempt that is
 repeated after a crash is the same message to its receiver.
 """
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-import msgspec
-
+from noclobber_analyzer.alerts.formats import Told, dressed
+from noclobber_analyzer.alerts.routes import Route
 from noclobber_analyzer.issue_view import fitted
-from noclobber_analyzer.issues import Transition
+from noclobber_analyzer.issues import NOTIFYING, Event, Transition
 
-__all__ = ["BODY_BYTES_MAX", "Message", "message_for", "message_id"]
+__all__ = ["BODY_BYTES_MAX", "Message", "message_about", "message_for", "message_id"]
 
 BODY_BYTES_MAX = 20_000
 """Greatest length of a body (contract 3); the frame around `data` included."""
@@ -28,7 +27,7 @@ class Message:
     Attributes:
         id: `webhook-id`, also the deliveries' id.
         transition: the row's id. at_ns: its time.
-        body: JSON.
+        body: in the route's format.
     """
 
     id: str
@@ -42,13 +41,15 @@ def message_id(transition: str, endpoint: str) -> str:
     return "msg_" + hashlib.blake2b(f"{transition}\0{endpoint}".encode(), digest_size=16).hexdigest()
 
 
-def message_for(row: Transition, endpoint: str) -> Message:
-    """The message that tells an endpoint of a transition."""
+def message_for(row: Transition, route: Route) -> Message:
+    """The message that tells a route of a transition, in the route's format."""
     data = row.content.get("data")
-    when = datetime.fromtimestamp(row.at_ns // 1_000_000_000, tz=UTC)
-    content = {
-        "type": row.kind,
-        "timestamp": f"{when:%Y-%m-%dT%H:%M:%S}.{row.at_ns % 1_000_000_000 // 1_000_000:03}Z",
-        "data": fitted(data if isinstance(data, dict) else {}, BODY_BYTES_MAX - FRAME_BYTES),
-    }
-    return Message(message_id(row.id, endpoint), row.id, row.at_ns, msgspec.json.encode(content))
+    return message_about(row, data if isinstance(data, dict) else {}, route)
+
+
+def message_about(row: Transition, data: dict[str, object], route: Route) -> Message:
+    """The message that a row gives rise to, with an issue of the caller's; what is no event of an issue opens one."""
+    event = row.kind if row.kind in NOTIFYING else Event.OPENED
+    shown = fitted(data, BODY_BYTES_MAX - FRAME_BYTES)
+    told = Told(message_id(row.id, route.name), str(event), row.at_ns, shown)
+    return Message(told.id, row.id, row.at_ns, dressed(route, told))

@@ -5,32 +5,29 @@ after the route was added, and no delivery of it is final. Nothing else is remem
 finds the same messages with the same ids, so a sender that was killed is simply started again. Messages of one issue
 go to an endpoint in their order.
 
-Rows of the log about routes: `route.added` and `route.removed` (written by the sender when its settings change),
-`route.enabled` (a person, after a 410), `route.resend` (a person; a dead letter begins anew).
+A row about a route (`route_log`) may begin a dead letter anew, enable an endpoint, or ask for a sample, which is a
+message for that one endpoint.
 """
 
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from dataclasses import dataclass, field
 
-import msgspec
-
-from noclobber_analyzer.alerts.message import Message, message_for, message_id
+from noclobber_analyzer.alerts.message import Message, message_about, message_for, message_id
+from noclobber_analyzer.alerts.route_log import ADDED, ENABLED, RESEND, SAMPLE, TEST, news
 from noclobber_analyzer.alerts.routes import Route, wants
 from noclobber_analyzer.alerts.schedule import Breaker, Next, next_attempt
 from noclobber_analyzer.clock import SECOND_NS, Clock
 from noclobber_analyzer.issues import NOTIFYING, Transition
 from noclobber_analyzer.tables import Delivery, Store, append_transitions, read_deliveries, read_transitions
 
-__all__ = ["HORIZON_NS", "Outbox", "enable_row", "resend_row"]
+__all__ = ["HORIZON_NS", "Outbox"]
 
 HORIZON_NS = 5 * 86_400 * SECOND_NS
 """How far back the log is read: longer than the whole schedule."""
 OVERLAP_NS = 600 * SECOND_NS
 """Rows this much older than the newest one are read again: writers' clocks differ."""
-ADDED, REMOVED, ENABLED, RESEND = "route.added", "route.removed", "route.enabled", "route.resend"
 
 
 @dataclass(slots=True)
@@ -70,14 +67,11 @@ class Outbox:
     def open(self) -> None:
         """Read the log, and note in it which routes were added or removed since."""
         with self._lock:
-            known = {row.issue: row for row in read_transitions(self._store) if row.kind in (ADDED, REMOVED)}
-            now_ns = self._clock.now_ns()
-            fresh = [name for name in self._endpoints if name not in known or known[name].kind == REMOVED]
-            gone = [name for name, row in known.items() if row.kind == ADDED and name not in self._endpoints]
-            rows = [_route_row(ADDED, name, now_ns, _cause(known.get(name))) for name in fresh]
-            rows += [_route_row(REMOVED, name, now_ns, _cause(known.get(name))) for name in gone]
+            known = [row for row in read_transitions(self._store) if row.kind.startswith("route.")]
+            routes = [endpoint.route for endpoint in self._endpoints.values()]
+            rows = news(known, routes, self._clock.now_ns())
             append_transitions(self._store, rows)
-            for row in (*known.values(), *rows):
+            for row in (*known, *rows):
                 self._note_route(row)
         self.refresh()
 
@@ -109,6 +103,8 @@ class Outbox:
             self._offer(row)
         elif row.kind == RESEND:
             self._resend(row)
+        elif row.kind == TEST:
+            self._sample(row)
         else:
             self._note_route(row)
 
@@ -121,7 +117,7 @@ class Outbox:
             if row.at_ns < endpoint.added_ns or not wants(endpoint.route, data):
                 continue
             if self._coming(message_id(row.id, name), row.at_ns) is not None:
-                message = message_for(row, name)
+                message = message_for(row, endpoint.route)
                 endpoint.pending[message.id] = (row.issue, message)
 
     def _resend(self, row: Transition) -> None:
@@ -132,7 +128,13 @@ class Outbox:
             return
         for told in read_transitions(self._store):
             if told.id == origin:
-                endpoint.pending[message] = (told.issue, message_for(told, row.issue))
+                endpoint.pending[message] = (told.issue, message_for(told, endpoint.route))
+
+    def _sample(self, row: Transition) -> None:
+        endpoint = self._endpoints.get(row.issue)
+        if endpoint is not None and self._coming(message_id(row.id, row.issue), row.at_ns) is not None:
+            message = message_about(row, SAMPLE, endpoint.route)
+            endpoint.pending[message.id] = (row.id, message)  # no issue's: it waits for none and keeps none waiting
 
     def _note_route(self, row: Transition) -> None:
         endpoint = self._endpoints.get(row.issue)
@@ -194,25 +196,3 @@ class Outbox:
         """Endpoints that answered 410 and were not enabled again."""
         with self._lock:
             return sorted(name for name, endpoint in self._endpoints.items() if endpoint.is_disabled)
-
-
-def enable_row(endpoint: str, actor: str, now_ns: int) -> Transition:
-    """The row by which a person enables an endpoint again that had answered 410."""
-    return _route_row(ENABLED, endpoint, now_ns, str(now_ns), actor)
-
-
-def resend_row(endpoint: str, transition: str, actor: str, now_ns: int) -> Transition:
-    """The row by which a person sends a dead letter again; one that has arrived is never sent again."""
-    row = _route_row(RESEND, endpoint, now_ns, f"{transition}\0{now_ns}", actor)
-    body = msgspec.json.encode({"transition": transition}).decode()
-    return replace(row, finding=message_id(transition, endpoint), body=body)
-
-
-def _route_row(kind: str, endpoint: str, now_ns: int, cause: str, actor: str = "sender") -> Transition:
-    """A row about a route: its `issue` is the endpoint's name."""
-    row_id = blake2b(f"{endpoint}\0{kind}\0{cause}".encode(), digest_size=16).hexdigest()
-    return Transition(row_id, endpoint, now_ns, kind, "", "", actor, "", "")
-
-
-def _cause(row: Transition | None) -> str:
-    return "" if row is None else row.id

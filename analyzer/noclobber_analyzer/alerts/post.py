@@ -19,7 +19,7 @@ import httpcore
 from noclobber_analyzer.alerts.addresses import BlockedAddressError, Deadline, GuardedBackend
 from noclobber_analyzer.alerts.routes import Route
 
-__all__ = ["ANSWER_BYTES_MAX", "TIMEOUT_S", "Outcome", "post"]
+__all__ = ["ANSWER_BYTES_MAX", "BLOCKED", "NO_ANSWER", "TIMEOUT_S", "Outcome", "post", "tls_context"]
 
 TIMEOUT_S = 15.0
 ANSWER_BYTES_MAX = 1_024
@@ -50,7 +50,7 @@ class Outcome:
 
 
 def post(route: Route, body: bytes, headers: dict[str, str], now_ns: int, timeout_s: float = TIMEOUT_S) -> Outcome:
-    """Send a body to a route's endpoint once."""
+    """Send a body to a route's endpoint once; `headers` say what it is."""
     started = time.monotonic()
     status, retry_after_s, answer = _attempt(route, body, headers, now_ns, timeout_s)
     return Outcome(status, retry_after_s, answer, (time.monotonic() - started) * 1_000)
@@ -61,10 +61,10 @@ def _attempt(
 ) -> tuple[int, float | None, str]:
     deadline = Deadline(timeout_s, time.monotonic)
     backend = GuardedBackend(route.allow, deadline)
-    sent = [("content-type", "application/json"), ("user-agent", "noclobber"), ("connection", "close")]
+    sent = [("user-agent", "noclobber"), ("connection", "close")]
     try:
         with (
-            httpcore.ConnectionPool(ssl_context=_tls(), network_backend=backend, http2=False, retries=0) as pool,
+            httpcore.ConnectionPool(ssl_context=tls_context(), network_backend=backend, http2=False, retries=0) as pool,
             pool.stream(
                 "POST",
                 route.url,
@@ -113,7 +113,7 @@ def _seconds(retry_after: str, now_ns: int) -> float | None:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     """Certificates of the system, and certifi's where a slim image has none."""
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())

@@ -11,21 +11,46 @@ This module decides who is told, not when (`schedule`) nor whether the address i
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parseaddr
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from noclobber.contract import Certainty, Kind, Severity
 from noclobber_analyzer.alerts.signing import check_secret, new_secret
 
-__all__ = ["Network", "Route", "RouteError", "route_from", "routes_from", "wants"]
+__all__ = ["Format", "Network", "Route", "RouteError", "route_from", "routes_from", "wants"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ONLY_WHEN_NAMED = frozenset({Kind.UNKNOWN_WRITER, Kind.BLIND_OVERWRITE})
 ROUTES_MAX = 64
 """Endpoints, each with a thread of its own."""
+
+
+class Format(StrEnum):
+    """In what shape an endpoint takes messages (see `formats`)."""
+
+    STANDARD = "standard"
+    ALERTMANAGER = "alertmanager"
+    PAGERDUTY = "pagerduty"
+    SLACK = "slack"
+    DISCORD = "discord"
+    TEAMS = "teams"
+    CLOUDEVENTS = "cloudevents"
+    OTLP = "otlp"
+    EMAIL = "email"
+    APPRISE = "apprise"
+
+
+SCHEMES: Mapping[Format, tuple[str, ...]] = {Format.EMAIL: ("smtp", "smtps")}
+"""What an endpoint's URL begins with, where it is not http:// or https://; `apprise` has schemes of its own."""
+UNSIGNED = frozenset({Format.OTLP, Format.EMAIL, Format.APPRISE})
+"""Whose receivers have no headers of Standard Webhooks to look at, or no text to sign."""
+PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
 
 
 class RouteError(ValueError):
@@ -38,13 +63,17 @@ class Route:
 
     Attributes:
         name: its identity in the log.
-        url: http or https. Not shown in the representation: it may hold a token.
-        secrets: `whsec_...`, newest first; each signs.
+        url: http or https; a mail server's; apprise's. Not shown in the representation: it may hold a token.
+        secrets: `whsec_...`, newest first; each signs. Only `standard` has to have one.
+        format: the shape of its messages.
         min_severity, min_certainty: least that is told.
         kinds: only these; empty: all but `unknown_writer` and `blind_overwrite`.
         resources, agents: shell patterns, one of which has to match; empty: any.
         latent: whether findings that luck prevented are told.
         allow: networks inside which an address may lie although it is not public.
+        headers: sent with each request besides ours, such as a token's.
+        routing_key: PagerDuty's.
+        sender, to, user, password: of mail; without a user nothing is logged in.
     """
 
     name: str
@@ -57,6 +86,13 @@ class Route:
     agents: tuple[str, ...] = ()
     latent: bool = False
     allow: tuple[Network, ...] = ()
+    format: Format = Format.STANDARD
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    routing_key: str = field(default="", repr=False)
+    sender: str = ""
+    to: tuple[str, ...] = ()
+    user: str = ""
+    password: str = field(default="", repr=False)
 
 
 def wants(route: Route, data: Mapping[str, object]) -> bool:
@@ -121,8 +157,13 @@ def routes_from(
 
 KNOWN = frozenset(
     {"name", "url", "secret", "secrets", "min_severity", "min_certainty", "kinds", "resources", "agents", "latent",
-     "allow", "format"}
+     "allow", "format", "headers"}
 )  # fmt: skip
+OF_FORMAT: Mapping[Format, frozenset[str]] = {
+    Format.PAGERDUTY: frozenset({"routing_key"}),
+    Format.EMAIL: frozenset({"from", "to", "user", "password"}),
+}
+"""Settings that only one format knows."""
 
 
 def route_from(table: Mapping[str, object]) -> Route:
@@ -131,18 +172,18 @@ def route_from(table: Mapping[str, object]) -> Route:
     Raises:
         RouteError: a word is unknown, or what it says cannot be used.
     """
-    url = _checked_url(table.get("url"))
-    name = str(table.get("name") or _name_of(url))
-    unknown = sorted(set(table) - KNOWN)
+    style = _format(table.get("format", Format.STANDARD))
+    url = _checked_url(table.get("url") or (PAGERDUTY_URL if style is Format.PAGERDUTY else None), style)
+    name = str(table.get("name") or _name_of(url, style))
+    known = KNOWN | OF_FORMAT.get(style, frozenset())
+    unknown = sorted(set(table) - known)
     if unknown:
-        raise RouteError(f"alert route '{name}': unknown setting '{unknown[0]}'. Known: {', '.join(sorted(KNOWN))}")
-    if table.get("format", "standard") != "standard":
-        raise RouteError(f"alert route '{name}': the only format is 'standard'")
+        raise RouteError(f"alert route '{name}': unknown setting '{unknown[0]}'. Known: {', '.join(sorted(known))}")
     try:
         return Route(
             name=name,
             url=url,
-            secrets=_secrets(table),
+            secrets=_secrets(table, style),
             min_severity=Severity(str(table.get("min_severity", Severity.LOW))),
             min_certainty=Certainty(str(table.get("min_certainty", Certainty.LIKELY))),
             kinds=frozenset(Kind(word) for word in _words(table.get("kinds"))),
@@ -150,36 +191,83 @@ def route_from(table: Mapping[str, object]) -> Route:
             agents=_words(table.get("agents")),
             latent=table.get("latent", False) is True,
             allow=tuple(ipaddress.ip_network(word) for word in _words(table.get("allow"))),
+            format=style,
+            headers=_headers(table.get("headers")),
+            routing_key=_routing_key(table, style),
+            sender=_mailbox(table.get("from")) if style is Format.EMAIL else "",
+            to=tuple(map(_mailbox, _words(table.get("to")) or ("",))) if style is Format.EMAIL else (),
+            user=str(table.get("user") or ""),
+            password=str(table.get("password") or ""),
         )
     except ValueError as error:
         raise RouteError(f"alert route '{name}': {error}") from error
 
 
-def _secrets(table: Mapping[str, object]) -> tuple[str, ...]:
+def _format(word: object) -> Format:
+    try:
+        return Format(str(word))
+    except ValueError as error:
+        raise RouteError(f"an alert route's format is one of {', '.join(Format)}, not '{str(word)[:40]}'") from error
+
+
+def _secrets(table: Mapping[str, object], style: Format) -> tuple[str, ...]:
     secrets = _words(table.get("secrets")) or _words(table.get("secret"))
-    if not secrets:
+    if not secrets and style is Format.STANDARD:
         raise ValueError(f"it needs a secret to sign with; here is a fresh one: {new_secret()}")
+    if secrets and style in UNSIGNED:
+        raise ValueError(f"messages of format '{style}' are not signed: leave the secret out")
     return tuple(check_secret(secret) for secret in secrets)
 
 
-def _checked_url(url: object) -> str:
+def _headers(value: object) -> tuple[tuple[str, str], ...]:
+    """Further headers; what httpcore would refuse at each attempt is refused here."""
+    if value is None:
+        return ()
+    words = value.items() if isinstance(value, dict) else (("headers", "\n"),)
+    for name, text in words:
+        if not re.fullmatch(r"[A-Za-z0-9-]+", str(name)) or not re.fullmatch(r"[\x20-\x7e]*", str(text)):
+            raise ValueError(f"the header '{str(name)[:40]}' cannot be sent: a name of letters, a text of one line")
+    return tuple((str(name), str(text)) for name, text in words)
+
+
+def _routing_key(table: Mapping[str, object], style: Format) -> str:
+    key = str(table.get("routing_key") or "")
+    if style is Format.PAGERDUTY and not key:
+        raise ValueError("PagerDuty needs the `routing_key` of a service's integration")
+    return key
+
+
+def _mailbox(value: object) -> str:
+    address = parseaddr(str(value or ""))[1]
+    if "@" not in address or not str(value).isprintable():
+        raise ValueError("e-mail needs `from` and `to`: an address, and a list of addresses")
+    return str(value)
+
+
+def _checked_url(url: object, style: Format) -> str:
     if not isinstance(url, str) or not url:
         raise RouteError("an alert route needs a `url`")
     try:
         parts = urlsplit(url)
-        port = parts.port
+        port = parts.port if style is not Format.APPRISE else None
     except ValueError as error:
         raise RouteError(f"an alert route's url cannot be read: {error}") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise RouteError("an alert route's url is http:// or https:// with a host")
+    if style is Format.APPRISE:  # its URLs hold tokens where others have hosts
+        if not parts.scheme:
+            raise RouteError("an apprise route's url is one of apprise's, such as tgram://token/chat")
+        return url
+    schemes = SCHEMES.get(style, ("http", "https"))
+    if parts.scheme not in schemes or not parts.hostname or port == 0:
+        raise RouteError(f"an alert route's url is {' or '.join(f'{word}://' for word in schemes)} with a host")
     if parts.username or parts.password:
         raise RouteError("an alert route's url holds no user and password: the signature proves who sends")
     return url
 
 
-def _name_of(url: str) -> str:
+def _name_of(url: str, style: Format) -> str:
     digest = hashlib.blake2b(url.encode(), digest_size=4).hexdigest()
-    return f"{urlsplit(url).hostname}-{digest}"
+    parts = urlsplit(url)
+    return f"{parts.scheme if style is Format.APPRISE else parts.hostname}-{digest}"
 
 
 def _words(value: object) -> tuple[str, ...]:

@@ -12,18 +12,16 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
+from noclobber_analyzer.alerts.delivery import deliver, headers_of
 from noclobber_analyzer.alerts.message import Message
 from noclobber_analyzer.alerts.outbox import Outbox
-from noclobber_analyzer.alerts.post import Outcome, post
+from noclobber_analyzer.alerts.post import Outcome
 from noclobber_analyzer.alerts.routes import Route
 from noclobber_analyzer.alerts.schedule import Next, closing
-from noclobber_analyzer.alerts.signing import signed_headers
 from noclobber_analyzer.clock import SECOND_NS, SYSTEM, Clock
 from noclobber_analyzer.tables import Delivery, Store, append_deliveries
 
-__all__ = ["Lane", "Sender", "send_sample"]
+__all__ = ["Lane", "Sender"]
 
 POLL_S = 1.0
 """How often the log is looked at without being woken: others write to it too."""
@@ -54,7 +52,7 @@ class Lane:
         send: makes the attempt.
     """
 
-    def __init__(self, store: Store, outbox: Outbox, route: Route, clock: Clock, send: Post = post) -> None:
+    def __init__(self, store: Store, outbox: Outbox, route: Route, clock: Clock, send: Post = deliver) -> None:
         self.health = LaneHealth()
         self._store = store
         self._outbox = outbox
@@ -85,8 +83,7 @@ class Lane:
         begun = Delivery(message.id, message.transition, self._route.name, coming.attempt, "begun", now_ns)
         append_deliveries(self._store, [begun])
         self._outbox.take([begun])
-        headers = signed_headers(message.id, message.body, self._route.secrets, now_ns)
-        outcome = self._send(self._route, message.body, headers, now_ns)
+        outcome = self._send(self._route, message.body, headers_of(self._route, message, now_ns), now_ns)
         self.health.attempts += 1
         self.health.delivered += outcome.ok
         self.health.last_status = outcome.status
@@ -190,17 +187,3 @@ class Sender:
             return None
         lane.health.error = ""
         return due_ns
-
-
-def send_sample(route: Route, data: dict[str, object], clock: Clock = SYSTEM) -> Outcome:
-    """Send a sample to a route at once, outside of the log: the test button.
-
-    Args:
-        route: the endpoint.
-        data: the issue to show; it is marked with `sample` true.
-        clock: wall time.
-    """
-    now_ns = clock.now_ns()
-    body = msgspec.json.encode({"type": "issue.opened", "timestamp": "", "data": {**data, "sample": True}})
-    message = Message(f"msg_sample_{now_ns:x}", "", now_ns, body)
-    return post(route, body, signed_headers(message.id, body, route.secrets, now_ns), now_ns)

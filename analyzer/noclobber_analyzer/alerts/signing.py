@@ -44,12 +44,9 @@ def check_secret(secret: str) -> str:
 
 
 def signed_headers(message_id: str, body: bytes, secrets: Sequence[str], now_ns: int) -> dict[str, str]:
-    """The three headers of one attempt; one signature for each secret, newest first."""
+    """The headers of one attempt; one signature for each secret, newest first, and none without one."""
     seconds = now_ns // 1_000_000_000
     when = datetime.fromtimestamp(seconds, tz=UTC)
     signatures = [Webhook(secret).sign(message_id, when, body.decode()) for secret in secrets]
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(seconds),
-        "webhook-signature": " ".join(signatures),
-    }
+    signed = {"webhook-signature": " ".join(signatures)} if signatures else {}
+    return {"webhook-id": message_id, "webhook-timestamp": str(seconds), **signed}

@@ -3,12 +3,13 @@
 import argparse
 import gc
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from noclobber.cli import Command, CommandError
 from noclobber_analyzer.commands.moments import moment_ns
 from noclobber_analyzer.commands.options import add_report_options, declared, print_report, progress, thresholds
-from noclobber_analyzer.commands.stores import add_store_options, opened
+from noclobber_analyzer.commands.stores import add_store_options, elsewhere, opened
 
 if TYPE_CHECKING:
     from noclobber_analyzer.replay import Stretch
@@ -21,6 +22,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="T", help="only findings from then on: 2h, 7d, 2026-05-01, 2026-05-01T09:30")
     parser.add_argument("--until", metavar="T", help="only what was done before then")
     add_store_options(parser)
+    parser.add_argument(
+        "--from-otel-traces",
+        metavar="URL",
+        help="judge what an OpenTelemetry Collector's ClickHouse exporter has stored: http(s)://user@host:8123/database",
+    )
+    parser.add_argument(
+        "--otel-table", metavar="NAME", default="otel_traces", help="its table there (default otel_traces)"
+    )
     add_report_options(parser)
 
 
@@ -34,6 +43,8 @@ def run(words: argparse.Namespace) -> int:
     from noclobber_analyzer.report import Report
 
     stretch = _stretch(words, SYSTEM.now_ns())
+    if words.from_otel_traces:
+        return _of_otel_traces(words, stretch)
     with opened(words) as store:
         gc.disable()  # one pass over many small objects that all stay: collecting them finds nothing
         try:
@@ -45,6 +56,24 @@ def run(words: argparse.Namespace) -> int:
         judged = evaluate(history, latent=words.latent, declarations=declarations)
         judged = write_judgement(store, history, judged, stretch, SYSTEM.now_ns(), latent=words.latent)
     return print_report(Report.of(history, judged, limits), words.format)
+
+
+def _of_otel_traces(words: argparse.Namespace, stretch: "Stretch") -> int:
+    """Judge another collector's spans as `check` judges files: nothing is written, there or here."""
+    limits, declarations = thresholds(words), declared(words)
+    from noclobber_analyzer.errors import AnalyzerError
+    from noclobber_analyzer.evaluate import evaluate
+    from noclobber_analyzer.otel_traces import history_in_otel_traces
+    from noclobber_analyzer.report import Report
+
+    with elsewhere(words.from_otel_traces) as source:
+        try:
+            history = history_in_otel_traces(source, words.otel_table, stretch, progress("read"), declarations)
+        except AnalyzerError as error:
+            raise CommandError(str(error)) from error
+    judged = evaluate(history, latent=words.latent, declarations=declarations)
+    within = [finding for finding in judged.findings if stretch.has(finding)]
+    return print_report(Report.of(history, replace(judged, findings=within), limits), words.format)
 
 
 def _stretch(words: argparse.Namespace, now_ns: int) -> "Stretch":
@@ -65,11 +94,14 @@ COMMAND = Command(
         "Works beside a running `noclobber up`: then it reaches the store through it. Findings that no longer hold\n"
         "are marked as retracted, with the reason. With --latent what luck kept apart\n"
         "is stored, too; no issue comes of it.\n\n"
+        "With --from-otel-traces it reads the table of another OpenTelemetry Collector's ClickHouse exporter instead,\n"
+        "and writes nothing: what it prints is what noclobber's own receiver would have led to.\n\n"
         "examples:\n"
         "  noclobber analyze\n"
         "  noclobber analyze --since 2h --min-certainty certain\n"
         "  noclobber analyze --since 2026-05-01 --until 2026-05-02 --format json\n"
-        "  noclobber analyze --store http://default:secret@clickhouse:8123\n\n"
+        "  noclobber analyze --store http://default:secret@clickhouse:8123\n"
+        "  noclobber analyze --from-otel-traces http://reader:secret@clickhouse:8123/otel --since 1d\n\n"
         "exit code: 0 nothing at the thresholds, 1 findings, 2 unusable arguments or store"
     ),
 )

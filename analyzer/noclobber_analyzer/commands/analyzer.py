@@ -1,12 +1,10 @@
 """`noclobber analyzer`: live analyzer and alert sender alone, over a ClickHouse server that collectors fill."""
 
 import argparse
-import logging
 import os
 import secrets
 import signal
 import socket
-import sys
 import threading
 import tomllib
 from pathlib import Path
@@ -53,7 +51,9 @@ def run(words: argparse.Namespace) -> int:
         raise CommandError("which store? Name it with --store http://user@host:8123, or set NOCLOBBER_STORE")
     if words.store.startswith("chdb:"):
         raise CommandError("the embedded store belongs to `noclobber up`, which analyses it; this needs a server's URL")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    from noclobber_collector import logs
+
+    logs.begin("analyzer")
     routes, declarations = _routes(words), declared(words)
     from noclobber_collector.errors import StoreError
     from noclobber_collector.store import open_store

@@ -18,7 +18,7 @@ from noclobber.cli import CommandError
 if TYPE_CHECKING:
     from noclobber_collector.store import Store
 
-__all__ = ["add_store_options", "opened"]
+__all__ = ["add_store_options", "elsewhere", "opened"]
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +54,28 @@ def opened(words: argparse.Namespace) -> Iterator["Store"]:
     except StoreError as error:
         if "401" in str(error) or "403" in str(error):
             raise CommandError(f"{error}. Set NOCLOBBER_TOKEN to the sidecar's own") from error
+        raise CommandError(str(error)) from error
+
+
+@contextmanager
+def elsewhere(url: str) -> Iterator["Store"]:
+    """A database of somebody else's, on a server: it is read, and nothing is made in it.
+
+    Raises:
+        CommandError: it can't be reached, or the URL makes no sense. Also for what it refuses later on.
+    """
+    from noclobber_collector.errors import StoreError
+    from noclobber_collector.store import open_store
+
+    if not url.startswith(("http://", "https://")):
+        raise CommandError(f"spans of another collector are read from a server: http(s)://user@host:8123/db, not {url}")
+    try:
+        store = open_store(url, prepare=False)
+        try:
+            yield store
+        finally:
+            store.close()
+    except StoreError as error:
         raise CommandError(str(error)) from error
 
 

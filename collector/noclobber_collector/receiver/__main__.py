@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from noclobber.cli import CommandError
+from noclobber_collector import logs
 from noclobber_collector.errors import SpoolBusyError
 from noclobber_collector.receiver import options
 from noclobber_collector.receiver.process import ReceiverSettings, run_receiver
@@ -25,7 +26,7 @@ def main() -> int:
     parser.add_argument("--life-fd", type=int, help="the process ends when this pipe closes")
     options.add_options(parser)
     words = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logs.begin("receiver")
     try:
         return run_receiver(_settings(words))
     except (CommandError, SpoolBusyError, OSError, ValueError) as error:

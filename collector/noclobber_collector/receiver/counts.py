@@ -1,65 +1,53 @@
-"""What the receiver counts: a declared table, and one object that every part of it adds to.
+"""What the receiver counts: one object that every part of it adds to.
 
-`/metrics` shows them; the names there are these with `noclobber_receiver_` before and `_total` after.
+Each name stands, with its meaning, in the table of `noclobber_collector.metrics`; there it has `noclobber_receiver_`
+before it, and `_total` after it if it only grows.
 """
 
 import threading
-from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["COUNTS", "GAUGES", "Counts"]
+from noclobber_collector.metrics import COLLECTOR
 
-COUNTS: Final[Mapping[str, str]] = {
-    "spans": "Spans acknowledged",
-    "requests": "Requests acknowledged",
-    "malformed": "Requests that were no OTLP",
-    "rejected_spans": "Spans without ids, taken out of requests that were acknowledged",
-    "refused": "Requests refused for want of room; clients come again",
-    "failed": "Requests refused because the receiver itself failed; clients come again",
-    "unauthorized": "Requests without the right token",
-    "logs_dropped": "Log requests accepted and dropped",
-    "metrics_dropped": "Metric requests accepted and dropped",
-    "slow_closed": "Connections and requests ended because the rest of a header or body did not come in time",
-    "evicted": "Waiting connections closed to make room for new ones",
-    "connections_refused": "Connections refused because all others were busy",
-    "forwarded_spans": "Spans that the other OTLP endpoint has acknowledged",
-    "forward_retries": "Times the other OTLP endpoint was not reached or asked to come again",
-    "forward_refused_spans": "Spans that the other OTLP endpoint will never take",
-    "forward_dropped_spans": "Spans not passed on because more waited than may",
+__all__ = ["Counts"]
+
+OWN: Final = "noclobber_receiver_"
+_METRICS: Final = {
+    row.name.removeprefix(OWN).removesuffix("_total"): row.name for row in COLLECTOR if row.name.startswith(OWN)
 }
-"""Every counter: what it counts."""
-GAUGES: Final[Mapping[str, str]] = {
-    "forward_bytes": "Bytes that wait to be passed on",
-}
-"""Values that go up and down; without `_total` in their names."""
 
 
 class Counts:
-    """The counters and gauges, from any thread."""
+    """The receiver's counters and gauges, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._values = dict.fromkeys([*COUNTS, *GAUGES], 0)
+        self._values = dict.fromkeys(_METRICS, 0)
 
     def add(self, name: str, amount: int = 1) -> None:
-        """Add to a counter that is declared.
+        """Add to a counter.
 
         Raises:
-            KeyError: it is not.
+            KeyError: the table does not declare it.
         """
         with self._lock:
             self._values[name] += amount
 
     def put(self, name: str, value: int) -> None:
-        """Set a gauge that is declared."""
-        if name not in GAUGES:
+        """Set a gauge.
+
+        Raises:
+            KeyError: the table does not declare it.
+        """
+        if name not in self._values:
             raise KeyError(name)
-        self._values[name] = value
+        with self._lock:
+            self._values[name] = value
 
     def __getitem__(self, name: str) -> int:
         return self._values[name]
 
-    def all(self) -> dict[str, int]:
-        """Every counter and gauge, at one moment."""
+    def metrics(self) -> dict[str, float]:
+        """All of them at one moment, by the name of their metric."""
         with self._lock:
-            return dict(self._values)
+            return {_METRICS[name]: value for name, value in self._values.items()}

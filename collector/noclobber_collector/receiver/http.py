@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from noclobber_collector.errors import MalformedError
+from noclobber_collector.metrics import CONTENT_TYPE
 from noclobber_collector.receiver.answers import (
     JSON,
     PROTOBUF,
@@ -77,10 +78,12 @@ class HttpReceiver:
             await _reply(send, 200, in_form(answer, request.kind), request.kind)
 
     async def _page(self, request: "_Request", send: Send) -> None:
-        text, kind = "ok\n", "text/plain"
+        """What operators and their probes ask: alive is who answers, ready is who can take spans now."""
         if request.path == "/metrics":
-            text, kind = self._intake.exposition(), "text/plain; version=0.0.4"
-        await _reply(send, 200, text.encode(), kind)
+            await _reply(send, 200, await asyncio.to_thread(self._intake.exposition), CONTENT_TYPE)
+            return
+        reason = self._intake.unready() if request.path == "/ready" else ""
+        await _reply(send, 503 if reason else 200, f"{reason or 'ok'}\n".encode(), "text/plain")
 
     def _judge(self, request: "_Request") -> str:
         """Which signal a request holds, judged by its head alone."""

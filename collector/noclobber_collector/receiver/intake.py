@@ -5,15 +5,21 @@ Large bodies are read on a thread, two at a time, so that others are answered me
 
 import asyncio
 import logging
+import os
+import time
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Final, NamedTuple
 
+from noclobber_collector import told
+from noclobber_collector.metrics import COLLECTOR, exposition
 from noclobber_collector.receiver.answers import JSON, Because, Refusal
-from noclobber_collector.receiver.counts import COUNTS, GAUGES, Counts
+from noclobber_collector.receiver.counts import Counts
 from noclobber_collector.requests import from_json, sift, unpack
-from noclobber_collector.spool import Spool
+from noclobber_collector.segments import closed_segments
+from noclobber_collector.spool import WAITING_MAX, Spool
 
-__all__ = ["METRICS", "Intake", "Taken"]
+__all__ = ["Intake", "Taken"]
 
 log = logging.getLogger("noclobber.receiver")
 SMALL: Final = 64 << 10
@@ -22,14 +28,8 @@ LARGE_AT_ONCE: Final = 2
 DURABLE_TIMEOUT_S: Final = 8.0
 """Exporters give up after 10 s."""
 SIGNALS: Final = {"logs": "logs_dropped", "metrics": "metrics_dropped"}
-METRICS: Final = {
-    **{f"noclobber_receiver_{name}_total": ("counter", text) for name, text in COUNTS.items()},
-    **{f"noclobber_receiver_{name}": ("gauge", text) for name, text in GAUGES.items()},
-    "noclobber_spool_bytes": ("gauge", "Bytes that wait to be loaded"),
-    "noclobber_spool_fsync_seconds_total": ("counter", "Seconds spent in the disk's sync"),
-    "noclobber_spool_commits_total": ("counter", "Groups of requests made durable"),
-}
-"""Every metric of the receiver: type and help text."""
+REFUSED_S: Final = 5.0
+"""So long after a refusal the receiver is not ready, unless it has taken something since."""
 
 
 class Taken(NamedTuple):
@@ -51,6 +51,7 @@ class Intake:
         self.spool = spool
         self.counts = counts or Counts()
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._refusal, self._refused_at = "", 0.0
 
     async def accept(self, body: bytes, signal: str = "traces", kind: str = "", encoding: str = "") -> int:
         """Take a request and wait until it is on disk; returns how many of its spans were rejected.
@@ -92,6 +93,7 @@ class Intake:
         if not sifted.spans:
             done.set_result(None)
             return Taken(done, sifted.rejected)
+        self.counts.add("received_spans", sifted.spans)
         done = self.spool.put(sifted.data, sifted.spans)
         done.add_done_callback(lambda each: self._settled(each, sifted.spans))
         return Taken(done, sifted.rejected)
@@ -99,11 +101,15 @@ class Intake:
     def _settled(self, done: "Future[None]", spans: int) -> None:
         if done.cancelled():
             return
-        if done.exception():
+        error = done.exception()
+        if error is not None:
             self.counts.add("refused")
+            self.counts.add("refused_spans", spans)
+            self._refusal, self._refused_at = str(error), time.monotonic()
         else:
             self.counts.add("spans", spans)
             self.counts.add("requests")
+            self._refusal = ""
 
     def refused(self, refusal: Refusal, error: Exception) -> None:
         """Count a refusal; write down what nobody expected."""
@@ -120,18 +126,34 @@ class Intake:
             case Because.BUSY | Because.NO_ROOM if error is refusal:  # the spool's own refusals are counted by it
                 self.counts.add("refused")
 
-    def exposition(self) -> str:
+    def unready(self) -> str:
+        """Why no spans are taken now; "" where they are, or where nobody has tried lately."""
+        return self._refusal if time.monotonic() - self._refused_at < REFUSED_S else ""
+
+    def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""
+        spool, waiting = self.spool, closed_segments(self.spool.folder)
         values: dict[str, float] = {
-            **{
-                f"noclobber_receiver_{name}{'_total' if name in COUNTS else ''}": value
-                for name, value in self.counts.all().items()
-            },
-            "noclobber_spool_bytes": self.spool.held_bytes,
-            "noclobber_spool_fsync_seconds_total": self.spool.fsync_s,
-            "noclobber_spool_commits_total": self.spool.commits,
+            **self.counts.metrics(),
+            "noclobber_queue_bytes": spool.waiting_bytes,
+            "noclobber_queue_bytes_max": WAITING_MAX,
+            "noclobber_spool_bytes": spool.held_bytes,
+            "noclobber_spool_bytes_max": spool.bytes_max,
+            "noclobber_spool_segments": len(waiting),
+            "noclobber_spool_oldest_seconds": max(0.0, time.time() - waiting[0].begun_s) if waiting else 0.0,
+            "noclobber_spool_free_bytes": _free_bytes(spool.folder),
+            "noclobber_spool_fsync_seconds_total": spool.fsync_s,
+            "noclobber_spool_commits_total": spool.commits,
+            "noclobber_spool_repaired_bytes_total": spool.repaired_bytes,
         }
-        lines = []
-        for name, (kind, text) in METRICS.items():
-            lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", f"{name} {values[name]}"]
-        return "\n".join(lines) + "\n"
+        seen_s = told.age_s(spool.folder)
+        if seen_s is not None:
+            values["noclobber_loader_seen_seconds"] = seen_s
+        known = {row.name for row in COLLECTOR}
+        values |= {name: value for name, value in told.read(spool.folder).items() if name in known}
+        return exposition(COLLECTOR, values)
+
+
+def _free_bytes(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize

@@ -75,6 +75,8 @@ def run_receiver(settings: ReceiverSettings) -> int:
     counts = Counts()
     forwarder = Forwarder(settings.spool, settings.forward, counts) if settings.forward is not None else None
     spool = Spool(settings.spool, settings.collector, settings.spool_bytes_max)
+    if spool.repaired_bytes:
+        log.info("%d bytes of a torn tail were cut off: they had not been acknowledged", spool.repaired_bytes)
     try:
         if forwarder is not None:
             forwarder.start()

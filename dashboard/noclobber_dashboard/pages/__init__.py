@@ -9,7 +9,18 @@ from typing import Final
 
 import streamlit as st
 
-from noclobber_dashboard.pages import finding, findings, health, issues, latent, overview, resources
+from noclobber_dashboard.pages import (
+    agents,
+    finding,
+    findings,
+    health,
+    issues,
+    latent,
+    live,
+    overview,
+    resources,
+    settings,
+)
 from noclobber_dashboard.pages.boundary import guarded
 
 __all__ = ["run"]
@@ -46,10 +57,13 @@ def run() -> None:
                         url_path="latent"),
                 st.Page(guarded(resources.render), title="Resources", icon=":material/database:",
                         url_path="resources"),
+                st.Page(guarded(agents.render), title="Agents", icon=":material/groups:", url_path="agents"),
+                st.Page(guarded(live.render), title="Live", icon=":material/stream:", url_path="live"),
                 st.Page(guarded(finding.render), title="Finding", url_path="finding", visibility="hidden"),
             ],
             "Operate": [
                 st.Page(guarded(health.render), title="Health", icon=":material/vital_signs:", url_path="health"),
+                st.Page(guarded(settings.render), title="Settings", icon=":material/settings:", url_path="settings"),
             ],
         }
     )  # fmt: skip

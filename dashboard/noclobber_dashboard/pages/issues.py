@@ -1,7 +1,8 @@
 """Which bugs are there, who looks after them, and what was done? Findings of one bug are one issue.
 
 The table lists issues that ask for attention, worst first; rows that are chosen can be acknowledged, accepted,
-silenced, resolved. Below stands the log of all that happened to issues, which is also the audit trail.
+silenced, resolved. Below stands the log of all that was done, to issues and to alert routes, which is also the audit
+trail.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,12 @@ _DONE: Final = {
     "state.accepted": "accepted as intended",
     "state.silenced": "silenced",
     "state.reopened": "reopened",
+    "route.added": "alert route added",
+    "route.changed": "alert route changed",
+    "route.removed": "alert route removed",
+    "route.enabled": "alert route enabled again",
+    "route.resend": "message sent again",
+    "route.test": "sample sent",
 }
 
 
@@ -126,14 +133,14 @@ def _log(every: Sequence[IssueHead]) -> None:
     if not rows:
         return
     titles = {head.issue: _title(head) for head in every}
-    prose([Node("h2", children=("What happened to issues",))], key="issues-log-title")
+    prose([Node("h2", children=("What was done",))], key="issues-log-title")
     st.dataframe(
         [
             {
                 "when (UTC)": clock_time(row.at_ns)[:19],
                 "who": row.actor,
                 "what": _DONE.get(row.kind, row.kind),
-                "issue": titles.get(row.issue, row.issue[:12]),
+                "to what": titles.get(row.issue, row.issue[:24]),
                 "why": _why(row),
             }
             for row in rows
@@ -141,7 +148,7 @@ def _log(every: Sequence[IssueHead]) -> None:
         hide_index=True,
         height=min(TABLE_HEIGHT_MAX, ROW_HEIGHT * (len(rows) + 1) + 3),
         column_config={"why": st.column_config.TextColumn(width="large")},
-        alt="what happened to issues, newest first",
+        alt="what was done to issues and routes, newest first",
     )
 
 

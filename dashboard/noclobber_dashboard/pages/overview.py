@@ -10,7 +10,7 @@ from noclobber.contract import Severity
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
 from noclobber_dashboard.pages.boundary import guarded
-from noclobber_dashboard.pages.tables import DEFENDED_WORDS, finding_link, resource_link
+from noclobber_dashboard.pages.tables import DEFENDED_WORDS, SEVERITY_COLORS, finding_link, resource_link
 from noclobber_dashboard.queries import SNAPSHOT_MAX
 from noclobber_dashboard.records import FindingHead
 from noclobber_dashboard.retelling import certainty_look, severity_look
@@ -25,7 +25,6 @@ NEWEST_SHOWN: Final = 6
 HOTTEST_SHOWN: Final = 8
 HOURS_SHOWN: Final = 24
 HOUR_NS: Final = 3_600_000_000_000
-_COLORS: Final = {"critical": "#c8203c", "high": "#dd6b20", "medium": "#d9a514", "low": "#8a94a3"}
 
 
 def render() -> None:
@@ -144,7 +143,7 @@ def _per_hour(found: Sequence[FindingHead]) -> None:
     # whole milliseconds: with finer times vega stacks the hours wrongly
     rows = pd.DataFrame(
         [(pd.Timestamp(hour * 3_600, unit="s"), severity, counted[hour, severity], rank)
-         for hour in hours for rank, severity in enumerate(_COLORS)],
+         for hour in hours for rank, severity in enumerate(SEVERITY_COLORS)],
         columns=["hour", "severity", "findings", "rank"],
     )  # fmt: skip
     axis = alt.Axis(labelAngle=0, labelOverlap=True, format="%H:%M")
@@ -155,14 +154,14 @@ def _per_hour(found: Sequence[FindingHead]) -> None:
             x=alt.X("hour:O", title=None, timeUnit="utcdayhours", axis=axis),
             y=alt.Y("findings:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d", tickCount=3)),
             color=alt.Color("severity:N", legend=None,
-                            scale=alt.Scale(domain=list(_COLORS), range=list(_COLORS.values()))),
+                            scale=alt.Scale(domain=list(SEVERITY_COLORS), range=list(SEVERITY_COLORS.values()))),
             order=alt.Order("rank:Q"),
             tooltip=["severity", "findings"],
         )
         .properties(height=140)
     )  # fmt: skip
     with st.container(border=True):
-        legend = [Node("span", f"pill {severity_look(name)}", (name,)) for name in _COLORS]
+        legend = [Node("span", f"pill {severity_look(name)}", (name,)) for name in SEVERITY_COLORS]
         prose([Node("div", "head", (Node("h2", children=("Findings per hour (UTC)",)), *legend))], key="overview-hours")
         st.altair_chart(chart, width="stretch")
 

@@ -5,10 +5,21 @@ from urllib.parse import quote
 
 from noclobber_dashboard.records import DefendedCount
 
-__all__ = ["DEFENDED_WORDS", "PILL_COLORS", "ROW_HEIGHT", "finding_link", "resource_link", "told"]
+__all__ = [
+    "DEFENDED_WORDS",
+    "PILL_COLORS",
+    "ROW_HEIGHT",
+    "SEVERITY_COLORS",
+    "agent_link",
+    "finding_link",
+    "resource_link",
+    "told",
+]
 
 ROW_HEIGHT: Final = 35
 PILL_COLORS: Final = {"critical": "red", "high": "orange", "medium": "yellow", "low": "gray"}
+SEVERITY_COLORS: Final = {"critical": "#c8203c", "high": "#dd6b20", "medium": "#d9a514", "low": "#8a94a3"}
+"""The same where a chart wants them exactly."""
 
 DEFENDED_WORDS: Final = {
     "rejected": "rejected by a guard",
@@ -33,6 +44,11 @@ def finding_link(finding_id: str) -> str:
 def resource_link(resource: str) -> str:
     """Where a resource is shown."""
     return f"/resources?resource_q={quote(resource, safe='').replace('~', '%7E')}"
+
+
+def agent_link(agent: str) -> str:
+    """Where an agent's findings are listed."""
+    return f"/findings?q={quote(agent, safe='').replace('~', '%7E')}"
 
 
 def told(counts: list[DefendedCount]) -> str:

@@ -39,6 +39,7 @@ class Integration:
 
 INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "anyio": ("noclobber.anyio_tasks", ("anyio._backends._asyncio",)),
+    "gevent": ("noclobber.greenlets", ("gevent",)),
     "httpx": ("noclobber.transports.httpx", ("httpx",)),
     "requests": ("noclobber.transports.requests", ("requests.adapters",)),
     "aiohttp": ("noclobber.transports.aiohttp", ("aiohttp.client_reqrep",)),
@@ -46,7 +47,9 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "starlette": ("noclobber.transports.starlette", ("starlette.applications",)),
     "files": ("noclobber.stores.files", ("io",)),
     "filelock": ("noclobber.locks.filelock", ("filelock",)),
+    "python-dynamodb-lock": ("noclobber.locks.dynamodb", ("python_dynamodb_lock.python_dynamodb_lock",)),
     "redis": ("noclobber.stores.redis", ("redis",)),
+    "pottery": ("noclobber.locks.pottery", ("pottery",)),
     "pymemcache": ("noclobber.stores.pymemcache", ("pymemcache",)),
     "diskcache": ("noclobber.stores.diskcache", ("diskcache",)),
     "multiprocessing": ("noclobber.stores.managers", ("multiprocessing.managers",)),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
-from noclobber import recorder, strands, versions
+from noclobber import recorder, versions
 from noclobber.access import Access, AttributeValue, Call
 from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Attr, Op, Outcome
@@ -125,8 +125,8 @@ def _calling(original: Any) -> Any:
 
 def _begin(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
     with GUARD:
-        active = recorder.active()
-        if active is None or strands.current().suppressed:
+        active = recorder.recording()
+        if active is None:
             return None
         tool = args[0] if args else kwargs["name"]
         arguments = args[1] if len(args) > 1 else kwargs.get("arguments")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from opentelemetry import context as otel
 
-from noclobber import recorder, scope, strands
+from noclobber import recorder, scope
 from noclobber.access import Call
 from noclobber.guard import GUARD
 from noclobber.scope import Enclosed, Scope
@@ -160,7 +160,7 @@ def arecorded(start: Start, finish: Finish) -> Callable[[Any], Any]:
 
 def is_hidden() -> bool:
     """Whether calls are not to be recorded now: noclobber is off, or this is part of a call that is recorded."""
-    return recorder.active() is None or bool(strands.current().suppressed) or isinstance(scope.current(), Enclosed)
+    return recorder.recording() is None
 
 
 def enclosing() -> Call | None:

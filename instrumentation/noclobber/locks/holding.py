@@ -12,7 +12,7 @@ from noclobber.access import Access, AttributeValue, Call
 from noclobber.contract import Attr, Op, Outcome
 from noclobber.strands import Strand
 
-__all__ = ["Fact", "begin", "build", "drop", "end", "take"]
+__all__ = ["Fact", "begin", "build", "drop", "end", "take", "told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Fact:
 
 def begin(library: str, op: Op, resource: str, system: str) -> Call | None:
     """Note that a lock is asked for, or given back; None where nothing is recorded."""
-    active, strand = recorder.active(), strands.current()
-    if active is None or strand.suppressed:
+    active, strand = recorder.recording(), strands.current()
+    if active is None:
         return None
     call = active.begin(library)
     if op is Op.LOCK:
@@ -66,7 +66,11 @@ def drop(strand: Strand, held: str) -> None:
 
 def build(call: Call) -> Sequence[Access]:
     """The access of one call."""
-    fact: Fact = call.facts
+    return [told(call.facts)]
+
+
+def told(fact: Fact) -> Access:
+    """The access that `fact` is."""
     attributes: dict[str, AttributeValue] = {Attr.LOCK_OWNER: fact.owner}
     if fact.token is not None:
         attributes[Attr.LOCK_TOKEN] = fact.token
@@ -74,4 +78,4 @@ def build(call: Call) -> Sequence[Access]:
         attributes[Attr.LOCK_TTL_MS] = fact.ttl_ms
     if fact.shared:
         attributes[Attr.LOCK_MODE] = "shared"
-    return [Access(fact.op, fact.resource, fact.system, fact.outcome, attributes=attributes, remembered=False)]
+    return Access(fact.op, fact.resource, fact.system, fact.outcome, attributes=attributes, remembered=False)

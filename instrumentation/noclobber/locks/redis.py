@@ -1,11 +1,13 @@
-"""redis-py's own lock: taking and giving back, and which locks a strand holds meanwhile.
+"""Locks whose holder is named by a random token, redis-py's own first: taking, giving back, and who holds meanwhile.
 
 The commands inside a lock's methods are part of it and not recorded by themselves. A lock's owner is told as a keyed
-print of its token. It has a lease and no fencing token, so nothing here claims that the holder still held it.
+print of its token. It has a lease and no fencing token, so nothing here claims that the holder still held it. Another
+library's locks of this make (`locks.pottery`) say by a `Make` where they keep name, token and lease.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -13,13 +15,32 @@ from noclobber import recorder, strands
 from noclobber.access import Access, AttributeValue, Call
 from noclobber.contract import Attr, Op, Outcome
 from noclobber.guard import GUARD
-from noclobber.stores.redis_place import place_of
+from noclobber.stores.redis_place import home_of, place_of
 from noclobber.strands import Strand
 from noclobber.versions import encode, fingerprint
 
-__all__ = ["install", "uninstall"]
+__all__ = ["Make", "install", "methods", "methods_async", "uninstall"]
 
 LIBRARY: Final = "redis"
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """How a library's locks are made.
+
+    Attributes:
+        library: whose they are. name, token, ttl_s: of a lock; None where it has none.
+        refusals: names of errors that say that the lock was not held.
+    """
+
+    library: str
+    name: Callable[[Any], str]
+    token: Callable[[Any], Any]
+    ttl_s: Callable[[Any], float | None]
+    refusals: frozenset[str]
+
+
+Begun = tuple[Make, Call, str, Any]
 _originals: dict[tuple[type, str], Any] = {}
 _holders: WeakValueDictionary[tuple[str, Any], Strand] = WeakValueDictionary()
 
@@ -30,8 +51,8 @@ def install() -> None:
     import redis.lock
 
     for name, op in (("acquire", Op.LOCK), ("release", Op.UNLOCK), ("extend", Op.LOCK), ("reacquire", Op.LOCK)):
-        _wrap(redis.lock.Lock, name, _sync(op))
-        _wrap(redis.asyncio.lock.Lock, name, _async(op))
+        _wrap(redis.lock.Lock, name, methods(REDIS, op))
+        _wrap(redis.asyncio.lock.Lock, name, methods_async(REDIS, op))
 
 
 def uninstall() -> None:
@@ -47,35 +68,34 @@ def _wrap(owner: type, name: str, make: Any) -> None:
     setattr(owner, name, functools.wraps(original)(make(original)))
 
 
-def _begin(lock: Any, op: Op) -> tuple[Call, str, Any] | None:
+def _begin(make: Make, lock: Any, op: Op) -> Begun | None:
     with GUARD:
-        active = recorder.active()
-        strand = strands.current()
-        if active is None or strand.suppressed:
+        active, strand = recorder.recording(), strands.current()
+        if active is None:
             return None
-        token = getattr(lock.local, "token", None)
-        call = active.begin(LIBRARY)
-        name = _resource(lock)
+        token = make.token(lock)
+        call = active.begin(make.library)
+        name = make.name(lock)
         if op is Op.LOCK:
-            call.build, call.facts = _build, (op, name, lock.timeout, token, None)
+            call.build, call.facts = _build, (make, op, name, make.ttl_s(lock), token, None)
             active.waits(call)
         strand.suppressed += 1
-        return call, name, token
+        return make, call, name, token
     return None
 
 
-def _finish(begun: tuple[Call, str, Any], lock: Any, op: Op, taken: Any, error: BaseException | None) -> None:
+def _finish(begun: Begun, lock: Any, op: Op, taken: Any, error: BaseException | None) -> None:
     with GUARD:
-        call, name, token = begun
+        make, call, name, token = begun
         call.strand.suppressed -= 1
-        token = getattr(lock.local, "token", None) or token
+        token = make.token(lock) or token
         ok = error is None and taken is not False
         if ok or op is Op.UNLOCK:  # a refused release says that it was lost before
             _hold(call.strand, name, token, taken=op is Op.LOCK)
         active = recorder.active()
         if active is not None:
             call.error = error
-            active.end(call, _build, (op, name, lock.timeout, token, ok))
+            active.end(call, _build, (make, op, name, make.ttl_s(lock), token, ok))
 
 
 def _hold(strand: Strand, name: str, token: Any, *, taken: bool) -> None:
@@ -88,7 +108,7 @@ def _hold(strand: Strand, name: str, token: Any, *, taken: bool) -> None:
 
 
 def _build(call: Call) -> Sequence[Access]:
-    op, name, timeout_s, token, ok = call.facts
+    make, op, name, timeout_s, token, ok = call.facts
     # Whoever was turned away has no token that could be told: it is named by its strand.
     owner = fingerprint(encode(token)) if token is not None else call.strand.id
     attributes: dict[str, AttributeValue] = {Attr.LOCK_OWNER: owner}
@@ -96,21 +116,26 @@ def _build(call: Call) -> Sequence[Access]:
         attributes[Attr.LOCK_TTL_MS] = int(timeout_s * 1000)
     outcome = Outcome.OK if ok or ok is None else Outcome.REJECTED
     if call.error is not None:
-        import redis
-
-        refused = isinstance(call.error, redis.exceptions.LockError)
+        refused = any(kind.__name__ in make.refusals for kind in type(call.error).__mro__)
         outcome = Outcome.REJECTED if refused else Outcome.UNKNOWN
     return [Access(op, name, "redis", outcome, attributes=attributes, remembered=False)]
 
 
-def _resource(lock: Any) -> str:
-    return place_of(lock.redis.connection_pool).of(lock.name)
+REDIS: Final = Make(
+    LIBRARY,
+    name=lambda lock: place_of(home_of(lock.redis)).of(lock.name),
+    token=lambda lock: getattr(lock.local, "token", None),
+    ttl_s=lambda lock: lock.timeout,
+    refusals=frozenset({"LockError"}),
+)
 
 
-def _sync(op: Op) -> Any:
+def methods(made: Make, op: Op) -> Any:
+    """What wraps a method that takes a lock, or gives it back."""
+
     def make(original: Any) -> Any:
         def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-            begun = _begin(self, op)
+            begun = _begin(made, self, op)
             if begun is None:
                 return original(self, *args, **kwargs)
             try:
@@ -126,10 +151,12 @@ def _sync(op: Op) -> Any:
     return make
 
 
-def _async(op: Op) -> Any:
+def methods_async(made: Make, op: Op) -> Any:
+    """The same for a coroutine function."""
+
     def make(original: Any) -> Any:
         async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-            begun = _begin(self, op)
+            begun = _begin(made, self, op)
             if begun is None:
                 return await original(self, *args, **kwargs)
             try:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.access import Access, Call
 from noclobber.contract import Op, Outcome
 from noclobber.queues.messages import Queue, message_id, print_of
@@ -61,16 +61,12 @@ def place(host: str | None, port: int | None, vhost: str) -> str:
     return f"amqp://{authority(host, port, DEFAULT_PORT)}/{quoted(vhost)}/"
 
 
-def _recording() -> recorder.Recorder | None:
-    return None if strands.current().suppressed else recorder.active()
-
-
 # -- sends ---------------------------------------------------------------------------------------------------------
 
 
 def begin_send(library: str) -> Call | None:
     """Note that a message is published; calls inside this one are part of it."""
-    active = _recording()
+    active = recorder.recording()
     if active is None:
         return None
     call = active.begin(library)
@@ -134,7 +130,7 @@ class Delivery:
 
 def receive(library: str, channel: Any, delivery: Delivery, start_ns: int = 0) -> None:
     """Note a delivery that the program is about to get; it was asked for at `start_ns`, or came by itself."""
-    active = _recording()
+    active = recorder.recording()
     if active is None:
         return
     if delivery.settles:
@@ -153,7 +149,7 @@ Settling = tuple[Call, list[tuple[str, Message]], Op]
 
 def begin_settle(library: str, channel: Any, tag: int, op: Op, *, multiple: bool) -> Settling | None:
     """Note that a delivery, or all up to it, is acknowledged or given back; None where none is known."""
-    active = _recording()
+    active = recorder.recording()
     of_channel = _unsettled.get(channel)
     if active is None or not of_channel:
         return None

@@ -127,8 +127,8 @@ def _sending(original: Any) -> Any:
 
 
 def _begin() -> Call | None:
-    active, strand = recorder.active(), strands.current()
-    if active is None or strand.suppressed:
+    active, strand = recorder.recording(), strands.current()
+    if active is None:
         return None
     call = active.begin(LIBRARY)
     strand.suppressed += 1
@@ -242,8 +242,8 @@ def _waiting(original: Any) -> Any:
         finally:
             strand.suppressed -= 1
         with GUARD:
-            active = recorder.active()
-            if active is not None and not strand.suppressed:
+            active = recorder.recording()
+            if active is not None:
                 call = active.begin(LIBRARY)
                 call.start_ns = start_ns
                 reader = f"waiter {call.strand.id}.{call.seq}"  # who waits takes nothing from others

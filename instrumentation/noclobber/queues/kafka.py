@@ -58,16 +58,12 @@ def _name(topic: str, partition: int | None, offset: int | None) -> str:
     return message_id(UNTOLD if offset is None else str(offset), topic, str(partition))
 
 
-def _recording() -> recorder.Recorder | None:
-    return None if strands.current().suppressed else recorder.active()
-
-
 # -- sends ---------------------------------------------------------------------------------------------------------
 
 
 def begin_send(library: str) -> Call | None:
     """Note that a record is given to the producer; the call ends when the broker has it, or never will."""
-    active = _recording()
+    active = recorder.recording()
     return None if active is None else active.begin(library)
 
 
@@ -118,7 +114,7 @@ class Consuming:
 
     def receive(self, records: Iterable[tuple[str, int, int]], start_ns: int) -> None:
         """Note records (topic, partition, offset) that the program is about to get, asked for at `start_ns`."""
-        active = _recording()
+        active = recorder.recording()
         facts = [(topic, partition, offset, self._delivery((topic, partition), offset))
                  for topic, partition, offset in records]  # fmt: skip
         if active is None or not facts:
@@ -146,7 +142,7 @@ class Consuming:
 
     def begin_commit(self, upto: Mapping[Partition, int] | None) -> "Commit | None":
         """Note that what lies below `upto` is committed (None: all that was received); None where that is nothing."""
-        active = _recording()
+        active = recorder.recording()
         facts = [
             (*at, offset)
             for at, offsets in self._unsettled.items()

@@ -63,10 +63,6 @@ def uninstall() -> None:
     _wrapping.restore()
 
 
-def _recording() -> recorder.Recorder | None:
-    return None if strands.current().suppressed else recorder.active()
-
-
 # -- sends ---------------------------------------------------------------------------------------------------------
 
 
@@ -74,7 +70,7 @@ def _publishing(original: Any) -> Any:
     async def publish(self: Any, subject: Any, *args: Any, **kwargs: Any) -> Any:
         call = None
         with GUARD:
-            active = _recording()
+            active = recorder.recording()
             if active is not None:
                 call = active.begin(LIBRARY)
         if call is None:
@@ -143,7 +139,7 @@ def _known(message: Any) -> _Known | None:
 
 def _receive(messages: Iterable[Any], start_ns: int = 0) -> None:
     with GUARD:
-        active = _recording()
+        active = recorder.recording()
         known = [each for message in messages if (each := _known(message)) is not None]
         if active is not None and known:
             call = active.begin(LIBRARY, len(known))
@@ -230,7 +226,7 @@ def _settling(op: Op) -> Callable[[Any], Any]:
         async def settle(self: Any, *args: Any, **kwargs: Any) -> Any:
             call = known = None
             with GUARD:
-                active = _recording()
+                active = recorder.recording()
                 known = _known(self) if active is not None and not self._ackd else None
                 if active is not None and known is not None:
                     call = active.begin(LIBRARY)

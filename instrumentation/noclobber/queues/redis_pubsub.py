@@ -13,13 +13,13 @@ Source: Redis documentation (pub/sub); redis-py `PubSub.handle_message`; capture
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.access import Access, Call
 from noclobber.contract import Op
 from noclobber.guard import GUARD
 from noclobber.queues.messages import Queue, print_of
 from noclobber.resources import quoted
-from noclobber.stores.redis_place import place_of
+from noclobber.stores.redis_place import home_of, place_of
 from noclobber.stores.wrapping import Hook, Wrapping
 from noclobber.versions import encode
 
@@ -66,14 +66,14 @@ def _queue(place: str, channel: bytes, group: str | None = None) -> Queue:
 
 def _note(pubsub: Any, response: Any) -> None:
     with GUARD:
-        active = recorder.active()
-        if active is None or not isinstance(response, list | tuple) or strands.current().suppressed:
+        active = recorder.recording()
+        if active is None or not isinstance(response, list | tuple):
             return
         at = _CHANNEL_AT.get(encode(response[0]))
         if at is None:
             return
         call = active.begin(LIBRARY)
-        place = place_of(pubsub.connection_pool)
+        place = place_of(home_of(pubsub))
         channel, content = encode(place.raw(response[at])), encode(place.raw(response[at + 1]))
         active.end(call, _build, (place, channel, print_of(channel, content)))
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from noclobber.bootstrap.registry import Integration
 from noclobber.guard import GUARD
-from noclobber.stores.mysql_session import Running, closing, inserting, let_go, starting, steering
+from noclobber.stores.mysql_session import Running, closing, inserting, let_go, querying, starting, steering
 from noclobber.stores.sql_session import COVERED
 from noclobber.stores.wrapping import Hook, Wrapping
 
@@ -31,6 +31,8 @@ def install(_library: ModuleType) -> None:
     hooks: list[Hook] = [
         (Cursor, "execute", _executing),
         (Cursor, "executemany", _batching),
+        (Cursor, "callproc", _calling),
+        (Connection, "query", _querying),
         (Connection, "begin", _commanding("BEGIN")),
         (Connection, "commit", _commanding("COMMIT")),
         (Connection, "rollback", _commanding("ROLLBACK")),
@@ -89,6 +91,48 @@ def _batching(original: Any) -> Any:
         return answer
 
     return executemany
+
+
+def _calling(original: Any) -> Any:
+    async def callproc(self: Any, procname: Any, args: Any = ()) -> Any:
+        running = None
+        with GUARD:
+            running = starting(LIBRARY, self._connection, "CALL", None)
+        if running is None:
+            return await original(self, procname, args)
+        try:
+            answer = await original(self, procname, args)
+        except BaseException as error:
+            with GUARD:
+                running.fail(error)
+            raise
+        with GUARD:
+            running.returned(result=self._result)
+        return answer
+
+    return callproc
+
+
+def _querying(original: Any) -> Any:
+    """A text that a program gives to the connection itself; cursors do so, too, inside what is recorded."""
+
+    async def query(self: Any, sql: Any, *args: Any, **kwargs: Any) -> Any:
+        running = None
+        with GUARD:
+            running = querying(LIBRARY, self, sql)
+        if running is None:
+            return await original(self, sql, *args, **kwargs)
+        try:
+            answer = await original(self, sql, *args, **kwargs)
+        except BaseException as error:
+            with GUARD:
+                running.fail(error)
+            raise
+        with GUARD:
+            running.returned(self._affected_rows, None, self._result)
+        return answer
+
+    return query
 
 
 def _commanding(text: str) -> Any:

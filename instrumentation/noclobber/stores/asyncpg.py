@@ -5,7 +5,9 @@ a text alone, which is also how `transaction()` sends its BEGIN, SAVEPOINT and C
 method of their own. They are wrapped on the classes, where pools look them up too, so connections that exist already
 are seen. asyncpg fetches before it returns: a read ends with its call.
 
-Not recorded: COPY, cursors (their transactions are), what a prepared statement's `fetchmany` does.
+A cursor gives rows of the moment at which it was opened, in portions: it is told once, when it is opened, as partial
+unless its first portion is all. Rows of `copy_from_table`, `copy_from_query` and `fetchmany` pass no hook: what they
+ask for is told, as partial. A later write from an older state is partial then, too. Not recorded: what COPY writes.
 
 Source: asyncpg 0.30 to 0.32 (connection.py, prepared_stmt.py, transaction.py).
 """
@@ -22,7 +24,7 @@ from noclobber.contract import Op
 from noclobber.guard import GUARD
 from noclobber.stores.sql_database import Database, address, database_at, server_uri
 from noclobber.stores.sql_session import Batch, DriverRun, Session, Steering, recording
-from noclobber.stores.sql_text import Control, ControlVerb
+from noclobber.stores.sql_text import Control, ControlVerb, copied
 from noclobber.stores.wrapping import Hook, Wrapping
 
 __all__ = ["INTEGRATION"]
@@ -37,6 +39,7 @@ _sessions: "weakref.WeakKeyDictionary[Any, Session]" = weakref.WeakKeyDictionary
 
 def install(library: ModuleType) -> None:
     """Wrap connections and prepared statements, if they are as they are known."""
+    from asyncpg.cursor import BaseCursor
     from asyncpg.prepared_stmt import PreparedStatement
 
     connection = library.Connection
@@ -44,10 +47,14 @@ def install(library: ModuleType) -> None:
         (connection, "execute", _executing_text),
         (connection, "_execute", _executing),
         (connection, "_executemany", _batching),
+        (connection, "_copy_out", _copying),
         (connection, "close", _aclosing),
         (connection, "terminate", _closing),
         (PreparedStatement, FETCH, _fetching),
         (PreparedStatement, "executemany", _batching_prepared),
+        (PreparedStatement, "fetchmany", _batching_prepared),
+        (BaseCursor, "_bind", _opening),
+        (BaseCursor, "_bind_exec", _opening),
     ]
     _wrapping.wrap(hooks)
 
@@ -167,6 +174,44 @@ def _fetching(original: Any) -> Any:
     return fetch
 
 
+# -- looks ---------------------------------------------------------------------------------------------------------
+
+
+def _opening(original: Any) -> Any:
+    async def open_portal(self: Any, *args: Any, **kwargs: Any) -> Any:
+        run = _start(self._connection, self._query, self._args)
+        answer = original(self, *args, **kwargs)
+        if run is None:
+            return await answer
+
+        def returned(run: DriverRun, rows: Any) -> None:
+            if self._exhausted:
+                _fetched(run, rows, 0, None)
+            else:
+                _looked(run, rows)
+
+        return await _recorded(run, self._connection, answer, returned)
+
+    return open_portal
+
+
+def _copying(original: Any) -> Any:
+    async def copy_out(self: Any, copy_stmt: Any, *args: Any, **kwargs: Any) -> Any:
+        query = copied(copy_stmt) if isinstance(copy_stmt, str) else None
+        run = None if query is None else _start(self, query, ())
+        answer = original(self, copy_stmt, *args, **kwargs)
+        return await (answer if run is None else _recorded(run, self, answer, _looked))
+
+    return copy_out
+
+
+def _looked(run: DriverRun, _: Any) -> None:
+    """Its author gets rows that nobody here sees."""
+    run.returned()
+    run.is_partial()
+    run.finish()
+
+
 # -- batches -------------------------------------------------------------------------------------------------------
 
 
@@ -237,6 +282,8 @@ def _let_go(connection: Any) -> None:
         session, active = _sessions.get(connection), recorder.active()
         if session is not None and session.transaction is not None and active is not None:
             Steering(active, session, Control(ControlVerb.ROLLBACK)).returned()
+        if session is not None:
+            session.locks.close(active, LIBRARY)
 
 
 INTEGRATION: Final = Integration("asyncpg", install, uninstall)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, Final
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.access import Access, Call
 from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Outcome
@@ -60,9 +60,9 @@ def uninstall() -> None:
 
 def _begin(client: Any, operation: str, params: Any) -> tuple[Call | None, Noted] | None:
     with GUARD:
-        active = recorder.active()
+        active = recorder.recording()
         service = SERVICES.get(client.meta.service_model.service_name)
-        if active is None or service is None or strands.current().suppressed:
+        if active is None or service is None:
             return None
         noted = service(Asked(operation, params, client.meta.region_name or ""))
         if noted is not None and noted.late:

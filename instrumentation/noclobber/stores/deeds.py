@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from noclobber import recorder, scope, strands
+from noclobber import recorder, strands
 from noclobber.access import Access, Call
 from noclobber.contract import Attr, Op, Outcome
 from noclobber.guard import GUARD
@@ -99,9 +99,9 @@ Begun = tuple[Call, Deed]
 
 def _begin(library: str, note: Note, owner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Begun | None:
     with GUARD:
-        active, strand = recorder.active(), strands.current()
-        if active is None or strand.suppressed or isinstance(scope.current(), scope.Enclosed):
-            return None  # part of a call that is recorded, perhaps in a thread that it started
+        active, strand = recorder.recording(), strands.current()
+        if active is None:
+            return None
         strand.suppressed += 1  # looking at arguments may itself reach the library
         try:
             deed = _noted(note, owner, args, kwargs)

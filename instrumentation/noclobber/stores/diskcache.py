@@ -289,9 +289,9 @@ def _transacting(original: Any) -> Any:
 def _begin(cache: Any) -> _Transaction | None:
     """None where nothing is recorded, and inside another transaction."""
     with GUARD:
-        active, holder = recorder.active(), strands.current()
+        active, holder = recorder.recording(), strands.current()
         key = (cache.directory, threading.get_ident())
-        if active is None or holder.suppressed or key in _open:
+        if active is None or key in _open:
             return None
         identifier = f"{strands.process_id()}-{LIBRARY}-{next(_numbers)}"
         begun = _Transaction(key, _place(cache), None, holder, identifier)

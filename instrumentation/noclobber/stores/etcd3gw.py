@@ -79,8 +79,8 @@ def _posting(original: Any) -> Any:
 def _note(client: Any, exchange: tuple[str, Any, Any], error: BaseException | None, start_ns: int) -> None:
     """How many accesses a transaction is, is known only afterwards: a call takes its numbers then."""
     with GUARD:
-        active = recorder.active()
-        if active is None or strands.current().suppressed:
+        active = recorder.recording()
+        if active is None:
             return
         what, words, answer = exchange
         asked = words.get("json") or (json.loads(words["data"]) if words.get("data") else None)

@@ -20,7 +20,7 @@ import stat
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.contract import Op, Outcome
 from noclobber.guard import GUARD
 from noclobber.resources import file_uri
@@ -80,8 +80,8 @@ def _resource(file: Any) -> str | None:
     path = os.path.abspath(os.fsdecode(file))  # noqa: PTH100  a fifth of what pathlib costs
     if path in _unnamed:
         return None
-    active = recorder.active()
-    if active is None or strands.current().suppressed:
+    active = recorder.recording()
+    if active is None:
         return None
     if not _is_named(path, active):
         if len(_unnamed) >= PATHS_MAX:

@@ -150,8 +150,8 @@ def record(
     facts: tuple[Fact, ...], start_ns: int, error: BaseException | None = None, locks: tuple[str, ...] | None = None
 ) -> None:
     """Record one call that began at `start_ns`, when its strand held `locks` (None: as now), and ends now."""
-    active = recorder.active()
-    if active is None or strands.current().suppressed:
+    active = recorder.recording()
+    if active is None:
         return
     call = active.begin(LIBRARY, len(facts))
     call.start_ns = start_ns

@@ -26,7 +26,7 @@ from noclobber.stores.sql_plan import Verb
 from noclobber.stores.sql_session import Batch, DriverRun, Session, Steering, recording
 from noclobber.stores.sql_text import Control, ControlVerb
 
-__all__ = ["MySession", "Running", "closing", "inserting", "known", "let_go", "starting", "steering"]
+__all__ = ["MySession", "Running", "closing", "inserting", "known", "let_go", "querying", "starting", "steering"]
 
 IN_TRANSACTION: Final = 1
 AUTOCOMMIT: Final = 2
@@ -76,6 +76,7 @@ class MySession(Session):
         if thread != self.thread:
             self.settle()
             self.find_out(inside=False)
+            self.locks.forget()
             self.thread, self.taken_back, self.once, self.isolation = thread, False, None, None
 
     def begin(self, active: recorder.Recorder, connection: Any, text: str) -> None:
@@ -85,7 +86,7 @@ class MySession(Session):
         if plan.control is not None:
             if plan.control.verb is ControlVerb.BEGIN:
                 self.find_out(inside=False, ended=Op.COMMIT)  # a BEGIN commits what is open
-        elif not inside and plan.verb is not Verb.NOTHING and not connection.server_status & AUTOCOMMIT:
+        elif not inside and plan.verb not in (Verb.NOTHING, Verb.LOCK) and not connection.server_status & AUTOCOMMIT:
             Steering(active, self, Control(ControlVerb.BEGIN)).returned()
             self._use_once()
 
@@ -117,6 +118,7 @@ class MySession(Session):
             known: whether the statement is one that can't have committed anything itself.
         """
         if not connected:
+            self.locks.forget()
             self.find_out(inside=False, ended=Op.ABORT if known else None)
         elif _code(error) in TAKEN_BACK:
             self.taken_back = True
@@ -215,6 +217,14 @@ def starting(library: str, connection: Any, query: Any, parameters: Any) -> Runn
     return Running(session, connection, query, run)
 
 
+def querying(library: str, connection: Any, query: Any) -> Running | None:
+    """A text is given to the connection itself; None inside a cursor's call, or where it is not to be recorded."""
+    session = known(connection)
+    if session is not None and session.busy:
+        return None
+    return starting(library, connection, query.decode() if isinstance(query, bytes) else query, None)
+
+
 def _kept(parameters: Any) -> Any:
     """What placeholders ask: a single value stands for a sequence of one."""
     if parameters is None:
@@ -255,6 +265,7 @@ def let_go(connection: Any) -> None:
         if session is not None and not session.busy:
             session.settle()
             session.find_out(inside=False, ended=Op.ABORT)
+            session.locks.close(recorder.active(), session.library)
 
 
 def closing(original: Any) -> Any:

@@ -9,15 +9,15 @@ it is seen before a row factory makes something else of it.
 They are wrapped on the classes, so connections that exist already are seen too. `transaction_status` of the
 connection says what is really open.
 
-Rows of server-side cursors and of `stream()` pass no hook: what they ask for is told, as partial, and a later write
-from an older state is partial, too. Not recorded: COPY (its transaction is). In pipeline mode replies come later than
-the call: what is called there is partial.
+Rows of server-side cursors, of `stream()` and of `COPY .. TO STDOUT` pass no hook: what they ask for is told, as
+partial, and a later write from an older state is partial, too. Not recorded: what COPY writes (its transaction is). In
+pipeline mode replies come later than the call: what is called there is partial.
 
 Source: psycopg 3.2 and 3.3 (_cursor_base.py, _connection_base.py, transaction.py).
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ from noclobber.contract import Op
 from noclobber.guard import GUARD
 from noclobber.stores.sql_database import Database, address, database_at, server_uri
 from noclobber.stores.sql_session import Batch, DriverRun, Session, Steering, recording
-from noclobber.stores.sql_text import Control, ControlVerb
+from noclobber.stores.sql_text import Control, ControlVerb, copied
 from noclobber.stores.wrapping import Hook, Wrapping
 
 __all__ = ["INTEGRATION", "database_of"]
@@ -49,6 +49,7 @@ def install(library: ModuleType) -> None:
         (BaseCursor, "_start_query", _starting),
         (BaseCursor, "_execute_gen", _executing),
         (BaseCursor, "_stream_send_gen", _looking),
+        (BaseCursor, "_start_copy_gen", _looking),
         (ServerCursorMixin, "_declare_gen", _looking),
         (BaseCursor, "_close", _closing_cursor),
         (library.Cursor, "executemany", _batching),
@@ -210,6 +211,11 @@ def _returned(cursor: Any, run: DriverRun) -> None:
         run.finish()
         return
     run.returned(cursor.rowcount, None, lambda: [column.name for column in cursor.description or ()])
+    if run.locks:
+        answered = cursor.pgresult is not None and run.gives_rows and cursor.pgresult.get_value(0, 0)
+        run.add([(answered in (b"t", b"\x01"),)] if run.gives_rows else ())
+        run.finish()
+        return
     rows = cursor.pgresult.ntuples if cursor.pgresult is not None and run.gives_rows else 0
     if not rows:
         run.finish()
@@ -218,11 +224,13 @@ def _returned(cursor: Any, run: DriverRun) -> None:
     cursor._make_row = _Seeing(cursor._make_row, run, rows)
 
 
-def _pending(cursor: Any, query: Any, parameters: Any) -> _Pending | None:
+def _pending(cursor: Any, query: Any, parameters: Any, told: Callable[[str], str | None] = str) -> _Pending | None:
+    """A statement that is called; `told`: what is to be told for its text, None for nothing."""
     with GUARD:
         active = recording()
         connection = cursor._conn
         text = None if active is None or connection.closed else _text(connection, query)
+        text = None if text is None else told(text)
         if active is None or text is None:
             return None
         session = _session(connection)
@@ -261,9 +269,10 @@ def _executing(original: Any) -> Any:
 
 def _looking(original: Any) -> Any:
     """What gives rows that pass no hook: its author knows them, and nobody here does."""
+    told: Callable[[str], str | None] = copied if original.__name__ == "_start_copy_gen" else str
 
     def look(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-        pending = _pending(self, query, args[0] if args else kwargs.get("params"))
+        pending = _pending(self, query, args[0] if args else kwargs.get("params"), told)
         if pending is None:
             return (yield from original(self, query, *args, **kwargs))
         try:
@@ -409,6 +418,7 @@ def _let_go(connection: Any) -> None:
         session.settle()
         if session.transaction is not None:
             Steering(active, session, Control(ControlVerb.ROLLBACK)).returned()
+        session.locks.close(active, LIBRARY)
 
 
 INTEGRATION: Final = Integration("psycopg", install, uninstall)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from noclobber import edges, recorder, scope, strands
+from noclobber import edges, recorder, strands
 from noclobber.access import Access, AttributeValue, Call
 from noclobber.bootstrap.registry import Integration
 from noclobber.contract import ABSENT, Attr, BaseSource, Guard, Op, Outcome, VersionKind, WriteMode
@@ -105,10 +105,8 @@ def uninstall() -> None:
 
 def _begin(count: int, *, answered: bool = True) -> Call | None:
     with GUARD:
-        active = recorder.active()
-        if active is None or not count or strands.current().suppressed:
-            return None
-        if isinstance(scope.current(), scope.Enclosed):  # part of a framework's call, also in another thread
+        active = recorder.recording()
+        if active is None or not count:
             return None
         call = active.begin(LIBRARY, count)
         return call if answered else _apart(call)

@@ -4,8 +4,8 @@ Every statement of a program passes `Cursor.execute` (of the class that all curs
 inserted rows `executemany`, and the driver's own commands the connection's methods. A buffered cursor has all rows
 when `execute` returns, and there its read ends.
 
-Not recorded: `Connection.query`, stored procedures (`callproc`), further results of one text. Rows of unbuffered
-cursors are partial; a connection without a database of its own is left out.
+What is not seen (rows of unbuffered cursors, further results of one text, what a stored procedure does) is told as a
+partial read, and a later write from an older state is partial. A connection without a database of its own is left out.
 
 Source: PyMySQL 1.1, 1.2 (cursors.py, connections.py).
 """
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from noclobber.bootstrap.registry import Integration
 from noclobber.guard import GUARD
-from noclobber.stores.mysql_session import Running, closing, inserting, starting, steering
+from noclobber.stores.mysql_session import Running, closing, inserting, querying, starting, steering
 from noclobber.stores.sql_session import COVERED
 from noclobber.stores.wrapping import Hook, Wrapping
 
@@ -33,6 +33,8 @@ def install(library: ModuleType) -> None:
     hooks: list[Hook] = [
         (cursor, "execute", _executing),
         (cursor, "executemany", _batching),
+        (cursor, "callproc", _calling),
+        (Connection, "query", _querying),
         (Connection, "begin", _commanding("BEGIN")),
         (Connection, "commit", _commanding("COMMIT")),
         (Connection, "rollback", _commanding("ROLLBACK")),
@@ -90,6 +92,48 @@ def _batching(original: Any) -> Any:
         return answer
 
     return executemany
+
+
+def _calling(original: Any) -> Any:
+    def callproc(self: Any, procname: Any, args: Any = ()) -> Any:
+        running = None
+        with GUARD:
+            running = starting(LIBRARY, self.connection, "CALL", None)
+        if running is None:
+            return original(self, procname, args)
+        try:
+            answer = original(self, procname, args)
+        except BaseException as error:
+            with GUARD:
+                running.fail(error)
+            raise
+        with GUARD:
+            running.returned(result=self._result)
+        return answer
+
+    return callproc
+
+
+def _querying(original: Any) -> Any:
+    """A text that a program gives to the connection itself; cursors do so, too, inside what is recorded."""
+
+    def query(self: Any, sql: Any, *args: Any, **kwargs: Any) -> Any:
+        running = None
+        with GUARD:
+            running = querying(LIBRARY, self, sql)
+        if running is None:
+            return original(self, sql, *args, **kwargs)
+        try:
+            answer = original(self, sql, *args, **kwargs)
+        except BaseException as error:
+            with GUARD:
+                running.fail(error)
+            raise
+        with GUARD:
+            running.returned(self._affected_rows, None, self._result)
+        return answer
+
+    return query
 
 
 def _commanding(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""redis-py: sync and asyncio clients, pipelines, MULTI under WATCH, locks.
+"""redis-py: sync and asyncio clients, of servers and of clusters, pipelines, MULTI under WATCH, locks.
 
 All calls pass `execute_command`, a pipeline's `immediate_execute_command` or its `execute`; these are wrapped on the
 classes, so clients that exist already are seen too. The wrapper notes the words and the reply and nothing else; what
@@ -7,7 +7,8 @@ caller still gets what a plain SET answers.
 
 MULTI/EXEC is no transaction in the contract's sense: a command of it that fails takes nothing back, no reply comes
 before all is decided, and there is no abort after a write. Its commands are accesses of one call like those of any
-pipeline; WATCH is their version guard, and a WatchError makes them `rejected`. A cluster's clients are not covered.
+pipeline; WATCH is their version guard, and a WatchError makes them `rejected`. What a cluster's clients do in their
+place is named in `redis_cluster`; they have no exact mode.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Final
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.access import Access, Call
 from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Attr, Op, Outcome
@@ -26,8 +27,10 @@ from noclobber.locks import redis as locks
 from noclobber.queues import redis_pubsub, redis_receipts
 from noclobber.queues.redis_receipts import Late
 from noclobber.queues.redis_streams import LATE
-from noclobber.stores.redis_commands import ONE, Command, count, describe, name_of, split
-from noclobber.stores.redis_place import Place, place_of
+from noclobber.recorder import begun, ended
+from noclobber.stores import redis_cluster
+from noclobber.stores.redis_commands import ONE, Command, count, describe, got, name_of, split
+from noclobber.stores.redis_place import Place, home_of, is_cluster, place_of
 from noclobber.stores.redis_words import TAKES
 from noclobber.versions import encode
 
@@ -44,7 +47,7 @@ def install(_library: ModuleType) -> None:
 
     sync, aio = redis.client, redis.asyncio.client
     _wrap(sync.Redis, "execute_command", _sync_call)
-    _wrap(sync.Pipeline, "immediate_execute_command", _sync_call)
+    _wrap(sync.Pipeline, "immediate_execute_command", functools.partial(_sync_call, watches=True))
     _wrap(sync.Pipeline, "execute", _sync_execute)
     for pipeline in (sync.Pipeline, aio.Pipeline):
         _wrap(pipeline, "reset", _forgetting)
@@ -52,6 +55,8 @@ def install(_library: ModuleType) -> None:
     _wrap(aio.Redis, "execute_command", _async_call)
     _wrap(aio.Pipeline, "immediate_execute_command", _async_call)
     _wrap(aio.Pipeline, "execute", _async_execute)
+    for (owner, name), kind in redis_cluster.hooks().items():
+        _wrap(owner, name, _CLUSTER[kind])
     locks.install()
     redis_pubsub.install()
 
@@ -74,23 +79,14 @@ def _wrap(owner: type, name: str, make: Any) -> None:
 # -- single commands -----------------------------------------------------------------------------------------------
 
 
-# These run at every command, so they guard themselves by hand: a context manager costs as much as all the rest.
+# These run at every command, so they guard themselves by hand: a context manager costs as much as all the rest. What is
+# one access goes the short way (`begun`, `ended`).
 
 
-def _begin(client: Any, args: Sequence[Any]) -> Call | None:
-    try:
-        active = recorder.active()
-        if active is None or strands.current().suppressed:
-            return None
-        if args[0] in ONE:
-            return active.begin(LIBRARY)
-        return _begin_rarer(active, client, args)
-    except Exception as error:
-        GUARD.caught(error)
-    return None
-
-
-def _begin_rarer(active: recorder.Recorder, client: Any, args: Sequence[Any]) -> Call | None:
+def _begin_rarer(client: Any, args: Sequence[Any]) -> Call | None:
+    active = recorder.recording()
+    if active is None:
+        return None
     number = count(args)
     if not number:
         if name_of(args) in ("WATCH", "UNWATCH"):
@@ -98,7 +94,7 @@ def _begin_rarer(active: recorder.Recorder, client: Any, args: Sequence[Any]) ->
         return Late() if name_of(args) in LATE else None
     call = active.begin(LIBRARY, number)
     if name_of(args) in TAKES:
-        call.build, call.facts = _build, (client.connection_pool, args, None, None, None)
+        call.build, call.facts = _build, (home_of(client), args, None, None, None)
         active.waits(call)
     return call
 
@@ -108,12 +104,12 @@ def _finish(call: Call, client: Any, args: Sequence[Any], reply: Any, replaced: 
         active = recorder.active()
         if active is not None:
             if type(call) is Late:
-                redis_receipts.note(active, call, client.connection_pool, args, reply)
+                redis_receipts.note(active, call, home_of(client), args, reply)
                 return
             if type(reply) in _CHANGEABLE:
                 reply = reply.copy()  # the caller may change what it got
             watch = client.__dict__.get("_noclobber_watch")
-            active.end(call, _build, (client.connection_pool, _kept(args), reply, replaced, watch))
+            active.end(call, _build, (home_of(client), _kept(args), reply, replaced, watch))
     except Exception as error:
         GUARD.caught(error)
 
@@ -123,7 +119,7 @@ def _fail(call: Call, client: Any, args: Sequence[Any], error: BaseException) ->
         active = recorder.active()
         if active is not None and type(call) is not Late:
             watch = client.__dict__.get("_noclobber_watch")
-            active.fail(call, error, _build, (client.connection_pool, _kept(args), None, None, watch))
+            active.fail(call, error, _build, (home_of(client), _kept(args), None, None, watch))
 
 
 _CHANGEABLE: Final = frozenset({list, dict, set, bytearray})
@@ -144,24 +140,36 @@ def _copied(word: Any) -> Any:
     return word.copy() if type(word) in _CHANGEABLE else word
 
 
-def _sync_call(original: Any) -> Any:
+def _sync_call(original: Any, *, watches: bool = False) -> Any:
     def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        call = _begin(self, args)
+        call = None
+        try:
+            call = begun(LIBRARY) if args[0] in ONE else _begin_rarer(self, args)
+        except Exception as error:
+            GUARD.caught(error)
         if call is None:
             return original(self, *args, **options)
         try:
-            exact = _exactly(self, args, options)
-            reply, replaced = (
-                (original(self, *args, **options), None)
-                if exact is None
-                else exact.answer(_tried(lambda: original(self, *exact.args, **exact.options)))
-            )
-            if replaced is _REFUSED:
+            exact = _exactly(self, args, options) if recorder.asks else None
+            if exact is None:
                 reply, replaced = original(self, *args, **options), None
+            else:
+                reply, replaced = _asked(exact, original, self)
+                if replaced is _REFUSED:
+                    reply, replaced = original(self, *args, **options), None
         except BaseException as error:
             _fail(call, self, args, error)
             raise
-        _finish(call, self, args, reply, replaced)
+        try:
+            home = self.__dict__.get("connection_pool")
+            if type(reply) is bytes and len(args) == 2 and type(args[1]) is str and home is not None:
+                # a GET of a single server: nothing that could change
+                watch = self.__dict__.get("_noclobber_watch") if watches else None
+                ended(call, _build, (home, args, reply, None, watch))
+            else:
+                _finish(call, self, args, reply, replaced)
+        except Exception as error:
+            GUARD.caught(error)
         return reply
 
     return execute_command
@@ -169,11 +177,15 @@ def _sync_call(original: Any) -> Any:
 
 def _async_call(original: Any) -> Any:
     async def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        call = _begin(self, args)
+        call = None
+        try:
+            call = begun(LIBRARY) if args[0] in ONE else _begin_rarer(self, args)
+        except Exception as error:
+            GUARD.caught(error)
         if call is None:
             return await original(self, *args, **options)
         try:
-            exact = _exactly(self, args, options)
+            exact = _exactly(self, args, options) if recorder.asks else None
             if exact is None:
                 reply, replaced = await original(self, *args, **options), None
             else:
@@ -193,15 +205,16 @@ def _async_call(original: Any) -> Any:
     return execute_command
 
 
+_NOTHING: Final[dict[Any, str]] = {}
+
+
 def _build(call: Call) -> Sequence[Access]:
     pool, args, reply, replaced, watch = call.facts
     place = place_of(pool)
-    if not call.end_ns:  # still waiting
-        command = Command(split(args), None, Outcome.UNKNOWN, place.uri)
+    if args[0] == "GET" and call.error is None and call.end_ns and len(args) == 2 and place.encoding is None:
+        accesses = [got(place.uri, args[1], reply)]  # the commonest, by a shorter way
     else:
-        words, reply, replaced = place.words(split(args)), place.raw(reply), place.raw(replaced)
-        command = Command(words, reply, _outcome(call.error), place.uri, replaced=replaced)
-    accesses = describe(command)
+        accesses = describe(_command(call, args, reply, replaced, place))
     for access in accesses:
         _finishing(access, call, place)
     if watch is not None:
@@ -209,10 +222,19 @@ def _build(call: Call) -> Sequence[Access]:
     return accesses
 
 
+def _command(call: Call, args: Sequence[Any], reply: Any, replaced: Any, place: Place) -> Command:
+    words = split(args)
+    if not call.end_ns:  # still waiting
+        return Command(words, None, Outcome.UNKNOWN, place.uri)
+    if place.encoding is not None:
+        words, reply, replaced = place.words(words), place.raw(reply), place.raw(replaced)
+    return Command(words, reply, _outcome(call.error), place.uri, _NOTHING, replaced)
+
+
 def _finishing(access: Access, call: Call, place: Place) -> None:
     if place.peer:
         access.attributes[Attr.PEER_ADDRESS] = place.peer
-    if isinstance(call.error, asyncio.CancelledError):
+    if call.error is not None and isinstance(call.error, asyncio.CancelledError):
         access.attributes[Attr.CANCELLED] = True
 
 
@@ -249,11 +271,13 @@ class _Exact:
         return self.plain(asked), (asked,)
 
 
-def _tried(ask: Any) -> Any:
+def _asked(exact: _Exact, original: Any, client: Any) -> tuple[Any, Any]:
+    """What the caller gets, and what was replaced."""
     try:
-        return ask()
+        answer = original(client, *exact.args, **exact.options)
     except _response_error() as error:
-        return error
+        answer = error
+    return exact.answer(answer)
 
 
 def _response_error() -> type[Exception]:
@@ -265,10 +289,12 @@ def _response_error() -> type[Exception]:
 def _exactly(client: Any, args: Sequence[Any], options: dict[str, Any]) -> _Exact | None:
     """The exact form of a plain SET or of a DEL of one key, None where there is none or it was not asked for."""
     active = recorder.active()
-    if active is None or not (active.settings.exact or active.declarations.declared) or len(args) < 2:
+    if active is None or len(args) < 2:
         return None
     with GUARD:
         name = name_of(args)
+        if is_cluster(home_of(client)):
+            return None
         if name == "SET":
             plain = (
                 options.keys() <= {"keys"} and _plain_set(args) and _is_default(client.response_callbacks.get("SET"))
@@ -326,7 +352,7 @@ def _watch(pipeline: Any, args: Sequence[Any]) -> None:
     watch = getattr(pipeline, "_noclobber_watch", None)
     if watch is None:
         watch = pipeline._noclobber_watch = _Watch()
-    place = place_of(pipeline.connection_pool)
+    place = place_of(home_of(pipeline))
     watch.keys.update(place.of(key) for key in args[1:])
 
 
@@ -353,15 +379,20 @@ def _telling(original: Any) -> Any:
 
 def _begin_pipeline(pipeline: Any) -> tuple[Call, list[Any]] | None:
     with GUARD:
-        active = recorder.active()
-        if active is None or strands.current().suppressed:
+        active = recorder.recording()
+        if active is None:
             return None
-        commands = [_kept(_words(entry)) for entry in pipeline.command_stack]
+        commands = [_kept(_words(entry)) for entry in _queued(pipeline)]
         number = sum(count(words) for words in commands)
         if number:
             return active.begin(LIBRARY, number), commands
         return (Late(), commands) if any(name_of(words) in LATE for words in commands) else None
     return None
+
+
+def _queued(pipeline: Any) -> Sequence[Any]:
+    queued: Sequence[Any] = getattr(pipeline, "command_stack", None) or pipeline.__dict__.get("_command_queue") or ()
+    return queued
 
 
 def _words(entry: Any) -> Sequence[Any]:
@@ -387,7 +418,7 @@ def _finish_pipeline(
         if type(call) is Late:
             return
         call.error = error
-        active.end(call, _build_pipeline, (pipeline.connection_pool, commands, replies, watch))
+        active.end(call, _build_pipeline, (home_of(pipeline), commands, replies, watch))
 
 
 _APPLIED: Final[Any] = ("applied, with a reply that was not decoded",)
@@ -460,4 +491,12 @@ def _of_pipelined(reply: Any, error: BaseException | None, *, known: bool) -> tu
     return (Outcome.OK, None) if reply is _APPLIED else (None, reply)
 
 
+_CLUSTER: Final = {
+    "call": _sync_call,
+    "async call": _async_call,
+    "execute": lambda original: _sync_execute(redis_cluster.enclosed(original)),
+    "async execute": lambda original: _async_execute(redis_cluster.enclosed_async(original)),
+    "reset": _forgetting,
+    "raise": redis_cluster.telling,
+}
 INTEGRATION = Integration(LIBRARY, install, uninstall)

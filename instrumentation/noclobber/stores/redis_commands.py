@@ -14,12 +14,15 @@ from typing import Any, Final
 from noclobber.access import Access, AttributeValue
 from noclobber.contract import ABSENT, Attr, Guard, Op, Outcome, VersionKind, WriteMode
 from noclobber.queues import redis_pubsub, redis_streams
+from noclobber.stores.redis_place import resource_of
 from noclobber.stores.redis_words import FIRST_KEY_AT, LOOKS, NO_STATE, NOTHING_DONE
 from noclobber.versions import encode, fingerprint, fingerprint_parts, is_numeric, is_weak
 
-__all__ = ["ONE", "Command", "count", "describe", "name_of", "split"]
+__all__ = ["ONE", "Command", "count", "describe", "got", "name_of", "split"]
 
 SYSTEM: Final = "redis"
+_CHANGES: Final = frozenset({Op.WRITE, Op.DELETE, Op.UPDATE})
+_READ, _OK, _NOT_FOUND, _PRINT = Op.READ, Outcome.OK, Outcome.NOT_FOUND, VersionKind.FINGERPRINT  # looked up once
 Words = Sequence[Any]
 Guarded = Mapping[tuple[str, tuple[str, ...]], str]
 
@@ -51,6 +54,8 @@ Describe = Callable[[Command], list[Access]]
 def split(args: Words) -> Words:
     """The command's words with its name in capitals, two-word names (`CONFIG GET`) taken apart."""
     first = args[0]
+    if first in ONE and type(first) is str:
+        return args  # as it should be
     name = first.decode() if isinstance(first, bytes) else str(first)
     return (*name.upper().split(), *args[1:])
 
@@ -82,15 +87,14 @@ def describe(command: Command) -> list[Access]:
             access.outcome = command.outcome
         elif name in NOTHING_DONE and not command.reply:
             access.outcome = Outcome.NO_EFFECT
-        _guard(access, command)
+        if command.guarded and access.op in _CHANGES:
+            _guard(access, command)
         access.attributes["db.operation.name"] = name
     return accesses
 
 
 def _guard(access: Access, command: Command) -> None:
     """EXEC insists on all that is watched; what it compared is what was read after WATCH."""
-    if access.op not in (Op.WRITE, Op.DELETE, Op.UPDATE):
-        return
     expected = command.guarded.get((access.resource, access.part))
     if expected is None and access.part:
         parts = {name: command.guarded.get((access.resource, (name,))) for name in access.part}
@@ -102,9 +106,7 @@ def _guard(access: Access, command: Command) -> None:
 
 
 def _key(command: Command, word: Any) -> str:
-    from noclobber.resources import quoted
-
-    return command.place + quoted(encode(word).decode("utf-8", "backslashreplace"))
+    return resource_of(command.place, word)
 
 
 def _part(word: Any) -> str:
@@ -113,7 +115,7 @@ def _part(word: Any) -> str:
 
 def _state(value: Any, attributes: dict[str, AttributeValue], name: str) -> str:
     """Put the print of `value` under `name`, with what is known about it; returns the print."""
-    attributes[Attr.VERSION_KIND] = VersionKind.FINGERPRINT
+    attributes[Attr.VERSION_KIND] = _PRINT
     if value is None:
         attributes[name] = ABSENT
         return ABSENT
@@ -143,6 +145,14 @@ def _parts(values: Mapping[str, Any], attributes: dict[str, AttributeValue], nam
 
 
 # -- reads ---------------------------------------------------------------------------------------------------------
+
+
+def got(place: str, key: Any, value: Any) -> Access:
+    """The access that a GET is which was answered."""
+    attributes: dict[str, AttributeValue] = {}
+    _state(value, attributes, Attr.VERSION_READ)
+    attributes["db.operation.name"] = "GET"
+    return Access(_READ, resource_of(place, key), SYSTEM, _NOT_FOUND if value is None else _OK, (), attributes)
 
 
 def _read_one(command: Command, word: Any, value: Any) -> Access:
@@ -399,18 +409,16 @@ def _updates(mode: WriteMode, *, replies_state: bool = False, part_at: int | Non
     return describe_update
 
 
+def _merged() -> dict[str, AttributeValue]:
+    return {Attr.WRITE_MODE: WriteMode.MERGE, Attr.PARTIAL: True}
+
+
 def _script(command: Command) -> list[Access]:
-    return [
-        Access(Op.UPDATE, _key(command, key), SYSTEM, attributes={Attr.WRITE_MODE: WriteMode.MERGE, Attr.PARTIAL: True})
-        for key in _script_keys(command.words)
-    ]
+    return [Access(Op.UPDATE, _key(command, key), SYSTEM, attributes=_merged()) for key in _script_keys(command.words)]
 
 
 def _keys_updated(command: Command) -> list[Access]:
-    return [
-        Access(Op.UPDATE, _key(command, key), SYSTEM, attributes={Attr.WRITE_MODE: WriteMode.MERGE, Attr.PARTIAL: True})
-        for key in command.words[1:3]
-    ]
+    return [Access(Op.UPDATE, _key(command, key), SYSTEM, attributes=_merged()) for key in command.words[1:3]]
 
 
 def _unknown(command: Command) -> list[Access]:

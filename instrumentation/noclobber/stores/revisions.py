@@ -106,8 +106,8 @@ Describe = Callable[[Any, BaseException | None], Sequence[Told]]
 
 def _begin(library: str, number: int) -> Call | None:
     with GUARD:
-        active, strand = recorder.active(), strands.current()
-        if active is None or strand.suppressed or not number:
+        active, strand = recorder.recording(), strands.current()
+        if active is None or not number:
             return None
         call = active.begin(library, number)
         strand.suppressed += 1

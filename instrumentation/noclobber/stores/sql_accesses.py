@@ -8,6 +8,7 @@ from typing import Final
 
 from noclobber.access import Access, Call
 from noclobber.contract import Attr, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
+from noclobber.locks.holding import told
 from noclobber.stores.sql_plan import Plan, Verb
 from noclobber.stores.sql_reads import reads
 from noclobber.stores.sql_statement import Statement
@@ -16,6 +17,7 @@ from noclobber.stores.sql_writes import changes, inserts
 
 __all__ = ["boundary", "describe"]
 
+_SELECT: Final = Verb.SELECT
 REPEATABLE: Final = "repeatable_read"
 
 
@@ -31,9 +33,14 @@ def describe(call: Call, statement: Statement) -> list[Access]:
             accesses = changes(statement, memory)
         case Verb.TRUNCATE:
             accesses = [_emptied(statement)]
+        case Verb.CALL:
+            accesses = [_called(statement)]
+        case Verb.LOCK if statement.locking is not None:
+            accesses = [told(statement.locking)]
         case _:
             accesses = [_unknown(statement)]
-    _work_on_taken(call, statement, accesses)
+    if statement.plan.verb is not _SELECT:
+        _work_on_taken(call, statement, accesses)
     for access in accesses:
         if not statement.plan.known or _may_be_half_a_key(statement.plan):
             access.attributes[Attr.PARTIAL] = True
@@ -114,4 +121,16 @@ def _unknown(statement: Statement) -> Access:
         statement.container(statement.plan.table),
         statement.system,
         attributes={Attr.WRITE_MODE: WriteMode.MERGE, Attr.PARTIAL: True},
+        unseen=True,
+    )
+
+
+def _called(statement: Statement) -> Access:
+    """A stored procedure, which may look at anything in its database."""
+    return Access(
+        Op.SCAN,
+        f"{statement.place}/",
+        statement.system,
+        attributes={Attr.PREDICATE: "*", Attr.RESULT_RESOURCES: [], Attr.SCAN_APPROXIMATE: True, Attr.PARTIAL: True},
+        unseen=True,
     )

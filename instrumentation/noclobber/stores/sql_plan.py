@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from noclobber.contract import WriteMode
+from noclobber.contract import Op, WriteMode
 from noclobber.stores.sql_tables import Table
 from noclobber.stores.sql_text import Control, Key
 
@@ -53,7 +53,7 @@ def values_of(pairs: Sequence[tuple[str, Value]], parameters: Any) -> dict[str, 
 
 
 class Verb(StrEnum):
-    """What kind of statement it is; `nothing` touches no state that can be named."""
+    """What kind of statement it is; `nothing` touches no state that can be named, a `call` nobody knows what."""
 
     NOTHING = "nothing"
     SELECT = "select"
@@ -61,6 +61,8 @@ class Verb(StrEnum):
     UPDATE = "update"
     DELETE = "delete"
     TRUNCATE = "truncate"
+    CALL = "call"
+    LOCK = "lock"
     UNKNOWN = "unknown"
 
 
@@ -91,11 +93,14 @@ class Source:
     Attributes:
         table: which. columns: position in the output, and the table's column that stands there.
         star: whether the output is `*`, so that the names in the reply decide.
+        hides: whether the output tells something of its rows that does not show as a column (an expression, a query
+            in the query).
     """
 
     table: Table
     columns: tuple[tuple[int, str], ...] = ()
     star: bool = False
+    hides: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,24 @@ class Claim:
 
     conditions: tuple[tuple[str, Value], ...]
     locks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock that the statement takes or gives back by a function.
+
+    Attributes:
+        op: which of the two. key: what names it: values, or computed texts with the values in them.
+        shared: whether others may have it, too. of_transaction: whether it ends with the transaction.
+        answers: whether the reply says if it was done. everything: all that the connection holds.
+    """
+
+    op: Op
+    key: tuple[Any, ...] = ()
+    shared: bool = False
+    of_transaction: bool = False
+    answers: bool = False
+    everything: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +155,7 @@ class Plan:
         returning: what comes back from a write.
         claim: see `Claim`. counted: the output is computed from many rows (count, group by).
         near: rows are ordered by their distance to a vector, which an index finds approximately.
-        control: what it does to its transaction. known: whether all of this is all there is.
+        control: what it does to its transaction. lock: see `Lock`. known: whether all of this is all there is.
     """
 
     verb: Verb
@@ -157,6 +180,7 @@ class Plan:
     counted: bool = False
     near: bool = False
     control: Control | None = None
+    lock: Lock | None = None
     known: bool = True
 
     def keys_of(self, parameters: Any) -> tuple[tuple[Any, ...], ...] | None:

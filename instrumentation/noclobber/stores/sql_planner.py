@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from noclobber.contract import WriteMode
 from noclobber.guard import GUARD
+from noclobber.stores.sql_locks import lock_in, unlocks_all
 from noclobber.stores.sql_plan import NOTHING, Claim, Constant, Plan, Set, SetKind, Source, Value, Verb
 from noclobber.stores.sql_predicates import Expressions, Where, conjunctions, queries
 from noclobber.stores.sql_tables import Catalogue, Table
@@ -29,6 +30,8 @@ TEXT_MAX: Final = 65_536
 _PARSED: Final = re.compile(
     r"[\s(]*(SELECT|INSERT|REPLACE|UPDATE|DELETE|WITH|MERGE|CREATE\s.*TABLE|TRUNCATE)\b", re.IGNORECASE
 )
+_DO: Final = re.compile(r"^\s*DO\s+(?=(?:GET|RELEASE)_LOCK\b)", re.IGNORECASE)
+_CALL: Final = re.compile(r"\s*CALL\b", re.IGNORECASE)
 _REPLACE: Final = re.compile(r"^\s*REPLACE\b", re.IGNORECASE)
 _FIRST_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|TABLE)\s+(?:ONLY\s+)?([\w.\"`]+)", re.IGNORECASE)
 _DIALECTS: Final = {"postgresql": "postgres", "mysql": "mysql"}
@@ -70,8 +73,12 @@ class Planner:
         steers = control(text)
         if steers is not None:
             return Plan(Verb.NOTHING, control=steers)
+        everything = unlocks_all(text)
+        if everything is not None:
+            return everything
+        text = _DO.sub("SELECT ", text)
         if not _PARSED.match(text):
-            return NOTHING
+            return Plan(Verb.CALL, known=False) if _CALL.match(text) else NOTHING
         numbered, keys = number_placeholders(text, self._style)
         if self._dialect in ("sqlite", "mysql"):
             numbered = _REPLACE.sub("INSERT OR REPLACE", numbered)  # its short form, which the parser does not know
@@ -89,7 +96,8 @@ class Planner:
             return NOTHING
         table = self.catalogue[self.fold(found[1].replace('"', "").replace("`", ""), quoted=False)]
         reads = text.lstrip().upper().startswith("SELECT")
-        return Plan(Verb.SELECT if reads else Verb.UNKNOWN, table, (Source(table),), counted=reads, known=False)
+        source = Source(table, hides=True)
+        return Plan(Verb.SELECT if reads else Verb.UNKNOWN, table, (source,), counted=reads, known=False)
 
     def fold(self, name: str, *, quoted: bool) -> str:
         """`name` as the database itself knows it."""
@@ -188,19 +196,22 @@ class _Reader(Expressions):
 
         nodes = _from(tree)
         plain = not tree.args.get("with_") and all(isinstance(node, exp.Table) for node in nodes)
-        if not plain:
+        if not plain or any(each.find(*queries()) for each in tree.expressions):
             return self._union(tree)
         names = self.names(nodes)
         if not names:
-            return NOTHING
+            lock = None if nodes else lock_in(tree, self)
+            return NOTHING if lock is None else Plan(Verb.LOCK, lock=lock)
         sources = tuple(names.values())
         output = [self.output(each, names) for each in tree.expressions]
         star = len(nodes) == 1 and any(column == "*" for _, column in output)
+        hidden = set() if star else self.hidden(tree.expressions, names) - set(output)
         read = tuple(
             replace(
                 source,
                 star=star,
                 columns=tuple((at, column) for at, (name, column) in enumerate(output) if name == alias and column),
+                hides=any(name in (alias, "") and column not in source.table.key for name, column in hidden),
             )
             for alias, source in names.items()
         )
@@ -227,7 +238,8 @@ class _Reader(Expressions):
 
         hidden = {self.planner.identifier(cte.args["alias"].this) for cte in tree.find_all(exp.CTE)}
         tables = [self.planner.table(node) for node in tree.find_all(exp.Table)]
-        sources = {table.name: Source(table) for table in tables if table is not None and table.name not in hidden}
+        known = [table for table in tables if table is not None and table.name not in hidden]
+        sources = {table.name: Source(table, hides=True) for table in known}
         if not sources:
             return NOTHING
         first = next(iter(sources.values())).table
@@ -344,6 +356,7 @@ class _Reader(Expressions):
             source,
             columns=tuple((at, column) for at, (name, column) in enumerate(output) if name == alias and column),
             star=any(column == "*" for _, column in output),
+            hides=any(not column for _, column in output),
         )
 
     def _delete(self, tree: Any) -> Plan:

@@ -66,6 +66,19 @@ class Expressions:
             return "", "*"
         return self.column(inner, names) if isinstance(inner, exp.Column) else ("", "")
 
+    def hidden(self, nodes: Sequence[Any], names: dict[str, Source]) -> set[tuple[str, str]]:
+        """Columns, as `column` tells them, of which computed output tells something; how many there are is nothing."""
+        from sqlglot import exp
+
+        computed = [node.unalias() for node in nodes]
+        return {
+            self.column(each, names)
+            for node in computed
+            if not isinstance(node, exp.Column | exp.Star)
+            for each in node.find_all(exp.Column)
+            if each.find_ancestor(exp.Count) is None
+        }
+
     def column(self, node: Any, names: dict[str, Source]) -> tuple[str, str]:
         """Alias of the table, and the column; an empty alias where the table is not known."""
         from sqlglot import exp

@@ -52,10 +52,13 @@ def _keyed_reads(statement: Statement, keys: Sequence[tuple[Any, ...]], memory: 
         else:
             lost = True
     accesses = []
+    container = statement.container(table)
     for key in keys:
-        access = Access(Op.READ, statement.row(key), statement.system)
+        name = key_name(table, key)
+        access = Access(Op.READ, container + name, statement.system)
         _guard_read(access, statement, memory)
-        _read(access, statement, known.get(key_name(table, key)), unknown=lost or not statement.complete)
+        _read(access, statement, known.get(name), unknown=lost or not statement.complete)
+        access.unseen = access.unseen or (plan.sources[0].hides and access.outcome is Outcome.OK)
         if access.outcome is Outcome.OK:
             memory.select(access.resource, conditions_of(plan, statement.parameters[0]))
         accesses.append(access)
@@ -64,8 +67,12 @@ def _keyed_reads(statement: Statement, keys: Sequence[tuple[Any, ...]], memory: 
 
 def _read(access: Access, statement: Statement, values: dict[str, Any] | None, *, unknown: bool) -> None:
     plan, table = statement.plan, statement.plan.table
-    if values is not None:
+    if values:
         put_read(access, table, values)
+    elif values is not None:  # a row, of which no column came back as it is
+        access.remembered = False
+        if plan.sources[0].hides:
+            access.attributes[Attr.PARTIAL] = True
     elif statement.rows is None or unknown:
         access.attributes[Attr.PARTIAL] = True
         access.remembered = False
@@ -135,7 +142,7 @@ def _scan(statement: Statement, source: Source, rows: Sequence[tuple[Any, ...]],
         if plan.locks and statement.transaction is not None:
             memory.locked.add(got.resource)
     access.members = tuple(members)
-    access.unseen = missing
+    access.unseen = missing or (source.hides and statement.outcome is None)
     if statement.rows is not None or not statement.complete:
         attributes[Attr.RESULT_RESOURCES], attributes[Attr.RESULT_VERSIONS] = names, versions
     if statement.rows is not None:

@@ -17,6 +17,7 @@ from noclobber.contract import Attr, Op, Outcome
 from noclobber.guard import GUARD
 from noclobber.stores.sql_accesses import boundary, describe
 from noclobber.stores.sql_database import Database
+from noclobber.stores.sql_locks import Locks
 from noclobber.stores.sql_outcomes import outcome_of
 from noclobber.stores.sql_plan import NOTHING, Plan, Verb
 from noclobber.stores.sql_statement import ROWS_MAX, Statement, count
@@ -27,7 +28,7 @@ __all__ = ["PARAMETERS_MAX", "WRITES", "Reading", "Run", "State", "bare", "build
 
 PARAMETERS_MAX: Final = 10_000
 """Parameter sets of one executemany that are told; one with more is told as a whole, partial."""
-WRITES: Final = frozenset({Verb.INSERT, Verb.UPDATE, Verb.DELETE, Verb.TRUNCATE, Verb.UNKNOWN})
+WRITES: Final = frozenset({Verb.INSERT, Verb.UPDATE, Verb.DELETE, Verb.TRUNCATE, Verb.CALL, Verb.UNKNOWN})
 
 
 class Reading(Protocol):
@@ -39,14 +40,15 @@ class Reading(Protocol):
 
 
 class State:
-    """What is known of one connection: its database, its open transaction, its results that are being read."""
+    """What is known of one connection: its database, its open transaction, its locks, its results being read."""
 
-    __slots__ = ("__weakref__", "database", "reading", "transaction")
+    __slots__ = ("__weakref__", "database", "locks", "reading", "transaction")
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.transaction: Transaction | None = None
         self.reading: list[Reading] = []
+        self.locks = Locks()
 
     def settle(self) -> None:
         """Results that were left unread end now: nothing more of them can be told from what comes next."""
@@ -78,6 +80,10 @@ class Run:
 
     def __init__(self, active: recorder.Recorder, state: State, statement: Statement, call: Call) -> None:
         self._active, self._state, self._statement, self._call = active, state, statement, call
+        if statement.plan.lock is not None:
+            state.locks.asks(statement, call)
+            call.build, call.facts = _build, statement
+            active.waits(call)
         self._done = False
         self.rows: list[tuple[Any, ...]] = []
 
@@ -115,7 +121,9 @@ class Run:
                 statement.rows = self.rows
             if statement.complete and statement.plan.returning is not None and statement.plan.verb is not Verb.INSERT:
                 statement.rowcount = len(self.rows)  # SQLite counts only once all rows were fetched
-            if self._may_be_more():
+            if statement.plan.lock is not None:
+                self._state.locks.ended(statement, self._call, statement.rows)
+            elif self._may_be_more():
                 more = count(statement) - self._call.count
                 if more > 0:
                     self._active.more(self._call, more)

@@ -17,11 +17,12 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, Final
 
-from noclobber import recorder, scope, strands
+from noclobber import recorder
 from noclobber.access import Call
 from noclobber.contract import Op, Outcome
 from noclobber.guard import GUARD
 from noclobber.stores.sql_database import Database
+from noclobber.stores.sql_locks import GivenBack, end_all
 from noclobber.stores.sql_outcomes import outcome_of
 from noclobber.stores.sql_plan import Verb
 from noclobber.stores.sql_run import PARAMETERS_MAX, WRITES, Run, State, bare, build_boundary, statement_of
@@ -47,10 +48,7 @@ _LIMIT: Final = re.compile(
 
 def recording() -> "recorder.Recorder | None":
     """The recorder, if the running call of a driver is to be recorded."""
-    active = recorder.active()
-    if active is None or COVERED.get() or strands.current().suppressed:
-        return None
-    return None if isinstance(scope.current(), scope.Enclosed) else active
+    return None if COVERED.get() else recorder.recording()
 
 
 @lru_cache(2048)
@@ -101,9 +99,12 @@ class Session(State):
             return None
         if inside:  # the end of a transaction of which nothing was seen is none of its accesses
             self.find_out(inside=True)
+        if plan.lock is not None and plan.lock.everything:
+            self.locks.close(active, self.library)
+            return None
         statement = statement_of(self, plan, parameters)
         number = count(statement)
-        if not number:
+        if not number or (plan.lock is not None and self.locks.is_nested(statement)):
             return None
         return DriverRun(active, self, statement, self.call(active, number), text, many=many)
 
@@ -137,6 +138,8 @@ class Session(State):
         if self.transaction is not None and ended is not None and active is not None:
             verb = ControlVerb.COMMIT if ended is Op.COMMIT else ControlVerb.ROLLBACK
             Steering(active, self, Control(verb)).returned()
+        if self.transaction is not None:
+            self.locks.forget(self.transaction.id)
         self.transaction = None
 
 
@@ -160,7 +163,7 @@ class DriverRun(Run):
     def gives_rows(self) -> bool:
         """Whether rows come back that name something."""
         plan = self._statement.plan
-        return plan.verb is Verb.SELECT or plan.returning is not None
+        return plan.verb is Verb.SELECT or plan.returning is not None or (plan.lock is not None and plan.lock.answers)
 
     @property
     def has_all(self) -> bool:
@@ -171,7 +174,7 @@ class DriverRun(Run):
         """
         plan = self._statement.plan
         one = plan.keys is not None and len(plan.keys) == 1
-        return one or plan.counted or limit_of(self._text) == len(self.rows)
+        return one or plan.counted or plan.lock is not None or limit_of(self._text) == len(self.rows)
 
     def learn(self, parameters: Sequence[Any]) -> None:
         """All parameter sets of an executemany are known."""
@@ -184,6 +187,11 @@ class DriverRun(Run):
         more = count(self._statement) - self._call.count
         if more > 0:
             self._active.more(self._call, more)
+
+    @property
+    def locks(self) -> bool:
+        """Whether it is only a lock that is taken or given back, by an answer of one value."""
+        return self._statement.plan.lock is not None
 
     def returned(self, rowcount: int = -1, inserted: Any = None, names: Callable[[], Iterable[str]] = tuple) -> None:
         """The statement ran.
@@ -262,7 +270,7 @@ class Batch:
         if isinstance(run, DriverRun):
             run.learn(self._kept)
             run.returned(rowcount)
-            if partial:
+            if partial or run.gives_rows:  # rows of a batch pass no hook
                 run.is_partial()
             run.finish()
         elif run is not None:
@@ -280,7 +288,7 @@ class Batch:
 class Steering:
     """A statement that steers its transaction, under way: begin, commit, rollback, savepoints, isolation."""
 
-    __slots__ = ("_active", "_call", "_control", "_op", "_path", "_session", "_statement")
+    __slots__ = ("_active", "_call", "_control", "_given", "_op", "_path", "_session", "_statement")
 
     def __init__(self, active: recorder.Recorder, session: Session, control: Control, *, begins: bool = False) -> None:
         self._active, self._session, self._control = active, session, control
@@ -288,6 +296,9 @@ class Steering:
         self._op = self._op_of(control, begins=begins)
         self._statement = bare(session)
         self._call = None if self._op is None else session.call(active, 1)
+        self._given: list[GivenBack] = []
+        if self._transaction is not None and self._op in (Op.COMMIT, Op.ABORT):
+            self._given = session.locks.end_of(active, session.library, self._transaction.id, self._path)
 
     @property
     def begins(self) -> bool:
@@ -363,3 +374,4 @@ class Steering:
         if self._call is not None:
             self._call.error = error
             self._active.end(self._call, build_boundary, (self._op, self._statement, outcome, self._path))
+        end_all(self._active, self._given)

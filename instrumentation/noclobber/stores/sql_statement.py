@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from noclobber.access import AttributeValue
 from noclobber.contract import Outcome
+from noclobber.locks.holding import Fact
 from noclobber.resources import quoted
 from noclobber.stores.sql_plan import Plan, SetKind, Source, Verb, values_of
 from noclobber.stores.sql_tables import Catalogue, Table
@@ -48,6 +49,7 @@ class Statement:
         inserted: keys that the database gave to inserted rows, in order.
         replaced: exact mode: what stood in the rows before, by key as text; None where it was not asked.
         outcome: how it failed, None where it did not. unique: whether a unique key refused it.
+        locking: the lock that it takes or gives back.
         peer: address of the server. catalogue: where tables are known. attributes: put on each access as they are.
     """
 
@@ -68,6 +70,7 @@ class Statement:
     peer: str | None = None
     catalogue: Catalogue | None = None
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
+    locking: Fact | None = None
 
     def row(self, key: Sequence[Any]) -> str:
         """Name of the row with `key`."""
@@ -128,6 +131,8 @@ def aspects(plan: Plan) -> tuple[bool, ...]:
 
 def key_name(table: Table, key: Sequence[Any]) -> str:
     """The last part of a row's name: `id=1`, or `a=1,b=2` in the key's own order."""
+    if len(key) == 1:
+        return f"{quoted(table.key[0])}={quoted(name_of_key(key[0]))}"
     return ",".join(
         f"{quoted(column)}={quoted(name_of_key(value))}" for column, value in zip(table.key, key, strict=True)
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["Control", "ControlVerb", "control", "number_placeholders"]
+__all__ = ["Control", "ControlVerb", "control", "copied", "number_placeholders"]
 
 Key = str | int
 """What a placeholder asks the parameters for: a name, or a position from 0."""
@@ -67,6 +67,22 @@ def number_placeholders(text: str, style: str) -> tuple[str, tuple[Key, ...]]:
         return f":nc_{len(keys) - 1}"
 
     return _SCANNERS[style].sub(numbered, text), tuple(keys)
+
+
+_COPY_QUERY: Final = re.compile(r"\s*COPY\s*\((.*)\)\s*TO\s+STDOUT\b.*", re.IGNORECASE | re.DOTALL)
+_COPY_TABLE: Final = re.compile(
+    r"\s*COPY\s+((?:[\w$]+|\"[^\"]*\")(?:\.(?:[\w$]+|\"[^\"]*\"))?)\s*(?:\(([^)]*)\)\s*)?TO\s+STDOUT\b.*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def copied(text: str) -> str | None:
+    """The query whose rows a PostgreSQL `COPY .. TO STDOUT` gives; None for any other statement."""
+    query = _COPY_QUERY.fullmatch(text)
+    if query is not None:
+        return query[1]
+    table = _COPY_TABLE.fullmatch(text)
+    return None if table is None else " ".join(("SELECT", table[2] or "*", "FROM", table[1]))
 
 
 class ControlVerb(StrEnum):

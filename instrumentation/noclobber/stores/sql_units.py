@@ -11,7 +11,6 @@ import itertools
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
-from weakref import WeakKeyDictionary
 
 from noclobber import strands
 from noclobber.access import Call
@@ -112,7 +111,8 @@ def new_transaction(isolation: str | None) -> Transaction:
 
 
 _of_steps: OrderedDict[str, Memory] = OrderedDict()
-_of_strands: WeakKeyDictionary[strands.Strand, Memory] = WeakKeyDictionary()
+_OF_STRAND: Final = object()
+"""Under which a strand keeps its own."""
 
 
 def memory_of(call: Call, transaction: Transaction | None) -> Memory:
@@ -124,9 +124,14 @@ def around(call: Call) -> Memory:
     """What the step of `call` has seen, else its strand."""
     scope = call.scope
     if scope is None or scope.step is None:
-        return _of_strands.setdefault(call.strand, Memory())
+        kept: Memory | None = call.strand.kept.get(_OF_STRAND)
+        if kept is None:
+            kept = call.strand.kept[_OF_STRAND] = Memory()
+        return kept
     name = f"{scope.run}\n{scope.step}"
-    memory = _of_steps.setdefault(name, Memory())
+    memory = _of_steps.get(name)
+    if memory is None:
+        memory = _of_steps[name] = Memory()
     _of_steps.move_to_end(name)
     if len(_of_steps) > UNITS_MAX:
         _of_steps.popitem(last=False)

@@ -61,6 +61,9 @@ def _kept_parameter(value: Any) -> Any:
 
 
 def _bytes(value: Any) -> bytes:
+    kind = type(value)
+    if kind is str or kind is int:  # nearly all
+        return encode(value)
     if isinstance(value, Kept):
         return value.data
     if value is None:
@@ -77,6 +80,8 @@ def _bytes(value: Any) -> bytes:
 
 def name_of_key(value: Any) -> str:
     """A key column's value as it stands in a resource name."""
+    if type(value) is int:
+        return str(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).hex()
     return _bytes(value).decode("utf-8", "backslashreplace")
@@ -87,9 +92,9 @@ def print_of(value: Any) -> str:
     return fingerprint(_bytes(value))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class State:
-    """What some columns of one row hold.
+    """What some columns of one row hold; never changed.
 
     Attributes:
         version: print of all of them. parts: print of each.
@@ -105,9 +110,16 @@ class State:
 
 def state(values: Mapping[str, Any]) -> State:
     """The state of columns, by name; at least one."""
+    if len(values) == 1:
+        ((name, value),) = values.items()
+        data = _bytes(value)
+        version = fingerprint(data)
+        return State(
+            version, {name: version}, 0 if data == NULL else len(data), data == NULL or is_weak(data), is_numeric(data)
+        )
     encoded = {name: _bytes(value) for name, value in values.items()}
     parts = {name: fingerprint(data) for name, data in encoded.items()}
-    version = next(iter(parts.values())) if len(parts) == 1 else fingerprint_parts(parts)
+    version = fingerprint_parts(parts)
     weak = all(data == NULL or is_weak(data) for data in encoded.values())
-    numeric = len(encoded) == 1 and all(is_numeric(data) for data in encoded.values())
-    return State(version, parts, sum(len(data) for data in encoded.values() if data != NULL), weak, numeric)
+    size = sum(len(data) for data in encoded.values() if data != NULL)
+    return State(version, parts, size, weak, numeric=False)

@@ -77,9 +77,10 @@ def _insert(
         _upsert(access, statement, values, parameters)
         if key is not None:
             _exactly(access, statement, Target(key, parameters))
-        _carry(access, memory)
-        return access
-    put_inserted(access, table, values, whole=not computed)
+    else:
+        put_inserted(access, table, values, whole=not computed)
+    if plan.upserts and _tells_more(access, statement):
+        access.unseen = statement.container(table) if key is None else True
     _carry(access, memory)
     return access
 
@@ -129,8 +130,18 @@ def changes(statement: Statement, memory: Memory) -> list[Access]:
             access = _change(statement, target, memory, computed=computed)
             _settle(access, statement, target, len(rows))
             _take(access, statement, target, memory)
+            access.unseen = _tells_more(access, statement)
             accesses.append(access)
     return accesses
+
+
+def _tells_more(access: Access, statement: Statement) -> bool:
+    """Whether RETURNING gave its author more of the row than what was written, which nobody here remembers."""
+    returning = statement.plan.returning
+    if returning is None or access.outcome is not Outcome.OK:
+        return False
+    content = statement.plan.table.content(column for _, column in columns_of(statement, returning))
+    return returning.hides or not set(content) <= {each.column for each in statement.plan.sets}
 
 
 def _change(statement: Statement, target: Target, memory: Memory, *, computed: bool) -> Access:

@@ -29,11 +29,13 @@ from noclobber.stores.sqlalchemy_exact import replaced_rows
 from noclobber.stores.sqlalchemy_place import learn_tables
 from noclobber.stores.sqlalchemy_results import Listening
 from noclobber.stores.sqlalchemy_transactions import (
+    LIBRARY,
     Steering,
     begin_call,
     beginning,
+    closing,
     ending,
-    recording,
+    locks_of,
     state_of,
 )  # fmt: skip
 
@@ -41,6 +43,8 @@ __all__ = ["INTEGRATION"]
 
 CONNECTING: Final = "_ConnectionRecord__connect"
 """Makes a connection, and asks it what the dialect must know."""
+CLOSING: Final = "_ConnectionRecord__close"
+"""Closes a connection for good, and with it what it holds."""
 _originals: dict[tuple[type, str], Any] = {}
 
 
@@ -51,6 +55,8 @@ def install(_library: ModuleType) -> None:
 
     if CONNECTING in vars(_ConnectionRecord):
         _wrap(_ConnectionRecord, CONNECTING, _covering)
+    if CLOSING in vars(_ConnectionRecord):
+        _wrap(_ConnectionRecord, CLOSING, closing)
     for name in ("_exec_single_context", "_exec_insertmany_context"):
         _wrap(Connection, name, _executing)
     for name in ("_begin_impl", "_begin_twophase_impl"):
@@ -112,7 +118,7 @@ def _executing(original: Any) -> Any:
 
 def _start(connection: Any, context: Any) -> "_Run | Steering | None":
     with GUARD:
-        active = recording()
+        active = recorder.recording()
         if active is None:
             return None
         state = state_of(connection)
@@ -122,9 +128,14 @@ def _start(connection: Any, context: Any) -> "_Run | Steering | None":
             return Steering(active, state, connection, plan.control)
         if plan.verb is Verb.NOTHING:
             return None
+        if plan.lock is not None:
+            state.locks = locks_of(connection)
+            if plan.lock.everything:
+                state.locks.close(active, LIBRARY)
+                return None
         statement = statement_of(state, plan, context.parameters)
         number = count(statement)
-        if not number:
+        if not number or (plan.lock is not None and state.locks.is_nested(statement)):
             return None
         if active.settings.exact or active.declarations.declared:
             statement.replaced = replaced_rows(active, connection, statement)
@@ -167,10 +178,10 @@ class _Run(Run):
         if plan.verb in WRITES:
             self._note_write(context)
         source = plan.returning if plan.verb is not Verb.SELECT else plan.sources[0]
-        if source is None:
+        if source is None and not (plan.lock is not None and plan.lock.answers):
             self.finish()
             return
-        if source.star and context.cursor is not None and context.cursor.description is not None:
+        if source is not None and source.star and context.cursor is not None and context.cursor.description is not None:
             fold = self._state.database.planner.fold
             statement.names = tuple(fold(str(each[0]), quoted=True) for each in context.cursor.description)
         strategy = result.cursor_strategy

@@ -9,10 +9,11 @@ Source: contract 2.1 (`begin`, `commit`, `abort`), 2.3;
 import sys
 from typing import Any, Final
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.access import Call
 from noclobber.contract import Op, Outcome
 from noclobber.guard import GUARD
+from noclobber.stores.sql_locks import GivenBack, Locks, end_all
 from noclobber.stores.sql_outcomes import outcome_of
 from noclobber.stores.sql_plan import Verb
 from noclobber.stores.sql_run import State, bare, build_boundary
@@ -26,8 +27,9 @@ __all__ = [
     "Steering",
     "begin_call",
     "beginning",
+    "closing",
     "ending",
-    "recording",
+    "locks_of",
     "state_of",
 ]
 
@@ -42,10 +44,26 @@ def state_of(connection: Any) -> State:
     return state
 
 
-def recording() -> "recorder.Recorder | None":
-    """The recorder, if the running code is to be recorded."""
-    active = recorder.active()
-    return None if active is None or strands.current().suppressed else active
+def locks_of(connection: Any) -> Locks:
+    """What the driver's connection holds, which outlives a `Connection`."""
+    info: dict[str, Any] = connection.connection.info
+    locks: Locks | None = info.get("noclobber_locks")
+    if locks is None:
+        locks = info["noclobber_locks"] = Locks()
+    return locks
+
+
+def closing(original: Any) -> Any:
+    """Wrap the method that closes a driver's connection for good."""
+
+    def close(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with GUARD:
+            locks = self.info.get("noclobber_locks")
+            if locks is not None:
+                locks.close(recorder.active(), LIBRARY)
+        return original(self, *args, **kwargs)
+
+    return close
 
 
 def begin_call(active: recorder.Recorder, number: int) -> Call:
@@ -92,12 +110,12 @@ def ending(op: Op, original: Any) -> Any:
     return end
 
 
-Boundary = tuple[recorder.Recorder, Call, Op, Statement]
+Boundary = tuple[recorder.Recorder, Call, Op, Statement, list[GivenBack]]
 
 
 def _begin_transaction(connection: Any) -> Boundary | None:
     with GUARD:
-        active = recording()
+        active = recorder.recording()
         state: State | None = connection.__dict__.get("_noclobber")
         if active is None:
             if state is not None:
@@ -112,7 +130,7 @@ def _begin_transaction(connection: Any) -> Boundary | None:
         with GUARD:
             isolation = isolation_of(connection, state.database)
         state.transaction = new_transaction(isolation)
-        return active, begin_call(active, 1), Op.BEGIN, bare(state)
+        return active, begin_call(active, 1), Op.BEGIN, bare(state), []
     return None
 
 
@@ -127,7 +145,9 @@ def _end_transaction(connection: Any, op: Op) -> Boundary | None:
         if transaction is None or active is None:
             return None
         doomed = op is Op.COMMIT and transaction.failed  # PostgreSQL answers such a COMMIT with ROLLBACK
-        boundary = active, begin_call(active, 1), Op.ABORT if doomed else op, bare(state)
+        call = begin_call(active, 1)
+        given = state.locks.end_of(active, LIBRARY, transaction.id)
+        boundary = active, call, Op.ABORT if doomed else op, bare(state), given
         state.transaction = None
         return boundary
     return None
@@ -137,20 +157,27 @@ def _end_boundary(begun: Boundary | None, error: BaseException | None) -> None:
     if begun is None:
         return
     with GUARD:
-        active, call, op, statement = begun
+        active, call, op, statement, given = begun
         outcome = Outcome.OK if error is None else outcome_of(error, Verb.UNKNOWN)[0]
         call.error = error
         active.end(call, build_boundary, (op, statement, outcome, ""))
+        end_all(active, given)
 
 
 class Steering:
     """A statement that steers its transaction by its text: savepoints (SQLAlchemy's own too), BEGIN, isolation."""
 
-    __slots__ = ("_active", "_call", "_connection", "_control", "_state")
+    __slots__ = ("_active", "_call", "_connection", "_control", "_given", "_state")
 
     def __init__(self, active: recorder.Recorder, state: State, connection: Any, control: Control) -> None:
         self._active, self._state, self._connection, self._control = active, state, connection, control
         self._call = self._boundary_call()
+        transaction = state.transaction
+        ends = control.verb in (ControlVerb.COMMIT, ControlVerb.ROLLBACK)
+        path = "" if ends or transaction is None else transaction.find(control.name) or ""
+        back = ends or (control.verb is ControlVerb.ROLLBACK_TO and path)
+        held = transaction is not None and back
+        self._given = state.locks.end_of(active, LIBRARY, transaction.id, path) if held and transaction else []
 
     def _boundary_call(self) -> Any:
         control, transaction = self._control, self._state.transaction
@@ -204,6 +231,7 @@ class Steering:
             statement = bare(state)
             self._call.error = error
             self._active.end(self._call, build_boundary, (op, statement, outcome, path))
+            end_all(self._active, self._given)
             if control.verb in (ControlVerb.COMMIT, ControlVerb.ROLLBACK) or (op is Op.BEGIN and not ok):
                 state.transaction = None
 

@@ -6,7 +6,8 @@ program's own subclass stays above ours, so that its overrides see what they alw
 thread (`noclobber.stores.aiosqlite`).
 
 Not reached: `connect` imported by name before `noclobber`, connections made before it, `sqlite3.Connection(..)`
-called directly, factories that are no classes, blobs, backups.
+called directly, factories that are no classes. What blobs, backups and `serialize` give is not seen, and told as
+partial reads; what is written by a blob is not recorded.
 """
 
 import functools

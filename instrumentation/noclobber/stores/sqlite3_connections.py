@@ -29,6 +29,8 @@ __all__ = ["RecordedConnection", "RecordedCursor", "database_of", "recorded_conn
 SCRIPT_MAX: Final = 65_536
 """Longer scripts are not told; a script of many statements is a program's set-up."""
 WRITE_WORDS: Final = frozenset({"INSERT", "UPDATE", "DELETE", "REPLAC"})
+EVERYTHING: Final = "CALL"
+"""Planned as what may read any table."""
 SCALARS: Final = (int, float, str, bytes, type(None))
 
 
@@ -86,6 +88,27 @@ class RecordedConnection(sqlite3.Connection):
         """As the cursor's."""
         return RecordedConnection.cursor(self).executescript(*args)
 
+    def blobopen(self, *args: Any, **kwargs: Any) -> Any:
+        """A value that is read piece by piece, unseen."""
+        blob = super().blobopen(*args, **kwargs)
+        with GUARD:
+            table, column, row, *_ = (*args, None, None, None)
+            _look(self, " ".join(("SELECT", _quoted(column), "FROM", _quoted(table), "WHERE rowid = ?")), (row,))
+        return blob
+
+    def backup(self, *args: Any, **kwargs: Any) -> None:
+        """A copy of everything, which may be read where nobody sees it."""
+        super().backup(*args, **kwargs)
+        with GUARD:
+            _look(self, EVERYTHING)
+
+    def serialize(self, *args: Any, **kwargs: Any) -> bytes:
+        """The bytes of everything."""
+        data = super().serialize(*args, **kwargs)
+        with GUARD:
+            _look(self, EVERYTHING)
+        return data
+
     def commit(self) -> None:
         """End the transaction."""
         self._end(ControlVerb.COMMIT, super().commit)
@@ -128,6 +151,22 @@ def _session(connection: RecordedConnection) -> Session:
 def database_of(connection: RecordedConnection) -> Database:
     """What `connection` talks to."""
     return _session(connection).database
+
+
+def _look(connection: RecordedConnection, text: str, parameters: tuple[Any, ...] = ()) -> None:
+    """The rows of `text` reached the program where no hook sees them."""
+    active = recording() if WRAPPING else None
+    if active is None:
+        return
+    run = _session(connection).start(active, text, (parameters,), inside=_is_inside(connection) or None)
+    if isinstance(run, DriverRun):
+        run.returned()
+        run.is_partial()
+        run.finish()
+
+
+def _quoted(name: Any) -> str:
+    return '"' + str(name).replace('"', '""') + '"'
 
 
 def _ending(connection: RecordedConnection, verb: ControlVerb) -> Steering | None:

@@ -48,7 +48,18 @@ def test_a_route_wants_what_it_asks_for(words: dict[str, object], data: dict[str
         ({"url": URL, "secret": SECRET, "kinds": ["lost_updates"]}, "lost_updates"),
         ({"url": URL, "secret": SECRET, "allow": ["127.0.0.1/8"]}, "host bits"),
         ({"url": URL, "secret": SECRET, "sevrity": "low"}, "unknown setting 'sevrity'"),
-        ({"url": URL, "secret": SECRET, "format": "slack"}, "only format"),
+        ({"url": URL, "secret": SECRET, "format": "smoke"}, "one of standard, alertmanager"),
+        ({"url": URL, "format": "slack", "routing_key": "x"}, "unknown setting 'routing_key'"),
+        ({"format": "pagerduty"}, "routing_key"),
+        ({"url": URL, "format": "email"}, "smtp:// or smtps://"),
+        ({"url": "smtp://mail", "format": "email", "to": ["a@b"]}, "`from` and `to`"),
+        ({"url": "smtp://mail", "format": "email", "from": "a@b"}, "`from` and `to`"),
+        ({"url": "smtp://mail", "format": "email", "from": "a@b\nBcc: x@y", "to": ["a@b"]}, "`from` and `to`"),
+        ({"url": URL, "format": "otlp", "secret": SECRET}, "not signed"),
+        ({"url": "no scheme", "format": "apprise"}, "one of apprise's"),
+        ({"url": URL, "secret": SECRET, "headers": {"x y": "z"}}, "cannot be sent"),
+        ({"url": URL, "secret": SECRET, "headers": {"x": "a\nb"}}, "cannot be sent"),
+        ({"url": URL, "secret": SECRET, "headers": "x: y"}, "cannot be sent"),
     ],
 )
 def test_a_route_that_cannot_be_used_says_why(table: dict[str, object], why: str) -> None:
@@ -76,6 +87,17 @@ def test_two_routes_of_one_name_are_refused() -> None:
     table = {"name": "ops", "url": URL, "secret": SECRET}
     with pytest.raises(RouteError, match="two alert routes"):
         routes_from([table, table], {})
+
+
+def test_only_standard_has_to_be_signed() -> None:
+    """Chats and pagers have their secret in the URL or in a key."""
+    assert route_from({"url": URL, "format": "slack"}).secrets == ()
+    assert route_from({"format": "pagerduty", "routing_key": "k"}).url.startswith("https://events.pagerduty.com/")
+
+
+def test_a_token_that_stands_where_a_host_would_is_no_name() -> None:
+    """Apprise's URLs carry secrets in any part: the name is made from the scheme alone."""
+    assert "t0ken" not in route_from({"url": "tgram://123:t0ken/chat", "format": "apprise"}).name
 
 
 def test_nothing_secret_is_shown() -> None:

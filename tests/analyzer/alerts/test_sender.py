@@ -17,9 +17,11 @@ from standardwebhooks import Webhook
 from told import a_row
 
 from noclobber_analyzer.alerts import Sender
-from noclobber_analyzer.alerts.outbox import Outbox, enable_row, resend_row
+from noclobber_analyzer.alerts.outbox import Outbox
+from noclobber_analyzer.alerts.route_log import enable_row, resend_row, sample_row
+from noclobber_analyzer.alerts.routes import Route
 from noclobber_analyzer.alerts.schedule import ATTEMPTS_MAX
-from noclobber_analyzer.alerts.sender import Lane, send_sample
+from noclobber_analyzer.alerts.sender import Lane
 from noclobber_analyzer.alerts.signing import new_secret
 from noclobber_analyzer.clock import SYSTEM
 from noclobber_analyzer.tables import Store, append_transitions, read_deliveries, read_transitions
@@ -253,13 +255,43 @@ def test_an_end_that_the_store_refuses_is_written_before_anything_else(bench: Be
     assert [row.ok for row in read_deliveries(bench.store) if row.final] == [True]
 
 
-def test_a_sample_goes_out_at_once_and_leaves_no_row(store: Store, receiver: Receiver) -> None:
-    """The test button."""
-    outcome = send_sample(receiver.route(), {"issue": "sample"})
-    assert outcome.ok
-    assert receiver.unverified == 0
-    assert receiver.requests[0]["json"]["data"]["sample"] is True
-    assert read_deliveries(store) == []
+def test_a_sample_is_sent_to_one_endpoint_and_logged(bench: Bench, make_receiver: Callable[[], Receiver]) -> None:
+    """The test button, pressed in any process: one message, said to be a sample, whatever the route's matchers want."""
+    other = make_receiver()
+    outbox = Outbox(bench.store, [bench.route, other.route()], bench.clock)
+    outbox.open()
+    append_transitions(bench.store, [sample_row(bench.route.name, "ann", bench.clock.now_ns())])
+    bench.run()
+    outbox.refresh()
+    (request,) = bench.receiver.requests
+    assert (request["json"]["type"], request["json"]["data"]["sample"]) == ("issue.opened", True)
+    assert [row.ok for row in read_deliveries(bench.store) if row.final] == [True]
+    assert outbox.waiting() == {bench.route.name: 0, other.route().name: 0}
+    bench.again()
+    bench.run()
+    assert len(bench.receiver.requests) == 1
+
+
+def test_the_log_says_what_routes_there_are(store: Store, receiver: Receiver) -> None:
+    """Added, changed once for a change, removed, added again; and nothing that is secret."""
+
+    def opened(*routes: Route) -> list[tuple[str, dict[str, object]]]:
+        Outbox(store, routes, SYSTEM).open()
+        return [(row.kind, row.content) for row in read_transitions(store)]
+
+    first, second = receiver.route(), receiver.route(min_severity="critical")
+    opened(first)
+    opened(first)
+    opened(second)
+    opened(second)
+    opened()
+    rows = opened(second)
+    assert [(kind, facts.get("min_severity")) for kind, facts in rows] == [
+        ("route.added", "low"), ("route.changed", "critical"), ("route.removed", None), ("route.added", "critical"),
+    ]  # fmt: skip
+    assert rows[0][1]["where"] == "http://127.0.0.1"
+    assert receiver.secret not in str(rows)
+    assert "hook" not in str(rows)
 
 
 def test_a_slow_endpoint_harms_no_other(store: Store, make_receiver: Callable[[], Receiver]) -> None:

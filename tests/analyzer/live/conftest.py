@@ -10,11 +10,11 @@ TABLES = ("accesses", "ingest", "findings", "transitions", "deliveries", "cursor
 
 
 @pytest.fixture
-def empty_store(embedded_store: Any) -> Any:
+def empty_store(real_store: Any) -> Any:
     """The store without a row."""
     for table in TABLES:
-        embedded_store.command(f"TRUNCATE TABLE {table}")
-    return embedded_store
+        real_store.command(f"TRUNCATE TABLE {table}")
+    return real_store
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Two agents add to one balance through a plain driver; nothing here knows of noclobber.
 
-Arguments: the driver (sqlite3, aiosqlite, psycopg, asyncpg), how (`plain` or `atomic`), and where its database is.
+Arguments: the driver (sqlite3, aiosqlite, psycopg, asyncpg), how (`plain`, `atomic`, or `advisory`: under a lock of
+PostgreSQL), and where its database is.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ MARK = {"psycopg": ("%s", "%s"), "asyncpg": ("$1", "$2")}.get(DRIVER, ("?", "?")
 SELECT = f"SELECT bal FROM accounts WHERE id = {MARK[0]}"
 GIVEN = f"UPDATE accounts SET bal = {MARK[0]} WHERE id = {MARK[1]}"
 ADDED = f"UPDATE accounts SET bal = bal + {MARK[0]} WHERE id = {MARK[1]}"
+LOCK, UNLOCK = "SELECT pg_advisory_lock(hashtext('accounts'))", "SELECT pg_advisory_unlock(hashtext('accounts'))"
 TIMEOUT_S = 20
 
 
@@ -31,10 +33,16 @@ def book(amount: int, read: threading.Barrier) -> None:
         connection = sqlite3.connect(WHERE, timeout=TIMEOUT_S)
     else:
         connection = psycopg.connect(WHERE, autocommit=True)
+    if HOW == "advisory":
+        read.wait(TIMEOUT_S)
+        connection.execute(LOCK)
     (balance,) = connection.execute(SELECT, (1,)).fetchone()
-    read.wait(TIMEOUT_S)
+    if HOW != "advisory":
+        read.wait(TIMEOUT_S)
     connection.execute(*change(balance, amount))
     connection.commit()
+    if HOW == "advisory":
+        connection.execute(UNLOCK)
     connection.close()
 
 
@@ -48,10 +56,16 @@ async def abook(amount: int, read: asyncio.Barrier) -> None:
             await connection.commit()
     else:
         connection = await asyncpg.connect(WHERE)
+        if HOW == "advisory":
+            await read.wait()
+            await connection.execute(LOCK)
         balance = await connection.fetchval(SELECT, 1)
-        await read.wait()
+        if HOW != "advisory":
+            await read.wait()
         statement, parameters = change(balance, amount)
         await connection.execute(statement, *parameters)
+        if HOW == "advisory":
+            await connection.execute(UNLOCK)
         await connection.close()
 
 

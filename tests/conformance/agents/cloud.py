@@ -1,16 +1,19 @@
 """Two agents add to one balance that AWS keeps; nothing here knows of noclobber.
 
-Arguments: the service (`s3`, `versioned`, `dynamodb`, `transaction`, `sqs`), how (`plain` or `safe`), and the
+Arguments: the service (`s3`, `versioned`, `dynamodb`, `transaction`, `locked`, `sqs`), how (`plain` or `safe`), and the
 server's URL.
 """
 
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import boto3
 from botocore.exceptions import ClientError
+from python_dynamodb_lock.python_dynamodb_lock import DynamoDBLockClient
 
 SERVICE, HOW, URL = sys.argv[1:]
 TIMEOUT_S = 20
@@ -83,6 +86,26 @@ def on_transaction(amount: int, wait: Callable[[], object]) -> None:
                 raise
 
 
+def on_dynamodb_under_a_lock(amount: int, wait: Callable[[], object]) -> None:
+    """One agent that adds to an item; the safe one takes a lock first."""
+    resource = boto3.resource(
+        "dynamodb", endpoint_url=URL, region_name="eu-west-1", aws_access_key_id="id", aws_secret_access_key="none"
+    )
+    accounts, key = resource.Table("accounts"), {"id": "acct-4"}
+    locks = DynamoDBLockClient(resource, table_name="locks", heartbeat_period=timedelta(milliseconds=300))
+    if HOW == "safe":
+        wait()
+        lock = locks.acquire_lock("acct-4", retry_timeout=timedelta(seconds=TIMEOUT_S))
+    balance = accounts.get_item(Key=key)["Item"]["balance"]
+    wait()
+    if HOW == "safe":
+        time.sleep(0.5)  # longer than a heartbeat: the lease is renewed meanwhile
+    accounts.put_item(Item={**key, "balance": balance + amount})
+    if HOW == "safe":
+        lock.release(best_effort=False)
+    locks.close()
+
+
 def on_sqs(_amount: int, wait: Callable[[], object]) -> None:
     """One worker that counts what a task asks for; the unsafe one's lease runs out while it works."""
     sqs, dynamodb = client("sqs"), client("dynamodb")
@@ -105,7 +128,14 @@ def on_sqs(_amount: int, wait: Callable[[], object]) -> None:
 
 
 turns = threading.Lock()
-AGENTS = {"s3": on_s3, "versioned": on_s3, "dynamodb": on_dynamodb, "transaction": on_transaction, "sqs": on_sqs}
+AGENTS = {
+    "s3": on_s3,
+    "versioned": on_s3,
+    "dynamodb": on_dynamodb,
+    "transaction": on_transaction,
+    "locked": on_dynamodb_under_a_lock,
+    "sqs": on_sqs,
+}
 
 
 def act(amount: int, read: threading.Barrier) -> None:

@@ -1,6 +1,7 @@
 """Two agents add to one balance in MariaDB; nothing here knows of noclobber.
 
-Arguments: the driver (pymysql, aiomysql, sqlalchemy), how (`plain`, `locked`, `compared`), and the server's port.
+Arguments: the driver (pymysql, aiomysql, sqlalchemy), how (`plain`, `locked`, `compared`, `named`: under a lock
+of the server), and the server's port.
 """
 
 import asyncio
@@ -24,18 +25,26 @@ def change(balance: int, amount: int) -> tuple[str, tuple[int, ...]]:
     return (COMPARED, (balance + amount, 1, balance)) if HOW == "compared" else (GIVEN, (balance + amount, 1))
 
 
+TAKE, GIVE_BACK = "SELECT GET_LOCK('accounts', 20)", "SELECT RELEASE_LOCK('accounts')"
+LOCKS = HOW in ("locked", "named")
+
+
 def book(amount: int, read: threading.Barrier) -> None:
     """One agent, in a thread."""
     connection = pymysql.connect(**SERVER, database="bank")
     cursor = connection.cursor()
-    if HOW == "locked":
+    if LOCKS:
         read.wait(TIMEOUT_S)
+    if HOW == "named":
+        cursor.execute(TAKE)
     cursor.execute(SELECT, (1,))
     (balance,) = cursor.fetchone()
-    if HOW != "locked":
+    if not LOCKS:
         read.wait(TIMEOUT_S)
     cursor.execute(*change(balance, amount))
     connection.commit()
+    if HOW == "named":
+        cursor.execute(GIVE_BACK)
     connection.close()
 
 
@@ -44,27 +53,36 @@ ENGINE = sqlalchemy.create_engine(f"mysql+pymysql://agents@127.0.0.1:{PORT}/bank
 
 def book_through(amount: int, read: threading.Barrier) -> None:
     """One agent, through SQLAlchemy."""
-    with ENGINE.begin() as connection:
-        if HOW == "locked":
+    with ENGINE.connect() as connection:
+        if LOCKS:
             read.wait(TIMEOUT_S)
+        if HOW == "named":
+            connection.exec_driver_sql(TAKE).scalar_one()
         balance = connection.exec_driver_sql(SELECT, (1,)).scalar_one()
-        if HOW != "locked":
+        if not LOCKS:
             read.wait(TIMEOUT_S)
         connection.exec_driver_sql(*change(balance, amount))
+        connection.commit()
+        if HOW == "named":
+            connection.exec_driver_sql(GIVE_BACK).scalar_one()
 
 
 async def abook(amount: int, read: asyncio.Barrier) -> None:
     """One agent, in a task."""
     connection = await aiomysql.connect(**SERVER, db="bank")
     cursor = await connection.cursor()
-    if HOW == "locked":
+    if LOCKS:
         await read.wait()
+    if HOW == "named":
+        await cursor.execute(TAKE)
     await cursor.execute(SELECT, (1,))
     (balance,) = await cursor.fetchone()
-    if HOW != "locked":
+    if not LOCKS:
         await read.wait()
     await cursor.execute(*change(balance, amount))
     await connection.commit()
+    if HOW == "named":
+        await cursor.execute(GIVE_BACK)
     await connection.ensure_closed()
 
 

@@ -89,6 +89,29 @@ def test_signals_reach_the_program(tmp_path: Path, out: Path, number: signal.Sig
         assert process.wait(20) == -number
 
 
+def test_a_terminated_process_hands_everything_over(tmp_path: Path, out: Path) -> None:
+    """A program that does not know of SIGTERM dies of it, and its last accesses arrive, each once, with a last mark."""
+    text = READ * 50 + "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(30)"
+    start = time.monotonic()
+    done = noclobber(tmp_path, "--file", str(out), "--file-only", "--", sys.executable, program(tmp_path, text))
+    assert done.returncode == -signal.SIGTERM
+    assert time.monotonic() - start < 10
+    assert sorted(span["noclobber.seq"] for span in accesses_of(out)) == list(range(1, 51))
+    assert FRONTIER_END in [span.get("noclobber.frontier_ns") for span in spans_of(out)]
+
+
+@pytest.mark.parametrize("handler", ["lambda *_: sys.exit(3)", "signal.SIG_IGN", "signal.SIG_DFL"])
+def test_a_programs_own_answer_to_sigterm_holds(tmp_path: Path, out: Path, handler: str) -> None:
+    """Whatever it sets is what happens."""
+    text = (
+        READ + f"import os, signal, sys, time\nsignal.signal(signal.SIGTERM, {handler})\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(0.1)\nprint('alive')"
+    )
+    done = noclobber(tmp_path, "--file", str(out), "--file-only", "--", sys.executable, program(tmp_path, text))
+    expected = {"signal.SIG_IGN": (0, "alive\n"), "signal.SIG_DFL": (-signal.SIGTERM, "")}.get(handler, (3, ""))
+    assert (done.returncode, done.stdout) == expected
+
+
 def test_a_killed_process_leaves_no_last_mark(tmp_path: Path, out: Path) -> None:
     """What was acknowledged stays; nobody claims that nothing more came."""
     text = READ + "import os, signal, time\ntime.sleep(0.6)\nos.kill(os.getpid(), signal.SIGKILL)"

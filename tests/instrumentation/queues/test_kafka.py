@@ -13,6 +13,7 @@ import pytest
 from aiokafka.structs import TopicPartition
 from broker_stage import kafka
 from judging_agents import judged
+from within import in_its_task
 
 from noclobber import access
 from noclobber.otlp import json_line
@@ -174,3 +175,14 @@ def test_race_and_twin(library: str, broker: str, valkey: str, tmp_path: Path) -
     safe = judged(tmp_path / "safe.jsonl", "topics.py", library, "safe", *words, scope=library, partial=1)
     assert (safe.kinds, safe.printed) == ([], "50\n")
     assert sum(safe.summary["defended"].values()) >= 1
+
+
+async def test_what_a_recorded_call_does_in_its_task(broker: str) -> None:
+    """It is part of that call, which is told already; what the agent does itself is told."""
+    topic = next(topics)
+    with capture() as captured:
+        async with asyncio.timeout(TIMEOUT_S), aiokafka.AIOKafkaProducer(bootstrap_servers=broker) as producer:
+            await in_its_task(lambda: producer.send_and_wait(topic, b"a", None, 0))
+            assert told(captured) == []
+            await producer.send_and_wait(topic, b"b", None, 0)
+        assert [each[:2] for each in told(captured)] == [("send", "ok")]

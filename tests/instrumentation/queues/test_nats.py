@@ -10,6 +10,7 @@ import nats.js.errors
 import pytest
 from broker_stage import nats as server
 from judging_agents import judged
+from within import in_its_task
 
 from noclobber import access
 from noclobber.otlp import json_line
@@ -174,3 +175,12 @@ def test_race_and_twin(shared: str, kind: str, sums: tuple[set[str], set[str]], 
     safe = judged(tmp_path / "safe.jsonl", "subjects.py", shared, "safe", url, scope="nats")
     assert (safe.kinds, safe.printed.strip() in sums[1]) == ([], True)
     assert sum(safe.summary["defended"].values()) >= 1
+
+
+async def test_what_a_recorded_call_does_in_its_task(context: Any) -> None:
+    """It is part of that call, which is told already; what the agent does itself is told."""
+    with capture() as captured:
+        await in_its_task(lambda: context.publish("tasks", b"a"))
+        assert told(captured) == []
+        await context.publish("tasks", b"b")
+        assert [each[:2] for each in told(captured)] == [("send", "ok")]

@@ -10,6 +10,7 @@ import pika
 import pytest
 from broker_stage import rabbitmq
 from judging_agents import judged
+from within import in_its_thread
 
 from noclobber import access
 from noclobber.otlp import json_line
@@ -217,3 +218,12 @@ def test_race_and_twin(library: str, broker: str, valkey: str, tmp_path: Path) -
     safe = judged(tmp_path / "safe.jsonl", "rabbit.py", library, "safe", broker, valkey, scope=library)
     assert (safe.kinds, safe.printed) == ([], "50\n")
     assert sum(safe.summary["defended"].values()) >= 1
+
+
+def test_what_a_recorded_call_does_in_its_thread(channel: Any) -> None:
+    """It is part of that call, which is told already; what the agent does itself is told."""
+    with capture() as captured:
+        in_its_thread(lambda: channel.basic_publish("", "tasks", b"a"))
+        assert captured.accesses == []
+        channel.basic_publish("", "tasks", b"b")
+        assert [each["noclobber.op"] for each in captured.accesses] == ["send"]

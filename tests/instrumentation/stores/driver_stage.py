@@ -44,6 +44,25 @@ def together(*agents: Callable[[], None]) -> None:
         raise failures[0]
 
 
+def overtaken(read: Callable[[], Any], change: Callable[[], Any], *rest: Callable[[], Any]) -> None:
+    """One agent reads; another changes what it has read; then the first one goes on with `rest`."""
+    has_read, changed = threading.Event(), threading.Event()
+
+    def careful() -> None:
+        read()
+        has_read.set()
+        assert changed.wait(TIMEOUT_S)
+        for act in rest:
+            act()
+
+    def quick() -> None:
+        assert has_read.wait(TIMEOUT_S)
+        change()
+        changed.set()
+
+    together(careful, quick)
+
+
 def judged(captured: Any, folder: Path) -> Evaluation:
     """What the analyzer says; ask after the block, when the last mark is in."""
     file = folder / "spans.jsonl"

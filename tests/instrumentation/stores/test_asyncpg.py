@@ -1,6 +1,7 @@
 """asyncpg against a real PostgreSQL: statements, transactions, pools, races."""
 
 import asyncio
+import io
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -296,3 +297,96 @@ def test_double_claim(dsn: str, tmp_path: Path, lock: str, expected: list[str]) 
         asyncio.run(asyncio.wait_for(whole(), TIMEOUT_S))
     assert [kind for kind, _ in findings(captured, tmp_path)] == expected
     assert not any(each.get("noclobber.partial") for each in captured.accesses)
+
+
+async def _iterates(connection: Any) -> None:
+    async with connection.transaction():
+        assert {row["id"] async for row in connection.cursor("SELECT id, bal FROM accounts", prefetch=1)} == {1, 2}
+
+
+async def _opens(connection: Any) -> None:
+    async with connection.transaction():
+        cursor = await connection.cursor(SELECT, 1)
+        assert len(await cursor.fetch(5)) == 1
+
+
+async def _prepares(connection: Any) -> None:
+    prepared = await connection.prepare("SELECT id, bal FROM accounts WHERE id > $1")
+    async with connection.transaction():
+        assert {row["id"] async for row in prepared.cursor(0, prefetch=1)} == {1, 2}
+
+
+async def _copies_a_query(connection: Any) -> None:
+    out = io.BytesIO()
+    await connection.copy_from_query(SELECT, 1, output=out)
+    assert out.getvalue().strip().isdigit()
+
+
+async def _copies_a_table(connection: Any) -> None:
+    await connection.copy_from_table("accounts", columns=["id", "bal"], output=io.BytesIO())
+
+
+async def _fetches_many(connection: Any) -> None:
+    assert len(await connection.fetchmany(SELECT, [(1,), (2,)])) == 2
+
+
+async def _fetches_many_prepared(connection: Any) -> None:
+    assert len(await (await connection.prepare(SELECT)).fetchmany([(1,)])) == 1
+
+
+async def _computes(connection: Any) -> None:
+    await connection.fetchval("SELECT coalesce(bal, 0) FROM accounts WHERE id = 1")
+
+
+async def _reads_what_it_wrote_beside(connection: Any) -> None:
+    await connection.fetchval("UPDATE accounts SET owner = 'eve' WHERE id = 1 RETURNING bal")
+
+
+async def _sees_all(connection: Any) -> None:
+    async with connection.transaction():
+        assert len([row async for row in connection.cursor("SELECT id, bal FROM accounts")]) == 2
+
+
+async def _only_remembers(_: Any) -> None:
+    pass
+
+
+LOOKS = [_iterates, _opens, _prepares, _copies_a_query, _copies_a_table, _fetches_many, _fetches_many_prepared,
+         _computes, _reads_what_it_wrote_beside]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("look", "expected"),
+    [
+        (_only_remembers, [("lost_update", "likely")]),
+        *((look, [("lost_update", "possible")]) for look in LOOKS),
+        (_sees_all, []),
+    ],
+)
+def test_a_look_that_nobody_saw(
+    dsn: str, look: Callable[[Any], Awaitable[None]], expected: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    """Who looked again where no hook sees the rows may know what an older read here does not: no accusation."""
+
+    async def careful(connection: Any, read: asyncio.Event, changed: asyncio.Event) -> None:
+        await connection.fetchval(SELECT, 1)
+        read.set()
+        await changed.wait()
+        await look(connection)
+        await connection.execute(UPDATE, START + 50, 1)
+
+    async def quick(connection: Any, read: asyncio.Event, changed: asyncio.Event) -> None:
+        await read.wait()
+        await connection.execute(UPDATE, START - 20, 1)
+        changed.set()
+
+    async def whole() -> None:
+        read, changed = asyncio.Event(), asyncio.Event()
+        async with asyncpg.create_pool(dsn, min_size=2) as pool, pool.acquire() as one, pool.acquire() as other:
+            await asyncio.gather(careful(one, read, changed), quick(other, read, changed))
+
+    with capture(fixed=False) as captured:
+        asyncio.run(asyncio.wait_for(whole(), TIMEOUT_S))
+    found = judged(captured, tmp_path).findings
+    assert [(str(each.kind), str(each.certainty)) for each in found if str(each.kind) == "lost_update"] == expected
+    assert [each for each in found if str(each.certainty) != "possible" and str(each.kind) != "lost_update"] == []

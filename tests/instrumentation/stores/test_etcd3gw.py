@@ -10,6 +10,7 @@ from broker_stage import HOST, etcd
 from etcd3gw.client import Etcd3Client
 from etcd3gw.exceptions import ConnectionFailedError
 from judging_agents import judged
+from within import in_its_thread
 
 from noclobber.otlp import json_line
 from noclobber.testing import Captured, capture
@@ -135,3 +136,12 @@ def test_race_and_twin(at: int, tmp_path: Path) -> None:
     safe = judged(tmp_path / "safe.jsonl", "nodes.py", "etcd3gw", "safe", HOST, str(at), scope="etcd3gw")
     assert (safe.kinds, int(safe.printed) - int(plain.printed)) == ([], 30)
     assert safe.summary["defended"].get("rejected", 0) >= 1
+
+
+def test_what_a_recorded_call_does_in_its_thread(client: Etcd3Client) -> None:
+    """It is part of that call, which is told already; what the agent does itself is told."""
+    with capture() as captured:
+        in_its_thread(lambda: client.put("a/key", "1"))
+        assert captured.accesses == []
+        client.get("a/key")
+        assert told(captured) == [("read", "ok")]

@@ -25,6 +25,7 @@ import filelock
 import fsspec
 import pytest
 from driver_stage import TIMEOUT_S, findings, judged, together
+from within import in_its_thread
 
 import noclobber
 from noclobber import versions
@@ -563,3 +564,12 @@ def test_tasks_and_threads(path: Path, tmp_path: Path) -> None:
     with watching(path.parent, background=True, fixed=False) as captured:
         asyncio.run(act())
     assert findings(captured, tmp_path) == [("lost_update", "likely")]
+
+
+def test_what_a_recorded_call_does_in_its_thread(path: Path, folder: Path) -> None:
+    """It is part of that call, which is told already; what the agent does itself is told."""
+    with capture(watch_files=(f"{folder}/",)) as captured:
+        in_its_thread(path.read_text)
+        assert captured.accesses == []
+        path.read_text()
+        assert [each["noclobber.op"] for each in captured.accesses] == ["read"]

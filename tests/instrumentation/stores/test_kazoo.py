@@ -10,6 +10,7 @@ from broker_stage import zookeeper
 from judging_agents import judged
 from kazoo.client import KazooClient
 from kazoo.exceptions import BadVersionError, LockTimeout, NodeExistsError, NoNodeError, RolledBackError
+from within import in_its_thread
 
 from noclobber.otlp import json_line
 from noclobber.testing import Captured, capture
@@ -150,3 +151,12 @@ def test_race_and_twin(how: str, defence: str, address: str, tmp_path: Path) -> 
     safe = judged(tmp_path / "safe.jsonl", "nodes.py", "kazoo", how, host, at, scope="kazoo")
     assert (safe.kinds, int(safe.printed) - int(plain.printed)) == ([], 30)
     assert safe.summary["defended"].get(defence, 0) >= 1
+
+
+def test_what_a_recorded_call_does_in_its_thread(client: KazooClient) -> None:
+    """It is part of that call, which is told already; what the agent does itself is told."""
+    with capture() as captured:
+        in_its_thread(lambda: client.create("/balance", b"1"))
+        assert captured.accesses == []
+        client.get("/balance")
+        assert told(captured) == [("read", "ok")]

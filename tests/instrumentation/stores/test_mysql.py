@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import aiomysql
 import pymysql
 import pytest
-from driver_stage import SCHEMA, START, TIMEOUT_S, findings, together
+from driver_stage import SCHEMA, START, TIMEOUT_S, findings, overtaken, together
 from mariadb_stage import DATABASE, USER, mariadb
 from sqlalchemy import create_engine, text
 
@@ -321,6 +321,103 @@ def test_aiomysql(where: dict[str, Any]) -> None:
         spans = [span for span in captured.spans if span.attributes["noclobber.op"] == "read"]
         assert [span.library for span in spans] == ["aiomysql"]
         assert "code.function.name" in spans[0].attributes
+
+
+def _streams(connection: Any) -> None:
+    with connection.cursor(pymysql.cursors.SSCursor) as cursor:
+        cursor.execute(SELECT, (1,))
+        assert len(cursor.fetchall()) == 1
+
+
+def _calls(connection: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.callproc("look", (1,))
+        assert len(cursor.fetchall()) == 1
+
+
+def _asks(text: str) -> Callable[[Any], None]:
+    def ask(connection: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(text)
+            cursor.fetchall()
+
+    return ask
+
+
+def _says_two_things(connection: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1; SELECT bal FROM accounts WHERE id = 1")
+        assert cursor.nextset()
+
+
+LOOKS: list[Callable[[Any], None]] = [
+    _streams, _calls, _says_two_things,
+    _asks("CALL look(1)"), _asks("SELECT IFNULL(bal, 0) FROM accounts WHERE id = 1"),
+]  # fmt: skip
+
+
+def _overtaken(at: dict[str, Any], look: Callable[[Any], Any], number: int) -> Any:
+    """What is captured of one who reads, is overtaken, looks again somehow, and writes."""
+    with (
+        capture(fixed=False) as captured,
+        contextlib.closing(pymysql.connect(**at)) as mine,
+        contextlib.closing(pymysql.connect(**at)) as other,
+    ):
+        overtaken(
+            lambda: _asks("SELECT bal FROM accounts WHERE id = 1")(mine),
+            lambda: other.cursor().execute(UPDATE, (START - 20 - number, 1)),
+            lambda: look(mine),
+            lambda: mine.cursor().execute(UPDATE, (START + 50 + number, 1)),
+        )
+    return captured
+
+
+@pytest.mark.parametrize(
+    ("looks", "expected"),
+    [
+        ([_asks("SELECT COUNT(*) FROM accounts")], [("lost_update", "likely")]),
+        (LOOKS, [("lost_update", "possible")]),
+        ([lambda connection: connection.query(b"SELECT bal FROM accounts WHERE id = 1")], []),
+    ],
+)
+def test_a_look_that_nobody_saw(
+    where: dict[str, Any], looks: list[Callable[[Any], None]], expected: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    """Who looked again where no hook sees the rows may know what an older read here does not: no accusation."""
+    with contextlib.closing(pymysql.connect(**where)) as connection, connection.cursor() as cursor:
+        cursor.execute("DROP PROCEDURE IF EXISTS look")
+        cursor.execute("CREATE PROCEDURE look(IN which int) SELECT bal FROM accounts WHERE id = which")
+    at = {**where, "autocommit": True, "client_flag": pymysql.constants.CLIENT.MULTI_STATEMENTS}
+    for number, look in enumerate(looks):
+        captured = _overtaken(at, look, number)
+        found = [each for each in findings(captured, tmp_path) if each[0] == "lost_update"]
+        assert (number, found) == (number, expected)
+
+
+def test_looks_of_aiomysql(where: dict[str, Any]) -> None:
+    """Unbuffered cursors and procedures are partial; a query of the connection itself is seen."""
+
+    async def act() -> None:
+        at = {**where, "db": where["database"], "autocommit": True}
+        del at["database"]
+        connection = await aiomysql.connect(**at)
+        async with connection.cursor(aiomysql.SSCursor) as cursor:
+            await cursor.execute(SELECT, (1,))
+            assert await cursor.fetchall() == [(START,)]
+        async with connection.cursor() as cursor:
+            await cursor.execute("CREATE OR REPLACE PROCEDURE look(IN which int) SELECT bal FROM accounts")
+            await cursor.callproc("look", (1,))
+            assert len(await cursor.fetchall()) == 2
+            while await cursor.nextset():
+                pass
+        await connection.query("SELECT bal FROM accounts WHERE id = 2")
+        await connection.ensure_closed()
+
+    with capture() as captured:
+        asyncio.run(asyncio.wait_for(act(), TIMEOUT_S))
+        assert story(captured) == ["read accounts/id=1", "scan -", "read accounts/id=2"]
+        partial = [each.get("noclobber.partial", False) for each in captured.accesses if each["noclobber.op"] != "join"]
+        assert partial == [True, True, False]
 
 
 def test_nothing_secret(where: dict[str, Any]) -> None:

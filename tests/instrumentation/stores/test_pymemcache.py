@@ -13,6 +13,7 @@ from pymemcache.client.base import Client, PooledClient
 from pymemcache.client.hash import HashClient
 from pymemcache.exceptions import MemcacheError
 from pymemcache.serde import pickle_serde
+from within import in_its_thread
 
 from noclobber import testing, versions
 from noclobber.otlp import json_line
@@ -295,3 +296,12 @@ def test_threads_with_clients_of_their_own(server: Server) -> None:
     found = [each for each in told(captured) if each[0] != "join"]
     assert len(found) == 160
     assert {each[2] for each in found} == {"ok"}
+
+
+def test_what_a_recorded_call_does_in_its_thread(client: Client) -> None:
+    """It is part of that call, which is told already; what the agent does itself is told."""
+    with capture() as captured:
+        in_its_thread(lambda: client.set("a", "1"))
+        assert captured.accesses == []
+        client.get("a")
+        assert told(captured) == [("read", "a", "ok")]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+from within import in_its_task, in_its_thread
 
 from noclobber import versions
 from noclobber.resources import host_name
@@ -456,3 +457,28 @@ def test_the_class_is_what_it_was_afterwards() -> None:
     with capture():
         assert before is not redis.Redis.execute_command
     assert before is redis.Redis.execute_command
+
+
+def test_what_a_recorded_call_does_in_its_thread(client: redis.Redis) -> None:
+    """It is part of that call, which is told already; what the agent does itself is told."""
+    with capture() as captured:
+        in_its_thread(lambda: client.set("a", 1))
+        in_its_thread(lambda: client.mset({"a": 1, "b": 2}))
+        in_its_thread(lambda: client.pipeline().get("a").set("a", 2).execute())
+        in_its_thread(lambda: client.lock("guard", timeout=5).acquire())
+        in_its_thread(lambda: client.xadd("stream", {"a": 1}))
+        in_its_thread(lambda: client.publish("news", "a"))
+        assert captured.accesses == []
+        client.get("a")
+        assert told(captured) == [("read", "a", "ok")]
+
+
+async def test_what_a_recorded_call_does_in_its_task(valkey: str) -> None:
+    """It is part of that call, which is told already; what the agent does itself is told."""
+    with capture() as captured:
+        async with redis.asyncio.from_url(valkey) as client:
+            await in_its_task(lambda: client.set("a", 1))
+            await in_its_task(lambda: client.pipeline().get("a").set("a", 2).execute())
+            assert captured.accesses == []
+            await client.get("a")
+        assert told(captured) == [("read", "a", "ok")]

@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError, ReadTimeoutError
 from driver_stage import TIMEOUT_S, findings, judged, together
 from moto_stage import KEY_ID, SECRET, aws, client
+from within import in_its_thread
 
 from noclobber import testing, versions
 from noclobber.otlp import json_line
@@ -253,3 +254,12 @@ def test_secrets_stay(s3: Any) -> None:
         raw = secret.encode()
         for form in (secret, base64.b64encode(raw).decode(), raw.hex(), quote(secret, safe="")):
             assert form not in sent
+
+
+def test_what_a_recorded_call_does_in_its_thread(s3: Any) -> None:
+    """It is part of that call, which is told already; what the agent does itself is told."""
+    with capture() as captured:
+        in_its_thread(lambda: s3.get_object(Bucket="plain", Key="plan.json"))
+        assert captured.accesses == []
+        s3.get_object(Bucket="plain", Key="plan.json")
+        assert [each["noclobber.op"] for each in captured.accesses] == ["read"]

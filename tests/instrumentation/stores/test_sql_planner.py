@@ -54,6 +54,41 @@ def test_keys(where: str, keys: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "hides"),
+    [
+        ("SELECT id, bal FROM accounts", False),
+        ("SELECT * FROM accounts", False),
+        ("SELECT bal, bal + 1 FROM accounts", False),
+        ("SELECT id + 1 FROM accounts", False),
+        ("SELECT 1 FROM accounts", False),
+        ("SELECT count(*), count(bal) FROM accounts", False),
+        ("SELECT bal + 1 FROM accounts", True),
+        ("SELECT max(bal) AS bal FROM accounts", True),
+        ("SELECT id, (SELECT bal FROM accounts b WHERE b.id = a.id) FROM accounts a", True),
+        ("WITH x AS (SELECT * FROM accounts) SELECT bal FROM x", True),
+        ("SELECT bal FROM accounts; SELECT 1", True),
+    ],
+)
+def test_what_the_output_hides(text: str, hides: bool) -> None:
+    """What an expression tells of a row, and no column shows."""
+    (source,) = planned(text).sources
+    assert source.hides is hides
+
+
+def test_a_join_hides_its_own() -> None:
+    """Only the table whose columns are computed with; where the text does not say whose they are, each."""
+    sources = planned("SELECT a.id, a.bal + 1 FROM accounts a JOIN jobs j ON j.id = a.id").sources
+    assert [source.hides for source in sources] == [True, False]
+    sources = planned("SELECT bal + 1 FROM accounts a JOIN jobs j ON j.id = a.id").sources
+    assert [source.hides for source in sources] == [True, True]
+
+
+def test_calls() -> None:
+    """A stored procedure may look at anything."""
+    assert planned("call transfer(1, 2)").verb is Verb.CALL
+
+
+@pytest.mark.parametrize(
     ("order", "near"),
     [("place <-> :v", True), ("place <=> :v", True), ("l2_distance(place, :v) DESC", True), ("place", False)],
 )

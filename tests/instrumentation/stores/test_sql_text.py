@@ -2,7 +2,7 @@
 
 import pytest
 
-from noclobber.stores.sql_text import Control, ControlVerb, control, number_placeholders
+from noclobber.stores.sql_text import Control, ControlVerb, control, copied, number_placeholders
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,20 @@ def test_placeholders(style: str, text: str, numbered: str, keys: tuple[str | in
 def test_control(text: str, expected: Control | None) -> None:
     """What steers a transaction is told by its first words."""
     assert control(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("COPY (SELECT a FROM t) TO STDOUT", "SELECT a FROM t"),
+        ("copy\n(SELECT f(a) FROM t) to stdout WITH (FORMAT binary)", "SELECT f(a) FROM t"),
+        ("COPY t TO STDOUT", "SELECT * FROM t"),
+        ('COPY "s"."T" ("a", b) TO STDOUT (FORMAT csv)', 'SELECT "a", b FROM "s"."T"'),
+        ("COPY t FROM STDIN", None),
+        ("COPY t (a) TO '/a/file'", None),
+        ("SELECT 1", None),
+    ],
+)
+def test_copied(text: str, query: str | None) -> None:
+    """What COPY gives is what a query would."""
+    assert copied(text) == query

@@ -1,15 +1,16 @@
 """sqlite3 and aiosqlite on real files: statements, transactions, rows, races, and what stays as it was."""
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 import pytest
-from driver_stage import SCHEMA, START, TIMEOUT_S, VERSION, findings, judged, story, together, told
+from driver_stage import SCHEMA, START, TIMEOUT_S, VERSION, findings, judged, overtaken, story, together, told
 from sql_stage import printed
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -602,3 +603,54 @@ def test_what_was_hidden_is_not_guessed(path: Path) -> None:
             "begin -", "write accounts/id=1", "read accounts/id=1",
             "begin -", "write accounts/id=1", "write accounts/id=1 rejected", "abort -",
         ]  # fmt: skip
+
+
+def _copies(connection: sqlite3.Connection) -> None:
+    with contextlib.closing(sqlite3.connect(":memory:")) as copy:
+        connection.backup(copy)
+
+
+def _opens_a_blob(connection: sqlite3.Connection) -> None:
+    with connection.blobopen("accounts", "owner", 1, readonly=True) as blob:
+        assert blob.read() == b"ann"
+
+
+def _asks(text: str) -> Callable[[sqlite3.Connection], Any]:
+    return lambda connection: connection.execute(text).fetchall()
+
+
+LOOKS: list[Callable[[sqlite3.Connection], Any]] = [
+    _copies, _opens_a_blob, lambda connection: connection.serialize(), lambda connection: list(connection.iterdump()),
+    _asks("SELECT ifnull(bal, 0) FROM accounts WHERE id = 1"), _asks("SELECT max(bal) FROM accounts"),
+    _asks("UPDATE accounts SET owner = 'eve' WHERE id = 1 RETURNING bal"),
+]  # fmt: skip
+
+
+def _overtaken(path: Path, look: Callable[[Any], Any], number: int) -> Any:
+    """What is captured of one who reads, is overtaken, looks again somehow, and writes."""
+    at: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "timeout": TIMEOUT_S}
+    with (
+        capture(fixed=False) as captured,
+        contextlib.closing(sqlite3.connect(path, **at)) as mine,
+        contextlib.closing(sqlite3.connect(path, **at)) as other,
+    ):
+        overtaken(
+            lambda: mine.execute(SELECT, (1,)).fetchone(),
+            lambda: other.execute(UPDATE, (START - 20 - number, 1)),
+            lambda: look(mine),
+            lambda: mine.execute(UPDATE, (START + 50 + number, 1)),
+        )
+    return captured
+
+
+@pytest.mark.parametrize(
+    ("looks", "certainty"), [([_asks("SELECT count(*) FROM accounts")], "likely"), (LOOKS, "possible")]
+)
+def test_a_look_that_nobody_saw(
+    path: Path, looks: list[Callable[[sqlite3.Connection], Any]], certainty: str, tmp_path: Path
+) -> None:
+    """Who looked again where no hook sees the rows may know what an older read here does not: no accusation."""
+    for number, look in enumerate(looks):
+        captured = _overtaken(path, look, number)
+        found = [each for each in findings(captured, tmp_path) if each[0] == "lost_update"]
+        assert (number, found) == (number, [("lost_update", certainty)])

@@ -1,0 +1,139 @@
+"""Where do the spans of a segment lie, and what is said once for many of them?
+
+A segment is a row of requests, each with resources, each with scopes, each with spans. Down to the spans they are read
+one by one, since there are few; what a resource says is remembered, since a process says it with each request. From the
+spans on all is read side by side (`flatten`).
+
+Source: opentelemetry-proto 1.x, trace_service.proto, trace.proto, resource.proto; `segments` (fields of our own).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from noclobber_collector.any_value import as_text
+from noclobber_collector.columns import PROCESS_COLUMNS
+from noclobber_collector.wire import UnreadableError, fields_of_one, run_of, varint
+
+__all__ = ["WHOLES", "WORDS", "Origins", "origins_of"]
+
+RESOURCE_SPANS, SEGMENT, COLLECTOR = 0x0A, 1000 << 3, 1003 << 3 | 2
+RESOURCE, SCOPE_SPANS = 0x0A, 0x12
+SCOPE, SPANS = 0x0A, 0x12
+SCOPE_NAME, SCOPE_VERSION = 0x0A, 0x12
+OURS: Final = "noclobber."
+RESOURCES_KEPT: Final = 1024
+"""Resources whose meaning is remembered."""
+_NUMBERS: Final = tuple(PROCESS_COLUMNS)[-2:]
+WORDS: Final = ("collector", *tuple(PROCESS_COLUMNS)[:-2], "scope", "scope_version")
+"""Columns of texts that are the same for all spans of a scope."""
+WHOLES: Final = ("segment", *_NUMBERS)
+"""Columns of numbers that are so."""
+_Rest = Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Origins:
+    """The spans of a segment, in order, and what is the same for all spans of one scope.
+
+    Attributes:
+        begin, end: where each span lies. counts: how many of them each scope has.
+        said: by column (WORDS, WHOLES), what is said for each scope. rests: what else the resource of each says.
+        ours: whether a scope's spans may be accesses: noclobber's own scope and process stand behind them.
+    """
+
+    begin: list[int] = field(default_factory=list)
+    end: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    said: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in (*WORDS, *WHOLES)})
+    rests: list[_Rest] = field(default_factory=list)
+    ours: list[bool] = field(default_factory=list)
+
+
+def origins_of(data: bytes) -> Origins:
+    """The spans of all requests in `data`, which are framed as in a segment.
+
+    Raises:
+        UnreadableError: they are damaged.
+    """
+    found = Origins()
+    at = 0
+    while at < len(data):
+        size, begin = varint(data, at)
+        at = begin + size
+        if at > len(data):
+            raise UnreadableError("a request ends behind its segment")
+        _add_request(found, data, begin, at)
+    return found
+
+
+def _add_request(found: Origins, data: bytes, begin: int, end: int) -> None:
+    resources = []
+    said: dict[str, Any] = {"segment": 0, "collector": ""}
+    for tag, start, stop in fields_of_one(data, begin, end):
+        if tag == RESOURCE_SPANS:
+            resources.append((start, stop))
+        elif tag == SEGMENT:
+            said["segment"] = varint(data, start)[0]
+        elif tag == COLLECTOR:
+            said["collector"] = data[start:stop].decode()
+    for start, stop in resources:
+        _add_resource(found, data, start, stop, said)
+
+
+def _add_resource(found: Origins, data: bytes, begin: int, end: int, said: Mapping[str, Any]) -> None:
+    parts = list(fields_of_one(data, begin, end))
+    resource = b"".join(data[start:stop] for tag, start, stop in parts if tag == RESOURCE)  # joined is merged
+    process, rest = _process(resource)
+    for tag, start, stop in parts:
+        if tag == SCOPE_SPANS:
+            _add_scope(found, data, (start, stop), {**said, **process}, rest)
+
+
+def _add_scope(found: Origins, data: bytes, place: tuple[int, int], said: Mapping[str, Any], rest: _Rest) -> None:
+    name = version = ""
+    before = len(found.begin)
+    begin, end = place
+    while begin < end:
+        begin = run_of(SPANS, data, (begin, end), (found.begin, found.end))
+        for tag, start, stop in fields_of_one(data, begin, end):
+            begin = stop
+            if tag == SPANS:
+                found.begin.append(start)
+                found.end.append(stop)
+                break
+            if tag == SCOPE:
+                name, version = _scope(data, start, stop, name, version)
+    found.counts.append(len(found.begin) - before)
+    for column, value in {**said, "scope": name, "scope_version": version}.items():
+        found.said[column].append(value)
+    found.rests.append(rest)
+    found.ours.append(name.startswith(OURS) and said["process"] != "")
+
+
+def _scope(data: bytes, begin: int, end: int, name: str, version: str) -> tuple[str, str]:
+    """Name and version of a scope; what it does not say stays."""
+    for tag, start, stop in fields_of_one(data, begin, end):
+        if tag == SCOPE_NAME:
+            name = data[start:stop].decode()
+        elif tag == SCOPE_VERSION:
+            version = data[start:stop].decode()
+    return name, version
+
+
+@lru_cache(RESOURCES_KEPT)
+def _process(resource: bytes) -> tuple[Mapping[str, Any], _Rest]:
+    """The columns that a resource fills, and what else it says, as text; of two of one name the first counts."""
+    columns: dict[str, Any] = {}
+    rest: dict[str, str] = {}
+    names = {attribute: column for column, attribute in PROCESS_COLUMNS.items()}
+    for pair in Resource.FromString(resource).attributes:
+        column, kind = names.get(pair.key, ""), pair.value.WhichOneof("value")
+        if column and kind == ("int_value" if column in _NUMBERS else "string_value"):
+            columns.setdefault(column, getattr(pair.value, kind))
+        else:
+            rest.setdefault(pair.key, as_text(pair.value))
+    return {column: columns.get(column, 0 if column in _NUMBERS else "") for column in PROCESS_COLUMNS}, rest

@@ -1,0 +1,58 @@
+"""The stream of accesses: the window that it takes, its filters, and what is drawn of it."""
+
+from typing import Any
+
+import sample
+
+from noclobber_dashboard.pages.live import LANES_MAX, dots
+from noclobber_dashboard.queries import LIVE_WINDOWS_S, Queries
+from noclobber_dashboard.records import AccessRecord
+
+
+def access(number: int, agent: str, op: str = "read", **known: Any) -> AccessRecord:
+    times = {"start_ns": number * 1_000_000, "end_ns": number * 1_000_000 + 400_000}
+    return AccessRecord(f"{number:032x}", f"{number:016x}", op=op, resource="mem://x", agent=agent, strand="s",
+                        **times | known)  # fmt: skip
+
+
+def test_the_shortest_window_with_anything_in_it(filled: Any) -> None:
+    """The sample's accesses are half a minute old: not the last ten seconds but the last minute shows them."""
+    newest = max(row["start_ns"] for row in filled.dicts("SELECT max(start_ns) AS start_ns FROM accesses"))
+    queries = Queries(filled, lambda: newest + 30_000_000_000)
+    seconds, shown = queries.stream(5)
+    assert seconds == LIVE_WINDOWS_S[1]
+    assert [each.start_ns for each in shown] == sorted((each.start_ns for each in shown), reverse=True)
+    assert (len(shown), shown[0].start_ns) == (5, newest)
+
+
+def test_it_is_filtered_by_words_and_operations(filled: Any) -> None:
+    """Part of a name in any case, and any of some operations; nothing fits: the longest window is said."""
+    newest = filled.dicts("SELECT max(start_ns) AS at FROM accesses")[0]["at"]
+    queries = Queries(filled, lambda: newest)
+    _, shown = queries.stream(300, "ACCT:42", ["write"])
+    assert shown
+    assert {(each.op, each.resource) for each in shown} == {("write", sample.ACCOUNT)}
+    assert queries.stream(300, "no such name") == (LIVE_WINDOWS_S[-1], [])
+
+
+def test_what_agents_did_is_counted(queries: Queries) -> None:
+    """Reads, writes and resources of the bank's agents."""
+    counted = {head.agent: head for head in queries.agents()}
+    deposit = counted["deposit-agent"]
+    assert (deposit.reads, deposit.writes, deposit.services) == (1, 1, ("deposit-agent",))
+
+
+def test_lanes_are_bounded() -> None:
+    """The busiest agents have lanes of their own, the others share one; an unknown operation is drawn as other."""
+    busy = [access(n, "busy") for n in range(3)]
+    rows, lanes = dots([*busy, *(access(n, f"a{n:02}", "write") for n in range(20)), access(99, "busy", "new-op")])
+    assert len(lanes) == LANES_MAX
+    assert (lanes[0], lanes[-1]) == ("busy", f"{21 - LANES_MAX + 1} others")
+    assert {row["lane"] for row in rows} == set(lanes)
+    assert [row["what"] for row in rows if row["op"] == "new-op"] == ["other"]
+
+
+def test_an_access_that_has_not_ended_says_so() -> None:
+    """A call that hangs is no call of zero length."""
+    rows, _ = dots([access(1, "a", open=True, end_ns=0), access(2, "a")])
+    assert [row["took"] for row in rows] == ["still open", "400 µs"]
