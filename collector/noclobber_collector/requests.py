@@ -10,6 +10,7 @@ frames).
 """
 
 import zlib
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -30,8 +31,9 @@ MEMBERS_MAX: Final = 1024
 """Most members of a gzip body, or frames of a zstd body."""
 STEP: Final = {"gzip": 64 << 10, "deflate": 64 << 10, "zstd": 512}
 """Compressed bytes unpacked between two looks at the size: a block of zstd may become 32,768 times as large."""
-ID_SIZE, SPAN_ID_SIZE = 16, 8
-_NO_ID, _NO_SPAN_ID = bytes(ID_SIZE), bytes(SPAN_ID_SIZE)
+_ID_SIZES, _SPAN_ID_SIZES = {16}, {8}
+_NO_ID, _NO_SPAN_ID = bytes(16), bytes(8)
+_TRACE_ID, _SPAN_ID = attrgetter("trace_id"), attrgetter("span_id")
 
 
 class TooLargeError(MalformedError):
@@ -122,32 +124,32 @@ def sift(data: bytes) -> Sifted:
         MalformedError: it is none.
     """
     request = _parsed(data)
-    spans = rejected = 0
+    spans = nameless = 0
     for resource in request.resource_spans:
         for scope in resource.scope_spans:
             spans += len(scope.spans)
-            for span in scope.spans:
-                if not _has_ids(span):
-                    rejected += 1
-    if rejected:
-        data = _without_nameless(request)
-    return Sifted(data, spans - rejected, rejected)
+            if not _all_have_ids(scope.spans):
+                nameless += _take_out_nameless(scope)
+    return Sifted(request.SerializeToString() if nameless else data, spans - nameless, nameless)
 
 
-def _has_ids(span: Any) -> bool:
-    trace_id, span_id = span.trace_id, span.span_id
-    return len(trace_id) == ID_SIZE and len(span_id) == SPAN_ID_SIZE and trace_id != _NO_ID and span_id != _NO_SPAN_ID
+def _all_have_ids(spans: Any) -> bool:
+    """Judged by the sets of their ids and of these ids' lengths, which is half as much work as span by span."""
+    trace_ids, span_ids = set(map(_TRACE_ID, spans)), set(map(_SPAN_ID, spans))
+    return (
+        {*map(len, trace_ids)} <= _ID_SIZES
+        and {*map(len, span_ids)} <= _SPAN_ID_SIZES
+        and _NO_ID not in trace_ids
+        and _NO_SPAN_ID not in span_ids
+    )
 
 
-def _without_nameless(request: ExportTraceServiceRequest) -> bytes:
-    for resource in request.resource_spans:
-        for scope in resource.scope_spans:
-            kept = [span for span in scope.spans if _has_ids(span)]
-            if len(kept) < len(scope.spans):
-                del scope.spans[:]  # one by one would take the square of their number
-                scope.spans.extend(kept)
-    data: bytes = request.SerializeToString()
-    return data
+def _take_out_nameless(scope: Any) -> int:
+    kept = [span for span in scope.spans if _all_have_ids((span,))]
+    nameless = len(scope.spans) - len(kept)
+    del scope.spans[:]  # one by one would take the square of their number
+    scope.spans.extend(kept)
+    return nameless
 
 
 def check(data: bytes) -> int:

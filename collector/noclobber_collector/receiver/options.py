@@ -18,8 +18,17 @@ __all__ = ["add_options", "check", "environment", "forward_of", "tls_of", "words
 
 HEADERS: Final = "NOCLOBBER_FORWARD_HEADERS"
 LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})  # noqa: S104  compared, not bound
-_FLAGS: Final = ("tls_cert", "tls_key", "tls_client_ca", "forward", "forward_ca", "forward_cert", "forward_key",
-                 "forward_compression", "forward_bytes_max")  # fmt: skip
+_VARIABLES: Final = {
+    "tls_cert": "NOCLOBBER_TLS_CERT",
+    "tls_key": "NOCLOBBER_TLS_KEY",
+    "tls_client_ca": "NOCLOBBER_TLS_CLIENT_CA",
+    "forward": "NOCLOBBER_FORWARD",
+    "forward_ca": "NOCLOBBER_FORWARD_CA",
+    "forward_cert": "NOCLOBBER_FORWARD_CERT",
+    "forward_key": "NOCLOBBER_FORWARD_KEY",
+    "forward_compression": "NOCLOBBER_FORWARD_COMPRESSION",
+    "forward_bytes_max": "NOCLOBBER_FORWARD_BYTES_MAX",
+}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _variable(name: str) -> str | None:
-    return os.environ.get(f"NOCLOBBER_{name.upper()}") or None
+    return os.environ.get(_VARIABLES[name]) or None
 
 
 def _file(group: "argparse._ArgumentGroup", name: str, text: str) -> None:
@@ -130,7 +139,7 @@ def check(words: argparse.Namespace) -> None:
 def words_for_process(words: argparse.Namespace) -> list[str]:
     """The same settings for `python -m noclobber_collector.receiver`, without the secret ones."""
     found = []
-    for name in _FLAGS:
+    for name in _VARIABLES:
         value = getattr(words, name)
         if value is not None:
             found.append(f"--{name.replace('_', '-')}={value.absolute() if isinstance(value, Path) else value}")
