@@ -27,6 +27,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from processes import Answer, ask, free_ports, wait_until
 
+from noclobber_collector.receiver import grpc as grpc_module
 from noclobber_collector.receiver import intake as intake_module
 from noclobber_collector.receiver.admission import Admission
 from noclobber_collector.receiver.connection import protocol_of
@@ -356,3 +357,31 @@ def refused_at_once(port: int) -> bool:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as one_more:
         answer = one_more.recv(4096)
         return answer.startswith(b"HTTP/1.1 503") and b"retry-after: 2" in answer
+
+
+def test_a_call_that_never_sends_its_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DEADLINE_EXCEEDED after as long as a body may take: the library itself would wait for ever."""
+    monkeypatch.setattr(grpc_module, "BODY_TIMEOUT_S", 0.3)
+    ending = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        ending.wait(20)
+        yield from ()
+
+    with served(tmp_path) as server, grpc.insecure_channel(server.grpc) as channel:
+        export = channel.stream_unary(SERVICE.format("trace", "Trace"))
+        with pytest.raises(grpc.RpcError) as caught:
+            export(nothing(), timeout=15)
+        ending.set()
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[attr-defined]
+        assert server.counts["slow_closed"] == 1
+        assert call(server, accesses(1).SerializeToString())[0] == "OK"
+
+
+def test_more_calls_than_may_be_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """UNAVAILABLE with RetryInfo, where the library's own limit would be final."""
+    monkeypatch.setattr(grpc_module, "REQUESTS_MAX", 0)
+    with served(tmp_path) as server:
+        code, _, status = call(server, accesses(1).SerializeToString())
+        assert (code, detail(status, RetryInfo).retry_delay.seconds) == ("UNAVAILABLE", 2)
+        assert server.counts["refused"] == 1
