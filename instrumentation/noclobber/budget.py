@@ -11,8 +11,12 @@ after a return, and so accuse. Whatever passes unseen is counted as dropped in t
 import time
 from typing import Final
 
-__all__ = ["Budget"]
+__all__ = ["OVERSPENT", "Budget"]
 
+OVERSPENT: Final = (
+    "noclobber took %.0f %% of a processor, more than its budget of %.0f %% (NOCLOBBER_CPU_BUDGET), and has switched "
+    "itself off in this process; what passes is counted as dropped"
+)
 WINDOW_NS: Final = 30_000_000_000
 HOOK_NS: Final = 10_000
 """What one access is reckoned to take of the program's own thread: a Redis GET takes 1.3 us, an SQL SELECT 20."""

@@ -21,7 +21,7 @@ from typing import Final
 from noclobber import clock, declarations, forks, scope, strands, versions
 from noclobber.access import UNREAD, Access, Build, Call
 from noclobber.bases import Bases
-from noclobber.budget import Budget
+from noclobber.budget import OVERSPENT, Budget
 from noclobber.contract import FRONTIER_END, Attr, Op
 from noclobber.describing import Describing
 from noclobber.guard import GUARD
@@ -477,12 +477,7 @@ def _rest(recorder: Recorder, taken: float) -> None:
     global _resting  # noqa: PLW0603  one a process
     swap(None)
     _resting = recorder
-    log.warning(
-        "noclobber took %.0f %% of a processor, more than its budget of %.0f %% (NOCLOBBER_CPU_BUDGET), and has "
-        "switched itself off in this process; what passes is counted as dropped",
-        taken * 100,
-        recorder.settings.cpu_budget * 100,
-    )
+    log.warning(OVERSPENT, taken * 100, recorder.settings.cpu_budget * 100)
 
 
 def _fork() -> None:

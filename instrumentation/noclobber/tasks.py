@@ -31,7 +31,7 @@ from noclobber.guard import GUARD
 from noclobber.strands import Strand
 from noclobber.threads import strand_of
 
-__all__ = ["MEMBERS_MAX", "StrandTask", "install", "uninstall"]
+__all__ = ["MEMBERS_MAX", "JobFuture", "StrandTask", "create_task_of", "futures", "install", "uninstall"]
 
 tasks: Any = asyncio.tasks  # private names of it are wrapped
 futures: Any = asyncio.futures
@@ -48,7 +48,7 @@ def install() -> None:
     """Wrap the seams, once."""
     if _originals:
         return
-    _wrap(base_events.BaseEventLoop, "create_task", _create_task)
+    _wrap(base_events.BaseEventLoop, "create_task", create_task_of)
     _wrap(tasks._GatheringFuture, "__await__", _await_gathered)
     _wrap(tasks._GatheringFuture, "__iter__", _await_gathered)
     _wrap(tasks._GatheringFuture, "result", _result_gathered)
@@ -183,7 +183,9 @@ _eager_factory: Any = (
 )
 
 
-def _create_task(original: Any) -> Any:
+def create_task_of(original: Any) -> Any:
+    """A loop's `create_task`, by which its tasks know their strands."""
+
     def create_task(self: Any, coroutine: Any, **kwargs: Any) -> Any:
         strand, helper, run = None, False, coroutine
         before = getattr(_making, "strand", None)

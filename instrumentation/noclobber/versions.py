@@ -9,15 +9,21 @@ Source: contract, `noclobber.version.*`.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-__all__ = ["encode", "fingerprint", "fingerprint_parts", "is_numeric", "is_weak", "key_identity", "use_key"]
+__all__ = [
+    "encode", "fingerprint", "fingerprint_parts", "is_numeric", "is_weak", "key_identity", "shortened", "size_of",
+    "use_key",
+]  # fmt: skip
 
 DIRECT_MAX: Final = 4096
 """Bytes up to which a value is hashed directly."""
+HELD_MAX: Final = 65_536
+"""Bytes of a value that may wait for the drain as they are."""
 PRINT_BYTES: Final = 16
 WEAK_WORD_MAX: Final = 8
 """Words and numbers of up to so many bytes are too common to name one state."""
@@ -47,12 +53,40 @@ def key_identity() -> str:
     return _key_id
 
 
+class _Short(bytes):
+    """What stands for a long value: it has the same print.
+
+    Attributes:
+        size: bytes of the value.
+    """
+
+    size: int
+
+
+def shortened(data: bytes) -> bytes:
+    """What may wait in the place of `data`, where that is too long to be held: it has the same print and size."""
+    if len(data) <= HELD_MAX:
+        return data
+    short = _Short(_digest(data))
+    short.size = len(data)
+    return short
+
+
+def size_of(data: bytes) -> int:
+    """Bytes of a value, or of what something short stands for."""
+    return data.size if type(data) is _Short else len(data)
+
+
+def _digest(data: bytes | bytearray) -> bytes:
+    import xxhash
+
+    return b"long:%d:" % len(data) + xxhash.xxh3_128_digest(data)
+
+
 def fingerprint(data: bytes | bytearray) -> str:
     """Keyed print of `data`, 32 hex digits."""
     if len(data) > DIRECT_MAX:
-        import xxhash
-
-        data = b"long:%d:" % len(data) + xxhash.xxh3_128_digest(data)
+        data = _digest(data)
     hashed = _keyed.copy()
     hashed.update(data)
     return hashed.hexdigest()
@@ -110,11 +144,21 @@ def _structure(value: object) -> bytes:
             "utf-8", "surrogatepass"
         )
     except (TypeError, ValueError, RecursionError):
-        return repr(value).encode("utf-8", "surrogatepass")
+        return _shown(value).encode("utf-8", "surrogatepass")
+    except Exception:  # an object of the program's, whose own methods raise
+        return _unlike_any().encode()
 
 
 def _shown(value: object) -> str:
     """What stands for an object that JSON does not know: an array's numbers, since its `repr` leaves some out."""
     if hasattr(value, "tobytes") and hasattr(value, "dtype"):
         return f"{value.dtype}{getattr(value, 'shape', '')}:{value.tobytes().hex()}"
-    return repr(value)
+    try:
+        return repr(value)
+    except Exception:
+        return _unlike_any()
+
+
+def _unlike_any() -> str:
+    """What stands for an object that can't be shown: equal to nothing, since nothing is known of it."""
+    return f"unknown {os.urandom(16).hex()}"

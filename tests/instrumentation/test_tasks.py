@@ -488,6 +488,21 @@ def test_order(body: Program) -> None:
         check(captured.accesses, CLAIMS[body])
 
 
+UNLIKE = {bare_callbacks}
+"""All callbacks that uvloop runs in one thread are one strand: it runs them without a frame of Python's."""
+
+
+@pytest.mark.parametrize("body", CLAIMS.keys() - UNLIKE, ids=lambda body: body.__name__)
+def test_order_under_uvloop(body: Program) -> None:
+    """The same under the loop that servers take wherever it is installed."""
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed")
+    with capture() as captured:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(body())
+        check(captured.accesses, CLAIMS[body])
+    assert "create_task" not in vars(uvloop.Loop)
+
+
 FOREIGN = [
     task_awaited, gathered, gathered_with_error, wait_all, wait_first_completed, task_group,
     wait_for_is_the_same_strand, wait_for_of_a_task, shield_of_a_task, shield_with_cancelled_waiter, to_thread,

@@ -85,6 +85,8 @@ def replaced_unseen(state: State, write: Access, evidence: Evidence) -> Replaced
         found = _by_order_of_versions(state, write, evidence) or _by_time(state, write, evidence)
     elif write.version_kind is VersionKind.FINGERPRINT:
         found = _by_time(state, write, evidence)
+    if found is None and over is None and write.base is not None and state.is_unique(write.base):
+        found = _older_candidate(state, write, write.base)  # as far as anybody can tell, that is what it replaced
     return found and _capped(state, write, found, evidence)
 
 

@@ -39,6 +39,7 @@ class Integration:
 
 INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "anyio": ("noclobber.anyio_tasks", ("anyio._backends._asyncio",)),
+    "uvloop": ("noclobber.uvloop_tasks", ("uvloop",)),
     "gevent": ("noclobber.greenlets", ("gevent",)),
     "httpx": ("noclobber.transports.httpx", ("httpx",)),
     "requests": ("noclobber.transports.requests", ("requests.adapters",)),

@@ -30,9 +30,10 @@ from noclobber.queues.redis_streams import LATE
 from noclobber.recorder import begun, ended
 from noclobber.stores import redis_cluster
 from noclobber.stores.redis_commands import ONE, Command, count, describe, got, name_of, split
+from noclobber.stores.redis_kept import as_now, kept
 from noclobber.stores.redis_place import Place, home_of, is_cluster, place_of
 from noclobber.stores.redis_words import TAKES
-from noclobber.versions import encode
+from noclobber.versions import HELD_MAX, encode
 
 __all__ = ["INTEGRATION"]
 
@@ -106,10 +107,9 @@ def _finish(call: Call, client: Any, args: Sequence[Any], reply: Any, replaced: 
             if type(call) is Late:
                 redis_receipts.note(active, call, home_of(client), args, reply)
                 return
-            if type(reply) in _CHANGEABLE:
-                reply = reply.copy()  # the caller may change what it got
+            reply = as_now(reply)
             watch = client.__dict__.get("_noclobber_watch")
-            active.end(call, _build, (home_of(client), _kept(args), reply, replaced, watch))
+            active.end(call, _build, (home_of(client), kept(args), reply, replaced, watch))
     except Exception as error:
         GUARD.caught(error)
 
@@ -119,25 +119,7 @@ def _fail(call: Call, client: Any, args: Sequence[Any], error: BaseException) ->
         active = recorder.active()
         if active is not None and type(call) is not Late:
             watch = client.__dict__.get("_noclobber_watch")
-            active.fail(call, error, _build, (home_of(client), _kept(args), None, None, watch))
-
-
-_CHANGEABLE: Final = frozenset({list, dict, set, bytearray})
-_COPIED: Final = _CHANGEABLE | {memoryview}
-
-
-def _kept(args: Sequence[Any]) -> Sequence[Any]:
-    """`args` as they were at the call, where the caller could change one of them."""
-    for word in args:
-        if type(word) in _COPIED:
-            return [_copied(each) for each in args]
-    return args
-
-
-def _copied(word: Any) -> Any:
-    if type(word) is memoryview:
-        return bytes(word)
-    return word.copy() if type(word) in _CHANGEABLE else word
+            active.fail(call, error, _build, (home_of(client), kept(args), None, None, watch))
 
 
 def _sync_call(original: Any, *, watches: bool = False) -> Any:
@@ -161,9 +143,9 @@ def _sync_call(original: Any, *, watches: bool = False) -> Any:
             _fail(call, self, args, error)
             raise
         try:
-            home = self.__dict__.get("connection_pool")
-            if type(reply) is bytes and len(args) == 2 and type(args[1]) is str and home is not None:
-                # a GET of a single server: nothing that could change
+            home, simple = self.__dict__.get("connection_pool"), len(args) == 2 and type(args[1]) is str
+            if simple and type(reply) is bytes and len(reply) <= HELD_MAX and home is not None:
+                # a GET of a single server: nothing that could change, and nothing long
                 watch = self.__dict__.get("_noclobber_watch") if watches else None
                 ended(call, _build, (home, args, reply, None, watch))
             else:
@@ -382,7 +364,7 @@ def _begin_pipeline(pipeline: Any) -> tuple[Call, list[Any]] | None:
         active = recorder.recording()
         if active is None:
             return None
-        commands = [_kept(_words(entry)) for entry in _queued(pipeline)]
+        commands = [kept(_words(entry)) for entry in _queued(pipeline)]
         number = sum(count(words) for words in commands)
         if number:
             return active.begin(LIBRARY, number), commands
@@ -413,7 +395,7 @@ def _finish_pipeline(
         if error is not None and raw is not None:
             replies = [_applied_anyway(reply) for reply in raw]
         elif isinstance(replies, list):
-            replies = [reply.copy() if type(reply) in _CHANGEABLE else reply for reply in replies]
+            replies = [as_now(reply) for reply in replies]
             call = redis_receipts.taken(active, call, commands, replies)
         if type(call) is Late:
             return

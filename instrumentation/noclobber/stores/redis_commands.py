@@ -16,7 +16,7 @@ from noclobber.contract import ABSENT, Attr, Guard, Op, Outcome, VersionKind, Wr
 from noclobber.queues import redis_pubsub, redis_streams
 from noclobber.stores.redis_place import resource_of
 from noclobber.stores.redis_words import FIRST_KEY_AT, LOOKS, NO_STATE, NOTHING_DONE
-from noclobber.versions import encode, fingerprint, fingerprint_parts, is_numeric, is_weak
+from noclobber.versions import encode, fingerprint, fingerprint_parts, is_numeric, is_weak, size_of
 
 __all__ = ["ONE", "Command", "count", "describe", "got", "name_of", "split"]
 
@@ -122,7 +122,7 @@ def _state(value: Any, attributes: dict[str, AttributeValue], name: str) -> str:
     data = encode(value)
     version = fingerprint(data)
     attributes[name] = version
-    attributes[Attr.SIZE] = len(data)
+    attributes[Attr.SIZE] = size_of(data)
     if is_weak(data):
         attributes[Attr.VERSION_WEAK] = True
     if is_numeric(data):
@@ -136,7 +136,7 @@ def _parts(values: Mapping[str, Any], attributes: dict[str, AttributeValue], nam
     prints = {part: ABSENT if data is None else fingerprint(data) for part, data in encoded.items()}
     attributes[Attr.VERSION_KIND] = VersionKind.FINGERPRINT
     attributes[name] = next(iter(prints.values())) if len(prints) == 1 else fingerprint_parts(prints)
-    attributes[Attr.SIZE] = sum(len(data) for data in encoded.values() if data is not None)
+    attributes[Attr.SIZE] = sum(size_of(data) for data in encoded.values() if data is not None)
     if all(data is None or is_weak(data) for data in encoded.values()):
         attributes[Attr.VERSION_WEAK] = True
     if len(encoded) == 1 and all(data is not None and is_numeric(data) for data in encoded.values()):

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from noclobber.versions import encode, fingerprint, fingerprint_parts, is_numeric, is_weak
+from noclobber.versions import (
+    HELD_MAX,
+    encode,
+    fingerprint,
+    fingerprint_parts,
+    is_numeric,
+    is_weak,
+    shortened,
+    size_of,
+)  # fmt: skip
 
 __all__ = ["Kept", "State", "kept_all", "kept_row", "name_of_key", "print_of", "state"]
 
@@ -36,28 +45,38 @@ class Kept:
 
 def kept_row(row: Sequence[Any]) -> tuple[Any, ...]:
     """A row as it is now, whatever its owner does to it later."""
-    if IMMUTABLE.issuperset(map(type, row)):
+    if IMMUTABLE.issuperset(map(type, row)) and not any(map(_is_long, row)):
         return tuple(row)
-    return tuple(value if type(value) in IMMUTABLE else Kept(_bytes(value)) for value in row)
+    return tuple(value if _may_wait(value) else Kept(shortened(_bytes(value))) for value in row)
+
+
+def _is_long(value: Any) -> bool:
+    """Whether it is too long to wait for the drain as it is."""
+    kind = type(value)
+    return (kind is str or kind is bytes) and len(value) > HELD_MAX
+
+
+def _may_wait(value: Any) -> bool:
+    return type(value) in IMMUTABLE and not _is_long(value)
 
 
 def kept_all(parameters: Any) -> Any:
     """Parameters as they are now: a mapping stays one, a sequence becomes a tuple; lists of key values stay lists."""
     if isinstance(parameters, Mapping):
-        if IMMUTABLE.issuperset(map(type, parameters.values())):
+        if all(map(_may_wait, parameters.values())):
             return dict(parameters)
         return {name: _kept_parameter(value) for name, value in parameters.items()}
-    if IMMUTABLE.issuperset(map(type, parameters)):
+    if all(map(_may_wait, parameters)):
         return tuple(parameters)
     return tuple(map(_kept_parameter, parameters))
 
 
 def _kept_parameter(value: Any) -> Any:
-    if type(value) in IMMUTABLE:
+    if _may_wait(value):
         return value
     if type(value) in (list, tuple) and IMMUTABLE.issuperset(map(type, value)):
         return tuple(value)
-    return Kept(_bytes(value))
+    return Kept(shortened(_bytes(value)))
 
 
 def _bytes(value: Any) -> bytes:
@@ -115,11 +134,15 @@ def state(values: Mapping[str, Any]) -> State:
         data = _bytes(value)
         version = fingerprint(data)
         return State(
-            version, {name: version}, 0 if data == NULL else len(data), data == NULL or is_weak(data), is_numeric(data)
+            version,
+            {name: version},
+            0 if data == NULL else size_of(data),
+            data == NULL or is_weak(data),
+            is_numeric(data),
         )
     encoded = {name: _bytes(value) for name, value in values.items()}
     parts = {name: fingerprint(data) for name, data in encoded.items()}
     version = fingerprint_parts(parts)
     weak = all(data == NULL or is_weak(data) for data in encoded.values())
-    size = sum(len(data) for data in encoded.values() if data != NULL)
+    size = sum(size_of(data) for data in encoded.values() if data != NULL)
     return State(version, parts, size, weak, numeric=False)
