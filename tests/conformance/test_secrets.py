@@ -43,6 +43,8 @@ NO_VALUES = {
     "faiss": "numbers",
     "pottery": "names of locks",
 }
+OWED = frozenset({"aiobotocore", "faststream", "google-cloud-pubsub", "pymongo"})
+"""Nothing is planted in these yet; who adds an integration adds a program instead of a name here."""
 ELSEWHERE = {
     "chromadb": "vectors/test_chroma.py", "qdrant_client": "vectors/test_qdrant.py",
     "lancedb": "vectors/test_lancedb.py", "pymilvus": "vectors/test_milvus.py",
@@ -64,7 +66,7 @@ def test_no_integration_is_forgotten() -> None:
         for each in ast.walk(ast.parse(AGENT.read_text()))
         if isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id == "plants"
     }
-    assert {*HERE, *LARGE, *NO_VALUES, *ELSEWHERE} == INTEGRATIONS.keys()
+    assert {*HERE, *LARGE, *NO_VALUES, *ELSEWHERE, *OWED} == INTEGRATIONS.keys()
     assert {*HERE, *LARGE} == planting | ONLY_ORDER
     for file in ELSEWHERE.values():
         text = (TESTS / file).read_text()
