@@ -38,7 +38,7 @@ def spans_of(text: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "broker", ["redis", "nats", *(pytest.param(each, marks=pytest.mark.long) for each in ("kafka", "rabbit"))]
+    "broker", ["redis", *(pytest.param(each, marks=pytest.mark.long) for each in ("nats", "kafka", "rabbit"))]
 )
 def test_race_and_twin(broker: str, tmp_path: Path) -> None:
     """Two handlers change one row: each is an agent, and what it writes carries the message that it works on."""

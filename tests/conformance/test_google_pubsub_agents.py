@@ -7,7 +7,7 @@ from judging_agents import judged
 from pubsub_stage import pubsub
 
 
-@pytest.mark.parametrize("kind", ["pull", "stream"])
+@pytest.mark.parametrize("kind", ["stream", pytest.param("pull", marks=pytest.mark.long)])
 def test_race_and_twin(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order that is given back after it was counted is counted again; acknowledged, it comes once."""
     found = []

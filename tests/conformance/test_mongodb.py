@@ -17,7 +17,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield found
 
 
-@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+@pytest.mark.parametrize("kind", ["sync", pytest.param("asyncio", marks=pytest.mark.long)])
 def test_race_and_twins(kind: str, url: str, tmp_path: Path) -> None:
     """One addition is lost; a filter on the version refuses it once; `$inc` loses nothing."""
     plain = judged(tmp_path / "plain.jsonl", "documents.py", kind, "plain", url, scope="pymongo")
