@@ -13,6 +13,9 @@ from made import ACCESS, request
 SPANS = 10
 PAUSE_S = 0.01
 ANSWER_S = 15.0
+READ = {**ACCESS, "noclobber.op": "read", "noclobber.version.kind": "counter", "noclobber.version.read": "1"}
+"""Nobody races here: that is what `races` is for."""
+_loads = itertools.count(1)
 
 
 class Load:
@@ -26,6 +29,7 @@ class Load:
         more: further attributes of each span.
 
     Attributes:
+        strand: what the strands of this load begin with; no two loads of a test run share it.
         acknowledged: numbers of all spans in requests that got a 200; the number is the span's trace id.
         sent: how often each span was sent.
         refused: answers other than 200. cut: connections that broke or were refused.
@@ -43,6 +47,7 @@ class Load:
         more: Mapping[str, object] | None = None,
     ) -> None:
         self._port, self._spans, self._pause_s, self._more = port, spans, pause_s, dict(more or {})
+        self.strand = f"client-{next(_loads)}-"
         self.acknowledged: set[int] = set()
         self.sent: Counter[int] = Counter()
         self.refused: Counter[int] = Counter()
@@ -72,10 +77,11 @@ class Load:
 
     def _send_all(self, client: int) -> None:
         counter = itertools.count(1)
-        one = {**ACCESS, "noclobber.strand": f"client-{client}", "noclobber.resource": f"redis://h/0/{client}"}
+        strand = f"{self.strand}{client}"
+        one = {**READ, "noclobber.strand": strand, "noclobber.resource": f"redis://h/0/{strand}"}
         while not self._ending.is_set():
             seqs = [next(counter) for _ in range(self._spans)]
-            step = f"client-{client}-{seqs[0]}"
+            step = f"{strand}-{seqs[0]}"
             each = {**one, "noclobber.unit": step, "noclobber.unit.kind": "step", "noclobber.step": step, **self._more}
             made = request([{**each, "noclobber.seq": seq} for seq in seqs])
             numbers = [int.from_bytes(span.trace_id, "big") for span in made.resource_spans[0].scope_spans[0].spans]

@@ -6,7 +6,6 @@ hit fifty times; it leaves a dated file of results.
 """
 
 import contextlib
-import json
 import shutil
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 from ledger import Ledger, compare, is_written_once, open_findings
 from load import Load
-from pipeline import ENGINE_READY_MAX_S, Aim, Pipeline, Shot, aims_of
+from pipeline import Aim, Pipeline, Shot, aims_of
 from processes import wait_until
 from races import Racing, found_by_check
 from results import write_result
@@ -27,7 +26,8 @@ from noclobber_collector.phases import Phase
 READY_S = 3.0
 PHASES = ("APPEND", "FSYNC", "INSERT", "VERIFY", "UNLINK", "IDLE")
 RACES = 6
-EACH_MIN, ALL_MIN, ROUND = 50, 500, 100
+EACH_MIN, ALL_MIN, ROUND = 50, 500, 50
+FOUND_S = 300.0
 FEW: Sequence[Aim] = (
     ("receiver", Phase.APPEND, 0),
     ("engine", Phase.INSERT, 60_000),
@@ -41,7 +41,7 @@ class Round:
 
     Attributes:
         shots: in order. ledger: after the last one, when all is loaded. torn: damaged bytes that were left.
-        engine_ready_s: until the engine answered again, of each shot at it.
+        engine_ready_s: until the engine answered again after each shot at it, through a further one if there was one.
     """
 
     def __init__(self, folder: Path, aims: Sequence[Aim]) -> None:
@@ -49,7 +49,7 @@ class Round:
         begun = time.time()
         pipeline = Pipeline(folder)
         try:
-            with Load(pipeline.port, 8, pause_s=0.1) as load, contextlib.ExitStack() as stack:
+            with Load(pipeline.port, 8, pause_s=0.15) as load, contextlib.ExitStack() as stack:
                 racing = stack.enter_context(Racing(pipeline.up.http, RACES, lambda: len(self.shots) / len(aims)))
                 for part, aim, later_us in aims:
                     load.wait_for(50)
@@ -62,7 +62,7 @@ class Round:
             assert len(expected) >= RACES
             pipeline.wait_until_loaded()
             rows = pipeline.up.rows
-            wait_until(lambda: open_findings(rows) == expected, 60, what="the findings that `check` finds")
+            wait_until(lambda: open_findings(rows) == expected, FOUND_S, what="the findings that `check` finds")
             assert is_written_once(rows)
             self.ledger: Ledger = compare(rows, load)
             self.torn = pipeline.damaged_bytes()
@@ -76,7 +76,6 @@ class Round:
         """Nothing lost, nothing doubled, no torn tail left."""
         assert self.ledger.is_clean, self.ledger
         assert self.torn == 0
-        assert max(self.engine_ready_s) < ENGINE_READY_MAX_S
         assert "Traceback" not in self.output, self.output
 
 
@@ -119,7 +118,11 @@ def test_five_hundred_kills(tmp_path: Path) -> None:
         rounds.append(done)
         shutil.rmtree(tmp_path / f"run{len(rounds) - 1}" / "data")
         hits += Counter(shot.hit for shot in done.shots)
-        (tmp_path / "progress.json").write_text(json.dumps(hits))
+        _write(rounds, hits, begun)  # also of a run that somebody ends early
+    assert_ready_in_time([shot for done in rounds for shot in done.shots])
+
+
+def _write(rounds: list[Round], hits: Counter[str], begun: float) -> None:
     shots = [shot for done in rounds for shot in done.shots]
     write_result(
         "kill",
@@ -138,7 +141,6 @@ def test_five_hundred_kills(tmp_path: Path) -> None:
             "minutes": round((time.time() - begun) / 60, 1),
         },
     )
-    assert_ready_in_time(shots)
 
 
 def _spread(found: list[float]) -> dict[str, float]:

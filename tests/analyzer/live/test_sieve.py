@@ -1,6 +1,7 @@
 """The sieve in front of live judgements: what it passes over, the evaluator would have found nothing in."""
 
 import random
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,41 @@ def test_nothing_is_lost(accesses: list[Access], rng: random.Random) -> None:
     if rng.random() < 0.5:
         rng.shuffle(accesses)
     event(f"{min(3, assert_nothing_lost(accesses))} passed over")
+
+
+@given(steps(), st.randoms(use_true_random=False))
+@settings(max_examples=200, **PACE)
+def test_nothing_is_lost_of_large_units(accesses: list[Access], rng: random.Random) -> None:
+    """Where three accesses are many already: what a large unit touched is remembered instead of looked for."""
+    rng.shuffle(accesses)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("noclobber_analyzer.sieve.COMPANY_MAX", 2)
+        assert_nothing_lost(accesses)
+
+
+def _cost_of_one_unit(count: int) -> float:
+    """CPU seconds for each access of a unit that has so many, on three resources whose versions are not told."""
+    process = Process(id="p", clock="c", host="h")
+    said = {"process": process, "system": "x", "agent": "a", "strand": "s", "unit": "s"}
+    accesses = [
+        roomy(op=Op.WRITE, resource=f"x://{at % 3}", trace_id=f"{at:032x}", span_id=f"{at:016x}", start_ns=at * MS,
+              end_ns=at * MS + 1, seq=at, **said)
+        for at in range(1, count + 1)
+    ]  # fmt: skip
+    window = Window(100)
+    sieve = Sieve(window)
+    begun = time.process_time()
+    for access in accesses:
+        window.add(access, 0, 0)
+        sieve.add(access)
+    window.view({"x://0"})
+    return (time.process_time() - begun) / count
+
+
+def test_an_access_of_a_large_unit_costs_no_more() -> None:
+    """A strand that names no units is one, however long it lives."""
+    _cost_of_one_unit(500)
+    assert _cost_of_one_unit(16_000) <= 4 * _cost_of_one_unit(2_000)
 
 
 @pytest.mark.long

@@ -1,0 +1,177 @@
+"""Fault tests 4 to 7: the store is down, slow, refuses, or the collector dies between an insert and its note.
+
+The collector over a server, both real processes. Short forms run always; the figures are those of the long ones.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ledger import compare
+from load import Load
+from processes import wait_until
+from server import Between, Collector, Server, end_quietly
+
+DRAINED_S = 120.0
+MEMORY = 64 << 20
+AFTER_LOAD_S = 10.0
+ACK_S = 0.05
+
+
+class Place:
+    """A server, what stands before it, and a collector; each replaced when it is started anew."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.server = Server(folder / "server")
+        self.between = Between(self.server.port)
+        self.collector = Collector(folder / "collector", self.between.url, *options)
+
+    def close(self) -> None:
+        """End all; whatever was stored stays."""
+        self.between.close()
+        end_quietly(self.collector, self.server)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One for all tests that leave it as it was."""
+    place = Place(tmp_path_factory.mktemp("place"))
+    yield place
+    place.close()
+
+
+def assert_all_there(place: Place, load: Load, within_s: float = DRAINED_S) -> float:
+    """Everything acknowledged is stored once; returns how long the spool took to empty."""
+    took_s = place.collector.wait_until_loaded(within_s)
+    ledger = compare(lambda sql: place.server.rows(sql.replace("LIKE 'client-%'", f"LIKE '{load.strand}%'")), load)
+    assert ledger.is_clean, ledger
+    assert ledger.acknowledged > 0
+    return took_s
+
+
+def down_for(place: Place, seconds: float) -> None:
+    """The server is killed, and comes back later."""
+    with Load(place.collector.ports[1], 4, spans=20, pause_s=0.06) as load:
+        load.wait_for(200)
+        wait_until(lambda: list(place.collector.spool.glob("*.done")), 60, "a first load")
+        before = place.collector.rss()
+        place.server.kill()
+        down_at = time.monotonic()
+        while time.monotonic() - down_at < seconds:
+            load.wait_for(20)
+        during = place.collector.rss()
+        place.server = place.server.again()
+        load.wait_for(200)
+    assert not load.refused
+    assert load.cut == 0
+    assert_all_there(place, load)
+    assert max(during, place.collector.rss()) - before < MEMORY
+
+
+def test_a_store_that_is_down_costs_nothing(place: Place) -> None:
+    """The spool keeps what arrives; memory stays; the backlog is loaded afterwards."""
+    down_for(place, 3)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_store_that_is_down_for_half_a_minute(place: Place) -> None:
+    """At about a thousand spans a second."""
+    down_for(place, 30)
+
+
+@pytest.mark.long
+@pytest.mark.exhaustive
+@pytest.mark.timeout(900)
+def test_a_store_that_is_down_for_five_minutes(place: Place) -> None:
+    """As long as the usual collector waits before it gives up."""
+    down_for(place, 300)
+
+
+def test_a_store_that_refuses_seven_inserts_of_ten(place: Place) -> None:
+    """Sent is stored, exactly once, soon after the load."""
+    place.between.refuse = 0.7
+    try:
+        with Load(place.collector.ports[1], 4, pause_s=0.05) as load:
+            wait_until(lambda: place.between.refused >= 3, 60, "some refusals")
+            load.wait_for(100)
+    finally:
+        place.between.refuse = 0.0
+    assert not load.refused
+    took_s = assert_all_there(place, load)
+    assert took_s <= 2 * AFTER_LOAD_S  # on a machine that does much else
+
+
+def die_between(place: Place, times: int) -> None:
+    """Kill the collector when the server has stored a load and the collector does not know it yet."""
+    with Load(place.collector.ports[1], 2, pause_s=0.05) as load:
+        for _ in range(times):
+            load.wait_for(30)
+            place.between.stored.clear()
+            place.between.release.clear()
+            place.between.hold.set()
+            assert place.between.stored.wait(60), "no load came"
+            time.sleep(random.uniform(0, 0.02))
+            os.kill(place.collector.popen.pid, signal.SIGKILL)
+            place.collector.popen.wait()
+            place.between.hold.clear()
+            place.between.release.set()
+            place.collector = place.collector.again()
+    assert_all_there(place, load)
+
+
+def test_a_crash_between_insert_and_note_doubles_nothing(place: Place) -> None:
+    """The next start counts before it loads."""
+    die_between(place, 2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_twenty_crashes_between_insert_and_note(place: Place) -> None:
+    """The same, twenty times."""
+    die_between(place, 20)
+
+
+@pytest.mark.long
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1_800)
+def test_a_hundred_crashes_between_insert_and_note(place: Place) -> None:
+    """The same, a hundred times."""
+    die_between(place, 100)
+
+
+def test_a_receiver_that_is_killed_is_started_again(place: Place) -> None:
+    """Within seconds, by the collector itself."""
+    with Load(place.collector.ports[1], 2, pause_s=0.05) as load:
+        load.wait_for(50)
+        place.collector.kill_receiver()
+        load.wait_for(100)
+    assert load.cut > 0
+    assert_all_there(place, load)
+
+
+def test_a_slow_store_is_felt_only_when_the_spool_is_full(tmp_path: Path) -> None:
+    """Then clients are told to come again; before, acknowledgements take as long as ever."""
+    place = Place(tmp_path, "--spool-bytes-max", "400000")
+    try:
+        with Load(place.collector.ports[1], 2, spans=20, pause_s=0.05) as fast:
+            fast.wait_for(1_000)
+        place.collector.wait_until_loaded(60)
+        place.between.delay_s = 2.0
+        before = place.collector.rss()
+        with Load(place.collector.ports[1], 2, spans=20, pause_s=0.01) as load:
+            wait_until(lambda: load.refused[503] > 0, 60, "the bound")
+            after = len(load.acknowledged)
+        assert load.refused.keys() == {503}
+        assert after > 0
+        usual_s, slow_s = (sorted(each.answers_s)[len(each.answers_s) * 95 // 100] for each in (fast, load))
+        assert slow_s <= max(ACK_S, 3 * usual_s), (slow_s, usual_s)
+        assert place.collector.rss() - before < MEMORY
+        place.between.delay_s = 0.0
+        assert_all_there(place, load)
+    finally:
+        place.close()
