@@ -91,7 +91,7 @@ def _new() -> str:
 
 def _begin(session: Any, op: Op) -> tuple[Call, Op, str, str] | None:
     with GUARD:
-        active, strand = recorder.recording(), strands.current()
+        active = recorder.recording()
         if active is None:
             return None
         if op is Op.BEGIN:
