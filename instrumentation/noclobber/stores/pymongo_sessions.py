@@ -91,8 +91,8 @@ def _new() -> str:
 
 def _begin(session: Any, op: Op) -> tuple[Call, Op, str, str] | None:
     with GUARD:
-        active, strand = recorder.active(), strands.current()
-        if active is None or strand.suppressed:
+        active = recorder.recording()
+        if active is None:
             return None
         if op is Op.BEGIN:
             session.__dict__["_noclobber_transaction"] = _new()
