@@ -4,6 +4,10 @@ Sessions use the environment they are started from (`--no-venv`, the default her
 engines are large; `nox -s tests-3.12` makes one of its own for another Python.
 """
 
+import os
+import sys
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "none"
@@ -98,8 +102,69 @@ def frameworks(session: nox.Session, which: str) -> None:
 
 
 @nox.session(venv_backend="venv")
+def clouds(session: nox.Session) -> None:
+    """Clients of cloud services that pin an older botocore than the one that the other tests use."""
+    tools = ("filelock", "pytest>=8.4", "pytest-asyncio>=1.1", "pytest-timeout>=2.4", "pytest-xdist>=3.6")
+    session.install("-e", ".[analyzer]", "aiobotocore>=3,<4", "boto3", "moto[server]>=5.1.6", *tools)
+    session.run("pytest", "-n", "0", "tests/clouds", *session.posargs)
+
+
+@nox.session(venv_backend="venv")
 def vectors(session: nox.Session) -> None:
     """Vector stores, embedded, with agents that race: their libraries are large, so they get an environment."""
     session.install("-e", ".[analyzer]", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
     session.install("filelock", *VECTOR_STORES)
     session.run("pytest", "-n", "0", "tests/vectors", *session.posargs)
+
+
+SUPPORTED = {
+    "aio-pika": (("aio-pika==9.5.0", "aiormq==6.8.1", "pamqp==3.3.0", "exceptiongroup"), ("queues/test_rabbitmq.py",)),
+    "aiokafka": (("aiokafka==0.12.0",), ("queues/test_kafka.py",)),
+    "aiomysql": (("aiomysql==0.2.0",), ("stores/test_mysql.py",)),
+    "aiosqlite": (("aiosqlite==0.20.0",), ("stores/test_sqlite3.py",)),
+    "asyncpg": (("asyncpg==0.30.0",), ("stores/test_asyncpg.py",)),
+    "boto3": (
+        ("boto3==1.40.0", "botocore==1.40.0", "s3transfer==0.13.1"),
+        ("stores/test_s3.py", "stores/test_dynamodb.py", "queues/test_sqs.py"),
+    ),
+    "cachetools": (("cachetools==5.5.0",), ("test_tracked_caches.py",)),
+    "celery": (("celery==5.5.0",), ("queues/test_celery.py",)),
+    "confluent-kafka": (("confluent-kafka==2.8.0",), ("queues/test_kafka.py",)),
+    "diskcache": (("diskcache==5.6.0",), ("stores/test_diskcache.py",)),
+    "django": (("django==5.2",), ("stores/test_django.py",)),
+    "filelock": (("filelock==3.16.0",), ("locks/test_filelock.py",)),
+    "fsspec": (("fsspec==2024.10.0",), ("stores/test_files.py",)),
+    "gevent": (("gevent==25.9.1",), ("test_greenlets.py",)),
+    "kazoo": (("kazoo==2.10.0",), ("stores/test_kazoo.py",)),
+    "nats-py": (("nats-py==2.9.0",), ("queues/test_nats.py",)),
+    "pika": (("pika==1.3.0",), ("queues/test_rabbitmq.py",)),
+    "psycopg": (("psycopg==3.2.0", "psycopg-binary==3.2.0"), ("stores/test_psycopg.py",)),
+    "pymemcache": (("pymemcache==4.0.0",), ("stores/test_pymemcache.py",)),
+    "pymysql": (("pymysql==1.1.0",), ("stores/test_mysql.py",)),
+    "redis": (("redis==6.0.0",), ("stores/test_redis.py", "locks/test_redis_lock.py")),
+    "sqlalchemy": (("sqlalchemy==2.0.40",), ("stores/test_sqlalchemy.py", "stores/test_sqlalchemy_async.py")),
+}
+"""Library -> its oldest supported version, and the tests of its integration."""
+
+
+@nox.session
+@nox.parametrize("age", ["oldest", "newest"])
+@nox.parametrize("library", list(SUPPORTED))
+def versions(session: nox.Session, library: str, age: str) -> None:
+    """Each integration's tests on the oldest version that it supports, and on the newest, laid over what is there."""
+    pins, tests = SUPPORTED[library]
+    overlay = str(Path(session.create_tmp()).resolve() / "site-packages")  # whose frames are none of the program's
+    wanted = pins if age == "oldest" else tuple(pin.partition("==")[0] for pin in pins)
+    session.run("pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", overlay, *wanted)
+    path = os.pathsep.join((overlay, *filter(None, [os.environ.get("PYTHONPATH")])))
+    where = [f"tests/instrumentation/{each}" for each in tests]
+    session.run("pytest", "-n", "0", *where, *session.posargs, env={"PYTHONPATH": path})
+
+
+@nox.session(venv_backend="venv")
+def peers(session: nox.Session) -> None:
+    """Spans a core beside Phoenix, which lives in an environment of its own; the tests run in ours."""
+    session.install("arize-phoenix>=20.26,<21")
+    program = f"{session.bin}/phoenix"
+    words = ("-m", "pytest", "-n", "0", "-m", "benchmark", "-s", "--timeout=900", "tests/benchmarks/test_throughput.py")
+    session.run(sys.executable, *words, *session.posargs, external=True, env={"NOCLOBBER_PHOENIX": program})

@@ -20,12 +20,16 @@ EVERYWHERE: Final = ("test_store.py", "test_loader.py")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Whatever uses the store meets it embedded, through the HTTP transport and, if its URL is given, on a server."""
+    """Whatever uses the store meets it embedded, through the HTTP transport and, if its URL is given, on a server.
+
+    What only reads it (the dashboard) does so over Distributed tables, too.
+    """
     if "real_store" not in metafunc.fixturenames:
         return
     always = metafunc.definition.path.name in EVERYWHERE
+    over = (*OVER, "cluster") if metafunc.definition.path.parent.name == "dashboard" else OVER
     values = [
-        pytest.param(name, marks=() if always or name == "embedded" else pytest.mark.long, id=name) for name in OVER
+        pytest.param(name, marks=() if always or name == "embedded" else pytest.mark.long, id=name) for name in over
     ]
     metafunc.parametrize("real_store", values, indirect=True, scope="module")
 
@@ -47,6 +51,16 @@ def real_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
             yield store
             store.close()
             server.close()
+        case "cluster":
+            from one_shard import as_one_shard, server_of_one_shard
+
+            with pytest.MonkeyPatch.context() as patch:
+                as_one_shard(patch)
+                server = server_of_one_shard(folder)
+                store = open_store(f"{server.url}/noclobber?cluster=main")
+                yield store
+                store.close()
+                server.close()
         case _:
             store = open_store(f"{SERVER.rstrip('/')}/nc_test_{os.getpid()}")
             yield store

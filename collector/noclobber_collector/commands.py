@@ -29,6 +29,8 @@ def data_folder(chosen: Path | None) -> Path:
 
 def add_receiver_options(parser: argparse.ArgumentParser) -> None:
     """Options that every command with a receiver has."""
+    from noclobber_collector.receiver import options
+
     parser.add_argument("--data", type=Path, metavar="DIR", help="spool, embedded store and key (default: the user's)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--otlp-grpc-port", type=int, default=4317, metavar="PORT")
@@ -41,6 +43,7 @@ def add_receiver_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--insecure-bind", action="store_true", help="listen beyond this machine without a token, on your own risk"
     )
+    options.add_options(parser)
 
 
 def check_bind(host: str, token: str | None, *, forced: bool) -> None:
@@ -75,9 +78,11 @@ def run(words: argparse.Namespace) -> int:
     from noclobber_collector import logs
     from noclobber_collector.errors import StoreBusyError
     from noclobber_collector.lock import EngineLock
+    from noclobber_collector.receiver import options
 
     logs.begin("collector")
     check_bind(words.host, words.token, forced=words.insecure_bind)
+    options.check(words)
     if words.store.startswith("chdb:"):
         raise CommandError("the embedded store belongs to `noclobber up`; a collector alone needs a server's URL")
     data = data_folder(words.data)
@@ -115,13 +120,17 @@ class _Receiver:
     """The receiver's process; it ends when this one does, however that is: the next one needs its ports and spool."""
 
     def __init__(self, words: argparse.Namespace, spool: Path) -> None:
+        from noclobber_collector.receiver import options
+
         self._life, self._held = os.pipe()
         self._argv = [
             sys.executable, "-m", "noclobber_collector.receiver", "--spool", str(spool), "--host", words.host,
             "--otlp-grpc-port", str(words.otlp_grpc_port), "--otlp-http-port", str(words.otlp_http_port),
             "--collector", words.name, "--spool-bytes-max", str(words.spool_bytes_max), "--life-fd", str(self._life),
+            *options.words_for_process(words),
         ]  # fmt: skip
-        self._environment = {**os.environ, **({"NOCLOBBER_TOKEN": words.token} if words.token else {})}
+        token = {"NOCLOBBER_TOKEN": words.token} if words.token else {}
+        self._environment = {**os.environ, **options.environment(words), **token}
         self._stopping = False
         self.start()
 
@@ -171,5 +180,10 @@ COLLECTOR = Command(
     summary="the collector alone, over a ClickHouse server",
     configure=configure,
     run=run,
-    epilog="example:\n  noclobber collector --store http://default:secret@clickhouse:8123 --host 0.0.0.0 --token ...",
+    epilog=(
+        "examples:\n"
+        "  noclobber collector --store http://default:secret@clickhouse:8123 --host 0.0.0.0 --token ...\n"
+        "  noclobber collector --store http://clickhouse:8123 --tls-cert tls.crt --tls-key tls.key\n"
+        "  noclobber collector --store http://clickhouse:8123 --forward https://otel.example:4318"
+    ),
 )

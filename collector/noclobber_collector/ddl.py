@@ -36,7 +36,10 @@ SHARDED_BY: Final[Mapping[str, str]] = {
 }
 """Table -> what decides on which shard a row lies. What is read back by its writer lies whole on one shard."""
 PATH: Final = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'"
-_ON_CLUSTER: Final = "{on_cluster}"
+OVER_THEM: Final = (
+    "CREATE TABLE IF NOT EXISTS {name}{on_cluster} AS {name}_local\n"
+    "ENGINE = Distributed({cluster}, currentDatabase(), {name}_local, {key})"
+)
 _TABLE: Final = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)\{on_cluster\}")
 _ALTER: Final = re.compile(r"ALTER TABLE (\w+)\{on_cluster\}")
 _VIEW: Final = re.compile(r"CREATE MATERIALIZED VIEW IF NOT EXISTS \w+\{on_cluster\} TO (\w+) AS")
@@ -76,10 +79,7 @@ def _on_cluster(statement: str) -> list[str]:
     if table and engine:
         local = table[0].replace(table[1], table[1] + LOCAL)
         kept = _ENGINE.sub(f"ENGINE = Replicated{engine[1]}({PATH})", statement.replace(table[0], local, 1), count=1)
-        over = (
-            f"CREATE TABLE IF NOT EXISTS {table[1]}{_ON_CLUSTER} AS {table[1]}{LOCAL}\n"
-            f"ENGINE = Distributed({{cluster}}, currentDatabase(), {table[1]}{LOCAL}, {SHARDED_BY[table[1]]})"
-        )
+        over = OVER_THEM.replace("{name}", table[1]).replace("{key}", SHARDED_BY[table[1]])
         return [kept, over]
     altered = _ALTER.match(statement)
     if altered and altered[1] in SHARDED_BY:

@@ -13,7 +13,7 @@ behind it (contract 2.4). `UnreadableError` means that the segment is left to Cl
 Source: opentelemetry-proto 1.x, trace.proto and common.proto (field numbers); Apache Arrow, "Columnar Format".
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -42,6 +42,7 @@ NOTHING, TEXT, TRUTH, NUMBER, DOUBLE, LIST, OTHER = range(7)
 """Types of a value."""
 _TYPE_OF: Final = {0x0A: TEXT, 0x10: TRUTH, 0x18: NUMBER, 0x21: DOUBLE, 0x2A: LIST, 0x32: OTHER, 0x3A: OTHER}
 _TYPES: Final = np.array([_TYPE_OF.get(tag, NOTHING) for tag in range(256)], np.uint8)
+_NULLABLE: Final = frozenset(column.name for column in COLUMNS if column.holds in (Holds.NUMBER, Holds.MAYBE))
 _RESTS: Final = ("rest", "rest_ints", "rest_bools", "rest_doubles", "rest_others")
 _REST_OF: Final = {NOTHING: 4, TEXT: 0, NUMBER: 1, TRUTH: 2, DOUBLE: 3, LIST: 4, OTHER: 4}
 _FITS: Final[Mapping[Holds, tuple[int, ...]]] = {
@@ -56,10 +57,11 @@ _FITS: Final[Mapping[Holds, tuple[int, ...]]] = {
     Holds.TEXT_OR_NUMBER: (TEXT, NUMBER),
 }
 MINUTE_NS: Final = 60_000_000_000
+SPANS_AT_ONCE: Final = 5_000
 
 
-def flatten(data: bytes) -> bytes:
-    """The rows of all requests in `data`, which are framed as in a segment, as an Arrow stream of one batch.
+def flatten(segments: Iterable[bytes]) -> bytes:
+    """The rows of all requests in some segments, as an Arrow stream of one batch, in their order.
 
     Columns in which nothing stands are left out.
 
@@ -67,9 +69,42 @@ def flatten(data: bytes) -> bytes:
         UnreadableError: something is written there that only ClickHouse's reader may understand.
     """
     try:
-        return _stream(_Rows(padded(data), origins_of(data)).batch())
-    except (IndexError, ValueError, DecodeError) as error:
+        data = padded(segments)
+        return _stream(_joined(list(_portions(np.frombuffer(data, np.uint8), origins_of(data)))))
+    except (IndexError, ValueError, DecodeError, pa.ArrowException) as error:
         raise UnreadableError(str(error)) from error
+
+
+def _portions(data: Bytes, origins: Origins) -> Iterator[pa.RecordBatch]:
+    """The rows, so many at once that all that is made of them stays in the processor's and malloc's near memory."""
+    for first in range(0, len(origins.begin), SPANS_AT_ONCE):
+        yield _Rows(data, origins, slice(first, first + SPANS_AT_ONCE)).batch()
+
+
+def _joined(portions: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Portions of rows as one; a column that stands in some of them only says nothing in the others."""
+    if len(portions) == 1:
+        return portions[0]
+    types = {field.name: field.type for portion in portions for field in portion.schema}
+    columns = {}
+    for name, kind in types.items():
+        chunks = [
+            portion.column(name) if name in portion.schema.names else _nothing(name, kind, portion.num_rows)
+            for portion in portions
+        ]
+        columns[name] = pa.chunked_array(chunks, kind).unify_dictionaries().combine_chunks()
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _nothing(name: str, kind: pa.DataType, rows: int) -> pa.Array:
+    """A column in which nothing stands."""
+    if name in _NULLABLE:
+        return pa.nulls(rows, kind)
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([b""], kind.value_type))
+    if pa.types.is_nested(kind):
+        return pa.array([()] * rows, kind)
+    return pa.array([b"" if pa.types.is_binary(kind) else 0] * rows, kind)
 
 
 def _stream(batch: pa.RecordBatch) -> bytes:
@@ -86,11 +121,12 @@ def _stream(batch: pa.RecordBatch) -> bytes:
 class _Rows:
     """The rows of some spans; `batch` puts their columns together."""
 
-    def __init__(self, data: Bytes, origin: Origins) -> None:
-        self._data, self._origin = data, origin
-        self._count = len(origin.begin)
-        self._spans = fields(data, np.array(origin.begin, np.int32), np.array(origin.end, np.int32))
-        self._scope = np.repeat(np.arange(len(origin.counts), dtype=np.int32), origin.counts)
+    def __init__(self, data: Bytes, origins: Origins, which: slice) -> None:
+        begin, end = (np.array(each[which], np.int32) for each in (origins.begin, origins.end))
+        self._data, self._origin = data, origins
+        self._first, self._count = which.start, len(begin)
+        self._spans = fields(data, begin, end)
+        self._scope = np.repeat(np.arange(len(origins.counts), dtype=np.int32), origins.counts)[which]
 
     def batch(self) -> pa.RecordBatch:
         """All columns in which something stands."""
@@ -112,7 +148,7 @@ class _Rows:
         for name in WHOLES:
             kind = np.uint64 if name == "segment" else np.int64
             yield name, pa.array(np.array(said[name], kind)[self._scope])
-        yield "row", pa.array(np.arange(self._count, dtype=np.uint64))
+        yield "row", pa.array(np.arange(self._first, self._first + self._count, dtype=np.uint64))
         if any(self._origin.rests):
             maps = pa.array([list(rest.items()) for rest in self._origin.rests], pa.map_(pa.string(), pa.string()))
             yield "resource_rest", maps.take(pa.array(self._scope))
@@ -234,15 +270,13 @@ class _Rows:
 
     def _odd_lists(self, values: Fields, types: Bytes) -> pa.Array:
         """The same where an item is no text: numbers are written as text, others are empty."""
-        made: list[list[str]] = [[] for _ in range(self._count)]
+        made: list[list[bytes]] = [[] for _ in range(self._count)]
         for row, kind, data in zip(values.owner.tolist(), types.tolist(), self._contents(values), strict=True):
             if kind == TEXT:
-                made[row] = [data.decode()]
+                made[row] = [data]
             else:
-                items = ArrayValue.FromString(data).values
-                made[row] = [each.string_value or (str(each.int_value) if each.HasField("int_value") else "")
-                             for each in items]  # fmt: skip
-        return pa.array(made, pa.list_(pa.string()))
+                made[row] = [_item_text(each).encode() for each in ArrayValue.FromString(data).values]
+        return pa.array(made, pa.list_(pa.binary()))
 
     def _rest(self, name: str, names: pa.Array, values: Fields, types: Bytes) -> pa.Array:
         order = np.argsort(values.owner, kind="stable")
@@ -344,6 +378,10 @@ def _routes(name: bytes) -> tuple[int, ...]:
     number = _NUMBER_OF.get(name)
     fits = _FITS[COLUMNS[number].holds] if number is not None else ()
     return tuple(number if kind in fits and number is not None else len(COLUMNS) + _REST_OF[kind] for kind in range(7))
+
+
+def _item_text(item: AnyValue) -> str:
+    return item.string_value or (str(item.int_value) if item.HasField("int_value") else "")
 
 
 def _event(event: Span.Event) -> dict[str, object]:

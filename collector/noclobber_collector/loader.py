@@ -253,8 +253,7 @@ class Loader:
         if missing:
             self._phases.enter(Phase.INSERT)
             token = f"{self._collector}-{missing[0].number}-{missing[-1].number}-{time.time_ns()}"
-            joined = b"".join(data[segment.number] or b"" for segment in missing)
-            self._insert(joined, token)
+            self._insert([data[segment.number] or b"" for segment in missing], token)
             present = self._count(batch)
         for segment in batch:
             if present.get(segment.number, 0) != segment.spans:
@@ -278,14 +277,14 @@ class Loader:
         """Whether rows of it may be there: it was tried before, by us or by the process before us."""
         return segment.number <= self._newest_at_start or segment.number in self._attempts
 
-    def _insert(self, data: bytes, token: str) -> None:
-        """Put the rows of `data` into the store: as columns, or, where these can't be made of it, as it is."""
+    def _insert(self, segments: Sequence[bytes], token: str) -> None:
+        """Put the rows of segments into the store: as columns, or, where these can't be made of them, as they are."""
         settings = {**self._settings, "insert_deduplication_token": token}
         try:
-            rows = flatten(data)
+            rows = flatten(segments)
         except UnreadableError as error:
-            log.info("%d bytes are left to the store to read: %s", len(data), error)
-            self._store.load("incoming", data, "Protobuf", {**settings, **self._protobuf})
+            log.info("%d segments are left to the store to read: %s", len(segments), error)
+            self._store.load("incoming", b"".join(segments), "Protobuf", {**settings, **self._protobuf})
         else:
             self._store.load("accesses", rows, "ArrowStream", settings)
 

@@ -16,7 +16,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from noclobber_collector.any_value import as_text
 from noclobber_collector.columns import PROCESS_COLUMNS
-from noclobber_collector.wire import UnreadableError, fields_of_one, run_of, varint
+from noclobber_collector.wire import PADDING, UnreadableError, fields_of_one, run_of, varint
 
 __all__ = ["WHOLES", "WORDS", "Origins", "origins_of"]
 
@@ -54,17 +54,17 @@ class Origins:
 
 
 def origins_of(data: bytes) -> Origins:
-    """The spans of all requests in `data`, which are framed as in a segment.
+    """The spans of all requests in `data`, which are framed as in a segment, and `wire.padded`.
 
     Raises:
         UnreadableError: they are damaged.
     """
     found = Origins()
-    at = 0
-    while at < len(data):
+    at, limit = 0, len(data) - PADDING
+    while at < limit:
         size, begin = varint(data, at)
         at = begin + size
-        if at > len(data):
+        if at > limit:
             raise UnreadableError("a request ends behind its segment")
         _add_request(found, data, begin, at)
     return found

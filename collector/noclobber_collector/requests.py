@@ -1,36 +1,55 @@
 """Reads what clients send, just far enough to know that it is an OTLP request.
 
-Nothing of a span is read in Python: the library's parser checks the bytes, spans are counted, and ClickHouse reads
-the rest. OTLP/JSON is turned into the same bytes first; ids there are hex and integers may be text, which the stock
-JSON mapping of protobuf gets wrong.
+Bodies are unpacked and parsed within limits: of bytes, and of the messages in them, because an empty message costs two
+bytes on the wire and sixty in memory. The library's parser checks the bytes; of a span only its ids are looked at. A
+span without an id could not be told from others and is taken out, so that the client can be told of it; ClickHouse
+reads the rest.
 
-Source: OTLP specification 1.9, "JSON Protobuf Encoding".
+Source: OTLP specification 1.9, "OTLP/HTTP Request"; protobuf, "Encoding"; RFC 1952 (gzip members), RFC 8878 (zstd
+frames).
 """
 
-import base64
-import binascii
 import zlib
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
-import orjson
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from noclobber_collector.errors import MalformedError
+from noclobber_collector.otlp_json import from_json as read_json
 
-__all__ = ["BODY_MAX", "TooLargeError", "check", "count_spans", "from_json", "unpack"]
+__all__ = ["BODY_MAX", "PIECES_MAX", "Sifted", "TooLargeError", "check", "count_spans", "from_json", "sift", "unpack"]
 
 BODY_MAX: Final = 64 << 20
 """Most bytes of a request, after decompression."""
-DEPTH_MAX: Final = 100
-ZSTD_STEP: Final = 512
-"""Compressed bytes unpacked between two looks at the size: a frame's block can't become more than 32,768 times them."""
+PIECES_MAX: Final = 1 << 20
+"""Most messages in a request: 20,000 spans with 21 attributes each have 900,000."""
+COMMAS_MAX: Final = 4 * PIECES_MAX
+"""Most commas in a request of JSON, where numbers in lists are no messages but objects all the same."""
+MEMBERS_MAX: Final = 1024
+"""Most members of a gzip body, or frames of a zstd body."""
+STEP: Final = {"gzip": 64 << 10, "deflate": 64 << 10, "zstd": 512}
+"""Compressed bytes unpacked between two looks at the size: a block of zstd may become 32,768 times as large."""
+_ID_SIZES, _SPAN_ID_SIZES = {16}, {8}
+_NO_ID, _NO_SPAN_ID = bytes(16), bytes(8)
+_TRACE_ID, _SPAN_ID = attrgetter("trace_id"), attrgetter("span_id")
 
 
 class TooLargeError(MalformedError):
-    """A request of more than BODY_MAX bytes."""
+    """A request of more than BODY_MAX bytes or PIECES_MAX messages."""
+
+
+class Sifted(NamedTuple):
+    """A request without the spans that could not be kept.
+
+    Attributes:
+        data: the request. spans: how many it holds. rejected: how many were taken out of it.
+    """
+
+    data: bytes
+    spans: int
+    rejected: int
 
 
 def unpack(body: bytes, encoding: str) -> bytes:
@@ -41,65 +60,114 @@ def unpack(body: bytes, encoding: str) -> bytes:
         MalformedError: an unknown encoding, or bytes that are not in it.
     """
     encoding = encoding.strip().lower()
-    if encoding in ("", "identity"):
-        data = body
-    elif encoding in ("gzip", "deflate"):
-        data = _inflate(body, 31 if encoding == "gzip" else 15)
-    elif encoding == "zstd":
-        data = _unzstd(body)
-    else:
+    if encoding in STEP:
+        body = _inflated(body, encoding)
+    elif encoding not in ("", "identity"):
         raise MalformedError(f"the content-encoding {encoding!r} is not known; use gzip, zstd or none")
-    if len(data) > BODY_MAX:
+    if len(body) > BODY_MAX:
         raise TooLargeError(f"the request has more than {BODY_MAX} bytes")
-    return data
+    return body
 
 
-def _inflate(body: bytes, bits: int) -> bytes:
-    """Unpack gzip (which may have several members, RFC 1952) or deflate, BODY_MAX bytes and one at most."""
+def _inflated(body: bytes, encoding: str) -> bytes:
+    """All members or frames of `body`, one after the other; little more than BODY_MAX bytes at most."""
     parts: list[bytes] = []
-    size = 0
-    while body and size <= BODY_MAX:
-        stream = zlib.decompressobj(bits)
-        try:
-            parts.append(stream.decompress(body, BODY_MAX + 1 - size))
-        except zlib.error as error:
-            raise MalformedError(f"the body is not what its content-encoding says: {error}") from error
-        size += len(parts[-1])
-        if size <= BODY_MAX and not stream.eof:
-            raise MalformedError("the compressed body is cut off")
-        body = stream.unused_data
-    return b"".join(parts)
-
-
-def _unzstd(body: bytes) -> bytes:
-    import zstandard
-
-    stream = zstandard.ZstdDecompressor(max_window_size=BODY_MAX).decompressobj()
-    parts: list[bytes] = []
-    size = 0
-    try:
-        for at in range(0, len(body), ZSTD_STEP):
-            parts.append(stream.decompress(body[at : at + ZSTD_STEP]))
+    size = members = 0
+    stream: Any = None
+    for at in range(0, len(body), STEP[encoding]):
+        left = body[at : at + STEP[encoding]]
+        while left:
+            if stream is None:
+                members += 1
+                if members > MEMBERS_MAX:
+                    raise MalformedError(f"the body has more than {MEMBERS_MAX} compressed members")
+                stream = _decompressor(encoding)
+            try:
+                parts.append(stream.decompress(left, *(() if encoding == "zstd" else (BODY_MAX + 1 - size,))))
+            except Exception as error:  # zlib.error and ZstdError have no base of their own
+                raise MalformedError(f"the body is not what its content-encoding says: {error}") from error
             size += len(parts[-1])
-            if size > BODY_MAX or stream.eof:
-                break
-    except zstandard.ZstdError as error:
-        raise MalformedError(f"the body is not what its content-encoding says: {error}") from error
-    if size <= BODY_MAX and not stream.eof:
+            if size > BODY_MAX:
+                return b"".join(parts)
+            left, stream = (stream.unused_data, None) if stream.eof else (b"", stream)
+    if stream is not None or not members:
         raise MalformedError("the compressed body is cut off")
     return b"".join(parts)
+
+
+def _decompressor(encoding: str) -> Any:
+    """Of one member or frame."""
+    if encoding == "zstd":
+        import zstandard
+
+        return zstandard.ZstdDecompressor(max_window_size=BODY_MAX).decompressobj()
+    return zlib.decompressobj(31 if encoding == "gzip" else 15)
+
+
+def from_json(body: bytes) -> bytes:
+    """The protobuf bytes of an OTLP/JSON trace request.
+
+    Raises:
+        TooLargeError: it has more objects than a request may have.
+        MalformedError: it is none; says where.
+    """
+    if len(body) > PIECES_MAX and (body.count(b"{") + body.count(b"[") > PIECES_MAX or body.count(b",") > COMMAS_MAX):
+        raise _too_many()
+    return read_json(body)
+
+
+def sift(data: bytes) -> Sifted:
+    """An ExportTraceServiceRequest without the spans whose ids are none.
+
+    Raises:
+        TooLargeError: it has more messages than a request may have.
+        MalformedError: it is none.
+    """
+    request = _parsed(data)
+    spans = nameless = 0
+    for resource in request.resource_spans:
+        for scope in resource.scope_spans:
+            spans += len(scope.spans)
+            if not _all_have_ids(scope.spans):
+                nameless += _take_out_nameless(scope)
+    return Sifted(request.SerializeToString() if nameless else data, spans - nameless, nameless)
+
+
+def _all_have_ids(spans: Any) -> bool:
+    """Judged by the sets of their ids and of these ids' lengths, which is half as much work as span by span."""
+    trace_ids, span_ids = set(map(_TRACE_ID, spans)), set(map(_SPAN_ID, spans))
+    return (
+        {*map(len, trace_ids)} <= _ID_SIZES
+        and {*map(len, span_ids)} <= _SPAN_ID_SIZES
+        and _NO_ID not in trace_ids
+        and _NO_SPAN_ID not in span_ids
+    )
+
+
+def _take_out_nameless(scope: Any) -> int:
+    kept = [span for span in scope.spans if _all_have_ids((span,))]
+    nameless = len(scope.spans) - len(kept)
+    del scope.spans[:]  # one by one would take the square of their number
+    scope.spans.extend(kept)
+    return nameless
 
 
 def check(data: bytes) -> int:
     """How many spans `data`, an ExportTraceServiceRequest, holds.
 
     Raises:
-        MalformedError: it is none.
+        MalformedError: it is none, or too large.
     """
+    return _count(_parsed(data))
+
+
+def _parsed(data: bytes) -> ExportTraceServiceRequest:
+    _guard(data)
     try:
-        return _count(ExportTraceServiceRequest.FromString(data))
+        request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(data)
     except DecodeError as error:
         raise MalformedError(f"this is no OTLP trace request: {error}") from error
+    return request
 
 
 def count_spans(data: bytes) -> int:
@@ -111,127 +179,85 @@ def _count(request: ExportTraceServiceRequest) -> int:
     return sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
 
 
-# -- OTLP/JSON -----------------------------------------------------------------------------------------------------
+# -- How many messages ---------------------------------------------------------------------------------------------
 
 
-def from_json(body: bytes) -> bytes:
-    """The protobuf bytes of an OTLP/JSON trace request.
+def _too_many() -> TooLargeError:
+    return TooLargeError(f"the request has more than {PIECES_MAX} messages; send smaller batches")
+
+
+def _guard(data: bytes) -> None:
+    """Refuse more messages than memory has room for, before they are made.
+
+    Each message begins with its field's tag: so many bytes that could be one bound the messages from above, in one
+    pass. Only what could have too many is walked through.
 
     Raises:
-        MalformedError: it is none; says where.
+        TooLargeError: there are more than PIECES_MAX.
+        MalformedError: it uses groups, which no OTLP has and which could hide messages.
     """
-    try:
-        document = orjson.loads(body)
-    except ValueError as error:
-        raise MalformedError(f"the body is no JSON: {error}") from error
-    request = ExportTraceServiceRequest()
-    try:
-        for resource in _list(document, "resourceSpans"):
-            _resource_spans(resource, request.resource_spans.add())
-        data: bytes = request.SerializeToString()
-    except (AttributeError, TypeError, ValueError, KeyError, binascii.Error) as error:
-        raise MalformedError(f"this JSON is no OTLP trace request: {error}") from error
-    return data
+    if len(data) > PIECES_MAX and len(data.translate(None, _NO_TAGS)) > PIECES_MAX:
+        _walk(data)
 
 
-def _list(document: Any, name: str) -> list[Any]:
-    found = document.get(name)
-    if found is None:
-        return []
-    if not isinstance(found, list):
-        raise TypeError(f"{name} must be a list")
-    return found
+def _walk(data: bytes) -> None:
+    """Count the messages of `data`; what is broken is left to the parser."""
+    at, end, fields, found = 0, len(data), _REQUEST, 0
+    outer: list[tuple[int, dict[int, Any]]] = []
+    while True:
+        while at >= end:
+            if not outer:
+                return
+            end, fields = outer.pop()
+        tag, at = data[at], at + 1
+        if tag > 0x7F:
+            tag, at = _varint(data, at - 1)
+        kind = tag & 7
+        if kind == _BYTES and at < end:
+            size, at = data[at], at + 1
+            if size > 0x7F:
+                size, at = _varint(data, at - 1)
+            inner = fields.get(tag >> 3)
+            if at + size > end:
+                return
+            if inner is None:
+                at += size
+                continue
+            found += 1
+            if found > PIECES_MAX:
+                raise _too_many()
+            outer.append((end, fields))
+            end, fields = at + size, inner
+        elif kind == _VARINT:
+            _, at = _varint(data, at)
+        elif kind in _FIXED:
+            at += _FIXED[kind]
+        elif kind != _BYTES:
+            raise MalformedError("this is no OTLP trace request: it has a group, or a field of no type")
 
 
-def _whole(value: Any) -> int:
-    """A number of 64 bits, as text or as number."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise TypeError(f"{value!r} is no whole number")
-    return int(value)
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    size = len(data)
+    while at < size:
+        byte = data[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+        shift += 7
+        if shift > 63:
+            break
+    return number, at
 
 
-def _resource_spans(document: Any, out: Any) -> None:
-    _attributes(document.get("resource") or {}, out.resource.attributes)
-    out.schema_url = document.get("schemaUrl") or ""
-    for scope in _list(document, "scopeSpans"):
-        into = out.scope_spans.add()
-        named = scope.get("scope")
-        if named is not None:
-            into.scope.name, into.scope.version = named.get("name") or "", named.get("version") or ""
-            _attributes(named, into.scope.attributes)
-        for span in _list(scope, "spans"):
-            _span(span, into.spans.add())
-
-
-def _span(document: Any, out: Span) -> None:
-    out.trace_id, out.span_id = _id(document, "traceId", 16), _id(document, "spanId", 8)
-    out.parent_span_id = _id(document, "parentSpanId", 8)
-    out.trace_state, out.name = document.get("traceState") or "", document.get("name") or ""
-    out.kind = _enum(document.get("kind") or 0, Span.SpanKind)
-    out.start_time_unix_nano = _whole(document.get("startTimeUnixNano") or 0)
-    out.end_time_unix_nano = _whole(document.get("endTimeUnixNano") or 0)
-    out.flags = _whole(document.get("flags") or 0)
-    _attributes(document, out.attributes)
-    for event in _list(document, "events"):
-        made = out.events.add()
-        made.time_unix_nano, made.name = _whole(event.get("timeUnixNano") or 0), event.get("name") or ""
-        _attributes(event, made.attributes)
-    for link in _list(document, "links"):
-        other = out.links.add()
-        other.trace_id, other.span_id = _id(link, "traceId", 16), _id(link, "spanId", 8)
-        other.trace_state = link.get("traceState") or ""
-        _attributes(link, other.attributes)
-    status = document.get("status")
-    if status is not None:
-        out.status.message = status.get("message") or ""
-        out.status.code = _enum(status.get("code") or 0, Status.StatusCode)
-
-
-def _enum(value: Any, names: Any) -> Any:
-    return value if isinstance(value, int) else names.Value(value)
-
-
-def _id(document: Any, name: str, size: int) -> bytes:
-    text = document.get(name) or ""
-    if not text:
-        return b""
-    data = bytes.fromhex(text)
-    if len(data) != size:
-        raise ValueError(f"{name} must be {2 * size} hex digits, not {text!r}")
-    return data
-
-
-def _attributes(document: Any, out: Any) -> None:
-    for pair in _list(document, "attributes"):
-        made: KeyValue = out.add()
-        made.key = pair["key"]
-        _value(pair.get("value") or {}, made.value, 0)
-
-
-def _value(document: Any, out: AnyValue, depth: int) -> None:
-    if depth > DEPTH_MAX:
-        raise ValueError(f"values are nested more than {DEPTH_MAX} deep")
-    for name, value in document.items():
-        if value is None:
-            continue  # null is "not there" in protobuf's JSON
-        match name:
-            case "stringValue":
-                out.string_value = value
-            case "boolValue":
-                out.bool_value = value
-            case "intValue":
-                out.int_value = _whole(value)
-            case "doubleValue":
-                out.double_value = float(value)
-            case "bytesValue":
-                out.bytes_value = base64.b64decode(value)
-            case "arrayValue":
-                out.array_value.SetInParent()
-                for each in _list(value, "values"):
-                    _value(each, out.array_value.values.add(), depth + 1)
-            case "kvlistValue":
-                out.kvlist_value.SetInParent()
-                for pair in _list(value, "values"):
-                    made = out.kvlist_value.values.add()
-                    made.key = pair["key"]
-                    _value(pair.get("value") or {}, made.value, depth + 1)
+_VARINT, _BYTES, _FIXED = 0, 2, {1: 8, 5: 4}
+_VALUE: dict[int, Any] = {}
+_PAIR: Final = {2: _VALUE}
+_VALUE |= {5: {1: _VALUE}, 6: {1: _PAIR}}
+_SPAN: Final = {9: _PAIR, 11: {3: _PAIR}, 13: {4: _PAIR}, 15: {}}
+_REQUEST: Final = {1: {1: {1: _PAIR, 3: {}}, 2: {1: {3: _PAIR}, 2: _SPAN}}}
+"""Fields that are messages, and the fields of these that are."""
+_TAGS: Final = frozenset(field << 3 | _BYTES for field in (1, 2, 3, 4, 5, 6, 9, 11, 13, 15))
+_NO_TAGS: Final = bytes(byte for byte in range(256) if byte & 0x7F not in _TAGS)
+"""All bytes that can't begin a message: a tag may be written longer than it needs, with its high bit set."""

@@ -22,6 +22,7 @@ __all__ = [
     "OPEN",
     "REFUSED",
     "Segment",
+    "bare_requests",
     "closed_segments",
     "frame",
     "newest_number",
@@ -112,6 +113,14 @@ def sound_requests(data: bytes) -> Iterator[tuple[int, int]]:
             if zlib.crc32(memoryview(data)[begin:check]) == told:
                 yield at, end
         at = end
+
+
+def bare_requests(data: bytes, segment: int) -> Iterator[bytes]:
+    """The sound requests of a segment as clients sent them, without length and our own fields."""
+    ours = _SEGMENT_KEY + _varint(segment) + _NUMBER_KEY
+    for at, end in sound_requests(data):
+        begin = _read_varint(data, at)[1]
+        yield data[begin : data.rindex(ours, begin, end)]
 
 
 def repair(folder: Path) -> int:

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from noclobber_collector.ddl import LOCAL, SHARDED_BY, rendered
 from noclobber_collector.errors import StoreError, StoreUnreachableError, StoreUnusableError
 from noclobber_collector.migrate import migrate
+from noclobber_collector.retention import keep, wanted_days
 
 __all__ = ["DATABASE", "ENGINE_PATH", "Store", "open_store", "wait_for_store"]
 
@@ -84,6 +85,7 @@ def open_store(url: str, *, token: str | None = None, prepare: bool = True) -> "
     if prepare:
         try:
             migrate(store)
+            keep(store, wanted_days())
         except StoreError:
             store.close()
             raise
@@ -269,9 +271,12 @@ class Store:
             parameters: bound ones.
             parts: what stands for other names in braces; constants only.
         """
-        name = table + LOCAL if self.cluster and table in SHARDED_BY else table
-        for each in rendered(statement, {**parts, "table": name}, self.cluster):
+        for each in rendered(statement, {**parts, "table": self.local(table)}, self.cluster):
             self.command(each, parameters)
+
+    def local(self, table: str) -> str:
+        """The table that holds the rows of `table`: on a cluster those of this shard."""
+        return table + LOCAL if self.cluster and table in SHARDED_BY else table
 
     def raw(self, sql: str, parameters: Mapping[str, str], settings: Mapping[str, Any], fmt: str) -> tuple[str, bytes]:
         """A statement's answer in ClickHouse's format `fmt` (or what its FORMAT clause says).

@@ -8,6 +8,7 @@ Source: ClickHouse, "HTTP Interface"; clickhouse-connect's httpclient.
 """
 
 import asyncio
+import gzip
 import io
 import re
 import zlib
@@ -112,10 +113,13 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
     elif encoding == "zstd":
         import zstandard
 
-        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(body)) as reader:
-            data = reader.read(BODY_MAX + 1)
-    elif encoding in ("gzip", "deflate"):
-        data = zlib.decompressobj(31 if encoding == "gzip" else 15).decompress(body, BODY_MAX + 1)
+        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(body), read_across_frames=True) as reader:
+            data = reader.read(BODY_MAX + 1)  # a client may send a frame for each block of rows
+    elif encoding == "gzip":
+        with gzip.open(io.BytesIO(body)) as file:
+            data = file.read(BODY_MAX + 1)
+    elif encoding == "deflate":
+        data = zlib.decompressobj(15).decompress(body, BODY_MAX + 1)
     else:
         raise ValueError(f"the content-encoding {encoding!r} is not known")
     if len(data) > BODY_MAX:

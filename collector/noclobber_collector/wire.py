@@ -11,17 +11,29 @@ raise it as well. What the fields mean is not decided here.
 Source: protobuf.dev, "Encoding" (tags, wire types, varints).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Bytes", "Fields", "Places", "UnreadableError", "fields", "fields_of_one", "fixed64", "padded", "prefixed",
-           "run_of", "varint", "varints"]  # fmt: skip
+__all__ = [
+    "PADDING",
+    "Bytes",
+    "Fields",
+    "Places",
+    "UnreadableError",
+    "fields",
+    "fields_of_one",
+    "fixed64",
+    "padded",
+    "run_of",
+    "varint",
+    "varints",
+]
 
 Bytes = npt.NDArray[np.uint8]
-"""The bytes of all messages, made by `padded`."""
+"""The bytes of all messages, as `padded` makes them."""
 Places = npt.NDArray[np.int32]
 """Positions in them, or numbers of messages."""
 
@@ -67,15 +79,16 @@ class Fields(NamedTuple):
         return Fields(*(each.take(which) for each in self))
 
 
-def padded(data: bytes) -> Bytes:
-    """`data` as the functions here read it.
+def padded(parts: Iterable[bytes]) -> bytes:
+    """Bytes one after the other, and PADDING more, as the functions here read them.
 
     Raises:
         UnreadableError: there are more than BYTES_MAX bytes.
     """
+    data = b"".join((*parts, bytes(PADDING)))
     if len(data) > BYTES_MAX:
         raise UnreadableError(f"more than {BYTES_MAX} bytes")
-    return np.frombuffer(data + bytes(PADDING), np.uint8)
+    return data
 
 
 def fields(data: Bytes, begin: Places, end: Places) -> Fields:

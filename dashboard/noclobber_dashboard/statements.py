@@ -138,19 +138,28 @@ SURROUNDINGS: Final = (
     " OR message_id IN {messages:Array(String)})"
     + _DEDUPED + " LIMIT {limit:UInt32}" + _LIMITS
 )  # fmt: skip
-ACCESSES: Final = (
-    "SELECT * FROM (SELECT " + _EVENT_COLUMNS + " FROM accesses WHERE op NOT IN ('', 'mark')"
-    " AND ({resource:String} = '' OR resource = {resource:String})"
+# minute and hash say nothing that start and resource do not: they are what the table is ordered by
+_FITTING: Final = (
+    " FROM accesses WHERE op NOT IN ('', 'mark')"
+    " AND ({resource:String} = '' OR (resource_hash = cityHash64({resource:String}) AND resource = {resource:String}))"
     " AND ({agent:String} = '' OR agent = {agent:String})"
     " AND ({strand:String} = '' OR strand = {strand:String})"
     " AND ({op:String} = '' OR op = {op:String})"
     " AND ({trace:String} = '' OR trace_id = unhex({trace:String}))"
-    " AND ({since:UInt64} = 0 OR start_ns >= {since:UInt64})"
-    " AND ({until:UInt64} = 0 OR start_ns <= {until:UInt64})"
-    " AND ({after_ns:UInt64} = 0 OR (start_ns, lower(hex(span_id))) < ({after_ns:UInt64}, {after_id:String}))"
+    " AND ({since:UInt64} = 0 OR (minute >= intDiv({since:UInt64}, 60000000000) AND start_ns >= {since:UInt64}))"
+    " AND ({until:UInt64} = 0 OR (minute <= intDiv({until:UInt64}, 60000000000) AND start_ns <= {until:UInt64}))"
+    " AND ({after_ns:UInt64} = 0 OR (minute <= intDiv({after_ns:UInt64}, 60000000000)"
+    " AND (start_ns, lower(hex(span_id))) < ({after_ns:UInt64}, {after_id:String})))"
+)
+# first from few columns: when does the last access of this page start? only from there on all columns are read
+ACCESSES: Final = (
+    "WITH (SELECT min(start_ns) FROM (SELECT start_ns" + _FITTING
+    + " ORDER BY minute DESC, start_ns DESC LIMIT 1 BY trace_id, span_id LIMIT {limit:UInt32})) AS bottom"
+    " SELECT * FROM (SELECT " + _EVENT_COLUMNS + _FITTING
+    + " AND minute >= intDiv(bottom, 60000000000) AND start_ns >= bottom"
     " ORDER BY open, end_ns DESC LIMIT 1 BY trace_id, span_id)"
     " ORDER BY start_ns DESC, span_id DESC LIMIT {limit:UInt32}" + _LIMITS
-)
+)  # fmt: skip
 RECENT: Final = (
     "SELECT * FROM (SELECT " + _EVENT_COLUMNS + " FROM accesses WHERE op NOT IN ('', 'mark')"
     " AND minute >= {minute_from:UInt32} AND start_ns >= {since:UInt64}"

@@ -53,6 +53,7 @@ DISTRIBUTIONS: Final = {
     "agent-framework-workflows": "agent-framework-core",
     "autogen": "autogen-core",
     "google-adk": "google-adk",
+    "google-cloud-pubsub": "google-cloud-pubsub",
     "llama-index-workflows": "llama-index-workflows",
     "mem0": "mem0ai",
     "openai-agents": "openai-agents",

@@ -168,7 +168,7 @@ def _files(store: Store) -> Iterator[Line]:
     """CHECK TABLE reads everything: the engine itself starts, and counts right, over a damaged part."""
     damaged = []
     for table in CHECKED:
-        _, answer = store.raw(CHECK, {"table": table}, {}, "JSONEachRow")
+        _, answer = store.raw(CHECK, {"table": store.local(table)}, {}, "JSONEachRow")
         parts = [json.loads(line) for line in answer.splitlines()]
         damaged += [f"{table} {part['part_path']}: {part['message']}" for part in parts if not part["is_passed"]]
     if damaged:

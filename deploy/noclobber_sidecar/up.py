@@ -6,6 +6,7 @@ It binds all addresses, then starts the receiver and the engine under a supervis
 import argparse
 import os
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -47,8 +48,10 @@ def run(words: argparse.Namespace) -> int:
     from noclobber_collector.commands import check_bind, data_folder
     from noclobber_collector.errors import StoreBusyError
     from noclobber_collector.lock import SupervisorLock
+    from noclobber_collector.receiver import options
 
     check_bind(words.host, words.token, forced=words.insecure_bind)
+    options.check(words)
     _check_alerts(words)
     _check_declarations(words)
     data = data_folder(words.data)
@@ -137,15 +140,17 @@ def _secrets(words: argparse.Namespace) -> dict[str, str]:
 
 
 def _receiver(words: argparse.Namespace, data: Path, otlp: socket.socket) -> Child:
+    from noclobber_collector.receiver import options
+
     return Child(
         "receiver",
         [sys.executable, "-m", "noclobber_collector.receiver", "--spool", str(data / "spool"), "--host", words.host,
          "--otlp-grpc-port", str(words.otlp_grpc_port), "--http-fd", str(otlp.fileno()), "--life-fd", "{life}",
-         "--spool-bytes-max", str(words.spool_bytes_max)],
+         "--spool-bytes-max", str(words.spool_bytes_max), *options.words_for_process(words)],
         sockets=[otlp.fileno()],
         stop_timeout_s=15.0,
         pause_max_s=1.0,  # it starts in half a second, and clients wait for it
-        environment=_secrets(words),
+        environment={**_secrets(words), **options.environment(words)},
     )  # fmt: skip
 
 
@@ -169,10 +174,11 @@ def _engine(words: argparse.Namespace, data: Path, pages: socket.socket) -> Chil
 def _announce(words: argparse.Namespace, data: Path) -> None:
     """Say where everything is, once it answers."""
     base = f"http://{in_url(words.host)}"
-    if not _answers(f"{base}:{words.otlp_http_port}/ready"):
+    otlp = base if words.tls_cert is None else f"https://{in_url(words.host)}"
+    if not _answers(f"{otlp}:{words.otlp_http_port}/ready"):
         return
     print(
-        f"noclobber takes spans on {base}:{words.otlp_http_port} (HTTP) and :{words.otlp_grpc_port} (gRPC)", flush=True
+        f"noclobber takes spans on {otlp}:{words.otlp_http_port} (HTTP) and :{words.otlp_grpc_port} (gRPC)", flush=True
     )
     if _answers(f"{base}:{words.dashboard_port}/api/v1/health"):
         print(f"dashboard and API on {base}:{words.dashboard_port}, data in {data}", flush=True)
@@ -181,19 +187,25 @@ def _announce(words: argparse.Namespace, data: Path) -> None:
 
 def _answers(address: str) -> bool:
     deadline = time.monotonic() + READY_TIMEOUT_S
+    own = ssl.create_default_context()
+    own.check_hostname, own.verify_mode = False, ssl.CERT_NONE  # it is asked whether it runs, and told nothing
     request = urllib.request.Request(address)  # noqa: S310  our own address
     token = os.environ.get("NOCLOBBER_TOKEN")
-    if token:
+    if token and "/api/" in address:
         request.add_header("authorization", f"Bearer {token}")
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(request, timeout=2):  # noqa: S310  our own address
+            with urllib.request.urlopen(request, timeout=2, context=own):  # noqa: S310  our own address
                 return True
         except urllib.error.HTTPError as error:
             if error.code == 401:
                 return True
             time.sleep(0.1)
-        except (urllib.error.URLError, OSError):
+        except ssl.SSLError:
+            return True  # it asks for our certificate, so it runs
+        except (urllib.error.URLError, OSError) as error:
+            if isinstance(getattr(error, "reason", None), ssl.SSLError):
+                return True
             time.sleep(0.1)
     return False
 
@@ -207,6 +219,7 @@ COMMAND = Command(
         "examples:\n"
         "  noclobber up\n"
         "  noclobber up --webhook https://hooks.example/race --webhook-secret whsec_...\n"
-        "  noclobber up --store http://default@clickhouse:8123"
+        "  noclobber up --store http://default@clickhouse:8123\n"
+        "  noclobber up --forward http://jaeger:4318"
     ),
 )

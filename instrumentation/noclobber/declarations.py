@@ -215,7 +215,7 @@ def _patterns(given: Iterable[str]) -> tuple[str, ...]:
         try:
             found.append(_canonical(each))
         except DeclarationError as error:
-            log.warning("noclobber leaves out a pattern: %s", error)
+            log.warning("noclobber leaves out a pattern of NOCLOBBER_INCLUDE or NOCLOBBER_EXCLUDE: %s", error)
     return tuple(found)
 
 

@@ -25,7 +25,7 @@ def spawned(name: str = "") -> Strand:
     """A new strand, started by the running one."""
     parent = strands.current()
     child = Strand(parent, name)
-    if child.parent_id is not None:
+    if child.parent_id is not None and not parent.suppressed:  # else a helper of a call that is recorded as a whole
         note_spawn(child, parent)
     return child
 

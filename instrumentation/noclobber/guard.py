@@ -43,9 +43,9 @@ class Guard:
         self.note(error, trace)
         return True
 
-    def caught(self, error: Exception) -> None:
+    def caught(self, error: BaseException) -> None:
         """`error` of ours, caught where even a context manager would cost too much; raised again under our tests."""
-        if self.reraises:
+        if self.reraises and isinstance(error, Exception):
             raise error
         self.note(error)
 

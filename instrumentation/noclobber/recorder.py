@@ -416,9 +416,9 @@ class Recorder:
         for call in calls:
             try:
                 spans += self._of_call(call)
-            except Exception as error:
-                GUARD.caught(error)
+            except BaseException as error:  # a program's own `__repr__` may raise anything
                 self._drop(call)  # it could not be described: a hole, and counted
+                GUARD.caught(error)
         return spans
 
     def _of_call(self, call: Call) -> list[Span]:

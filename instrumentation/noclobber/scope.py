@@ -69,7 +69,7 @@ running: Final = _running()
 
 def current(context: Context | None = None) -> Scope | None:
     """The scope of `context`, of the running code where None."""
-    found = otel.get_value(_KEY) if context is None else context.get(_KEY)
+    found = (running() if context is None else context).get(_KEY)
     return found if isinstance(found, Scope) else None
 
 

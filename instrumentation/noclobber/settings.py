@@ -38,7 +38,8 @@ class Settings:
         exact: URI patterns of resources that may be asked for what a write replaces; `*` is all.
         key: text of the fingerprint key. spool: folder for what could not be sent.
         spool_bytes_max: limit of that folder. ring_max: calls that wait for the drain.
-        flush_interval_s: pause between drains. shutdown_timeout_s: longest wait at the process's end.
+        flush_interval_s: pause between drains.
+        shutdown_timeout_s: longest wait at the process's end (`NOCLOBBER_SHUTDOWN_TIMEOUT_S`).
         cpu_budget: share of one processor above which recording switches itself off; 0: none.
         include: URI patterns of resources to record (empty: all). exclude: not to record.
         integrations: names to switch on (None: all), `without`: names to switch off.

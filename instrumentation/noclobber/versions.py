@@ -9,7 +9,6 @@ Source: contract, `noclobber.version.*`.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -144,21 +143,11 @@ def _structure(value: object) -> bytes:
             "utf-8", "surrogatepass"
         )
     except (TypeError, ValueError, RecursionError):
-        return _shown(value).encode("utf-8", "surrogatepass")
-    except Exception:  # an object of the program's, whose own methods raise
-        return _unlike_any().encode()
+        return repr(value).encode("utf-8", "surrogatepass")
 
 
 def _shown(value: object) -> str:
     """What stands for an object that JSON does not know: an array's numbers, since its `repr` leaves some out."""
     if hasattr(value, "tobytes") and hasattr(value, "dtype"):
         return f"{value.dtype}{getattr(value, 'shape', '')}:{value.tobytes().hex()}"
-    try:
-        return repr(value)
-    except Exception:
-        return _unlike_any()
-
-
-def _unlike_any() -> str:
-    """What stands for an object that can't be shown: equal to nothing, since nothing is known of it."""
-    return f"unknown {os.urandom(16).hex()}"
+    return repr(value)

@@ -292,11 +292,12 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
         case "lz4":
             import lz4.frame  # type: ignore[import-untyped]  # it has no types
 
-            return bytes(lz4.frame.decompress(body))
+            with lz4.frame.open(io.BytesIO(body)) as stream:  # a frame for each block of rows
+                return bytes(stream.read())
         case "zstd":
             import zstandard
 
-            return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(body)).read()
+            return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(body), read_across_frames=True).read()
     raise ClickHouseError(f"Code: 415. DB::Exception: Unknown compression method: {encoding}. (UNKNOWN_FORMAT)")
 
 

@@ -62,8 +62,12 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 20.0, what: s
 
 def metrics_of(http: str) -> dict[str, float]:
     """What a receiver tells, without the common prefix."""
-    lines = ask(f"{http}/metrics").body.decode().splitlines()
-    pairs = (line.split(" ") for line in lines if not line.startswith("#"))
+    return counted(ask(f"{http}/metrics").body.decode())
+
+
+def counted(text: str) -> dict[str, float]:
+    """What `/metrics` tells, without the common prefix."""
+    pairs = (line.split(" ") for line in text.splitlines() if not line.startswith("#"))
     return {name.removeprefix("noclobber_").removeprefix("receiver_"): float(value) for name, value in pairs}
 
 

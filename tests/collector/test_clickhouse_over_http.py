@@ -52,7 +52,7 @@ def test_bodies_in_every_compression(server: ClickHouseOverHttp, compress: Any) 
     """Inserts come in chunks and packed, answers go packed where the client asks."""
     client = client_of(server, compress=compress)
     client.command("CREATE OR REPLACE TABLE packed (n UInt64, t String) ENGINE = MergeTree ORDER BY n")
-    rows = [(number, f"text {number}") for number in range(20_000)]
+    rows = [(number, f"text {number}" + "x" * 30_000 * (number % 40 == 0)) for number in range(20_000)]
     client.insert("packed", rows, column_names=["n", "t"])
     assert [tuple(row) for row in client.query("SELECT n, t FROM packed ORDER BY n").result_rows] == rows
     client.close()

@@ -97,11 +97,12 @@ def rows(store: Store, segment: int) -> list[dict[str, Any]]:
 def test_both_readers_make_the_same_rows(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """Column by column, for attributes of every type in every place, fitting or not."""
+    """Column by column, for attributes of every type in every place, fitting or not, in portions of any size."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("noclobber_collector.flatten.SPANS_AT_ONCE", (5_000, 40, 7)[seed])
     rng = random.Random(seed)
     requests = [odd_request(rng) for _ in range(6)]
-    store.load("accesses", flatten(framed(NOW, *requests)), "ArrowStream", {})
+    store.load("accesses", flatten([framed(NOW, *requests)]), "ArrowStream", {})
     store.load("incoming", framed(NOW + 1, *requests), "Protobuf", PROTOBUF)
     ours, theirs = rows(store, NOW), rows(store, NOW + 1)
     assert len(ours) == len(theirs) > 50
@@ -115,7 +116,7 @@ def test_both_readers_make_the_same_rows(
 def test_nested_values_are_kept_as_json(store: Store) -> None:
     """Down to the last of them; bytes in base64."""
     nested = {"map": {"k": {"n": -1}, "l": [1, ["x", None]]}, "list": [[1, 2], {"a": b"\x00\xff"}], "raw": b"\x01"}
-    store.load("accesses", flatten(framed(NOW, request([nested]))), "ArrowStream", {})
+    store.load("accesses", flatten([framed(NOW, request([nested]))]), "ArrowStream", {})
     (row,) = store.dicts("SELECT rest_others FROM accesses")
     assert {key: value if key == "raw" else json.loads(value) for key, value in row["rest_others"].items()} == {
         "map": {"k": {"n": -1}, "l": [1, ["x", None]]},
@@ -126,7 +127,7 @@ def test_nested_values_are_kept_as_json(store: Store) -> None:
 
 def test_only_columns_in_which_something_stands_are_written() -> None:
     """A plain access fills few of the hundred columns."""
-    names = pa.ipc.open_stream(flatten(framed(NOW, request([ACCESS])))).schema.names
+    names = pa.ipc.open_stream(flatten([framed(NOW, request([ACCESS]))])).schema.names
     assert {"op", "resource", "seq", "start_ns", "process"} <= set(names)
     assert not {"rest", "events", "link_edges", "version_base", "part", "resource_hash"} & set(names)
 
@@ -136,9 +137,9 @@ def test_what_it_does_not_read_is_left_to_the_store() -> None:
     sound = request([ACCESS]).SerializeToString()
     for broken in (b"\x0a\x05\xff\xff\xff\xff\xff", sound + b"\x0b\x0c", sound[:-3]):
         with pytest.raises(UnreadableError):
-            flatten(frame(broken, NOW, 1, b"local"))
+            flatten([frame(broken, NOW, 1, b"local")])
     with pytest.raises(UnreadableError):
-        flatten(framed(NOW, request([ACCESS]))[:-1])
+        flatten([framed(NOW, request([ACCESS]))[:-1]])
 
 
 def test_a_field_in_another_wire_type_is_not_that_field(store: Store) -> None:
@@ -147,7 +148,7 @@ def test_a_field_in_another_wire_type_is_not_that_field(store: Store) -> None:
     span = made.resource_spans[0].scope_spans[0].spans[0]
     data = span.SerializeToString() + b"\x08\x05"  # field 1, the trace id, as a number
     span.ParseFromString(data)
-    store.load("accesses", flatten(framed(NOW, made)), "ArrowStream", {})
+    store.load("accesses", flatten([framed(NOW, made)]), "ArrowStream", {})
     assert store.rows("SELECT trace_id, op FROM accesses") == [(span.trace_id, "write")]
 
 
@@ -165,7 +166,7 @@ def test_damaged_requests_are_read_or_left() -> None:
         except MalformedError:
             continue
         with contextlib.suppress(UnreadableError):
-            batch = pa.ipc.open_stream(flatten(frame(bytes(changed), NOW, 1, b"local"))).read_next_batch()
+            batch = pa.ipc.open_stream(flatten([frame(bytes(changed), NOW, 1, b"local")])).read_next_batch()
             assert batch.num_rows == spans
             batch.validate(full=True)
             read += 1

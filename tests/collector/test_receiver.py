@@ -33,7 +33,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from processes import Process, Receiver, ask, free_ports, wait_until
 
 from noclobber_collector.errors import SpoolBusyError
-from noclobber_collector.receiver import http
+from noclobber_collector.receiver import http, intake
 from noclobber_collector.receiver.connection import PatientOnlySoLong
 from noclobber_collector.receiver.intake import Intake
 from noclobber_collector.receiver.process import QuietServer
@@ -241,7 +241,7 @@ def test_a_body_that_never_ends_gets_408(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_stuck_disk_is_503_and_a_late_commit_harms_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client is asked to come again before it gives up by itself; the spool's thread survives its going away."""
-    monkeypatch.setattr(http, "DURABLE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(intake, "DURABLE_TIMEOUT_S", 0.2)
     slow, real = threading.Event(), os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda file: (slow.wait(10), real(file)))
     with in_process(tmp_path) as port:

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import random
+import time
 import zlib
 from typing import Any
 
@@ -15,7 +16,7 @@ from made import ACCESS, accesses, as_json, request
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from noclobber_collector.errors import MalformedError
-from noclobber_collector.requests import BODY_MAX, TooLargeError, check, from_json, unpack
+from noclobber_collector.requests import BODY_MAX, PIECES_MAX, TooLargeError, check, from_json, sift, unpack
 
 DATA = accesses(20).SerializeToString()
 
@@ -133,13 +134,14 @@ def _with(**span: object) -> bytes:
         (b'"text"', "no OTLP"),
         (b'{"resourceSpans": {}}', "must be a list"),
         (b'{"resourceSpans": [3]}', "no OTLP"),
-        (_with(traceId="AAAA"), "traceId must be 32 hex digits"),
+        (_with(traceId="AAAx"), "traceId must be hex digits"),
         (_with(spanId="zz" * 8), "no OTLP"),
         (_with(traceId=5), "no OTLP"),
         (_with(startTimeUnixNano="soon"), "no OTLP"),
         (_with(startTimeUnixNano=2**64), "no OTLP"),
         (_with(kind="SPAN_KIND_ODD"), "no OTLP"),
-        (_with(attributes=[{"value": {"intValue": 1}}]), "no OTLP"),
+        (_with(attributes=[{"key": 1, "value": {"intValue": 1}}]), "no OTLP"),
+        (_with(attributes=[{"key": "a", "value": {"bytesValue": "!"}}]), "no OTLP"),
         (_with(attributes=[{"key": "a", "value": {"intValue": "1e3"}}]), "no OTLP"),
         (_with(attributes=[{"key": "a", "value": {"stringValue": 1}}]), "no OTLP"),
         (_with(attributes=[{"key": "a", "value": {"intValue": 1.5}}]), "no whole number"),
@@ -207,3 +209,104 @@ def _length(data: bytes) -> bytes:
         out += bytes([size & 0x7F | 0x80])
         size >>= 7
     return out + bytes([size]) + data
+
+
+# -- Limits of messages, ids ---------------------------------------------------------------------------------------
+
+
+def _messages(count: int, content: bytes = b"") -> bytes:
+    """A request of so many resources, each with `content`."""
+    return (b"\x0a" + _length(content)) * count
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _messages(PIECES_MAX + 1),
+        b"\x8a\x00\x00" * (PIECES_MAX + 1),
+        _messages(PIECES_MAX // 2 + 1, b"\x12\x00"),
+        b"\x0a" + _length(b"\x12" + _length(b"\x12" + _length(b"\x4a\x05\x0a\x01a\x12\x00" * (PIECES_MAX // 2 + 1)))),
+    ],
+    ids=["resources", "with long tags", "scopes", "attributes"],
+)
+def test_more_messages_than_memory_has_room_for(data: bytes) -> None:
+    """Refused before they are made, however they are written."""
+    with pytest.raises(TooLargeError, match="messages"):
+        check(data)
+
+
+def test_as_many_messages_as_may_be() -> None:
+    """The limit is a limit of what is above it; text that looks like many messages is none."""
+    assert check(_messages(PIECES_MAX)) == 0
+    assert check(accesses(1, note="J\n*2Zjz" * 500_000).SerializeToString()) == 1
+
+
+def test_groups_can_not_hide_messages() -> None:
+    """OTLP has none; where messages are counted they are refused."""
+    with pytest.raises(MalformedError, match="group"):
+        check(b"\x0b\x0c" + _messages(PIECES_MAX + 1))
+
+
+def test_json_has_the_same_limit() -> None:
+    """Of objects and lists, and of what stands in lists."""
+    for body in (b'{"resourceSpans":[' + b"{}," * PIECES_MAX + b"{}]}", b"[" + b"1," * (4 * PIECES_MAX + 1) + b"1]"):
+        with pytest.raises(TooLargeError, match="messages"):
+            from_json(body)
+
+
+def test_spans_without_ids_are_taken_out() -> None:
+    """Those with ids stay as they came; where all have them nothing is touched."""
+    made = accesses(6)
+    spans = made.resource_spans[0].scope_spans[0].spans
+    spans[0].trace_id, spans[2].span_id, spans[3].trace_id, spans[5].span_id = b"", b"", bytes(16), bytes(9)
+    sifted = sift(made.SerializeToString())
+    assert (sifted.spans, sifted.rejected) == (2, 4)
+    kept = ExportTraceServiceRequest.FromString(sifted.data).resource_spans[0].scope_spans[0].spans
+    assert list(kept) == [spans[1], spans[4]]
+    assert sift(DATA) == (DATA, 20, 0)
+
+
+def test_half_of_many_spans_without_ids_take_no_square() -> None:
+    """100,000 spans, every second without ids, in seconds."""
+    span = b"\x12" + _length(b"\x0a\x10" + b"t" * 16 + b"\x12\x08" + b"s" * 8)
+    data = b"\x0a" + _length(b"\x12" + _length((span + b"\x12\x00") * 50_000))
+    begun = time.process_time()
+    assert sift(data)[1:] == (50_000, 50_000)
+    assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
+def test_all_members_of_a_compressed_body_are_read(pack: Any) -> None:
+    """Up to a limit, in time that grows with their bytes only."""
+    encoding = "gzip" if pack is gzip.compress else "zstd"
+    assert unpack(pack(DATA[:50]) + pack(DATA[50:]), encoding) == DATA
+    with pytest.raises(MalformedError, match="compressed members"):
+        unpack(pack(b"") * 200_000, encoding)
+
+
+def test_json_keeps_every_field() -> None:
+    """Counts of what was dropped, flags of links, schemas, entities; base64 of either alphabet."""
+    made = request([{**ACCESS, "raw": b"\xfb\xff\xfe"}])
+    resource = made.resource_spans[0]
+    resource.schema_url, resource.resource.dropped_attributes_count = "https://schema", 1
+    resource.resource.entity_refs.add(schema_url="s", type="host", id_keys=["host.id"], description_keys=["host.name"])
+    scope = resource.scope_spans[0]
+    scope.schema_url, scope.scope.dropped_attributes_count = "https://other", 2
+    span = scope.spans[0]
+    span.dropped_attributes_count, span.dropped_events_count, span.dropped_links_count = 3, 4, 5
+    span.events.add(name="e", dropped_attributes_count=6)
+    span.links.add(trace_id=bytes(range(16)), span_id=bytes(range(8)), dropped_attributes_count=7, flags=256)
+    body = as_json(made)
+    assert ExportTraceServiceRequest.FromString(from_json(body)) == made
+    url_safe = body.replace(b"+//+", b"-__-")
+    assert url_safe != body
+    assert ExportTraceServiceRequest.FromString(from_json(url_safe)) == made
+
+
+@pytest.mark.parametrize(
+    "value", [{"boolValue": 2**70}, {"boolValue": "true"}, {"doubleValue": True}, {"doubleValue": {}}]
+)
+def test_json_values_of_another_type(value: dict[str, Any]) -> None:
+    """Bad data, whatever Python makes of it."""
+    with pytest.raises(MalformedError, match="no OTLP"):
+        from_json(_with(attributes=[{"key": "a", "value": value}]))

@@ -169,7 +169,7 @@ def test_otel_traces_puts_all_attributes_together_again(load: Any) -> None:
 
     found = {**ACCESS, "noclobber.part": ["a", "b"], "noclobber.version.verbatim": False, "noclobber.size": 0,
              "noclobber.lock.token": 7, "x": 1.5, "n": 3, "yes": True, "no": False, "text": "t", "raw": b"\x00\xff",
-             "list": ["a", 1, True, 0.5]}  # fmt: skip
+             "list": ["a", 1, True, 0.5], "map": {"k": 1, "deep": {"yes": True, "l": [{"x": 0.5}]}}}  # fmt: skip
     made = request([found])
     span = made.resource_spans[0].scope_spans[0].spans[0]
     span.status.code, span.status.message, span.trace_state = 2, "bad", "a=b"
@@ -189,7 +189,7 @@ def test_otel_traces_puts_all_attributes_together_again(load: Any) -> None:
         **{name: str(value) for name, value in ACCESS.items()},
         "noclobber.part": '["a","b"]', "noclobber.version.verbatim": "false", "noclobber.size": "0",
         "noclobber.lock.token": "7", "x": "1.5", "n": "3", "yes": "true", "no": "false", "text": "t", "raw": "AP8=",
-        "list": '["a",1,true,0.5]',
+        "list": '["a",1,true,0.5]', "map": '{"k":1,"deep":{"yes":true,"l":[{"x":0.5}]}}',
     }  # fmt: skip
     assert row["ResourceAttributes"] == {name: str(value) for name, value in PROCESS.items()}
     assert (row["Events.Name"], row["at_ns"]) == (["retry"], START_NS)

@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import clickhouse_connect
 import pytest
 import uvicorn
 from made import NASTY
@@ -73,6 +75,19 @@ def test_many_rows_both_ways(beside: Store, store: Store) -> None:
     beside.insert("transitions", ("id", "issue", "at_ns"), rows)
     assert store.rows("SELECT count(), max(at_ns) FROM transitions") == [(50_000, 49_999)]
     assert sorted(beside.rows("SELECT id, issue, at_ns FROM transitions")) == sorted(rows)
+
+
+@pytest.mark.parametrize("compress", ["gzip", "lz4", "zstd"])
+def test_inserts_of_several_blocks_arrive_whole(address: str, store: Store, compress: str) -> None:
+    """A client packs each block of rows by itself; none of them may be left behind."""
+    body = "".join(chr(33 + number * 7919 % 90) for number in range(20_000))
+    client = clickhouse_connect.get_client(
+        host="127.0.0.1", port=int(address.rpartition(":")[2]), proxy_path="api/v1/store", compress=compress
+    )
+    rows = [(f"f{n}", time.time_ns(), body[n:]) for n in range(400)]
+    client.insert("findings", rows, column_names=["id", "found_ns", "body"])
+    client.close()
+    assert store.rows("SELECT count() FROM findings") == [(400,)]
 
 
 def test_commands_and_check(beside: Store, store: Store) -> None:

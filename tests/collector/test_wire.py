@@ -10,7 +10,7 @@ from made import ACCESS, request
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from noclobber_collector import wire
-from noclobber_collector.wire import FEW, UnreadableError, fields, fields_of_one, padded, run_of, varints
+from noclobber_collector.wire import FEW, Bytes, UnreadableError, fields, fields_of_one, run_of, varints
 
 
 def spans(count: int, seed: int = 3) -> list[bytes]:
@@ -24,6 +24,10 @@ def spans(count: int, seed: int = 3) -> list[bytes]:
         one.dropped_attributes_count = rng.getrandbits(20)
         made.append(b"" if number % 17 == 5 else one.SerializeToString())
     return made
+
+
+def padded(data: bytes) -> Bytes:
+    return np.frombuffer(wire.padded([data]), np.uint8)
 
 
 def places(messages: Sequence[bytes]) -> tuple[bytes, wire.Places, wire.Places]:

@@ -17,9 +17,9 @@ __all__ = ["AGENTS", "Judged", "judged"]
 
 AGENTS = Path(__file__).parent / "agents"
 TIMEOUT_S = 60
-LEFT_OPEN = ("read without version", "overlaps itself")
-"""What the checker insists on in histories, and the contract does not: a look at a part of a list has no version, and
-the commands of one pipeline are accesses of one time."""
+LEFT_OPEN = ("read without version", "overlaps itself", "has two agents")
+"""What the checker insists on in histories, and the contract does not: a look at a part of a list has no version, the
+commands of one pipeline are accesses of one time, and a worker's line receives before it acts as a handler."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]
         yield ",".join(map(str, nodes[:2])), ",".join(map(str, locks))
 
 
-@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+@pytest.mark.parametrize("kind", ["sync", pytest.param("asyncio", marks=pytest.mark.long)])
 def test_race(kind: str, ports: tuple[str, str], tmp_path: Path) -> None:
     """Two clients that began at different nodes touch one key, and one addition is lost."""
     plain = judged(tmp_path / "spans.jsonl", "shards.py", kind, "plain", *ports, scope="redis")
@@ -26,7 +26,9 @@ def test_race(kind: str, ports: tuple[str, str], tmp_path: Path) -> None:
     assert plain.printed in (f"{START + 50}\n", f"{START - 20}\n")
 
 
-@pytest.mark.parametrize("words", ["sync watch rejected", "sync redlock lock", "asyncio redlock lock"])
+@pytest.mark.parametrize(
+    "words", ["sync watch rejected", "sync redlock lock", pytest.param("asyncio redlock lock", marks=pytest.mark.long)]
+)
 def test_safe_twins(words: str, ports: tuple[str, str], tmp_path: Path) -> None:
     """The same by WATCH, and under a lock over three servers, which is told as that library's."""
     kind, how, reason = words.split()
@@ -36,7 +38,7 @@ def test_safe_twins(words: str, ports: tuple[str, str], tmp_path: Path) -> None:
     assert ('"noclobber.pottery"' in safe.spans) == (how == "redlock")
 
 
-@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+@pytest.mark.parametrize("kind", ["sync", pytest.param("asyncio", marks=pytest.mark.long)])
 def test_scripts(kind: str, ports: tuple[str, str], tmp_path: Path) -> None:
     """A script adds on the server; nobody is accused, and what it did is told as known in part."""
     safe = judged(tmp_path / "spans.jsonl", "shards.py", kind, "script", *ports, scope="redis", partial=2)

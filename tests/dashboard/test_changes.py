@@ -29,8 +29,8 @@ def issue(filled: Any) -> Iterator[str]:
     append_findings(filled, [(finding, number)])
     IssueKeeper(filled, SYSTEM).turn()
     yield name
-    filled.command("DELETE FROM findings WHERE issue = {issue:String}", {"issue": name})
-    filled.command("DELETE FROM transitions WHERE issue = {issue:String}", {"issue": name})
+    filled.delete("findings", "issue = {issue:String}", {"issue": name})
+    filled.delete("transitions", "issue = {issue:String}", {"issue": name})
 
 
 def state(store: Any, issue: str) -> str:

@@ -1,6 +1,5 @@
 """Where agents of a framework play: their program under `noclobber run`, then `noclobber check`, and what was told."""
 
-import base64
 import json
 import os
 import subprocess
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from planted import found_in
 from rounds import sanity
 
 __all__ = ["SECRET", "Played", "play"]
@@ -63,7 +63,7 @@ def play(folder: Path, agent: str, *words: str) -> Played:
     *findings, last = [json.loads(line) for line in check.stdout.splitlines()]
     assert (check.returncode, check.stderr) == (1 if findings else 0, "")
     assert "noclobber" not in (PROGRAMS / f"{agent}.py").read_text().replace("knows of noclobber", "")
-    _assert_kept_secret(file.read_text())
+    assert found_in(file.read_bytes(), SECRET) == []
     assert last["summary"]["coverage"]["lost_spans"] == 0
     checker = sanity()
     problems = [] if checker is None else checker.read(str(file))[0]
@@ -80,11 +80,6 @@ def _run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         "ANONYMIZED_TELEMETRY": "false", "PYTHONWARNINGS": "ignore", **variables,
     }  # fmt: skip
     return subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=environment)
-
-
-def _assert_kept_secret(told: str) -> None:
-    for form in (SECRET, base64.b64encode(SECRET.encode()).decode().rstrip("="), SECRET.encode().hex()):
-        assert form not in told
 
 
 def _assert_one_after_the_other(accesses: list[dict[str, Any]]) -> None:

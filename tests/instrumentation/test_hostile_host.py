@@ -47,6 +47,13 @@ class Leaving(BaseException):
     """What a program may raise that is no Exception."""
 
 
+class Fleeing:
+    """An argument that ends the thread which looks at it."""
+
+    def __repr__(self) -> str:
+        raise SystemExit("no repr")
+
+
 class Sulking(bytes):
     """Bytes whose own methods raise."""
 
@@ -67,6 +74,7 @@ def answer(do: Callable[[], Any]) -> tuple[str, Any]:
 
 ACTS: dict[str, Callable[[redis.Redis], Any]] = {
     "a value that is hateful": lambda client: client.set("a", Hateful()),  # type: ignore[arg-type]
+    "a value that flees": lambda client: client.set("a", Fleeing()),  # type: ignore[arg-type]
     "a key that is hateful": lambda client: client.get(Hateful()),  # type: ignore[arg-type]
     "a command that is hateful": lambda client: client.execute_command(Hateful()),
     "no command": lambda client: client.execute_command(),

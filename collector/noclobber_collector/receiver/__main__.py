@@ -9,6 +9,7 @@ from pathlib import Path
 from noclobber.cli import CommandError
 from noclobber_collector import logs
 from noclobber_collector.errors import SpoolBusyError
+from noclobber_collector.receiver import options
 from noclobber_collector.receiver.process import ReceiverSettings, run_receiver
 
 
@@ -23,9 +24,18 @@ def main() -> int:
     parser.add_argument("--collector", default="local")
     parser.add_argument("--spool-bytes-max", type=int, default=1 << 30)
     parser.add_argument("--life-fd", type=int, help="the process ends when this pipe closes")
+    options.add_options(parser)
     words = parser.parse_args()
     logs.begin("receiver")
-    settings = ReceiverSettings(
+    try:
+        return run_receiver(_settings(words))
+    except (CommandError, SpoolBusyError, OSError, ValueError) as error:
+        logging.getLogger("noclobber.receiver").error("%s", error)  # noqa: TRY400  the reason is enough for a person
+        return 1
+
+
+def _settings(words: argparse.Namespace) -> ReceiverSettings:
+    return ReceiverSettings(
         spool=words.spool,
         host=words.host,
         grpc_port=words.otlp_grpc_port,
@@ -35,12 +45,9 @@ def main() -> int:
         token=os.environ.get("NOCLOBBER_TOKEN") or None,
         spool_bytes_max=words.spool_bytes_max,
         life_fd=words.life_fd,
+        tls=options.tls_of(words),
+        forward=options.forward_of(words),
     )
-    try:
-        return run_receiver(settings)
-    except (CommandError, SpoolBusyError, OSError) as error:
-        logging.getLogger("noclobber.receiver").error("%s", error)  # noqa: TRY400  the reason is enough for a person
-        return 1
 
 
 if __name__ == "__main__":

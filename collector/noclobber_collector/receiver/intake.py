@@ -1,73 +1,130 @@
-"""What both protocols do with a request: check, make durable, count."""
+"""What both protocols do with a request: unpack, check, make durable, count.
 
+Large bodies are read on a thread, two at a time, so that others are answered meanwhile and memory stays bounded.
+"""
+
+import asyncio
+import logging
 import os
-import threading
 import time
-from collections import Counter
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from noclobber_collector import told
 from noclobber_collector.metrics import COLLECTOR, exposition
-from noclobber_collector.requests import check
+from noclobber_collector.receiver.answers import JSON, Because, Refusal
+from noclobber_collector.receiver.counts import Counts
+from noclobber_collector.requests import from_json, sift, unpack
 from noclobber_collector.segments import closed_segments
 from noclobber_collector.spool import WAITING_MAX, Spool
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "Taken"]
 
-OWN: Final = "noclobber_receiver_"
-"""Metrics of this name are counted here, by the rest of it; each stands in the table of `metrics`."""
-
+log = logging.getLogger("noclobber.receiver")
+SMALL: Final = 64 << 10
+"""Bodies up to this are read on the event loop."""
+LARGE_AT_ONCE: Final = 2
+DURABLE_TIMEOUT_S: Final = 8.0
+"""Exporters give up after 10 s."""
+SIGNALS: Final = {"logs": "logs_dropped", "metrics": "metrics_dropped"}
 REFUSED_S: Final = 5.0
 """So long after a refusal the receiver is not ready, unless it has taken something since."""
+
+
+class Taken(NamedTuple):
+    """A request under way to the disk: done once it is there, and how many of its spans were rejected."""
+
+    done: "Future[None]"
+    rejected: int
 
 
 class Intake:
     """Takes requests from both protocols.
 
-    Attributes:
-        counts: by metric, without the prefix `noclobber_receiver_` and the suffix `_total`.
+    Args:
         spool: where accepted requests go.
+        counts: what is counted.
     """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, counts: Counts | None = None) -> None:
         self.spool = spool
-        self.counts: Counter[str] = Counter()
+        self.counts = counts or Counts()
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._refusal, self._refused_at = "", 0.0
-        self._lock = threading.Lock()
 
-    def take(self, request: bytes) -> "Future[None]":
-        """Check `request` and make it durable; the future is done once it is.
+    async def accept(self, body: bytes, signal: str = "traces", kind: str = "", encoding: str = "") -> int:
+        """Take a request and wait until it is on disk; returns how many of its spans were rejected.
+
+        Raises:
+            MalformedError: it is no OTLP.
+            SpoolFullError: there is no room.
+            Refusal: the disk is too slow.
+        """
+        if signal != "traces":
+            self.counts.add(SIGNALS[signal])
+            return 0
+        if len(body) <= SMALL and not encoding:
+            taken = self._read(body, kind, encoding)
+        else:
+            async with self._large:
+                taken = await asyncio.to_thread(self._read, body, kind, encoding)
+        try:
+            async with asyncio.timeout(DURABLE_TIMEOUT_S):
+                await asyncio.wrap_future(taken.done)
+        except TimeoutError as error:
+            raise Refusal(Because.NO_ROOM, "the disk is too slow for what arrives; come again") from error
+        return taken.rejected
+
+    def _read(self, body: bytes, kind: str, encoding: str) -> Taken:
+        data = unpack(body, encoding)
+        return self.take(from_json(data) if kind == JSON else data)
+
+    def take(self, request: bytes) -> Taken:
+        """Check `request` and begin to make it durable.
 
         Raises:
             MalformedError: it is no OTLP trace request.
         """
-        spans = check(request)
+        sifted = sift(request)
+        if sifted.rejected:
+            self.counts.add("rejected_spans", sifted.rejected)
         done: Future[None] = Future()
-        if not spans:
+        if not sifted.spans:
             done.set_result(None)
-            return done
-        done = self.spool.put(request, spans)
-        self.count("received_spans", spans)
-        done.add_done_callback(lambda each: self._settled(spans, each.exception()))
-        return done
+            return Taken(done, sifted.rejected)
+        self.counts.add("received_spans", sifted.spans)
+        done = self.spool.put(sifted.data, sifted.spans)
+        done.add_done_callback(lambda each: self._settled(each, sifted.spans))
+        return Taken(done, sifted.rejected)
 
-    def count(self, what: str, amount: int = 1) -> None:
-        """Add to a counter."""
-        with self._lock:
-            self.counts[what] += amount
+    def _settled(self, done: "Future[None]", spans: int) -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is not None:
+            self.counts.add("refused")
+            self.counts.add("refused_spans", spans)
+            self._refusal, self._refused_at = str(error), time.monotonic()
+        else:
+            self.counts.add("spans", spans)
+            self.counts.add("requests")
+            self._refusal = ""
 
-    def _settled(self, spans: int, error: BaseException | None) -> None:
-        with self._lock:
-            if error is None:
-                self.counts["spans"] += spans
-                self.counts["requests"] += 1
-                self._refusal = ""
-            else:
-                self.counts["refused_spans"] += spans
-                self.counts["refused"] += 1
-                self._refusal, self._refused_at = str(error), time.monotonic()
+    def refused(self, refusal: Refusal, error: Exception) -> None:
+        """Count a refusal; write down what nobody expected."""
+        match refusal.because:
+            case Because.MALFORMED | Because.TOO_LARGE:
+                self.counts.add("malformed")
+            case Because.UNKNOWN_CLIENT:
+                self.counts.add("unauthorized")
+            case Because.TOO_SLOW:
+                self.counts.add("slow_closed")
+            case Because.BUSY if error is not refusal:
+                self.counts.add("failed")
+                log.error("a request could not be taken", exc_info=error)
+            case Because.BUSY | Because.NO_ROOM if error is refusal:  # the spool's own refusals are counted by it
+                self.counts.add("refused")
 
     def unready(self) -> str:
         """Why no spans are taken now; "" where they are, or where nobody has tried lately."""
@@ -76,11 +133,8 @@ class Intake:
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""
         spool, waiting = self.spool, closed_segments(self.spool.folder)
-        with self._lock:
-            counts = dict(self.counts)
-        named = (row.name for row in COLLECTOR if row.name.startswith(OWN))
         values: dict[str, float] = {
-            **{name: counts.get(name.removeprefix(OWN).removesuffix("_total"), 0) for name in named},
+            **self.counts.metrics(),
             "noclobber_queue_bytes": spool.waiting_bytes,
             "noclobber_queue_bytes_max": WAITING_MAX,
             "noclobber_spool_bytes": spool.held_bytes,

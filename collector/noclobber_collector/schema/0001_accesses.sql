@@ -48,7 +48,7 @@ PARTITION BY arrived
 ORDER BY (minute, resource_hash, start_ns, trace_id, span_id)
 TTL arrived + INTERVAL 30 DAY DELETE
 SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1,
-    non_replicated_deduplication_window = 1000;
+    non_replicated_deduplication_window = 1000, index_granularity = 4096;
 
 CREATE TABLE IF NOT EXISTS incoming{on_cluster}
 (

@@ -69,8 +69,12 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "nats": ("noclobber.queues.nats", ("nats.js.client",)),
     "kazoo": ("noclobber.stores.kazoo", ("kazoo.client",)),
     "etcd3gw": ("noclobber.stores.etcd3gw", ("etcd3gw.client",)),
+    "google-cloud-pubsub": ("noclobber.queues.google_pubsub", ("google.cloud.pubsub_v1",)),
+    "faststream": ("noclobber.queues.faststream", ("faststream",)),
     "celery": ("noclobber.queues.celery", ("celery.app.base",)),
     "botocore": ("noclobber.stores.botocore", ("botocore.client",)),
+    "aiobotocore": ("noclobber.stores.aiobotocore", ("aiobotocore.client",)),
+    "pymongo": ("noclobber.stores.pymongo", ("pymongo",)),
     "chromadb": ("noclobber.stores.chroma", ("chromadb",)),
     "qdrant_client": ("noclobber.stores.qdrant", ("qdrant_client",)),
     "lancedb": ("noclobber.stores.lancedb", ("lancedb",)),
@@ -135,10 +139,16 @@ def uninstall(keep: Container[str] = ()) -> None:
 
 def _install_one(name: str, module: str, library: ModuleType) -> None:
     from noclobber.recorder import active
+    from noclobber.stores.wrapping import leave_alone
 
     if name in _installed or active() is None:
         return
     with GUARD:
         integration: Integration = importlib.import_module(module).INTEGRATION
         _installed[name] = integration
-        integration.install(library)
+        try:
+            integration.install(library)
+        except Exception as error:
+            leave_alone(name, f"{type(error).__name__}: {error}")
+            integration.uninstall()  # half of its hooks would tell half a story
+            raise

@@ -28,7 +28,7 @@ __all__ = ["INTEGRATION"]
 LIBRARY: Final = "python_dynamodb_lock"
 SYSTEM: Final = "aws.dynamodb"
 RELEASED: Final = "RELEASED"
-_wrapping = Wrapping(LIBRARY)
+_wrapping = Wrapping("python-dynamodb-lock")
 _holders: "WeakKeyDictionary[Any, tuple[Strand, str]]" = WeakKeyDictionary()
 """Who took a lock, and its name."""
 

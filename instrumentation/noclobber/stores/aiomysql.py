@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from noclobber.bootstrap.registry import Integration
 from noclobber.guard import GUARD
-from noclobber.stores.mysql_session import Running, closing, inserting, let_go, querying, starting, steering
+from noclobber.stores.mysql_session import Running, closing, failing, inserting, let_go, querying, starting, steering
 from noclobber.stores.sql_session import COVERED
 from noclobber.stores.wrapping import Hook, Wrapping
 
@@ -55,12 +55,8 @@ def _executing(original: Any) -> Any:
             running = starting(LIBRARY, self._connection, query, args)
         if running is None:
             return await original(self, query, args)
-        try:
+        with failing(running):
             answer = await original(self, query, args)
-        except BaseException as error:
-            with GUARD:
-                running.fail(error)
-            raise
         with GUARD:
             running.returned(self._rowcount, self._lastrowid, self._result)
         return answer
@@ -79,11 +75,8 @@ def _batching(original: Any) -> Any:
         before = COVERED.get()
         COVERED.set(True)  # the texts that it makes of them go through `execute`
         try:
-            answer = await original(self, query, noted)
-        except BaseException as error:
-            with GUARD:
-                running.fail(error)
-            raise
+            with failing(running):
+                answer = await original(self, query, noted)
         finally:
             COVERED.set(before)
         with GUARD:
@@ -100,12 +93,8 @@ def _calling(original: Any) -> Any:
             running = starting(LIBRARY, self._connection, "CALL", None)
         if running is None:
             return await original(self, procname, args)
-        try:
+        with failing(running):
             answer = await original(self, procname, args)
-        except BaseException as error:
-            with GUARD:
-                running.fail(error)
-            raise
         with GUARD:
             running.returned(result=self._result)
         return answer
@@ -122,12 +111,8 @@ def _querying(original: Any) -> Any:
             running = querying(LIBRARY, self, sql)
         if running is None:
             return await original(self, sql, *args, **kwargs)
-        try:
+        with failing(running):
             answer = await original(self, sql, *args, **kwargs)
-        except BaseException as error:
-            with GUARD:
-                running.fail(error)
-            raise
         with GUARD:
             running.returned(self._affected_rows, None, self._result)
         return answer
@@ -143,12 +128,8 @@ def _commanding(text: str) -> Any:
                 running = steering(LIBRARY, self, text)
             if running is None:
                 return await original(self, *args, **kwargs)
-            try:
+            with failing(running):
                 answer = await original(self, *args, **kwargs)
-            except BaseException as error:
-                with GUARD:
-                    running.fail(error)
-                raise
             with GUARD:
                 running.returned()
             return answer

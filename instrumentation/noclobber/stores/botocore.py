@@ -27,7 +27,7 @@ from noclobber.stores import dynamodb, s3
 from noclobber.stores.aws_call import Asked, Noted
 from noclobber.stores.wrapping import Wrapping
 
-__all__ = ["INTEGRATION"]
+__all__ = ["INTEGRATION", "Begun", "begin", "end", "exactly", "is_denied"]
 
 LIBRARY: Final = "botocore"
 SERVICES: Final[dict[str, Callable[[Asked], Noted | None]]] = {
@@ -42,7 +42,13 @@ REFUSED: Final = frozenset(
 )
 NOT_THERE: Final = frozenset({"NoSuchKey", "404"})
 NEVER_SENT: Final = frozenset(
-    {"ParamValidationError", "NoCredentialsError", "NoRegionError", "PartialCredentialsError"}
+    {
+        "ParamValidationError",
+        "EndpointResolutionError",
+        "NoCredentialsError",
+        "NoRegionError",
+        "PartialCredentialsError",
+    }
 )
 
 _wrapping = Wrapping(LIBRARY)
@@ -58,7 +64,12 @@ def uninstall() -> None:
     _wrapping.restore()
 
 
-def _begin(client: Any, operation: str, params: Any) -> tuple[Call | None, Noted] | None:
+Begun = tuple[Call | None, Noted]
+"""A call under way; None in the place of one that takes its numbers when it returns."""
+
+
+def begin(library: str, client: Any, operation: str, params: Any) -> Begun | None:
+    """Note a call of `library`'s client; None where it touches no shared state."""
     with GUARD:
         active = recorder.recording()
         service = SERVICES.get(client.meta.service_model.service_name)
@@ -69,11 +80,12 @@ def _begin(client: Any, operation: str, params: Any) -> tuple[Call | None, Noted
             noted.started_ns = recorder.now_ns()
             return None, noted
         if noted is not None:
-            return active.begin(LIBRARY, noted.count), noted
+            return active.begin(library, noted.count), noted
     return None
 
 
-def _end(begun: tuple[Call | None, Noted], reply: Any, error: BaseException | None) -> None:
+def end(library: str, begun: Begun, reply: Any, error: BaseException | None) -> None:
+    """Note how it ended."""
     with GUARD:
         active = recorder.active()
         if active is None:
@@ -84,7 +96,7 @@ def _end(begun: tuple[Call | None, Noted], reply: Any, error: BaseException | No
             messages = (noted.reply or {}).get("messages")
             if not messages:
                 return
-            call = active.begin(LIBRARY, len(messages))
+            call = active.begin(library, len(messages))
             call.start_ns = noted.started_ns
         call.error = error
         active.end(call, _build, noted)
@@ -92,15 +104,15 @@ def _end(begun: tuple[Call | None, Noted], reply: Any, error: BaseException | No
 
 def _calling(original: Any) -> Any:
     def make_api_call(self: Any, operation_name: Any, api_params: Any) -> Any:
-        begun = _begin(self, operation_name, api_params)
+        begun = begin(LIBRARY, self, operation_name, api_params)
         if begun is None:
             return original(self, operation_name, api_params)
         try:
             reply = _asking(original, self, operation_name, api_params, begun[1])
         except BaseException as error:
-            _end(begun, None, error)
+            end(LIBRARY, begun, None, error)
             raise
-        _end(begun, reply, None)
+        end(LIBRARY, begun, reply, None)
         return dynamodb.plain(reply) if begun[1].exact else reply
 
     return make_api_call
@@ -108,18 +120,28 @@ def _calling(original: Any) -> Any:
 
 def _asking(original: Any, client: Any, operation: Any, params: Any, noted: Noted) -> Any:
     """Make the call: in its exact form where that is wanted, and plainly after all where that is not allowed."""
-    exact = None
-    with GUARD:
-        exact = _exactly(client, operation, params)
+    exact = exactly(client, operation, params)
     if exact is not None:
         try:
             reply = original(client, operation, exact)
             noted.exact = True
             return reply
         except Exception as error:
-            if _code(error) != "AccessDeniedException":  # refused before anything was done
+            if not is_denied(error):
                 raise
     return original(client, operation, params)
+
+
+def exactly(client: Any, operation: str, params: Any) -> dict[str, Any] | None:
+    """The parameters of a call in its exact form, where that is wanted."""
+    with GUARD:
+        return _exactly(client, operation, params)
+    return None
+
+
+def is_denied(error: BaseException) -> bool:
+    """Whether the exact form was refused before anything was done."""
+    return _code(error) == "AccessDeniedException"
 
 
 def _exactly(client: Any, operation: str, params: Any) -> dict[str, Any] | None:

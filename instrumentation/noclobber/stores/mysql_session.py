@@ -14,8 +14,9 @@ Source: MySQL 8.4 and MariaDB 10.11: "Consistent Nonlocking Reads", "Statements 
 "InnoDB Error Handling"; PyMySQL 1.1 and 1.2, aiomysql 0.2 and 0.3.
 """
 
+import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from noclobber import recorder
@@ -26,7 +27,18 @@ from noclobber.stores.sql_plan import Verb
 from noclobber.stores.sql_session import Batch, DriverRun, Session, Steering, recording
 from noclobber.stores.sql_text import Control, ControlVerb
 
-__all__ = ["MySession", "Running", "closing", "inserting", "known", "let_go", "querying", "starting", "steering"]
+__all__ = [
+    "MySession",
+    "Running",
+    "closing",
+    "failing",
+    "inserting",
+    "known",
+    "let_go",
+    "querying",
+    "starting",
+    "steering",
+]
 
 IN_TRANSACTION: Final = 1
 AUTOCOMMIT: Final = 2
@@ -203,6 +215,17 @@ class Running:
             run.returned()
         rows = bool(getattr(result, "description", None))
         self._session.returned(self._connection, self._text, rows=rows)
+
+
+@contextlib.contextmanager
+def failing(running: Running) -> Iterator[None]:
+    """The driver's own call: what it raises is noted, and goes on to the program."""
+    try:
+        yield
+    except BaseException as error:
+        with GUARD:
+            running.fail(error)
+        raise
 
 
 def starting(library: str, connection: Any, query: Any, parameters: Any) -> Running | None:

@@ -42,15 +42,15 @@ def install(library: ModuleType) -> None:
     """Wrap the core's generators, if they are all there."""
     from psycopg._connection_base import BaseConnection
     from psycopg._cursor_base import BaseCursor
-    from psycopg._server_cursor_base import ServerCursorMixin
 
+    named: Any = next(each for each in library.ServerCursor.__mro__ if "_declare_gen" in vars(each))  # moved in 3.3
     hooks: list[Hook] = [
         (BaseConnection, "_exec_command", _commanding),
         (BaseCursor, "_start_query", _starting),
         (BaseCursor, "_execute_gen", _executing),
         (BaseCursor, "_stream_send_gen", _looking),
         (BaseCursor, "_start_copy_gen", _looking),
-        (ServerCursorMixin, "_declare_gen", _looking),
+        (named, "_declare_gen", _looking),
         (BaseCursor, "_close", _closing_cursor),
         (library.Cursor, "executemany", _batching),
         (library.AsyncCursor, "executemany", _abatching),

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from noclobber.bootstrap.registry import Integration
 from noclobber.guard import GUARD
-from noclobber.stores.mysql_session import Running, closing, inserting, querying, starting, steering
+from noclobber.stores.mysql_session import Running, closing, failing, inserting, querying, starting, steering
 from noclobber.stores.sql_session import COVERED
 from noclobber.stores.wrapping import Hook, Wrapping
 
@@ -56,12 +56,8 @@ def _executing(original: Any) -> Any:
             running = starting(LIBRARY, self.connection, query, args)
         if running is None:
             return original(self, query, args)
-        try:
+        with failing(running):
             answer = original(self, query, args)
-        except BaseException as error:
-            with GUARD:
-                running.fail(error)
-            raise
         with GUARD:
             running.returned(self.rowcount, self.lastrowid, self._result)
         return answer
@@ -80,11 +76,8 @@ def _batching(original: Any) -> Any:
         before = COVERED.get()
         COVERED.set(True)  # the texts that it makes of them go through `execute`
         try:
-            answer = original(self, query, noted)
-        except BaseException as error:
-            with GUARD:
-                running.fail(error)
-            raise
+            with failing(running):
+                answer = original(self, query, noted)
         finally:
             COVERED.set(before)
         with GUARD:
@@ -101,12 +94,8 @@ def _calling(original: Any) -> Any:
             running = starting(LIBRARY, self.connection, "CALL", None)
         if running is None:
             return original(self, procname, args)
-        try:
+        with failing(running):
             answer = original(self, procname, args)
-        except BaseException as error:
-            with GUARD:
-                running.fail(error)
-            raise
         with GUARD:
             running.returned(result=self._result)
         return answer
@@ -123,12 +112,8 @@ def _querying(original: Any) -> Any:
             running = querying(LIBRARY, self, sql)
         if running is None:
             return original(self, sql, *args, **kwargs)
-        try:
+        with failing(running):
             answer = original(self, sql, *args, **kwargs)
-        except BaseException as error:
-            with GUARD:
-                running.fail(error)
-            raise
         with GUARD:
             running.returned(self._affected_rows, None, self._result)
         return answer
@@ -144,12 +129,8 @@ def _commanding(text: str) -> Any:
                 running = steering(LIBRARY, self, text)
             if running is None:
                 return original(self, *args, **kwargs)
-            try:
+            with failing(running):
                 answer = original(self, *args, **kwargs)
-            except BaseException as error:
-                with GUARD:
-                    running.fail(error)
-                raise
             with GUARD:
                 running.returned()
             return answer

@@ -20,6 +20,8 @@ MYSQL_REFUSED: Final = frozenset({1020})
 MYSQL_UNIQUE: Final = frozenset({1062, 1586})
 MYSQL_LOST: Final = frozenset({1053, 1927, 2006, 2013, 2014, 2055, 4031})
 """Numbers of MySQL's errors: changed since the snapshot; a key that is there; a connection that is not any more."""
+_LIBPQ: Final = frozenset({"psycopg", "psycopg.errors"})
+"""Whose errors without an SQLSTATE come from the client: it can't reach the server any more."""
 _MYSQL: Final = frozenset({"pymysql.err"})
 
 
@@ -41,6 +43,7 @@ def outcome_of(error: BaseException, verb: Verb) -> tuple[Outcome, bool]:
         getattr(error, "connection_invalidated", False)
         or number in MYSQL_LOST
         or (isinstance(state, str) and state.startswith(("08", "57P")))
+        or (state is None and type(original).__name__ == "OperationalError" and type(original).__module__ in _LIBPQ)
     )
     if lost or isinstance(error, TimeoutError) or not isinstance(error, Exception):
         return (Outcome.ERROR if verb is Verb.SELECT else Outcome.UNKNOWN), False

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-__all__ = ["LEFT_ALONE", "Hook", "Wrapping", "knowing"]
+__all__ = ["LEFT_ALONE", "Hook", "Wrapping", "knowing", "leave_alone"]
 
 log = logging.getLogger("noclobber")
 Hook = tuple[Any, str, Callable[[Any], Any]]
@@ -27,10 +27,11 @@ def knowing(library: str) -> Iterator[None]:
     try:
         yield
     except (ImportError, AttributeError) as error:
-        _leave_alone(library, str(error))
+        leave_alone(library, str(error))
 
 
-def _leave_alone(library: str, missing: str) -> None:
+def leave_alone(library: str, missing: str) -> None:
+    """Say that this version of `library` is not known, for what is `missing`."""
     LEFT_ALONE[library] = missing
     log.warning("noclobber does not know this version of %s (%s) and leaves it alone", library, missing)
 
@@ -49,7 +50,7 @@ class Wrapping:
         """Wrap all, if all are there; say it where not."""
         missing = [name for owner, name, _ in hooks if name not in vars(owner)]
         if missing:
-            _leave_alone(self._library, f"no {missing[0]}")
+            leave_alone(self._library, f"no {missing[0]}")
             return
         for owner, name, make in hooks:
             original = vars(owner)[name]

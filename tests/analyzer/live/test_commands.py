@@ -1,5 +1,6 @@
 """`analyze` and `findings`: beside a running engine, and over an embedded store of their own."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from intake import Agent, Intake, Request, generated, wait_until, written
 from starlette.applications import Starlette
 from streams import ACCOUNT, a_stream, run_dry
 
-from noclobber.cli import main
+from noclobber.cli import Command, CommandError, main
+from noclobber_analyzer.commands.backup import BACKUP, RESTORE
+from noclobber_analyzer.commands.forget import COMMAND as FORGET
 from noclobber_collector.lock import EngineLock
 from noclobber_collector.store_route import store_route
 
@@ -268,3 +271,34 @@ def test_latent_findings_are_kept_apart(intake: Intake, beside: list[str], capsy
     run("findings", "list", "--latent", *beside)
     line = next(line for line in capsys.readouterr().out.splitlines() if shown["id"][:12] in line)
     assert "99 ms" in line
+
+
+def typed(command: Command, *words: str) -> int:
+    """Run a command by its own parser."""
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    return command.run(parser.parse_args(list(words)))
+
+
+def test_backup_beside_a_running_engine(
+    intake: Intake, beside: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Through its API, with what waits in the spool; a restore is refused while it runs."""
+    intake.take(lost_update())
+    (tmp_path / "data" / "spool").mkdir()
+    assert typed(BACKUP, str(tmp_path / "backup"), *beside) == 0
+    assert "accesses: 6 rows" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="stop `noclobber up` first"):
+        typed(RESTORE, str(tmp_path / "backup"), *beside)
+
+
+@pytest.mark.long
+def test_forget_beside_a_running_engine(intake: Intake, beside: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Through its API: what is there, and then nothing."""
+    intake.take(lost_update())
+    assert run("analyze", *beside) == 1
+    assert typed(FORGET, "--resource", ACCOUNT, *beside) == 0
+    assert "4 accesses, 1 findings" in capsys.readouterr().out
+    assert typed(FORGET, "--resource", ACCOUNT, "--yes", *beside) == 0
+    assert intake.store.rows("SELECT count() FROM accesses WHERE op != 'mark'") == [(0,)]
+    assert intake.findings() == []

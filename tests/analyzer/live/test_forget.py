@@ -103,7 +103,14 @@ def _restart_the_collector(store: Store, spool: Path) -> None:
     assert loader.reloaded == 0
 
 
-@pytest.mark.parametrize("target", [Target(run="r1"), Target(service="ann"), Target(resource=SECRET[:-5] + "*")])
+@pytest.mark.parametrize(
+    "target",
+    [
+        Target(run="r1"),
+        pytest.param(Target(service="ann"), marks=pytest.mark.long),
+        pytest.param(Target(resource=SECRET[:-5] + "*"), marks=pytest.mark.long),
+    ],
+)
 def test_by_run_service_and_beginning(store: Store, server: ClickHouseOverHttp, tmp_path: Path, target: Target) -> None:
     """Each takes its own rows and the findings on them, no others."""
     url = f"{server.url}/{store.rows('SELECT currentDatabase()')[0][0]}"

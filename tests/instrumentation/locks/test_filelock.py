@@ -113,6 +113,7 @@ def test_another_thread_may_give_it_back(path: Path) -> None:
     assert "noclobber.locks" not in accesses[2]
 
 
+@pytest.mark.skipif(not hasattr(filelock.SoftFileLock, "lifetime"), reason="lifetimes came with filelock 3.24")
 def test_soft_lock_has_a_lease(path: Path) -> None:
     """Others may break a soft lock after its lifetime; a native one ignores it."""
     with capture() as captured, warnings.catch_warnings():

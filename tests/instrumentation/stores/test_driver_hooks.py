@@ -18,6 +18,7 @@ from psycopg._cursor_base import BaseCursor
 from noclobber.bootstrap import registry
 from noclobber.stores import asyncpg as asyncpg_hooks
 from noclobber.stores import psycopg as psycopg_hooks
+from noclobber.stores.wrapping import LEFT_ALONE
 from noclobber.testing import capture
 
 OWNERS: tuple[Any, ...] = (
@@ -95,3 +96,18 @@ def test_who_wrapped_later_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         connection.close()
         assert len(calls) == 1
     sqlite3.connect = connect_by_name  # what monkeypatch put back is our wrapper, which was out already
+
+
+def test_an_install_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version that is so unknown that its hooks raise is left alone as a whole, and `noclobber doctor` knows it."""
+
+    def fails(_: Any) -> None:
+        raise ImportError("no module named psycopg._somewhere_else")
+
+    broken = registry.Integration("psycopg", fails, psycopg_hooks.INTEGRATION.uninstall)
+    with monkeypatch.context() as patch, capture():
+        registry._installed.pop("psycopg").uninstall()
+        patch.setattr(psycopg_hooks, "INTEGRATION", broken)
+        with pytest.raises(ImportError):
+            registry._install_one("psycopg", "noclobber.stores.psycopg", psycopg)
+    assert "_somewhere_else" in LEFT_ALONE.pop("psycopg")

@@ -1,0 +1,156 @@
+"""Planted secrets over every integration: none leaves in spans, spool or logs, in whatever form; none is forgotten."""
+
+import ast
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import broker_stage
+import pytest
+from mariadb_stage import mariadb
+from memcached_stage import memcached
+from moto_stage import aws
+from planted import found_in
+
+from noclobber.bootstrap.registry import INTEGRATIONS
+from noclobber_sidecar.demo import servers
+
+AGENT = Path(__file__).parent / "agents" / "planting.py"
+TESTS = Path(__file__).parents[1]
+TIMEOUT_S = 100
+SECRET = "sk-Planted+Secret/0123456789=="
+HERE = (
+    "sqlite3", "aiosqlite", "sqlalchemy", "django", "redis", "diskcache", "multiprocessing", "files", "langgraph",
+    "httpx", "requests", "aiohttp", "aiohttp-web", "starlette",
+)  # fmt: skip
+LARGE = (
+    "psycopg", "asyncpg", "pymysql", "aiomysql", "pymemcache", "botocore", "python-dynamodb-lock", "nats", "pika",
+    "aio_pika", "aiokafka", "confluent_kafka", "kazoo", "etcd3gw", "celery",
+)  # fmt: skip
+"""Those whose servers take longer to start."""
+ONLY_ORDER = frozenset({"httpx", "requests", "aiohttp", "aiohttp-web", "starlette"})
+"""They record nothing of their own, and must not leak what passes them either."""
+NO_VALUES = {
+    "anyio": "only order",
+    "gevent": "only order",
+    "uvloop": "only order",
+    "filelock": "a path and nothing else",
+    "faiss": "numbers",
+    "pottery": "names of locks",
+}
+OWED = frozenset({"aiobotocore", "faststream", "google-cloud-pubsub", "pymongo"})
+"""Nothing is planted in these yet; who adds an integration adds a program instead of a name here."""
+ELSEWHERE = {
+    "chromadb": "vectors/test_chroma.py", "qdrant_client": "vectors/test_qdrant.py",
+    "lancedb": "vectors/test_lancedb.py", "pymilvus": "vectors/test_milvus.py",
+    "autogen": "frameworks/test_autogen.py", "autogen-agentchat": "frameworks/test_autogen.py",
+    "crewai": "frameworks/test_crewai.py", "agent-framework": "frameworks/test_agent_framework.py",
+    "agent-framework-workflows": "frameworks/test_agent_framework.py", "google-adk": "frameworks/test_google_adk.py",
+    "llama-index-workflows": "frameworks/test_llama_index.py", "mcp": "frameworks/test_mcp.py",
+    "pydantic-ai": "frameworks/test_pydantic_ai.py", "pydantic-ai-conversations": "frameworks/test_pydantic_ai.py",
+    "smolagents": "frameworks/test_smolagents.py", "mem0": "frameworks/test_mem0.py",
+    "openai-agents": "frameworks/test_openai_agents.py",
+}  # fmt: skip
+"""Libraries that need an environment of their own; there each program's spans are searched for what it planted."""
+
+
+def test_no_integration_is_forgotten() -> None:
+    """Every one has its row here: a program, a reason, or the tests of its own environment."""
+    planting = {
+        str(ast.literal_eval(each.args[0]))
+        for each in ast.walk(ast.parse(AGENT.read_text()))
+        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id == "plants"
+    }
+    assert {*HERE, *LARGE, *NO_VALUES, *ELSEWHERE, *OWED} == INTEGRATIONS.keys()
+    assert {*HERE, *LARGE} == planting | ONLY_ORDER
+    for file in ELSEWHERE.values():
+        text = (TESTS / file).read_text()
+        assert "play(" in text or "def test_secrets_stay" in text, file
+
+
+def test_the_search_finds() -> None:
+    """Each form is found, also in the middle of something longer; a keyed print is none of them."""
+    import base64
+    import hashlib
+
+    for form in (SECRET.encode(), SECRET.encode().hex().encode(), base64.b64encode(b"a note: " + SECRET.encode())):
+        assert found_in(b"before " + form + b" after", SECRET)
+    assert found_in(hashlib.sha256(SECRET.encode()).hexdigest().encode(), SECRET)
+    assert found_in(hashlib.blake2b(SECRET.encode(), digest_size=16, key=b"k").hexdigest().encode(), SECRET) == []
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A server that starts quickly."""
+    (tmp_path / "valkey").mkdir()
+    with servers.redis_compatible(tmp_path / "valkey") as url:
+        yield {"REDIS": url}
+
+
+@pytest.fixture
+def more_places(places: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Servers that do not."""
+    with contextlib.ExitStack() as stack:
+        for name in ("postgres", "nats", "rabbitmq", "kafka", "zookeeper", "etcd"):
+            (tmp_path / name).mkdir()
+        yield {
+            **places,
+            "POSTGRES": stack.enter_context(servers.postgres(tmp_path / "postgres")).replace("+psycopg", ""),
+            "MARIADB": str(stack.enter_context(mariadb())),
+            "MEMCACHED": str(stack.enter_context(memcached())[1]),
+            "AWS": stack.enter_context(aws()),
+            "NATS": stack.enter_context(broker_stage.nats(tmp_path / "nats")),
+            "RABBITMQ": stack.enter_context(broker_stage.rabbitmq(tmp_path / "rabbitmq")),
+            "KAFKA": stack.enter_context(broker_stage.kafka(tmp_path / "kafka")),
+            "ZOOKEEPER": stack.enter_context(broker_stage.zookeeper(tmp_path / "zookeeper")),
+            "ETCD": str(stack.enter_context(broker_stage.etcd(tmp_path / "etcd"))),
+        }
+
+
+def planted(names: tuple[str, ...], places: dict[str, str], folder: Path) -> None:
+    """Run the program, which tells a file and a collector that is not there; search file, spool and log."""
+    (folder / "files").mkdir()
+    spans, spool = folder / "spans.jsonl", folder / "spool"
+    environment = {
+        **os.environ, **places, "PLANTED": SECRET, "FOLDER": str(folder / "files"), "NOCLOBBER_RERAISE": "1",
+        "NOCLOBBER_WATCH_FILES": str(folder / "files" / "*.txt"), "NOCLOBBER_SPOOL": str(spool),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{broker_stage.port()}",
+    }  # fmt: skip
+    ran = subprocess.run(
+        [sys.executable, "-m", "noclobber.cli", "run", "--file", str(spans), "--", sys.executable, str(AGENT), *names],
+        capture_output=True, timeout=TIMEOUT_S, check=False, env=environment,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr.decode()[-3000:]
+    assert ran.stdout.decode().split() == list(names)
+    spooled = [each for each in spool.rglob("*") if each.is_file()]
+    assert spooled
+    for each in (spans, *spooled):
+        assert found_in(each.name.encode() + each.read_bytes(), SECRET) == []
+    assert b"can't hand its spans" in ran.stderr
+    assert found_in(ran.stderr, SECRET) == []
+    expected = {"django": "sqlite3", "python-dynamodb-lock": "python_dynamodb_lock", "aiosqlite": "sqlite3"}
+    assert {expected.get(name, name) for name in names if name not in ONLY_ORDER} <= set(_scopes(spans))
+
+
+def _scopes(file: Path) -> Iterator[str]:
+    for line in file.read_text().splitlines():
+        for resource in json.loads(line)["resourceSpans"]:
+            for scope in resource["scopeSpans"]:
+                told: dict[str, Any] = scope["scope"]
+                yield told["name"].removeprefix("noclobber.")
+
+
+def test_secrets_stay(places: dict[str, str], tmp_path: Path) -> None:
+    """Values, conditions, literals, bodies, headers, what errors say."""
+    planted(HERE, places, tmp_path)
+
+
+@pytest.mark.long
+def test_secrets_stay_with_servers(more_places: dict[str, str], tmp_path: Path) -> None:
+    """The same of databases, brokers and coordinators."""
+    planted(LARGE, more_places, tmp_path)
