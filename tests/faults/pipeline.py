@@ -25,7 +25,7 @@ WORKERS = {"receiver": "spool", "engine": "loader"}
 SNIPER = Path(__file__).parent / "sniper.py"
 STEADY_S = 5.5
 """A child that was killed earlier is started again later each time."""
-PHASE_S = 20.0
+PHASE_S = 60.0
 ENGINE_READY_MAX_S = 120.0
 TAKES = "noclobber takes spans on"
 
