@@ -25,7 +25,7 @@ WORKERS = {"receiver": "spool", "engine": "loader"}
 SNIPER = Path(__file__).parent / "sniper.py"
 STEADY_S = 5.5
 """A child that was killed earlier is started again later each time."""
-PHASE_S = 20.0
+PHASE_S = 60.0
 ENGINE_READY_MAX_S = 120.0
 TAKES = "noclobber takes spans on"
 
@@ -56,6 +56,7 @@ class Pipeline:
         keep_loaded_s: how long the files of loaded segments stay.
 
     Attributes:
+        started_s: until OTLP was taken at the first start, which tells how busy the machine is.
         engine_ready_s: until the engine answered again after each shot at it.
     """
 
@@ -64,6 +65,7 @@ class Pipeline:
         self.phases.mkdir(parents=True)
         self._environment = {FOLDER: str(self.phases), "NOCLOBBER_KEEP_LOADED_S": str(keep_loaded_s)}
         self.up = Up(folder, environment=self._environment)
+        self.started_s = self.up.wait_for(f"{self.up.http}/ready")
         self.up.wait_until_ready()
         self.engine_ready_s: list[float] = []
         self._watchers: list[threading.Thread] = []

@@ -7,6 +7,7 @@ hit fifty times; it leaves a dated file of results.
 
 import contextlib
 import shutil
+import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ class Round:
     """Some kills of one pipeline under load, and what they did.
 
     Attributes:
+        started_s: until OTLP was taken at the first start.
         shots: in order. ledger: after the last one, when all is loaded. torn: damaged bytes that were left.
         engine_ready_s: until the engine answered again after each shot at it, through a further one if there was one.
     """
@@ -48,6 +50,7 @@ class Round:
         self.shots: list[Shot] = []
         begun = time.time()
         pipeline = Pipeline(folder)
+        self.started_s = pipeline.started_s
         try:
             with Load(pipeline.port, 8, pause_s=0.15) as load, contextlib.ExitStack() as stack:
                 racing = stack.enter_context(Racing(pipeline.up.http, RACES, lambda: len(self.shots) / len(aims)))
@@ -79,18 +82,19 @@ class Round:
         assert "Traceback" not in self.output, self.output
 
 
-def assert_ready_in_time(shots: Sequence[Shot]) -> None:
-    """OTLP is taken again in time; once in a while later, on a machine that does much else."""
-    ready_s = sorted(shot.ready_s for shot in shots)
-    assert ready_s[len(ready_s) // 2] <= READY_S, ready_s
-    assert ready_s[-1] <= 10 * READY_S, ready_s
+def assert_ready_in_time(*rounds: Round) -> None:
+    """OTLP is taken again within three seconds, or on a busy machine as soon as at the very first start."""
+    shots = [shot.ready_s for done in rounds for shot in done.shots]
+    started_s = max(done.started_s for done in rounds)
+    assert statistics.median(shots) <= max(READY_S, 1.5 * started_s), (shots, started_s)
+    assert max(shots) <= 10 * max(READY_S, started_s), (shots, started_s)
 
 
 def test_every_acknowledged_access_and_every_finding_is_there_once(tmp_path: Path) -> None:
     """Each process is killed, at phases of its own, while clients and racing agents go on sending."""
     done = Round(tmp_path / "run", FEW)
     done.assert_clean()
-    assert_ready_in_time(done.shots)
+    assert_ready_in_time(done)
     assert len(done.shots) == len(FEW)
 
 
@@ -100,7 +104,7 @@ def test_fifty_kills(tmp_path: Path) -> None:
     """The same, fifty times."""
     done = Round(tmp_path / "run", aims_of(50, int(time.time())))
     done.assert_clean()
-    assert_ready_in_time(done.shots)
+    assert_ready_in_time(done)
     assert len(done.shots) >= 45
 
 
@@ -119,7 +123,7 @@ def test_five_hundred_kills(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / f"run{len(rounds) - 1}" / "data")
         hits += Counter(shot.hit for shot in done.shots)
         _write(rounds, hits, begun)  # also of a run that somebody ends early
-    assert_ready_in_time([shot for done in rounds for shot in done.shots])
+    assert_ready_in_time(*rounds)
 
 
 def _write(rounds: list[Round], hits: Counter[str], begun: float) -> None:
