@@ -10,12 +10,14 @@ Source: storage.md 8.2, analysis.md 9.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from noclobber_analyzer.clock import SECOND_NS
-from noclobber_analyzer.rows import ColumnStore, StoredSpan, read_spans
+from noclobber_analyzer.columnar import Stored, read_accesses
+from noclobber_analyzer.rows import ColumnStore
 from noclobber_analyzer.tables import Store as TableStore
 
 __all__ = [
@@ -70,13 +72,13 @@ class Batch(msgspec.Struct, frozen=True):
     """Some segments and what they hold.
 
     Attributes:
-        segments: in cursor order. spans: theirs, in the same order.
+        segments: in cursor order. rows: theirs, by the times of their calls.
         noted_ns: by segment, when it was noted.
         more: whether there is more to read at once.
     """
 
     segments: list[SegmentId]
-    spans: list[StoredSpan]
+    rows: list[Stored]
     noted_ns: dict[SegmentId, int]
     more: bool
 
@@ -159,27 +161,32 @@ def portions(notes: Sequence[Note], rows_max: int) -> Iterator[list[Note]]:
         yield portion
 
 
-Reader = Callable[[Store, Sequence[SegmentId]], Iterator[StoredSpan]]
-"""Reads the spans of some segments, in their order."""
+Reader = Callable[[Store, Sequence[SegmentId]], list[Stored]]
+"""Reads the rows of some segments, by the times of their calls."""
 
 
 def batch_of(store: Store, notes: Sequence[Note], *, more: bool, read: Reader | None = None) -> Batch:
     """The rows of some segments."""
     segments = [note.id for note in notes]
-    spans = list((read or read_segments)(store, segments))
-    return Batch(segments, spans, {note.id: note.noted_ns for note in notes}, more)
+    rows = (read or read_segments)(store, segments)
+    return Batch(segments, rows, {note.id: note.noted_ns for note in notes}, more)
 
 
 def _note(row: Sequence[Any]) -> Note:
     return Note(str(row[0]), int(row[1]), int(row[2]), int(row[3]), int(row[4]))
 
 
-def read_segments(store: Store, segments: Sequence[SegmentId]) -> Iterator[StoredSpan]:
-    """The spans of some segments, in their order; those of other instrumentations are left out."""
+def read_segments(store: Store, segments: Sequence[SegmentId]) -> list[Stored]:
+    """The rows of some segments, by the times of their calls; those of other instrumentations are left out."""
     where = "collector = {name:String} AND segment IN {segments:Array(UInt64)} AND op != ''"
-    for name in dict.fromkeys(name for name, _ in segments):
+    found: list[Stored] = []
+    names = list(dict.fromkeys(name for name, _ in segments))
+    for name in names:
         numbers = [segment for of, segment in segments if of == name]
-        yield from read_spans(store, where, {"name": name, "segments": numbers})
+        found += read_accesses(store, where, {"name": name, "segments": numbers})
+    if len(names) > 1:
+        found.sort(key=itemgetter(0))
+    return found
 
 
 def notes_between(store: Store, since_ns: int, until: Cursor) -> list[Note]:

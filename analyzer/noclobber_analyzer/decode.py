@@ -10,7 +10,7 @@ unreadable.
 Source: contract 2 (attributes), 2.1 (ops), 2.4 (spans of others).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from sys import intern
@@ -33,7 +33,18 @@ from noclobber_analyzer.access import Access, Effect, Lock, Mark, Message, Proce
 from noclobber_analyzer.forms import in_form
 from noclobber_analyzer.spans import SpanRecord
 
-__all__ = ["MISREAD", "NO_FACT", "Attributes", "Fact", "Unreadable", "decode_process", "decode_span", "fact"]
+__all__ = [
+    "MISREAD",
+    "NO_FACT",
+    "Attributes",
+    "Fact",
+    "Unreadable",
+    "decode_process",
+    "decode_span",
+    "fact",
+    "facts",
+    "record_of",
+]
 
 Attributes = Mapping[str, object]
 """A resource's attributes by the contract's names: str, int, float, bool, or a sequence of str."""
@@ -218,6 +229,33 @@ def fact(name: str, value: object) -> Fact:
     except (KeyError, TypeError, ValueError):
         return MISREAD, f"{name} is {value!r}"
     return NO_FACT if said == () and field not in _GROUPED else (field, said)
+
+
+def facts(name: str) -> tuple[str, Callable[[Sequence[Any]], Sequence[Any]]]:
+    """What one attribute of many spans says: the field, and what understands its values, none of which is empty.
+
+    The values are texts, or whole numbers where the attribute is one; only for attributes that any of these fits.
+    """
+    field, convert = _FACTS[name]
+    if convert is _text:
+        return field, _interned
+    if convert is _passing or convert is _number:
+        return field, _as_they_are
+    return field, lambda values: [convert(value) for value in values]
+
+
+def _interned(values: Sequence[Any]) -> Sequence[Any]:
+    return list(map(intern, values))
+
+
+def _as_they_are(values: Sequence[Any]) -> Sequence[Any]:
+    return values
+
+
+def record_of(group: str, fields: Iterable[str]) -> Callable[..., Any] | None:
+    """What makes the record of a group of facts; None where it would be none, since what names it is not among them."""
+    build, needed = _RECORDS[group]
+    return build if needed is None or needed in fields else None
 
 
 def decode_process(attributes: Attributes) -> Process | None:

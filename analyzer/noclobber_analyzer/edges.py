@@ -22,9 +22,9 @@ from noclobber_analyzer.clocks import before as clock_before
 from noclobber_analyzer.history import History
 from noclobber_analyzer.paths import Edge, Into
 
-__all__ = ["Edges", "edges_into"]
+__all__ = ["ALONE", "Edges", "edges_into"]
 
-_ALONE: Final = frozenset({Op.READ, Op.SCAN, Op.EFFECT, Op.MODEL, Op.WRITE, Op.DELETE, Op.UPDATE})
+ALONE: Final = frozenset({Op.READ, Op.SCAN, Op.EFFECT, Op.MODEL, Op.WRITE, Op.DELETE, Op.UPDATE})
 """Operations that make nobody wait."""
 _CANONICAL: Final = attrgetter("start_ns", "span_id", "trace_id")
 
@@ -39,7 +39,7 @@ def edges_into(history: History) -> Into:
     into: dict[str, list[Edge]] = defaultdict(list)
     groups: dict[Group, list[Access]] = defaultdict(list)
     for access in history.accesses:
-        if access.op in _ALONE and access.strand_parent is None and not access.links:
+        if access.op in ALONE and access.strand_parent is None and not access.links:
             continue
         for strand, edge in _of_access(access):
             into[strand].append(edge)
@@ -61,38 +61,44 @@ class Edges:
 
     Args:
         kept: gives a kept access by its key.
+
+    Attributes:
+        linking: by key, the accesses that link to one.
     """
 
     def __init__(self, kept: Callable[[bytes], Access | None]) -> None:
         self._kept = kept
         self._into: dict[str, list[Edge]] = {}
         self._members: dict[Group, dict[bytes, Access]] = defaultdict(dict)
-        self._linking: dict[bytes, dict[bytes, Access]] = defaultdict(dict)
+        self.linking: dict[bytes, dict[bytes, Access]] = defaultdict(dict)
         self._made: dict[Group, list[Led]] = {}
         self._stale: dict[Group, None] = {}
         self._unlinked: dict[bytes, None] = {}
 
+    def pass_by(self, key: bytes) -> None:
+        """An access came or went that makes no edge by itself."""
+        if key in self.linking:
+            self._unlinked.update(dict.fromkeys(self.linking[key]))
+
     def add(self, access: Access) -> None:
         """Take an access."""
         key = access.key
-        if key in self._linking:
-            self._unlinked.update(dict.fromkeys(self._linking[key]))
-        if access.op in _ALONE and access.strand_parent is None and not access.links:
+        self.pass_by(key)
+        if access.op in ALONE and access.strand_parent is None and not access.links:
             return
         self._put(_own("own", key), list(_of_access(access)))
         for group in _groups(access):
             self._members[group][key] = access
             self._stale[group] = None
         for trace_id, span_id, _ in access.links:
-            self._linking[key_of(trace_id, span_id)][key] = access
+            self.linking[key_of(trace_id, span_id)][key] = access
             self._unlinked[key] = None
 
     def drop(self, access: Access) -> None:
         """Let an access go."""
         key = access.key
-        if key in self._linking:
-            self._unlinked.update(dict.fromkeys(self._linking[key]))
-        if access.op in _ALONE and access.strand_parent is None and not access.links:
+        self.pass_by(key)
+        if access.op in ALONE and access.strand_parent is None and not access.links:
             return
         self._take_back(_own("own", key))
         for group in _groups(access):
@@ -101,10 +107,10 @@ class Edges:
             self._stale[group] = None
         for trace_id, span_id, _ in access.links:
             linked = key_of(trace_id, span_id)
-            linking = self._linking[linked]
+            linking = self.linking[linked]
             linking.pop(key, None)
             if not linking:
-                del self._linking[linked]
+                del self.linking[linked]
             self._take_back(_own("link", key))
 
     def into(self) -> Into:

@@ -13,7 +13,7 @@ Source: the maps of SELF (C. Chambers, D. Ungar, E. Lee: An Efficient Implementa
 what all objects of one shape have in common is kept once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from operator import itemgetter
 from typing import Any, ClassVar, Final, NamedTuple, cast, get_type_hints
@@ -22,7 +22,18 @@ import msgspec
 
 from noclobber_analyzer.access import Access, Process, key_of
 
-__all__ = ["FORMS_MAX", "access_of", "changed", "in_form", "roomy", "sent_by", "told"]
+__all__ = [
+    "FORMS_MAX",
+    "TIME_BITS",
+    "access_of",
+    "changed",
+    "form_of",
+    "in_form",
+    "is_form",
+    "roomy",
+    "sent_by",
+    "told",
+]
 
 FORMS_MAX: Final = 2048
 """Forms made: each is a class, of four kilobytes."""
@@ -129,6 +140,28 @@ def in_form(facts: Mapping[str, Any]) -> Access:
     return form.made_of(start_ns << TIME_BITS | end_ns, *form.kept(facts))
 
 
+def form_of(names: Iterable[str], shared: Mapping[str, Any]) -> tuple[Callable[..., Access], tuple[str, ...]]:
+    """What makes accesses that say some facts, none of which has its default value, and share others.
+
+    Args:
+        names: of the facts that each says for itself, but for its times.
+        shared: the others, some of them perhaps defaults.
+
+    Returns:
+        What is called with the times (call, shifted by `TIME_BITS`, and return in one number) and then the values of
+        these facts; and their names in that order.
+
+    Raises:
+        TypeError: something that every access has is missing.
+    """
+    known = {*names}
+    if not known | shared.keys() | _TIMES >= NEEDED:
+        raise TypeError(f"missing: {sorted(NEEDED - known - shared.keys() - _TIMES)}")
+    kept = tuple(name for name in FACTS if name in known)
+    said = {name: shared[name] for name in SHARED if name in shared and shared[name] != DEFAULTS.get(name)}
+    return _class_of(kept, said), kept
+
+
 def access_of(**facts: Any) -> Access:
     """An access of these facts, in as little room as they need: equal ones are equal, however they were told.
 
@@ -162,6 +195,11 @@ def told(access: Access) -> dict[str, Any]:
     if facts.pop("times", None) is not None:
         facts["start_ns"], facts["end_ns"] = access.start_ns, access.end_ns
     return {**access.shared_facts, **facts}
+
+
+def is_form(of: type[Access]) -> bool:
+    """Whether all accesses of a class say the same facts, and share those of few values: it keeps both times in one."""
+    return issubclass(of, _Packed)
 
 
 _IDS: Final = frozenset({"trace_id", "span_id"})

@@ -13,13 +13,14 @@ from typing import Final, Protocol
 
 from noclobber.contract import Kind
 from noclobber_analyzer.access import Process
+from noclobber_analyzer.belonging import touched
 from noclobber_analyzer.evaluate import Evaluation
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.history import History
 from noclobber_analyzer.ledger import access_names
 from noclobber_analyzer.live_coverage import LiveCoverage
 from noclobber_analyzer.live_limits import Totals
-from noclobber_analyzer.window import Name, View, Window, touched
+from noclobber_analyzer.window import Name, View, Window
 
 __all__ = ["Judge", "Judging"]
 

@@ -8,7 +8,6 @@ is who made it.
 Source: analysis.md 3.1 (reads-from) and 10.2.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 
 from noclobber.contract import Op
@@ -27,30 +26,43 @@ class Knowledge:
 
     def __init__(self, trimmed: Collection[str] = frozenset()) -> None:
         self._trimmed = trimmed
-        self._makers: dict[tuple[str, str], dict[bytes, Access]] = defaultdict(dict)
+        self._makers: dict[tuple[str, str], Access | dict[bytes, Access]] = {}
 
     def add(self, access: Access) -> None:
         """Take an access."""
-        if access.written is not None and access.op in WRITE_OPS and not access.weak:
-            self._makers[access.resource, access.written][access.key] = access
+        if access.written is None or access.op not in WRITE_OPS or access.weak:
+            return
+        version = access.resource, access.written
+        known = self._makers.setdefault(version, access)
+        if known is access:
+            return
+        if not isinstance(known, dict):
+            known = self._makers[version] = {known.key: known}
+        known[access.key] = access
 
     def drop(self, access: Access) -> None:
         """Let an access go."""
-        if access.written is not None and access.op in WRITE_OPS and not access.weak:
-            makers = self._makers.get((access.resource, access.written), {})
-            makers.pop(access.key, None)
-            if not makers:
-                self._makers.pop((access.resource, access.written), None)
+        if access.written is None or access.op not in WRITE_OPS or access.weak:
+            return
+        version = access.resource, access.written
+        known = self._makers.get(version)
+        if isinstance(known, dict):
+            known.pop(access.key, None)
+            if known:
+                return
+        elif known is not access:
+            return
+        del self._makers[version]
 
     def into(self, accesses: Iterable[Access]) -> Iterator[tuple[int, str, int]]:
         """Where accesses of one strand read what another strand had made: their number, that strand, its number."""
         for access in accesses:
             for resource, version in _seen(access):
-                makers = self._makers.get((resource, version), {})
-                if len(makers) == 1 and resource not in self._trimmed:
-                    (maker,) = makers.values()
-                    if maker.strand != access.strand:
-                        yield access.seq, maker.strand, maker.seq
+                maker = self._makers.get((resource, version))
+                if isinstance(maker, dict):
+                    maker = next(iter(maker.values())) if len(maker) == 1 else None
+                if maker is not None and resource not in self._trimmed and maker.strand != access.strand:
+                    yield access.seq, maker.strand, maker.seq
 
 
 def _seen(access: Access) -> Iterator[tuple[str, str]]:

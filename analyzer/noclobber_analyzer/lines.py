@@ -17,11 +17,19 @@ _by_seq = attrgetter("seq", "key")
 
 @dataclass(slots=True)
 class StrandLine:
-    """One strand: its kept accesses by `seq`, the holes between them, and whether its beginning fell out."""
+    """One strand.
+
+    Attributes:
+        accesses: those that are kept, by `seq`. gaps: the holes between them.
+        cut: whether its beginning fell out. torn: whether some fell out that were not its first.
+        of: the process whose accesses these are.
+    """
 
     accesses: list[Access] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     cut: bool = False
+    torn: bool = False
+    of: "ProcessLine | None" = None
 
     def add(self, access: Access) -> bool:
         """Take an access; returns whether the holes have to be measured anew."""
@@ -33,13 +41,23 @@ class StrandLine:
 
     def drop(self, access: Access) -> None:
         """Let an access go."""
+        if self.accesses and self.accesses[0] is access:
+            del self.accesses[0]
+            return
+        self.torn = True
         at = bisect_left(self.accesses, _by_seq(access), key=_by_seq)
         if at < len(self.accesses) and self.accesses[at] is access:
             del self.accesses[at]
 
+    def cut_off(self) -> None:
+        """Its beginning fell out: before what is left nothing is missing any more."""
+        self.cut = True
+        if self.gaps or self.torn:
+            self.measure()
+
     def measure(self) -> bool:
         """Find the holes anew; returns whether they changed."""
-        before = self.gaps
+        before, self.torn = self.gaps, False
         self.gaps = holes(self.accesses[0].strand, self.accesses, whole=not self.cut) if self.accesses else []
         return before != self.gaps
 

@@ -16,11 +16,12 @@ Source: analysis.md 6 (second fetch by unit) and 10, docs/decisions/0006-ranges.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from heapq import merge
+from operator import itemgetter
 from typing import Final
 
 from noclobber.contract import Op
-from noclobber_analyzer.access import Access, Mark
+from noclobber_analyzer.access import Access, Mark, ids_of
+from noclobber_analyzer.columnar import Stored, decoded, read_accesses
 from noclobber_analyzer.cursor import SegmentId, Store, read_segments
 from noclobber_analyzer.history import that_counts
 from noclobber_analyzer.ranges import SHIFT, Share
@@ -77,8 +78,8 @@ class Outlines:
     def __len__(self) -> int:
         return len(self._lacking)
 
-    def read(self, store: Store, segments: Sequence[SegmentId]) -> Iterator[StoredSpan]:
-        """The spans of some segments, in their order: one's own whole, those of others in outline."""
+    def read(self, store: Store, segments: Sequence[SegmentId]) -> list[Stored]:
+        """The rows of some segments, by the times of their calls: one's own whole, those of others in outline."""
         self._pulls += 1
         if self._share.is_all or not self._are_worth_it():
             return read_segments(store, segments)
@@ -89,31 +90,33 @@ class Outlines:
             self._outlined, self._filled = self._outlined / 2, self._filled / 2
         return self._filled <= WORTH_IT * self._outlined or self._pulls % TRY_EVERY == 0
 
-    def _parted(self, store: Store, segments: Sequence[SegmentId]) -> Iterator[StoredSpan]:
+    def _parted(self, store: Store, segments: Sequence[SegmentId]) -> list[Stored]:
         within = "collector = {name:String} AND segment IN {segments:Array(UInt64)} AND op != ''"
+        found: list[Stored] = []
         for name in dict.fromkeys(name for name, _ in segments):
             numbers = [segment for of, segment in segments if of == name]
             asked: dict[str, object] = {"name": name, "segments": numbers, "always": ALWAYS}
             asked["ranges"] = sorted(self._share.ranges)
-            whole = read_spans(store, f"{within} AND {WHOLE}", asked)
-            rest = read_outlines(store, f"{within} AND NOT {WHOLE}", asked, COLUMNS)
-            yield from merge(whole, rest, key=_place)
+            found += read_accesses(store, f"{within} AND {WHOLE}", asked)
+            found += map(decoded, read_outlines(store, f"{within} AND NOT {WHOLE}", asked, COLUMNS))
+        found.sort(key=itemgetter(0))
+        return found
 
-    def add(self, access: Access, stored: StoredSpan, opened_ns: int, loaded_ns: int) -> set[str]:
+    def add(self, access: Access, stored: Stored) -> set[str]:
         """Take an access, whole or in outline; returns the resources whose verdicts it may change."""
         if self._share.is_all and not self._lacking:
-            return self._window.add(access, opened_ns, loaded_ns)
+            return self._window.add(access)
         name, outline = access.name, stored.outline
-        if stored.span.facts.get("resource") == access.resource:
-            self._share.learn(access.resource, stored.place[1])
+        if stored.item is not None and not isinstance(stored.item, Mark) and stored.item.resource == access.resource:
+            self._share.learn(access.resource, stored.place[4])
         known = self._window.get(name)
         if known is None or not (outline or name in self._lacking):
-            concerned = self._window.add(access, opened_ns, loaded_ns)
+            concerned = self._window.add(access)
         else:
             outline = True
             concerned = self._window.replace(max(known, access, key=lambda a: (not a.open, a.end_ns)))
         if outline:
-            self._lacking[name] = stored.place
+            self._lacking[name] = stored.place[3:]
             self._outlined += 1
         return concerned
 
@@ -146,10 +149,10 @@ class Outlines:
         self._filled += len(found)
         return True, touched | self._window.measure()
 
-    def forget(self, names: Iterable[Name]) -> None:
+    def forget(self, keys: Iterable[bytes]) -> None:
         """Drop accesses that fell out of the window."""
-        for name in names:
-            self._lacking.pop(name, None)
+        for key in keys if self._lacking else ():
+            self._lacking.pop(ids_of(key), None)
 
 
 def _spans(store: Store, places: Mapping[Name, tuple[int, int]]) -> Iterator[StoredSpan]:
@@ -167,10 +170,6 @@ def _spans(store: Store, places: Mapping[Name, tuple[int, int]]) -> Iterator[Sto
             "spans": [span_id for _, span_id in part],
         }
         yield from read_spans(store, where, asked)
-
-
-def _place(stored: StoredSpan) -> tuple[int, int]:
-    return stored.segment[1], stored.row
 
 
 def _facts(access: Access) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ Source: detection.md 6; analysis.md 9. It may ask too often, never too seldom; w
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Final
 
 from noclobber.contract import Op
@@ -30,6 +30,7 @@ class Reach:
 
     def __init__(self) -> None:
         self._of: dict[Key, set[str]] = {}
+        self._made_of: dict[str, int] = defaultdict(int)
         self._keys: dict[str, set[Key]] = defaultdict(set)
 
     def __len__(self) -> int:
@@ -41,7 +42,10 @@ class Reach:
             for entry in finding.affected.accesses:
                 reached = access((entry.trace_id, entry.span_id))
                 for key in _left_by(reached) if reached is not None else ():
-                    self._of.setdefault(key, set()).add(finding.resource)
+                    if key not in self._of:
+                        self._of[key] = set()
+                        self._made_of[key[0]] += 1
+                    self._of[key].add(finding.resource)
                     self._keys[finding.resource].add(key)
         while len(self._of) > KEYS_MAX:
             self._drop(next(iter(self._of)))
@@ -49,7 +53,7 @@ class Reach:
     def of(self, access: Access) -> set[str]:
         """Resources of the findings that an access may follow from."""
         found: set[str] = set()
-        for key in _borne_by(access):
+        for key in _borne_by(access, self._made_of):
             if key in self._of:
                 found |= self._of[key]
         return found
@@ -60,12 +64,18 @@ class Reach:
             for key in self._keys.pop(resource, ()):
                 left = self._of.get(key, set())
                 left.discard(resource)
-                if not left:
-                    self._of.pop(key, None)
+                if not left and self._of.pop(key, None) is not None:
+                    self._gone(key)
 
     def _drop(self, key: Key) -> None:
         for resource in self._of.pop(key):
             self._keys[resource].discard(key)
+        self._gone(key)
+
+    def _gone(self, key: Key) -> None:
+        self._made_of[key[0]] -= 1
+        if not self._made_of[key[0]]:
+            del self._made_of[key[0]]
 
 
 def _left_by(access: Access) -> Iterator[Key]:
@@ -81,16 +91,15 @@ def _left_by(access: Access) -> Iterator[Key]:
         yield "strand", access.strand_other
 
 
-def _borne_by(access: Access) -> Iterator[Key]:
-    """By what an access may follow from others."""
-    yield "unit", access.unit
+def _borne_by(access: Access, left: Container[str]) -> list[Key]:
+    """By what an access may follow from others; `left`: the sorts of what others left, so that no more is named."""
+    found = [("unit", access.unit), ("strand", access.strand)]
     if access.step:
-        yield "unit", access.step
-    yield "strand", access.strand
+        found.append(("unit", access.step))
     if access.message is not None:
-        yield "message", access.message.id
-    for version in (access.read, access.base):
-        if version is not None:
-            yield access.resource, version
+        found.append(("message", access.message.id))
+    if access.resource in left:
+        found += [(access.resource, version) for version in (access.read, access.base) if version is not None]
     if access.scan is not None:
-        yield from zip(access.scan.resources, access.scan.versions, strict=False)
+        found += zip(access.scan.resources, access.scan.versions, strict=False)
+    return found

@@ -10,6 +10,7 @@ accesses.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -20,7 +21,12 @@ from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.spans import SpanRecord
 from noclobber_collector.columns import COLUMNS, PROCESS_COLUMNS, Column, Holds
 
-__all__ = ["ColumnStore", "StoredSpan", "add_spans", "history_of", "read_outlines", "read_spans"]
+__all__ = [
+    "SELDOM", "ColumnStore", "StoredSpan", "add_spans", "history_of", "processes_of", "read_outlines", "read_spans",
+]  # fmt: skip
+
+PROCESSES_MAX: Final = 1024
+"""Processes that are remembered from one portion to the next."""
 
 Columns = Mapping[str, Sequence[Any]]
 """The values of some rows by column, all equally long."""
@@ -37,7 +43,9 @@ _NAMES: Final = (
     *(column.name for column in _PLAIN),
 )  # fmt: skip
 _MORE: Final = (*(column.name for column in _SELDOM), *_RESTS, *_LINKS)
-_HAS_MORE: Final = " OR ".join(f"notEmpty({name})" for name in _MORE if name not in _LINKS[1:])
+SELDOM: Final = tuple(name for name in _MORE if name not in _LINKS[1:])
+"""Columns, all of them lists or maps, of which most rows tell nothing."""
+_HAS_MORE: Final = " OR ".join(f"notEmpty({name})" for name in SELDOM)
 
 
 class ColumnStore(Protocol):
@@ -142,7 +150,7 @@ def _spans(
     columns: Columns, facts: Sequence[dict[str, Any]], links: Mapping[int, tuple[tuple[str, str, str], ...]]
 ) -> Iterator[StoredSpan]:
     segments = list(zip(columns["collector"], columns["segment"], strict=True))
-    processes = _processes(columns)
+    processes = processes_of(columns)
     rows = columns["row"]
     found_by = list(zip(*(columns[name] for name in _FOUND_BY), strict=True))
     ids = [_ids(columns[name]) for name in ("trace_id", "span_id", "parent_span_id")]
@@ -159,19 +167,23 @@ def _spans(
         )
 
 
-def _processes(columns: Columns) -> list[Process]:
+def processes_of(columns: Columns) -> list[Process]:
     """Who sent each row; equal ones are one object."""
-    known: dict[tuple[object, ...], Process] = {}
-    found = []
-    for said in zip(*(columns[name] for name in PROCESS_COLUMNS), strict=True):
-        process = known.get(said)
-        if process is None:
-            process = known[said] = _process(dict(zip(PROCESS_COLUMNS, said, strict=True)))
-        found.append(process)
-    return found
+    known = _Processes()
+    return [known[said] for said in zip(*(columns[name] for name in PROCESS_COLUMNS), strict=True)]
 
 
-def _process(said: Mapping[str, Any]) -> Process:
+class _Processes(dict[tuple[Any, ...], Process]):
+    """Processes by what their columns say."""
+
+    def __missing__(self, said: tuple[Any, ...]) -> Process:
+        process = self[said] = _process(said)
+        return process
+
+
+@lru_cache(maxsize=PROCESSES_MAX)
+def _process(values: tuple[Any, ...]) -> Process:
+    said = dict(zip(PROCESS_COLUMNS, values, strict=True))
     texts = {name: said[name] or None for name in ("clock", "key_id", "host", "service", "contract")}
     return Process(id=said["process"], clock_offset_ns=said["clock_offset_ns"], pid=said["pid"] or None, **texts)
 

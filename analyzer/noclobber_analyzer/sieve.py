@@ -1,11 +1,12 @@
 """Which resources need no judgement: those on which everything came one after the other, and everyone saw the newest.
 
 A conservative filter in front of the one evaluator; it may let too much through and never too little. A resource is
-*quiet* if its plain accesses, sorted by one clock, never overlap where one of them writes, each read got what the last
-write had made, each write was computed from it, and each unit that touched a state had returned from all that it did
-before another unit's conflicting access was called. Then every conflict points forward in time: no version is
-superseded unseen, and no cycle of units can close, since each edge of it would have to lead to a later unit. All its
-accesses stand inside holds of one lock, or none does. Locks, queues and effects are quiet while they are in turn
+*quiet* if its plain accesses follow one another (`frames`): each read got what the last write had made, each write was
+computed from it, by one clock or by numbers that time allows. Then no version is superseded unseen. Where each unit
+that touched a state had also returned from all that it did before another unit's conflicting access was called, every
+conflict points forward in time, and no cycle of units can close, since each edge of it would have to lead to a later
+unit. Units of which that is not true are *entangled*, and judged wherever they touch more than one thing. All accesses
+to a resource stand inside holds of one lock, or none does. Locks, queues and effects are quiet while they are in turn
 (`lock_turns`, `message_turns`). What is not plain (transactions, scans, deletes, parts, refusals, incomplete capture)
 is judged.
 
@@ -21,14 +22,16 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from noclobber.contract import Defence, Guard, Op, Outcome, VersionKind, WriteMode
-from noclobber_analyzer.access import Access, Process, Version
-from noclobber_analyzer.clocks import HOST_BOUND_NS, local_ns
+from noclobber.contract import Defence, Guard, Op, Outcome, WriteMode
+from noclobber_analyzer.access import Access
+from noclobber_analyzer.belonging import touches_one, units_of
+from noclobber_analyzer.clocks import local_ns
+from noclobber_analyzer.forms import FORMS_MAX, is_form
+from noclobber_analyzer.frames import TOUCHING_MAX, Frame, by_number
 from noclobber_analyzer.holds import lock_name
 from noclobber_analyzer.lock_turns import LockTurns
 from noclobber_analyzer.message_turns import MessageTurns
-from noclobber_analyzer.state import NUMBERS, number
-from noclobber_analyzer.window import Window, units_of
+from noclobber_analyzer.window import Window
 
 __all__ = ["Sieve"]
 
@@ -41,8 +44,6 @@ ACTS: Final = frozenset({Op.SEND, Op.EFFECT})
 """What an agent does because of what it had read."""
 COMPANY_MAX: Final = 32
 """Accesses of one unit up to which its place in time is followed."""
-TOUCHING_MAX: Final = 256
-"""Reads of one state that are followed one by one; of older ones it is known by when their units had returned."""
 BACK_MAX: Final = 256
 """Accesses of a strand before an act among which its checks are looked for."""
 KNIT_MAX: Final = 100_000
@@ -74,106 +75,6 @@ class _Touched:
             self.acts.add(access.resource)
 
 
-@dataclass(slots=True)
-class _Frame:
-    """Where a resource stands after its last access; `fits` is False once something did not follow.
-
-    Attributes:
-        version, kind: what stands there. touching: the write that made it, and who read it since, in order.
-        clock: of all accesses. process, slack_ns: the only one so far; how far several may be apart.
-        write_end_ns, end_ns: by when all writes, all accesses, had returned.
-        passed_ns: by when the units of reads that are not followed any more had.
-        writer: whose writes they are; "": several strands'. made: versions that were made, where they may repeat.
-        lock: the one under which all was done; "": none.
-        spared: accesses that race no more than others would, and are not told as defended yet: why.
-    """
-
-    fits: bool = True
-    version: Version | None = None
-    kind: VersionKind | None = None
-    key_id: str | None = None
-    touching: list[Access] = field(default_factory=list)
-    clock: str = ""
-    process: str = ""
-    slack_ns: int = 0
-    write_end_ns: int = -1 << 63
-    end_ns: int = -1 << 63
-    passed_ns: int = -1 << 63
-    writer: str | None = None
-    made: set[Version] = field(default_factory=set)
-    lock: str | None = None
-    spared: list[tuple[Access, Defence]] = field(default_factory=list)
-
-    def take(self, access: Access) -> None:
-        """Go on with the next access in order; `fits` tells whether it followed."""
-        self.fits = self.fits and self._is_next(access)
-        if not self.fits:
-            return
-        process = access.process
-        self.end_ns = max(self.end_ns, local_ns(process, access.end_ns))
-        self.version, self.kind, self.key_id = access.read, access.version_kind, process.key_id
-        self.clock, self.process = _clock_of(process), process.id
-        if access.op is Op.READ:
-            self.touching.append(access)
-            if self.kind not in NUMBERS:
-                self.made.add(access.read or "")
-            return
-        self.version, self.touching = access.written, [access]
-        self.write_end_ns = self.end_ns
-        self.writer = access.strand if self.writer in (None, access.strand) else ""
-        if self.kind not in NUMBERS:
-            self.made.add(access.written or "")
-        if access.op is Op.UPDATE or access.locks:
-            self.spared.append((access, Defence.ATOMIC if access.op is Op.UPDATE else Defence.LOCK))
-
-    def _is_next(self, access: Access) -> bool:
-        process = access.process
-        lock = lock_name(access.locks[0]) if access.locks else ""
-        if self.kind is None:
-            self.lock = lock
-            return access.op is not Op.WRITE or access.base is None or self._follows(access, access.base)
-        if access.version_kind is not self.kind or process.key_id != self.key_id or _clock_of(process) != self.clock:
-            return False
-        if lock != self.lock:
-            return False
-        if process.id != self.process and process.clock is None:
-            self.slack_ns = HOST_BOUND_NS
-        called_ns = local_ns(process, access.start_ns)
-        if access.op is Op.READ:
-            return self.write_end_ns + self.slack_ns < called_ns and access.read == self.version
-        return self.end_ns + self.slack_ns < called_ns and self._follows(access, self.version)
-
-    def stands(self, access: Access) -> bool:
-        """Whether no other unit changed what an access got or made, nor read what its unit made."""
-        first = self.touching[0] if self.touching else None
-        if first is None or not any(each is access for each in reversed(self.touching)):
-            return False
-        made_it = first.op is not Op.READ and first.unit == access.unit
-        return not made_it or all(each.unit == access.unit for each in self.touching)
-
-    def _follows(self, write: Access, version: Version | None) -> bool:
-        """Whether a write was made from a version, as its own record shows, and made a new one."""
-        if write.op is Op.WRITE and write.base != version:
-            return False
-        if write.overwritten not in (None, version):
-            return False
-        if write.version_kind in NUMBERS:
-            low, high = number(version), number(write.written)
-            if low is None or high is None or high <= low:
-                return False
-            if write.version_kind is VersionKind.COUNTER:
-                return high == low + 1
-        elif write.written in self.made or write.written == version:
-            return False
-        return write.op is Op.UPDATE or write.overwritten is not None or self._has_base(write)
-
-    def _has_base(self, write: Access) -> bool:
-        """Whether the access that a write's base came from touched what stands there now."""
-        if write.base_strand not in (None, write.strand):
-            return False
-        return any(each.strand == write.strand and write.base_seq in (None, each.seq) for each in self.touching)
-
-
 class Sieve:
     """Which resources of a window need no judgement.
 
@@ -183,7 +84,7 @@ class Sieve:
 
     def __init__(self, window: Window) -> None:
         self._window = window
-        self._frames: dict[str, _Frame] = {}
+        self._frames: dict[str, Frame] = {}
         self._odd: set[str] = set()
         self._late: set[str] = set()
         self._scanned: set[str] = set()
@@ -200,6 +101,8 @@ class Sieve:
 
     def add(self, access: Access, *, again: bool = False) -> None:
         """Look at a new access; `again`: it takes the place of another form of the same span."""
+        if not again and self._goes_on(access):
+            return
         if access.op in NEUTRAL and not access.waits_for:
             return
         for unit in units_of(access) if self._large else ():
@@ -226,16 +129,32 @@ class Sieve:
             return
         frame = self._frames.get(name)
         if frame is None:
-            frame = self._frames[name] = _Frame()
-        if again or local_ns(access.process, access.start_ns) < frame.end_ns or not self._has_lock(access):
+            frame = self._frames[name] = Frame()
+        if again or local_ns(access.process, access.start_ns) <= frame.called_ns or not self._has_lock(access):
             self._late.add(name)
         self._look_back(access)
-        if not frame.fits:
+        if frame.too_many:
             self._entangle_wide(access)
-        elif name not in self._late:
-            self._follow(frame, access)
-            if not frame.fits:
-                self._entangle_all(name)
+        elif not frame.fits or name in self._late or not self._follow(frame, access):
+            self._late.add(name)
+
+    def _goes_on(self, access: Access) -> bool:
+        """Whether an access is plain, comes after all others of its resource, and its unit did nothing elsewhere."""
+        name, unit = access.resource, access.unit
+        frame = self._frames.get(name)
+        if frame is None or not frame.fits or name in self._late or name in self._odd or not _is_plainly_plain(access):
+            return False
+        spread, company = self._window.spread, self._window.units[unit]
+        if unit in spread or len(company) > 2 or (len(company) == 2 and not frame.stands(next(iter(company.values())))):
+            return False
+        back_ns = frame.end_ns  # by then all had returned that only did something here
+        conflicts = frame.goes_on(access)
+        for other in conflicts or ():
+            may_go_on = other.unit in spread or back_ns >= frame.called_ns
+            if may_go_on and other.unit != unit and self._ends_ns(other) >= frame.called_ns:
+                self._entangle(other)
+                self._entangle(access)
+        return conflicts is not None
 
     def _pass(self, access: Access, *, again: bool) -> None:
         """Look at what was done to a queue, or outside."""
@@ -342,30 +261,32 @@ class Sieve:
 
     def _sort(self, resource: str) -> None:
         """Lay a resource's accesses out anew because one came late; of too many they are not."""
-        accesses = list(self._window.accesses_of(resource))
-        frame = self._frames[resource] = _Frame(fits=len(accesses) <= SORTED_MAX)
-        for access in sorted(accesses, key=lambda a: (local_ns(a.process, a.start_ns), a.key)):
-            if frame.fits:
-                self._follow(frame, access)
+        accesses = sorted(self._window.accesses_of(resource), key=lambda a: (local_ns(a.process, a.start_ns), a.key))
+        frame = Frame(too_many=len(accesses) > SORTED_MAX)
+        frame.fits = not frame.too_many and all(self._follow(frame, access) for access in accesses)
+        if not frame.fits and not frame.too_many:
+            counted, again = by_number(accesses), Frame()
+            if counted and all(self._follow(again, access) for access in counted):
+                frame = again
+        self._frames[resource] = frame
         if not frame.fits:
             self._entangle_all(resource)
         self._late.discard(resource)
 
     # -- units -------------------------------------------------------------------------------------------------------
 
-    def _follow(self, frame: _Frame, access: Access) -> None:
-        """Go on with an access, which may conflict with those that touched the same state."""
-        before = frame.touching
-        frame.fits = (
-            frame.fits and (not access.locks or self._locks.is_inside(access)) and not self._comes_back(frame, access)
-        )
-        frame.take(access)
-        if not frame.fits:
-            return
+    def _follow(self, frame: Frame, access: Access) -> bool:
+        """Go on with an access, which may conflict with what touched the same state; False: it does not follow."""
         called_ns = local_ns(access.process, access.start_ns)
+        if (access.locks and not self._locks.is_inside(access)) or self._comes_back(frame, access):
+            return False
         if access.op is not Op.READ and frame.passed_ns >= called_ns:
-            frame.fits = False
-            return
+            return False
+        if not frame.is_later(access) and self._overlaps_itself(access):
+            return False
+        before = frame.touching
+        if not frame.take(access):
+            return False
         if len(frame.touching) > TOUCHING_MAX:
             half = slice(1, TOUCHING_MAX // 2)
             frame.passed_ns = max(frame.passed_ns, *map(self._ends_ns, frame.touching[half]))
@@ -376,6 +297,7 @@ class Sieve:
             if self._ends_ns(other) >= called_ns:
                 self._entangle(other)
                 self._entangle(access)
+        return True
 
     def _look_back(self, access: Access) -> None:
         """Whether others came between what the access's unit had done before and this."""
@@ -411,7 +333,7 @@ class Sieve:
             return False
         return frame.stands(access)
 
-    def _comes_back(self, frame: _Frame, access: Access) -> bool:
+    def _comes_back(self, frame: Frame, access: Access) -> bool:
         """Whether its unit had been here before, and others came in between."""
         company = self._window.company(access.unit)
         if len(company) < 2:
@@ -425,6 +347,17 @@ class Sieve:
                 if last < then < at:
                     last, own = then, other
         return own is not None and not frame.stands(own)
+
+    def _overlaps_itself(self, access: Access) -> bool:
+        """Whether its strand, or its unit, did something else at the same time: then numbers alone tell no order."""
+        own = self._window.captured(access.strand)
+        at = bisect_left(own, access.seq, key=lambda a: a.seq)
+        start_ns, end_ns = access.start_ns, access.end_ns
+        return any(
+            each.process.id != access.process.id or (each.start_ns <= end_ns and start_ns <= each.end_ns)
+            for each in (*own[max(0, at - 1) : at + 2], *self._window.company(access.unit))
+            if each is not access
+        )
 
     def _ends_ns(self, access: Access) -> int:
         company = self._window.company(access.unit) or (access,)
@@ -501,9 +434,20 @@ def _is_plain(access: Access) -> bool:
     )
 
 
+def _is_plainly_plain(access: Access) -> bool:
+    """Whether an access is plain by what all accesses of its form have in common; then it is under no lock, too."""
+    of_form = type(access)
+    known = _PLAIN.get(of_form)
+    if known is None:
+        known = _is_plain(access) and touches_one(access) and not access.locks and access.guard is not Guard.LOCK
+        if is_form(of_form) and not access.resource.endswith("/"):
+            if len(_PLAIN) >= FORMS_MAX:
+                _PLAIN.clear()
+            _PLAIN[of_form] = known
+    return known
+
+
+_PLAIN: Final[dict[type[Access], bool]] = {}
+"""By form, whether its accesses are."""
 _MODES: Final = frozenset({WriteMode.OVERWRITE, WriteMode.INCREMENT})
 _GUARDS: Final = frozenset({Guard.NONE, Guard.VERSION})
-
-
-def _clock_of(process: Process) -> str:
-    return process.clock or (f"host {process.host}" if process.host else f"process {process.id}")

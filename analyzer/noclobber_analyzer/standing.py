@@ -8,6 +8,7 @@ Only findings that were first found within the kept history matter: older ones h
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from noclobber_analyzer.access import ids_of
 from noclobber_analyzer.evaluate import Defended
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.issues import Head
@@ -116,11 +117,11 @@ class Defences:
         for each in fresh:
             self._keep(each)
 
-    def forget(self, names: Iterable[Name], resources: Iterable[str]) -> None:
+    def forget(self, keys: Iterable[bytes], resources: Iterable[str]) -> None:
         """Drop accesses that are no longer kept."""
         for resource in resources:
             self._known.pop(resource, None)
-        gone = set(names)
+        gone = {ids_of(key) for key in keys}
         for known in self._known.values() if gone else ():
             for name in known.keys() & gone:
                 del known[name]

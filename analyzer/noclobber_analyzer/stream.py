@@ -11,14 +11,16 @@ differs where several analyzers share the store in `ranges`, `outlines` and `con
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Final
 
 from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access, Mark
 from noclobber_analyzer.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from noclobber_analyzer.clock import SECOND_NS, Clock
+from noclobber_analyzer.columnar import Stored, decoded
 from noclobber_analyzer.conflicts import Conflicts
 from noclobber_analyzer.cursor import (
     Batch,
@@ -32,7 +34,6 @@ from noclobber_analyzer.cursor import (
     portions,
 )
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
-from noclobber_analyzer.decode import Unreadable, decode_span
 from noclobber_analyzer.evaluate import Evaluation, defended_as
 from noclobber_analyzer.frontiers import Frontiers
 from noclobber_analyzer.history import History
@@ -60,6 +61,7 @@ PROCESSES_MAX: Final = 10_000
 """Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""
 CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
 MS_NS: Final = 1_000_000
+ROW_BITS: Final = 40
 HINTS_MAX: Final = 10_000
 """What was said of other resources that is remembered, so that nothing is asked twice; the oldest is forgotten."""
 REACH_ROUNDS: Final = 16
@@ -110,7 +112,7 @@ class Stream:
         self._declarations = declarations
         self.saved: Checkpoint | None = None
         self._opened_from_ns = 0
-        self.share = share or Share(store)
+        self.share, self._is_shared = share or Share(store), share is not None
         self._outlines = Outlines(self.share, self.window, self._declared)
         self._conflicts = Conflicts(store, share.owner, self._reaches_others, limits.kept_ns) if share else None
         self._feed = Feed(store, Cursor(), limits.batch_rows_max, self._outlines.read)
@@ -178,7 +180,8 @@ class Stream:
 
     def covers(self, checkpoint: Checkpoint) -> bool:
         """Whether all that arrived after a checkpoint is kept here, or still to be read."""
-        partly_ns = self.window.horizon_ns + MS_NS if self.window.evicted else 0  # of the oldest segment some are gone
+        partly_ns = self.window.arrivals.partly_ns
+        partly_ns += MS_NS if partly_ns else 0  # of that segment itself some may be gone
         begun_ns = max(self._opened_from_ns, partly_ns)
         return not came_between(self._store, checkpoint.cursor, begun_ns)
 
@@ -220,7 +223,7 @@ class Stream:
         while (batch := self._feed.pull()) is not None:
             now_ns = self._clock.now_ns()
             self._unwritten = True
-            rows += len(batch.spans)
+            rows += len(batch.rows)
             self._take(batch, now_ns)
             self.behind_ns = max(1, now_ns - max(batch.noted_ns.values())) if batch.more else 0
             if not batch.more or rows >= PORTIONS_MAX * self._limits.batch_rows_max:
@@ -235,66 +238,65 @@ class Stream:
 
     def _take(self, batch: Batch, now_ns: int) -> None:
         """Take accesses and marks; marks say nothing of segments that are not read, so these are noted first."""
-        frontiers = self.frontiers.frontiers()
         for segment in batch.segments:
             self.frontiers.loaded(segment)
-            self._newest_ns = max(self._newest_ns, opened_ns(segment[1]))
-        concerned: dict[str, None] = {}
-        heard: set[str] = set()
-        for stored in batch.spans:
-            self.totals.rows += 1
-            segment = stored.segment
-            item = self._decoded(stored)
-            if isinstance(item, Mark):
-                self.frontiers.saw(item, segment, now_ns)
-            elif item is not None and (
-                found := self._add(item, stored, opened_ns(segment[1]), batch.noted_ns[segment])
-            ):
-                concerned.update(dict.fromkeys(found))
-                heard.add(item.process.id)
-                self._count_late(item, frontiers.get(item.process.id, 0))
-        for process in heard:
-            self.frontiers.heard(process, now_ns)
-        self._soil(concerned)
+        opened = [opened_ns(number) for _, number in batch.segments]
+        self._newest_ns = max(self._newest_ns, *opened)
+        self.window.arrivals.begin(min(opened), max(opened), max(batch.noted_ns.values()))
+        marks = [row for row in batch.rows if isinstance(row.item, Mark)]
+        for row in sorted(marks, key=itemgetter(2)):
+            assert isinstance(row.item, Mark)
+            self.frontiers.saw(row.item, row.place[:2], now_ns)
+        self._soil(self._taken(batch.rows, now_ns))
+        accesses = ((row.item.key, row.place) for row in batch.rows if isinstance(row.item, Access))
+        self.window.arrivals.arrange({key: segment << ROW_BITS | row for key, (_, segment, row, *_) in accesses})
         self._soil(self.window.measure())
         self._soil(self._sieve.settle())
         for process in self._late:
             self._soil(self.window.of_process(process))
         self._late.clear()
 
-    def _decoded(self, stored: StoredSpan) -> Access | Mark | None:
-        try:
-            return decode_span(stored.span, stored.process)
-        except (Unreadable, TypeError, ValueError):
-            self.totals.unreadable += 1
-            return None
+    def _taken(self, rows: Sequence[Stored], now_ns: int) -> dict[str, None]:
+        """Take accesses; the resources whose verdicts they may change."""
+        frontiers = self.frontiers.frontiers()
+        concerned: dict[str, None] = {}
+        heard: set[str] = set()
+        self.totals.rows += len(rows)
+        for row in rows:
+            access = row.item
+            if access is None:
+                self.totals.unreadable += 1
+            elif not isinstance(access, Mark) and (found := self._add(access, row)):
+                concerned.update(dict.fromkeys(found))
+                process = access.process.id
+                heard.add(process)
+                if access.end_ns < frontiers.get(process, 0):
+                    self.totals.late += 1
+                    self._late.add(process)  # it may close a gap that a mark told of
+        for process in heard:
+            self.frontiers.heard(process, now_ns)
+        return concerned
 
     def _declared(self, row: StoredSpan) -> Access | Mark | None:
-        item = self._decoded(row)
+        item = decoded(row).item
         return as_declared(item, self._declarations) if isinstance(item, Access) else item
 
-    def _add(self, access: Access, stored: StoredSpan, opened_at_ns: int, noted_ns: int) -> Iterable[str]:
+    def _add(self, access: Access, row: Stored) -> Iterable[str]:
         """Take an access; the resources whose verdicts it may change, none if it says nothing new."""
+        window = self.window
         if self._declarations.declared:
             access = as_declared(access, self._declarations)
-        if self.window.is_past(access):
+        again = window.has(access)
+        if not again and window.is_past(access):
             self.totals.late_unchecked += 1
             return ()
-        again = self.window.has(access)
-        concerned = self._outlines.add(access, stored, opened_at_ns, noted_ns)
+        concerned = self._outlines.add(access, row) if self._is_shared else window.add(access)
         if concerned:
             self._sieve.add(access, again=again)
             self.totals.accesses += 1
             if self._reach:
                 concerned = concerned | self._reach.of(access)
         return concerned
-
-    def _count_late(self, access: Access, frontier_ns: int) -> None:
-        """What comes behind the frontier may close a gap that a mark told of: everything its process did is dirty."""
-        if access.end_ns >= frontier_ns:
-            return
-        self.totals.late += 1
-        self._late.add(access.process.id)
 
     def _settle(self, now_ns: int) -> None:
         """Let marks count, notice who fell silent, and find what that makes ready."""
@@ -451,13 +453,13 @@ class Stream:
 
     def _evict(self) -> None:
         gone = self.window.evict(self._newest_ns - self._limits.kept_ns)
-        if not gone.names and len(self.window.processes) < PROCESSES_MAX:
+        if not gone.keys and len(self.window.processes) < PROCESSES_MAX:
             return
         self._unwritten = True
-        self._outlines.forget(gone.names)
+        self._outlines.forget(gone.keys)
         self._standing.forget(gone.resources)
         self._sieve.forget(gone.resources)
-        self._defences.forget(gone.names, gone.resources)
+        self._defences.forget(gone.keys, gone.resources)
         self._clocks.asked -= gone.resources
         self._reach.forget(gone.resources)
         for name in gone.resources:

@@ -13,15 +13,17 @@ follow the last one.
 Source: analysis.md 4, 6 and 9. Nothing is judged here.
 """
 
-from bisect import bisect_left, bisect_right
-from collections import defaultdict, deque
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Final
 
 from noclobber.contract import Op, VersionKind
 from noclobber_analyzer.access import Access, Mark, Process, key_of
+from noclobber_analyzer.arrivals import Arrivals
+from noclobber_analyzer.belonging import touched, touches_one, units_of
 from noclobber_analyzer.coverage import Gap, Lack, drops, tail
 from noclobber_analyzer.edges import Edges
 from noclobber_analyzer.forms import sent_by
@@ -30,7 +32,7 @@ from noclobber_analyzer.knowledge import Knowledge
 from noclobber_analyzer.lines import ProcessLine, StrandLine
 from noclobber_analyzer.waits import Waits
 
-__all__ = ["Evicted", "Name", "View", "Window", "touched", "units_of"]
+__all__ = ["Evicted", "Name", "View", "Window"]
 
 Name = tuple[str, str]
 
@@ -56,9 +58,9 @@ _NOBODY: Final[dict[bytes, Access]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Evicted:
-    """What fell out: the accesses, and the resources that have none left."""
+    """What fell out: the keys of accesses, and the resources that have none left."""
 
-    names: list[Name]
+    keys: list[bytes]
     resources: set[str]
 
 
@@ -82,9 +84,10 @@ class Window:
         whole_max: kept accesses up to which a view is everything.
 
     Attributes:
-        strands, processes: what is known of each.
-        evicted: accesses that fell out. changes: how often an access came or went, or
-            a mark told of a loss.
+        strands, processes: what is known of each. units: kept accesses of each unit, transaction, message or effect.
+        spread: units that touched more than one resource, or did more than touch it.
+        arrivals: in which order they came. evicted: accesses that fell out.
+        changes: how often an access came or went, or a mark told of a loss.
         trimmed: resources of which some accesses fell out and others are kept.
     """
 
@@ -95,15 +98,14 @@ class Window:
         self._accesses_max = accesses_max
         self._whole_max = whole_max
         self._kept: dict[bytes, Access] = {}
-        self._arrival: dict[bytes, int] = {}
-        self._arrived = 0
+        self.arrivals = Arrivals()
         self._edge = 0
-        self._noted: deque[tuple[int, int]] = deque()
-        self._order: deque[tuple[int, bytes]] = deque()
         self._resources: dict[str, dict[bytes, Access]] = defaultdict(dict)
-        self._units: dict[str, dict[bytes, Access]] = defaultdict(dict)
+        self.units: dict[str, dict[bytes, Access]] = defaultdict(dict)
         self.edges = Edges(self._kept.get)
+        self._linked = self.edges.linking
         self._waits = Waits()
+        self.spread: set[str] = set()
         self._containers: set[str] = set()
         self.trimmed: set[str] = set()
         self._knowledge = Knowledge(self.trimmed)
@@ -114,8 +116,8 @@ class Window:
 
     @property
     def horizon_ns(self) -> int:
-        """When the segment of the oldest access was opened; 0: nothing is kept."""
-        return self._order[0][0] if self._order else 0
+        """When the first segment of those that were read with the oldest access was opened; 0: nothing is kept."""
+        return self.arrivals.opened_ns
 
     @property
     def resources(self) -> Iterable[str]:
@@ -139,7 +141,7 @@ class Window:
 
     def at_edge(self, names: Iterable[Name]) -> bool:
         """Whether one of these accesses is about to fall out, so that what belongs to it may have done so already."""
-        return bool(self._edge) and any(self._arrival.get(key_of(*name), 0) < self._edge for name in names)
+        return bool(self._edge) and any(self.arrivals.number(key_of(*name)) < self._edge for name in names)
 
     def get(self, name: Name) -> Access | None:
         """A kept access."""
@@ -152,13 +154,8 @@ class Window:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def add(self, access: Access, opened_ns: int, loaded_ns: int) -> set[str]:
+    def add(self, access: Access) -> set[str]:
         """Take an access.
-
-        Args:
-            access: as decoded.
-            opened_ns: when its segment was opened: it falls out by this time.
-            loaded_ns: when its segment was noted.
 
         Returns:
             The resources whose verdicts it may change; empty if it changes nothing. Holes count after `measure`.
@@ -170,43 +167,59 @@ class Window:
                 return set()
             self._remove(known)
         else:
-            self._order.append((opened_ns, key))
-            self._arrived += 1
-            self._arrival[key] = self._arrived
-            if not self._noted or self._noted[-1][1] != loaded_ns:
-                self._noted.append((self._arrived, loaded_ns))
-        self._process(access.process).received += known is None
-        return self._put(access)
+            self.arrivals.add(key)
+        line = self._process(access.process)
+        if known is None:
+            line.received += 1
+        return self._put(access, line)
 
     def replace(self, access: Access) -> set[str]:
         """Put an access in the place of the one of its name, whichever would count; returns as `add` does."""
         self._remove(self._kept[access.key])
-        return self._put(access)
+        return self._put(access, self._process(access.process))
 
-    def _put(self, access: Access) -> set[str]:
+    def _put(self, access: Access, line: ProcessLine) -> set[str]:
         key = access.key
         self.changes += 1
-        line = self._process(access.process)
-        line.strands.add(access.strand)
         if access.process is not line.process and access.process == line.process:
             sent_by(access, line.process)
         self._kept[key] = access
-        self._knowledge.add(access)
-        self._prints += access.version_kind is VersionKind.FINGERPRINT
-        for resource in touched(access):
-            self._resources[resource][key] = access
-            if resource.endswith("/"):
-                self._containers.add(resource)
-        for unit in units_of(access):
-            self._units[unit][key] = access
-        self.edges.add(access)
-        if access.op in SYNC:
-            self._waits.add(access)
+        if access.written is not None:
+            self._knowledge.add(access)
+        if access.version_kind is VersionKind.FINGERPRINT:
+            self._prints += 1
         strand = self.strands.get(access.strand)
         if strand is None:
             strand = self.strands[access.strand] = StrandLine(cut=line.cut)
+        if strand.of is not line:
+            line.strands.add(access.strand)
+            strand.of = line
         if strand.add(access):
             self._loose.add(access.strand)
+        resource, unit = access.resource, access.unit
+        if touches_one(access):
+            self._resources[resource][key] = access
+            company = self.units[unit]
+            company[key] = access
+            if key in self._linked:
+                self.edges.pass_by(key)
+            if len(company) > 1 and next(iter(company.values())).resource != resource:
+                self.spread.add(unit)
+            if len(company) == 1 and not resource.endswith("/") and not self._containers:
+                return {resource}
+            if resource.endswith("/"):
+                self._containers.add(resource)
+            return self._concerned(access)
+        for name in touched(access):
+            self._resources[name][key] = access
+            if name.endswith("/"):
+                self._containers.add(name)
+        for name in units_of(access):
+            self.units[name][key] = access
+        self.spread.add(unit)
+        self.edges.add(access)
+        if access.op in SYNC:
+            self._waits.add(access)
         return self._concerned(access)
 
     def measure(self) -> set[str]:
@@ -280,7 +293,7 @@ class Window:
 
     def of_unit(self, unit: str) -> set[str]:
         """Resources that a unit touched."""
-        return {name for access in self._units.get(unit, {}).values() for name in touched(access)}
+        return {name for access in self.units.get(unit, {}).values() for name in touched(access)}
 
     def accesses_of(self, resource: str) -> Iterable[Access]:
         """Kept accesses that touched a resource itself."""
@@ -293,7 +306,7 @@ class Window:
 
     def company(self, unit: str) -> Collection[Access]:
         """Kept accesses of a unit, transaction, message or effect."""
-        return self._units.get(unit, _NOBODY).values()
+        return self.units.get(unit, _NOBODY).values()
 
     def is_covered(self, resource: str) -> bool:
         """Whether something was done to a container above a resource, or it is one."""
@@ -304,11 +317,8 @@ class Window:
         return list(self._kept.values())
 
     def loaded_ns(self, name: Name) -> int:
-        """When the segment of an access was noted; 0 if it is not kept."""
-        number = self._arrival.get(key_of(*name))
-        if number is None:
-            return 0
-        return self._noted[bisect_right(self._noted, number, key=itemgetter(0)) - 1][1]
+        """By when the segment of an access had been noted; 0 if it is not kept."""
+        return self.arrivals.noted_ns(key_of(*name))
 
     def holds(self, names: Iterable[Name]) -> bool:
         """Whether all these accesses are kept."""
@@ -329,7 +339,7 @@ class Window:
         asked = frozenset(resources)
         near = self._of_resources(asked)
         for unit in {unit for access in near.values() for unit in units_of(access)}:
-            near.update(self._units[unit])
+            near.update(self.units[unit])
         if self._waits.at(asked):
             near.update(self._waits.all(self._resources))
         for access in list(near.values()):
@@ -340,7 +350,7 @@ class Window:
         found = {**near, **beside}
         for access in beside.values():
             if access.txn_id:
-                found.update(self._units[access.txn_id])
+                found.update(self.units[access.txn_id])
         return View(list(found.values()), asked)
 
     def _around(self, access: Access) -> Iterator[tuple[bytes, Access]]:
@@ -349,7 +359,7 @@ class Window:
         And what its strand began with, from which it is seen who started it.
         """
         for unit in units_of(access)[1:]:
-            yield from self._units[unit].items()
+            yield from self.units[unit].items()
         for trace_id, span_id, _ in access.links:
             yield from self._named((trace_id, span_id))
         if access.model_span:
@@ -389,7 +399,7 @@ class Window:
     def _concerned(self, access: Access) -> set[str]:
         names = {access.resource} if access.scan is None else set(touched(access))
         for unit in units_of(access):
-            company = self._units[unit]
+            company = self.units[unit]
             if len(company) == 1:
                 continue
             if len(company) <= COMPANY_MAX or (access.op in ENDS and unit == access.txn_id):
@@ -405,14 +415,14 @@ class Window:
         """Let go of what is too old or too much."""
         gone = Evicted([], set())
         cut: set[str] = set()
-        while self._order and (self._order[0][0] < opened_before_ns or len(self._kept) > self._accesses_max):
-            _, key = self._order.popleft()
+        arrivals = self.arrivals
+        while self._kept and (len(self._kept) > self._accesses_max or arrivals.newest_ns < opened_before_ns):
+            key = arrivals.pop()
             access = self._kept[key]
             self._remove(access)
-            self._arrival.pop(key, None)
             self.evicted += 1
-            gone.names.append(access.name)
-            for resource in touched(access):
+            gone.keys.append(key)
+            for resource in (access.resource,) if access.scan is None else touched(access):
                 if resource in self._resources:
                     self.trimmed.add(resource)
                 else:
@@ -424,34 +434,42 @@ class Window:
         for strand in cut:
             own = self.strands.get(strand)
             if own is not None:
-                own.cut = True
-                own.measure()
+                own.cut_off()
         self._settle_edge()
         return gone
 
     def _settle_edge(self) -> None:
         """The oldest part of what is kept is the edge, once anything fell out before it."""
-        if not self._order or not (self.evicted or self._gone):
-            return
-        first = self._arrival[self._order[0][1]]
-        self._edge = first + len(self._order) // EDGE
-        while len(self._noted) > 1 and self._noted[1][0] <= first:
-            self._noted.popleft()
+        if self._kept and (self.evicted or self._gone):
+            self._edge = self.arrivals.number_of_oldest() + len(self._kept) // EDGE
 
     def _remove(self, access: Access) -> None:
         key = access.key
         self.changes += 1
         del self._kept[key]
-        self._knowledge.drop(access)
-        self._prints -= access.version_kind is VersionKind.FINGERPRINT
+        if access.written is not None:
+            self._knowledge.drop(access)
+        if access.version_kind is VersionKind.FINGERPRINT:
+            self._prints -= 1
+        self.strands[access.strand].drop(access)
+        if touches_one(access):
+            if key in self._linked:
+                self.edges.pass_by(key)
+            _discard(self._resources, access.resource, key)
+            self._leave(access.unit, key)
+            return
         self.edges.drop(access)
         if access.op in SYNC:
             self._waits.drop(access)
         for resource in touched(access):
             _discard(self._resources, resource, key)
         for unit in units_of(access):
-            _discard(self._units, unit, key)
-        self.strands[access.strand].drop(access)
+            self._leave(unit, key)
+
+    def _leave(self, unit: str, key: bytes) -> None:
+        _discard(self.units, unit, key)
+        if unit not in self.units:
+            self.spread.discard(unit)
 
     def forget_ended(self, ended: Iterable[str]) -> set[str]:
         """Drop strands and ended processes of which nothing is kept; returns these processes."""
@@ -473,27 +491,8 @@ class Window:
         return gone
 
 
-def touched(access: Access) -> tuple[str, ...]:
-    """Resources whose verdicts an access belongs to."""
-    return (access.resource,) if access.scan is None else (access.resource, *access.scan.resources)
-
-
 def _canonical(access: Access) -> tuple[int, str, str]:
     return access.start_ns, access.span_id, access.trace_id
-
-
-def units_of(access: Access) -> Sequence[str]:
-    """What it belongs to: its unit, its transaction, its message or task, its effect."""
-    if access.txn_id is None and access.message is None and access.effect is None:
-        return (access.unit,)
-    found = [access.unit]
-    if access.txn_id and access.txn_id != access.unit:
-        found.append(access.txn_id)
-    if access.message is not None:
-        found.append(f"message {access.message.id}")
-    if access.effect is not None:
-        found.append(f"effect {access.effect.hash}")
-    return found
 
 
 def _discard(index: dict[str, dict[bytes, Access]], of: str, key: bytes) -> None:

@@ -19,7 +19,7 @@ from oracle.world import Plan, World
 from noclobber.contract import BaseSource, Op, Outcome, UnitKind, VersionKind, WriteMode
 from noclobber_analyzer.access import Access, Effect, Lock, Message, Process, Scan
 from noclobber_analyzer.evaluate import evaluate
-from noclobber_analyzer.forms import roomy
+from noclobber_analyzer.forms import access_of, roomy, told
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.otlp_json import groups_of_json
 from noclobber_analyzer.sieve import Sieve
@@ -197,7 +197,7 @@ def _sieved(accesses: Iterable[Access]) -> tuple[Sieve, Window]:
     sieve = Sieve(window)
     for access in accesses:
         again = window.get(access.name) is not None
-        if window.add(access, 0, 0):
+        if window.add(access):
             sieve.add(access, again=again)
     sieve.settle()
     return sieve, window
@@ -210,8 +210,8 @@ def assert_nothing_lost(accesses: list[Access]) -> int:
     judged = evaluate(_history(accesses), resources=passed, filtered=False)
     assert judged.findings == []
     assert judged.waiting == {}
-    told = {(access.span_id, reason) for name in passed for access, reason in sieve.defended(name)}
-    assert told == {(each.span_id, each.reason) for each in judged.defended if each.resource in passed}
+    defended = {(access.span_id, reason) for name in passed for access, reason in sieve.defended(name)}
+    assert defended == {(each.span_id, each.reason) for each in judged.defended if each.resource in passed}
     return len(passed)
 
 
@@ -303,7 +303,7 @@ def _in_portions(accesses: list[Access], cuts: set[int], *, sifts: bool) -> set[
     sieve, found, dirty = Sieve(window), dict[str, set[str]](), set[str]()
     for at, access in enumerate(accesses):
         own = msgspec.structs.replace(access)
-        dirty |= window.add(own, 0, 0)
+        dirty |= window.add(own)
         sieve.add(own)
         if at in cuts:
             stirred = sieve.settle()
@@ -331,3 +331,33 @@ def test_most_of_a_history_is_passed_over(tmp_path: Path, mode: str, hosts: str)
     passed = assert_nothing_lost(accesses)
     if mode == "single" and hosts == "1":
         assert passed > 100
+
+
+@pytest.mark.parametrize(
+    ("kind", "returned_ms", "passed"),
+    [
+        (VersionKind.COUNTER, 35, 1),  # the read overlaps the write, and its number tells that it came after it
+        (VersionKind.COUNTER, 28, 0),  # it had returned before what it got was to be made
+        (VersionKind.CHAIN, 35, 0),  # only numbers tell an order by themselves
+    ],
+)
+def test_calls_that_overlap(kind: VersionKind, returned_ms: int, passed: int) -> None:
+    """A read that waits inside the store for a write that was called after it, as its number tells, is in turn."""
+    absent, process = kind.absent, Process(id="p", clock="c")
+    facts = {"process": process, "system": "x", "agent": "a", "resource": "x://x", "version_kind": kind, "seq": 1}
+    said: list[dict[str, Any]] = [
+        {"op": Op.READ, "read": absent, "start_ns": 10 * MS, "end_ns": 15 * MS, "strand": "one", "unit": "one"},
+        {"op": Op.READ, "read": "1", "start_ns": 20 * MS, "end_ns": returned_ms * MS, "strand": "two", "unit": "two"},
+        {"op": Op.UPDATE, "written": "1", "start_ns": 30 * MS, "end_ns": 40 * MS, "strand": "three", "unit": "three"},
+    ]
+    accesses = [
+        access_of(trace_id=f"{at:032x}", span_id=f"{at:016x}", **facts, **each) for at, each in enumerate(said, 1)
+    ]
+    assert _passed_over(accesses) == passed
+
+
+def _passed_over(accesses: list[Access]) -> int:
+    sieve, window = _sieved(accesses)
+    passed = frozenset(name for name in window.resources if not sieve.needs_judgement(name))
+    assert evaluate(_history(roomy(**told(access)) for access in accesses), resources=passed).findings == []
+    return len(passed)
