@@ -8,7 +8,7 @@ access must have) is read row by row (`rows`), and so is a shape that holds a wo
 value means is decided in `decode` alone. Both ways give identical accesses, by test.
 
 Source: P. Boncz, M. Zukowski, N. Nes: MonetDB/X100, CIDR 2005 (vectors of values in place of tuples);
-docs/decisions/0009.
+docs/decisions/0011.
 """
 
 from collections import defaultdict

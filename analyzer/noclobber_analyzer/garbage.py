@@ -10,13 +10,27 @@ Source: CPython, `gc` (generations); measured, see docs/decisions/0007.
 
 import gc
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["Garbage"]
+__all__ = ["Garbage", "uncollected"]
 
 ALL_EVERY_S: Final = 600.0
 YOUNG: Final = 1
 """The generation up to which is collected after each step: what survives it is not looked at again until all is."""
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the collector: one pass over many small objects that all stay, so it would find nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Garbage:

@@ -1,7 +1,6 @@
 """`noclobber analyze`: find races in what is stored, and bring the stored findings up to date."""
 
 import argparse
-import gc
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from noclobber.cli import Command, CommandError
 from noclobber_analyzer.commands.moments import moment_ns
 from noclobber_analyzer.commands.options import add_report_options, declared, print_report, progress, thresholds
 from noclobber_analyzer.commands.stores import add_store_options, elsewhere, opened
+from noclobber_analyzer.garbage import uncollected
 
 if TYPE_CHECKING:
     from noclobber_analyzer.replay import Stretch
@@ -45,8 +45,7 @@ def run(words: argparse.Namespace) -> int:
     stretch = _stretch(words, SYSTEM.now_ns())
     if words.from_otel_traces:
         return _of_otel_traces(words, stretch)
-    with opened(words) as store:
-        gc.disable()  # one pass over many small objects that all stay: collecting them finds nothing
+    with opened(words) as store, uncollected():
         try:
             history = stored_history(store, stretch, progress("read"), declarations)
         except AnalyzerError as error:

@@ -4,13 +4,11 @@ Reads the files, judges them, prints the findings; the exit code tells a build w
 """
 
 import argparse
-import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from noclobber.cli import Command, CommandError
 from noclobber_analyzer.commands.options import add_report_options, declared, print_report, progress, thresholds
+from noclobber_analyzer.garbage import uncollected
 
 __all__ = ["COMMAND"]
 
@@ -32,7 +30,7 @@ def run(words: argparse.Namespace) -> int:
     from noclobber_analyzer.report import Report
 
     try:
-        with _uncollected():
+        with uncollected():
             history = read_otlp(words.paths, progress("read"), declarations)
             if sys.stderr.isatty():
                 print(f"\r{len(history.accesses):,} accesses read; judging", file=sys.stderr)
@@ -40,16 +38,6 @@ def run(words: argparse.Namespace) -> int:
     except InputError as error:
         raise CommandError(str(error)) from error
     return print_report(Report.of(history, evaluation, limits), words.format)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector: one pass over many small objects that all stay, so it would find nothing."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 COMMAND = Command(

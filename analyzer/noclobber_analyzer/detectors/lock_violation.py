@@ -277,7 +277,8 @@ def _foreign(name: str, hold: Hold, unlock: Access, evidence: Evidence) -> Candi
     grade = Grade()
     if unlock.lock is None or unlock.lock.owner is None or hold.lock.lock is None or hold.lock.lock.owner is None:
         grade = grade.at_most(Certainty.LIKELY, "the owners of both (`noclobber.lock.owner`)")
-    if any(other.tried is not None and other.owner == owner_of(unlock) for other in evidence.holds.of[name]):
+    own = (other for other in evidence.holds.of[name] if other.owner == owner_of(unlock))
+    if any(other.tried is not None and not clock_before(unlock, other.lock) for other in own):
         grade = grade.at_most(Certainty.LIKELY, "that the hold which it could not give back before was lost")
     if hole_between(evidence.history, None, unlock):
         grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of the strand that unlocked")

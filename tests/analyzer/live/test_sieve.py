@@ -247,7 +247,7 @@ def _cost_of_one_unit(count: int) -> float:
     sieve = Sieve(window)
     begun = time.process_time()
     for access in accesses:
-        window.add(access, 0, 0)
+        window.add(access)
         sieve.add(access)
     window.view({"x://0"})
     return (time.process_time() - begun) / count
