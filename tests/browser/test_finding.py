@@ -64,6 +64,7 @@ def test_no_two_labels_overlap(tab: Visit) -> None:
     assert all(scroll["y"] <= box["y"] and box["y"] + box["height"] <= scroll["y"] + scroll["height"] for box in words)
 
 
+@pytest.mark.long
 def test_a_race_of_two_lanes_alone(visit: Callable[..., Visit], start: Callable[..., Dashboard]) -> None:
     """Where no third lane gives room below, the words under the last lane are whole, on a telephone too."""
     board = start("pair")
@@ -162,6 +163,7 @@ def test_somebody_acknowledges_and_it_is_logged(visit: Callable[..., Visit], sta
     assert tab.complaints == []
 
 
+@pytest.mark.long
 def test_ticked_issues_are_resolved_together(visit: Callable[..., Visit], start: Callable[..., Dashboard]) -> None:
     """From the list of issues: two rows, one dialog, two rows in the log."""
     board = start("bank")

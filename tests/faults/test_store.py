@@ -154,6 +154,7 @@ def test_a_receiver_that_is_killed_is_started_again(place: Place) -> None:
     assert_all_there(place, load)
 
 
+@pytest.mark.long
 def test_a_slow_store_is_felt_only_when_the_spool_is_full(tmp_path: Path) -> None:
     """Then clients are told to come again; before, acknowledgements take as long as ever."""
     place = Place(tmp_path, "--spool-bytes-max", "400000")
