@@ -29,7 +29,7 @@ BREAKS = (
 PAYLOADS = (
     "; DROP TABLE accesses; --", " OR 1=1 --", " UNION ALL SELECT 1 FROM system.users --",
     "; INSERT INTO findings VALUES ('x') --", " AND sleep(3) --", "; ALTER TABLE accesses DELETE WHERE 1; --",
-    " FORMAT Null", " INTO OUTFILE '/tmp/nc-out' --", " SETTINGS max_threads=0", "; SYSTEM SHUTDOWN; --",
+    " FORMAT Null", " INTO OUTFILE '/tmp/out' --", " SETTINGS max_threads=0", "; SYSTEM SHUTDOWN; --",
 )  # fmt: skip
 CORPUS = [begin + payload for begin, payload in itertools.product(BREAKS, PAYLOADS)]
 FIELDS = (
