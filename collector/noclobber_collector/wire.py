@@ -48,7 +48,6 @@ FEW: Final = 48
 TAG_MAX: Final = (1 << 31) - 1 - PADDING
 VARINT, FIXED64, DELIMITED, FIXED32 = 0, 1, 2, 5
 VARINT_BYTES_MAX: Final = 10
-PREFIX_BYTES_MAX: Final = 5
 _FIXED: Final = np.array([0, 8, 0, 0, 0, 4, 0, 0], np.int32)
 _KNOWN: Final = np.array([True, True, True, False, False, True, False, False])
 

@@ -16,8 +16,8 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+from driver_stage import together
 
-import noclobber
 from noclobber.cli import main
 from noclobber.otlp import json_line
 from noclobber.testing import capture
@@ -48,7 +48,7 @@ def judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., l
 
     def run(*agents: Callable[[], None], after: Callable[[], None] | None = None) -> list[tuple[str, str]]:
         with capture(fixed=False) as captured:
-            _together(*agents)
+            together(*agents)
             if after is not None:
                 after()
         file = tmp_path / "spans.jsonl"
@@ -59,26 +59,6 @@ def judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., l
         return [(each["kind"], each["certainty"]) for each in found]
 
     return run
-
-
-def _together(*agents: Callable[[], None]) -> None:
-    failures: list[BaseException] = []
-
-    def guarded(number: int, act: Callable[[], None]) -> None:
-        try:
-            with noclobber.agent(f"agent-{number}"):
-                act()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=guarded, args=each) for each in enumerate(agents)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(TIMEOUT_S)
-        assert not thread.is_alive()
-    if failures:
-        raise failures[0]
 
 
 def strong(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -305,7 +285,7 @@ def test_a_savepoint_that_was_taken_back(database: str, judge: Any) -> None:
             assert row is not None
             connection.execute("UPDATE accounts SET bal = %s WHERE id = 1", (row[0] - 20,))
 
-    assert judge(first, after=lambda: _together(then)) == []
+    assert judge(first, after=lambda: together(then)) == []
 
 
 def test_executemany_of_two_agents(tmp_path: Path, judge: Any) -> None:
@@ -330,5 +310,5 @@ def test_executemany_of_two_agents(tmp_path: Path, judge: Any) -> None:
 
         return act
 
-    again = lambda: _together(raising(range(8), 3))  # noqa: E731
+    again = lambda: together(raising(range(8), 3))  # noqa: E731
     assert strong(judge(raising(range(4), 5), raising(range(4, 8), 7), after=again)) == []

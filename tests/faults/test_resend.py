@@ -76,21 +76,14 @@ def count_of(data: bytes) -> int:
     return sum(len(scope.spans) for group in found for scope in group.scope_spans)
 
 
-def test_what_is_sent_again_shuffled_and_late_changes_no_finding(tmp_path: Path) -> None:
-    """Some seconds late."""
-    resent(tmp_path, 2)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(400)
-def test_what_comes_a_minute_late_changes_no_finding(tmp_path: Path) -> None:
-    """A minute late."""
-    resent(tmp_path, 60)
-
-
-@pytest.mark.long
-@pytest.mark.exhaustive
-@pytest.mark.timeout(1_200)
-def test_what_comes_ten_minutes_late_changes_no_finding(tmp_path: Path) -> None:
-    """Ten minutes late."""
-    resent(tmp_path, 600)
+@pytest.mark.parametrize(
+    "late_s",
+    [
+        2,
+        pytest.param(60, marks=[pytest.mark.long, pytest.mark.timeout(400)]),
+        pytest.param(600, marks=[pytest.mark.long, pytest.mark.exhaustive, pytest.mark.timeout(1_200)]),
+    ],
+)
+def test_what_is_sent_again_shuffled_and_late_changes_no_finding(tmp_path: Path, late_s: int) -> None:
+    """Each batch three times, in any order, all of it late."""
+    resent(tmp_path, late_s)

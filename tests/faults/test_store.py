@@ -72,24 +72,21 @@ def down_for(place: Place, seconds: float) -> None:
     assert max(during, place.collector.rss()) - before < MEMORY
 
 
-def test_a_store_that_is_down_costs_nothing(place: Place) -> None:
+LONG, EXHAUSTIVE = pytest.mark.long, pytest.mark.exhaustive
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        3,
+        pytest.param(30, marks=[LONG, pytest.mark.timeout(300)]),
+        # as long as the usual collector waits before it gives up
+        pytest.param(300, marks=[LONG, EXHAUSTIVE, pytest.mark.timeout(900)]),
+    ],
+)
+def test_a_store_that_is_down_costs_nothing(place: Place, seconds: int) -> None:
     """The spool keeps what arrives; memory stays; the backlog is loaded afterwards."""
-    down_for(place, 3)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(300)
-def test_a_store_that_is_down_for_half_a_minute(place: Place) -> None:
-    """At about a thousand spans a second."""
-    down_for(place, 30)
-
-
-@pytest.mark.long
-@pytest.mark.exhaustive
-@pytest.mark.timeout(900)
-def test_a_store_that_is_down_for_five_minutes(place: Place) -> None:
-    """As long as the usual collector waits before it gives up."""
-    down_for(place, 300)
+    down_for(place, seconds)
 
 
 def test_a_store_that_refuses_seven_inserts_of_ten(place: Place) -> None:
@@ -124,24 +121,17 @@ def die_between(place: Place, times: int) -> None:
     assert_all_there(place, load)
 
 
-def test_a_crash_between_insert_and_note_doubles_nothing(place: Place) -> None:
+@pytest.mark.parametrize(
+    "times",
+    [
+        2,
+        pytest.param(20, marks=[LONG, pytest.mark.timeout(600)]),
+        pytest.param(100, marks=[LONG, EXHAUSTIVE, pytest.mark.timeout(1_800)]),
+    ],
+)
+def test_a_crash_between_insert_and_note_doubles_nothing(place: Place, times: int) -> None:
     """The next start counts before it loads."""
-    die_between(place, 2)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(600)
-def test_twenty_crashes_between_insert_and_note(place: Place) -> None:
-    """The same, twenty times."""
-    die_between(place, 20)
-
-
-@pytest.mark.long
-@pytest.mark.exhaustive
-@pytest.mark.timeout(1_800)
-def test_a_hundred_crashes_between_insert_and_note(place: Place) -> None:
-    """The same, a hundred times."""
-    die_between(place, 100)
+    die_between(place, times)
 
 
 def test_a_receiver_that_is_killed_is_started_again(place: Place) -> None:

@@ -22,20 +22,11 @@ with capture():  # the hooks are there before gevent is
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from reachability import check, touch
+from reachability import Claims, check, touch
 
 Program = Callable[[], None]
-CLAIMS: dict[Program, str] = {}
-
-
-def program(claims: str) -> Callable[[Program], Program]:
-    """Note what a program claims."""
-
-    def note(function: Program) -> Program:
-        CLAIMS[function] = claims
-        return function
-
-    return note
+CLAIMS: Claims[Program] = Claims()
+program = CLAIMS.note
 
 
 @program("a<b b|c b<d c<d")

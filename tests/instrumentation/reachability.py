@@ -1,11 +1,26 @@
 """A small oracle: which of a program's accesses are ordered, by reachability over the edges that were recorded."""
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import noclobber
 
 Node = tuple[str, int]
+Program = TypeVar("Program", bound=Callable[[], Any])
+
+
+class Claims(dict[Program, str], Generic[Program]):
+    """Programs, each with what it claims of its accesses' order."""
+
+    def note(self, claims: str) -> Callable[[Program], Program]:
+        """Note what the program below claims."""
+
+        def noted(program: Program) -> Program:
+            self[program] = claims
+            return program
+
+        return noted
 
 
 def touch(name: str) -> None:

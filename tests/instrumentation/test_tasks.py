@@ -15,20 +15,13 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from reachability import check, touch
+from reachability import Claims, check, touch
 
 from noclobber.testing import capture
 
 Program = Callable[[], Awaitable[None]]
-CLAIMS: dict[Program, str] = {}
-
-
-def program(claims: str) -> Callable[[Program], Program]:
-    def note(function: Program) -> Program:
-        CLAIMS[function] = claims
-        return function
-
-    return note
+CLAIMS: Claims[Program] = Claims()
+program = CLAIMS.note
 
 
 async def job(name: str, before: int = 1) -> str:

@@ -6,21 +6,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from reachability import check, touch
+from reachability import Claims, check, touch
 
 import noclobber
 from noclobber.testing import capture
 
 Program = Callable[[], None]
-CLAIMS: dict[Program, str] = {}
-
-
-def program(claims: str) -> Callable[[Program], Program]:
-    def note(function: Program) -> Program:
-        CLAIMS[function] = claims
-        return function
-
-    return note
+CLAIMS: Claims[Program] = Claims()
+program = CLAIMS.note
 
 
 @program("a<b b|c b<d c<d")

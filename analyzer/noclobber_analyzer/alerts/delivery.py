@@ -5,7 +5,7 @@ Every way takes the same and answers the same, so lanes, schedule and log know n
 
 import time
 
-from noclobber_analyzer.alerts.formats import CONTENT_TYPES
+from noclobber_analyzer.alerts.formats import content_type
 from noclobber_analyzer.alerts.mail import mail
 from noclobber_analyzer.alerts.message import Message
 from noclobber_analyzer.alerts.post import ANSWER_BYTES_MAX, NO_ANSWER, Outcome, post
@@ -19,7 +19,7 @@ TITLE = "noclobber"
 
 def headers_of(route: Route, message: Message, now_ns: int) -> dict[str, str]:
     """What goes with an attempt: the body's type, the route's headers, and ours, signed where there is a secret."""
-    kind = {"content-type": CONTENT_TYPES.get(route.format, "application/json")}
+    kind = {"content-type": content_type(route.format)}
     return {**kind, **dict(route.headers), **signed_headers(message.id, message.body, route.secrets, now_ns)}
 
 

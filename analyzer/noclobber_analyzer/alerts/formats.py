@@ -15,16 +15,16 @@ from noclobber_analyzer.alerts.pagers import alertmanager, cloudevent, log_recor
 from noclobber_analyzer.alerts.routes import Format, Route
 from noclobber_analyzer.alerts.words import words_of
 
-__all__ = ["CONTENT_TYPES", "Told", "dressed"]
+__all__ = ["Told", "content_type", "dressed"]
 
 _JSON = "application/json"
-CONTENT_TYPES: Mapping[Format, str] = {
+_TYPES: Mapping[Format, str] = {
     Format.CLOUDEVENTS: "application/cloudevents+json; charset=utf-8",
     Format.OTLP: "application/x-protobuf",
     Format.EMAIL: "message/rfc822",
     Format.APPRISE: "text/plain; charset=utf-8",
 }
-"""By format; all others are `application/json`."""
+"""By format; all others are JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class Told:
     kind: str
     at_ns: int
     data: Mapping[str, object]
+
+
+def content_type(style: Format) -> str:
+    """What a body of a format is, as HTTP names it."""
+    return _TYPES.get(style, _JSON)
 
 
 def dressed(route: Route, told: Told) -> bytes:
