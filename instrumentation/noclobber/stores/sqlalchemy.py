@@ -102,45 +102,53 @@ def _covering(original: Any) -> Any:
 
 def _executing(original: Any) -> Any:
     def execute(self: Any, dialect: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
-        run = _start(self, context)
-        if run is None:
-            return original(self, dialect, context, *args, **kwargs)
+        before = COVERED.get()  # as `_covering` does, without one call more for each statement
+        COVERED.set(True)
         try:
-            result = original(self, dialect, context, *args, **kwargs)
-        except BaseException as error:
-            run.fail(error)
-            raise
-        run.returned(result)
-        return result
+            run = None
+            try:
+                run = _start(self, context)
+            except Exception as error:
+                GUARD.caught(error)
+            if run is None:
+                return original(self, dialect, context, *args, **kwargs)
+            try:
+                result = original(self, dialect, context, *args, **kwargs)
+            except BaseException as error:
+                run.fail(error)
+                raise
+            run.returned(result)
+            return result
+        finally:
+            COVERED.set(before)
 
-    return _covering(execute)
+    return execute
 
 
 def _start(connection: Any, context: Any) -> "_Run | Steering | None":
-    with GUARD:
-        active = recorder.recording()
-        if active is None:
+    """What notes a statement that is about to run; None where there is nothing to note. May raise."""
+    active = recorder.recording()
+    if active is None:
+        return None
+    state = state_of(connection)
+    state.settle()
+    plan = _plan(state.database, context)
+    if plan.control is not None:
+        return Steering(active, state, connection, plan.control)
+    if plan.verb is Verb.NOTHING:
+        return None
+    if plan.lock is not None:
+        state.locks = locks_of(connection)
+        if plan.lock.everything:
+            state.locks.close(active, LIBRARY)
             return None
-        state = state_of(connection)
-        state.settle()
-        plan = _plan(state.database, context)
-        if plan.control is not None:
-            return Steering(active, state, connection, plan.control)
-        if plan.verb is Verb.NOTHING:
-            return None
-        if plan.lock is not None:
-            state.locks = locks_of(connection)
-            if plan.lock.everything:
-                state.locks.close(active, LIBRARY)
-                return None
-        statement = statement_of(state, plan, context.parameters)
-        number = count(statement)
-        if not number or (plan.lock is not None and state.locks.is_nested(statement)):
-            return None
-        if active.settings.exact or active.declarations.declared:
-            statement.replaced = replaced_rows(active, connection, statement)
-        return _Run(active, state, context, statement, begin_call(active, number))
-    return None
+    statement = statement_of(state, plan, context.parameters)
+    number = count(statement)
+    if not number or (plan.lock is not None and state.locks.is_nested(statement)):
+        return None
+    if active.settings.exact or active.declarations.declared:
+        statement.replaced = replaced_rows(active, connection, statement)
+    return _Run(active, state, context, statement, begin_call(active, number))
 
 
 def _plan(database: Database, context: Any) -> Plan:
@@ -167,10 +175,11 @@ class _Run(Run):
 
     def returned(self, result: Any) -> None:
         """The statement ran; its rows may still have to be fetched."""
-        with GUARD:
+        try:
             self._note_result(result)
-            return
-        self._lose()
+        except Exception as error:
+            self._lose()
+            GUARD.caught(error)
 
     def _note_result(self, result: Any) -> None:
         statement, context = self._statement, self._context
