@@ -25,6 +25,7 @@ from noclobber_dashboard.records import (
     DeliveryRecord,
     FindingHead,
     IssueHead,
+    Occurrences,
     ProcessRecord,
     ResourceHead,
 )
@@ -45,6 +46,7 @@ from noclobber_dashboard.statements import (
     ISSUE_LOGS,
     ISSUES,
     NAMING,
+    OCCURRENCES,
     ONE_FINDING,
     ORPHANS,
     OUTCOMES,
@@ -80,6 +82,8 @@ ROUTE_ROWS_MAX: Final = 5_000
 """Most rows about routes that are read, the newest ones."""
 LOG_MAX: Final = 200
 """Most transitions read of one issue, the newest ones: its state does not depend on older ones."""
+SLOTS: Final = 24
+"""Bars in which an issue's findings are counted."""
 SLICE_READ_MAX: Final = 4_000
 """Most accesses read to cut one diagram from."""
 
@@ -288,6 +292,17 @@ class Queries:
         """The newest latent findings that fit, `SNAPSHOT_MAX` at most, the narrowest escape first."""
         heads = self.findings(replace(wanted, latent=True), SNAPSHOT_MAX)
         return ranked(heads, self.bodies([head.id for head in heads]))
+
+    def occurrences(self, issue: str, slots: int = SLOTS) -> Occurrences:
+        """How often an issue came, in even spans of time from its first finding that holds to its last."""
+        rows = self._ask(OCCURRENCES, issue=issue, slots=slots)
+        counts = {int(row["slot"]): int(row["count"]) for row in rows}
+        return Occurrences(
+            count=sum(counts.values()),
+            first_ns=min((int(row["begun_ns"]) for row in rows), default=0),
+            last_ns=max((int(row["ended_ns"]) for row in rows), default=0),
+            slots=tuple(counts.get(slot, 0) for slot in range(slots)),
+        )
 
     def naming(self, spans: Sequence[str], but_id: str, from_ns: int, until_ns: int) -> list[str]:
         """The JSON of open manifest findings of a time that name one of these spans, the latest first."""

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 __all__ = [
     "AccessRecord", "AffectedRecord", "AgentHead", "DefendedCount", "DeliveryRecord", "FindingBody", "FindingHead",
-    "IssueHead", "ProcessRecord", "ResourceHead", "WitnessAccess", "WitnessEdge",
+    "IssueHead", "Occurrences", "ProcessRecord", "ResourceHead", "WitnessAccess", "WitnessEdge",
 ]  # fmt: skip
 
 
@@ -136,6 +136,16 @@ class FindingHead:
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Decode a row of `findings`."""
         return cls(**_typed(cls, row))
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrences:
+    """How often an issue came: its findings that hold; `slots` are even spans of time."""
+
+    count: int
+    first_ns: int
+    last_ns: int
+    slots: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

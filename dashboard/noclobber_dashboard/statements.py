@@ -28,6 +28,7 @@ __all__ = [
     "ISSUES",
     "ISSUE_LOGS",
     "NAMING",
+    "OCCURRENCES",
     "ONE_FINDING",
     "ORPHANS",
     "OUTCOMES",
@@ -89,6 +90,14 @@ ISSUES: Final = (
     " FROM (" + _CURRENT + " WHERE manifest ORDER BY last_ns DESC LIMIT {read:UInt32}) AS f"
     " GROUP BY f.issue, f.status = 'retracted' ORDER BY f.status = 'retracted', last_ns DESC, issue LIMIT 1 BY issue"
     " LIMIT {limit:UInt32}" + _LIMITS
+)
+OCCURRENCES: Final = (
+    "WITH current AS (SELECT first_ns, last_ns FROM (SELECT first_ns, last_ns, toString(status) AS status"
+    " FROM findings WHERE issue = {issue:String} AND manifest ORDER BY id, revision DESC LIMIT 1 BY id)"
+    " WHERE status = 'open'),"
+    " (SELECT (min(last_ns), max(last_ns)) FROM current) AS ends"
+    " SELECT intDiv((last_ns - ends.1) * {slots:UInt64}, ends.2 - ends.1 + 1) AS slot, count() AS count,"
+    " min(first_ns) AS begun_ns, max(last_ns) AS ended_ns FROM current GROUP BY slot ORDER BY slot" + _LIMITS
 )
 _LOG_COLUMNS: Final = (
     "id, issue, at_ns, toString(kind) AS kind, toString(state) AS state, finding, actor, reason,"

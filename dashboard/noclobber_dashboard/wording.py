@@ -5,6 +5,7 @@ data; where a Streamlit call reads markdown, `inline_code` is the one way in, an
 """
 
 import time
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import unquote
 
@@ -18,6 +19,7 @@ __all__ = [
     "plural",
     "short_name",
     "shorten",
+    "spark",
     "window",
 ]
 
@@ -30,6 +32,7 @@ _SPECIAL: Final = {
     "writes_follow_reads": "Writes-follow-reads broken",
 }
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_BARS: Final = "▁▂▃▄▅▆▇█"
 
 
 def kind_title(kind: str) -> str:
@@ -86,6 +89,16 @@ def age(then_ns: int, now_ns: int | None = None) -> str:
 def window(minutes: int) -> str:
     """A window of counting: `last 24 h`, `last 10 min`."""
     return f"last {minutes // 60} h" if minutes >= 60 else f"last {minutes} min"
+
+
+def spark(counts: Sequence[int]) -> str:
+    """Counts as a row of little bars, the largest full: `▁▃█`; zero is a dot.
+
+    >>> spark([0, 1, 8])
+    '·▁█'
+    """
+    most = max(counts, default=0)
+    return "".join(_BARS[-(-count * len(_BARS) // most) - 1] if count else "·" for count in counts)
 
 
 def clock_time(time_ns: int) -> str:
