@@ -292,6 +292,8 @@ def _health(queries: Queries, _request: Request) -> Mapping[str, Any]:
         "lost": sum(record.holes + record.dropped for record in processes),
         "lacks": lacks(queries, time.time_ns()),
         "key_ids": sorted({key for record in processes for key in record.keys if key}),
+        "coverage": [asdict(row) for row in queries.coverage()],
+        "clocks": [asdict(row) for row in queries.clocks()],
         "analyzers": [{"analyzer": row["analyzer"], "at_ns": int(row["at_ns"])} for row in queries.cursors()],
     }
 

@@ -15,12 +15,15 @@ from typing import Any, Final, Protocol
 from noclobber.contract import IssueState
 from noclobber_analyzer.alerts.route_log import RESEND
 from noclobber_analyzer.issues import Standing, Transition, replay
+from noclobber_analyzer.stored_clocks import stored_clocks
 from noclobber_dashboard.cached import Cached
 from noclobber_dashboard.endpoints import DeadLetter, Endpoint, endpoints
 from noclobber_dashboard.escapes import EscapeRecord, ranked
 from noclobber_dashboard.records import (
     AccessRecord,
     AgentHead,
+    ClockRecord,
+    CoverageRecord,
     DefendedCount,
     DeliveryRecord,
     FindingHead,
@@ -34,13 +37,17 @@ from noclobber_dashboard.statements import (
     ADDRESSES,
     AGENTS,
     BODIES,
+    CLOCKS,
     COUNT,
+    COVERAGE,
     CURRENT_FILTERED,
     CURSORS,
     DEAD_LETTERS,
     DEFENDED_BY_REASON,
     DEFENDED_BY_RESOURCE,
     DELIVERIES,
+    FINDINGS_BY_RESOURCE,
+    FINDINGS_COUNTED,
     HAS_DEFENDED,
     HOLES,
     ISSUE_LOGS,
@@ -70,6 +77,9 @@ PAGE_MAX: Final = 500
 SNAPSHOT_MAX: Final = 2_000
 """Most findings, resources or issues that a page holds; it says so where there are more."""
 SNAPSHOT_TTL_S: Final = 2.0
+BOUNDS_TTL_S: Final = 60.0
+BOUNDS_MAX: Final = 20
+"""Pairs of clocks that are told of."""
 WINDOWS_MIN: Final = (24 * 60, 60, 10)
 """How far back accesses are counted, minutes: the longest of these with at most `WINDOW_ROWS_MAX` rows."""
 WINDOW_ROWS_MAX: Final = 3_000_000
@@ -141,6 +151,23 @@ class Queries:
         """The newest current manifest findings, newest first, `SNAPSHOT_MAX` at most; without their bodies."""
         return self._cached.get(("findings",), lambda: self.findings(FindingFilter(), SNAPSHOT_MAX))
 
+    def searched(self, wanted: FindingFilter) -> Sequence[FindingHead]:
+        """The newest findings that fit, `SNAPSHOT_MAX` at most, of all that are stored; without their bodies."""
+        return self._cached.get(("searched", wanted), lambda: self.findings(wanted, SNAPSHOT_MAX))
+
+    def counted(self) -> Mapping[str, int]:
+        """`findings` and `critical`: how many manifest findings hold, of all that are stored."""
+        return self._cached.get(("counted",), lambda: _numbers(self._ask(FINDINGS_COUNTED)))
+
+    def findings_by_resource(self) -> Mapping[str, int]:
+        """How many findings hold on each resource, most first, `SNAPSHOT_MAX` resources at most."""
+        return self._cached.get(
+            ("counted", "resource"),
+            lambda: {
+                str(row["resource"]): int(row["count"]) for row in self._ask(FINDINGS_BY_RESOURCE, limit=SNAPSHOT_MAX)
+            },
+        )
+
     def latent(self) -> Sequence[EscapeRecord]:
         """The newest open latent findings, `SNAPSHOT_MAX` at most, the narrowest escape first."""
         wanted = FindingFilter(statuses=("open",), latent=True)
@@ -187,6 +214,30 @@ class Queries:
     def processes(self) -> Sequence[ProcessRecord]:
         """Every process that sent spans lately: frontier, drops, holes in its sequence numbers; latest first."""
         return self._cached.get(("processes",), self._processes)
+
+    def coverage(self) -> Sequence[CoverageRecord]:
+        """What accesses can prove, by agent and library, most accesses first; `SNAPSHOT_MAX` at most."""
+        return self._cached.get(
+            ("coverage",),
+            lambda: [
+                CoverageRecord.from_row(row)
+                for row in self._ask(COVERAGE, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
+            ],
+        )
+
+    def clocks(self) -> Sequence[ClockRecord]:
+        """Every clock by which marks were made lately, the furthest ahead first."""
+        return self._cached.get(
+            ("clocks",),
+            lambda: [
+                ClockRecord.from_row(row)
+                for row in self._ask(CLOCKS, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
+            ],
+        )
+
+    def clock_bounds(self) -> Sequence[str]:
+        """How far clocks are apart by what the newest accesses prove, as sentences; read once a minute at most."""
+        return self._cached.get(("clock", "bounds"), lambda: _bounds(self._store), least_s=BOUNDS_TTL_S)
 
     def orphans(self) -> Mapping[str, int]:
         """By process, its strands whose parents never arrived."""
@@ -409,6 +460,12 @@ class Queries:
 
 def _numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {key: int(value or 0) for key, value in rows[0].items()} if rows else {}
+
+
+def _bounds(store: Any) -> list[str]:
+    bounds = stored_clocks(store)
+    told = [str(each) for each in bounds.apart()]
+    return told[:BOUNDS_MAX] + ([f"and {len(told) - BOUNDS_MAX:,} more pairs"] if len(told) > BOUNDS_MAX else [])
 
 
 def _transition(row: Mapping[str, Any]) -> Transition:

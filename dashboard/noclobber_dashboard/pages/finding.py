@@ -5,6 +5,7 @@ all in the first screen. Below: the states that the resource went through, the a
 certain than it is, and who was affected. The witness graph and the raw evidence are a click away.
 """
 
+import re
 import time
 from typing import Final
 
@@ -33,6 +34,7 @@ from noclobber_dashboard.versions import VersionNames, version_uses
 __all__ = ["render"]
 
 OCCURRENCES_SHOWN: Final = 6
+_SQL: Final = re.compile(r"\s*(--|SELECT|UPDATE|INSERT|DELETE|BEGIN|CREATE|ALTER|MERGE)\b|\s*--", re.IGNORECASE)
 _COPIES: Final = {
     Form.TEXT: "text",
     Form.MARKDOWN: "Markdown, for a ticket",
@@ -190,4 +192,4 @@ def _advice(body: FindingBody) -> None:
                 key=f"finding-advice-{number}",
             )
         if right is not None:
-            right.code(code, language="python")
+            right.code(code, language="sql" if _SQL.match(code) else "python", wrap_lines=True)

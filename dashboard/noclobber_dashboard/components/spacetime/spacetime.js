@@ -102,7 +102,7 @@ function tools(bar, root, data, view) {
   if (data.events.some((event) => event.affected)) {
     button("affected", "Show only the race and what rests on it (a)", () => only(root, view, "cone")).dataset.role = "cone";
   }
-  button("keys", "What the keyboard does (?)", () => keys(root));
+  button("keys", "What the keyboard does (?)", () => keys(root)).dataset.role = "keys";
   pressed(root, view);
 }
 
