@@ -3,21 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from driving import Dashboard, Visit
+from driving import PAGES, Dashboard, Visit
 
 pytestmark = pytest.mark.browser
-
-PAGES = {
-    "/": "Overview",
-    "/findings": "Findings",
-    "/issues": "Issues",
-    "/latent": "Latent races",
-    "/resources": "Resources",
-    "/agents": "Agents",
-    "/live": "Live",
-    "/health": "Health",
-    "/settings": "Settings",
-}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,14 @@ export default function ({ data, parentElement }) {
   if (!root || !data) return;
   root.classList.toggle("dark", isDark(root));
   root.replaceChildren(...data.nodes.map(make));
+  mendMenu();
+}
+
+// Streamlit puts boxes between its menu's list and the items, which is no list: to who listens it is links, then.
+function mendMenu() {
+  for (const list of document.querySelectorAll('[data-testid="stSidebarNavItems"]')) {
+    for (const part of [list, ...list.querySelectorAll("li")]) part.setAttribute("role", "presentation");
+  }
 }
 
 function make(item) {
