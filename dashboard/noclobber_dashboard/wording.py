@@ -31,7 +31,8 @@ _SPECIAL: Final = {
     "monotonic_writes": "Monotonic writes broken",
     "writes_follow_reads": "Writes-follow-reads broken",
 }
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Source: OWASP, CSV Injection: the signs, their full-width forms, and what a spreadsheet drops before them."""
 _BARS: Final = "▁▂▃▄▅▆▇█"
 
 
@@ -120,4 +121,4 @@ def inline_code(text: str) -> str:
 
 def csv_cell(text: str) -> str:
     """Untrusted text for a CSV cell: a spreadsheet reads none of it as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) or text.lstrip().startswith(_FORMULA_STARTS) else text
