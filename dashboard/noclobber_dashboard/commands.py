@@ -12,6 +12,7 @@ import sys
 from noclobber.cli import Command, CommandError
 from noclobber.declarations import Declaration
 from noclobber_dashboard.settings import DashboardSettings
+from noclobber_dashboard.traces import is_template
 
 __all__ = ["DASHBOARD"]
 
@@ -29,6 +30,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
                         help="a further name browsers may ask for, such as a proxy's; repeatable")  # fmt: skip
     parser.add_argument("--config", metavar="FILE",
                         help="TOML file with declarations of resources, to be shown [NOCLOBBER_CONFIG]")  # fmt: skip
+    parser.add_argument("--trace-url", default=environ.get("NOCLOBBER_TRACE_URL", ""), metavar="TEMPLATE",
+                        help="your backend's address of a trace, with {trace_id} and perhaps {span_id} in it "
+                        "[NOCLOBBER_TRACE_URL]")  # fmt: skip
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -62,7 +66,12 @@ def _settings(arguments: argparse.Namespace) -> DashboardSettings:
         token=arguments.token or os.environ.get("NOCLOBBER_TOKEN") or None,
         allowed_hosts=tuple(arguments.allowed_host),
         declarations=_declarations(arguments),
+        trace_url=arguments.trace_url,
     )
+    if settings.trace_url and not is_template(settings.trace_url):
+        raise CommandError(
+            f"--trace-url '{settings.trace_url}' must be an http or https address with {{trace_id}} in it."
+        )
     if not settings.is_local and settings.token is None:
         raise CommandError(
             f"--host {settings.host} can be reached from other machines: set NOCLOBBER_TOKEN (or --token) first."

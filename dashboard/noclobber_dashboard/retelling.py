@@ -69,9 +69,10 @@ def marked(text: str) -> list[Node | str]:
     return [Node("code", children=(part,)) if number % 2 else part for number, part in enumerate(parts) if part]
 
 
-def facts_strip(head: FindingHead, body: FindingBody) -> Node:
-    """One thin line: where, who, when, how tight, and what keeps it from being more certain."""
-    facts: list[Node] = [_fact("resource", Node("code", children=(head.resource,)))]
+def facts_strip(head: FindingHead, body: FindingBody, lost: Sequence[tuple[str, Node]] = ()) -> Node:
+    """One thin line: what was lost, where, who, when, how tight, and what keeps it from being more certain."""
+    facts: list[Node] = [_fact(name, value) for name, value in lost]
+    facts += [_fact("resource", Node("code", children=(head.resource,)))]
     if head.agents:
         more = len(head.agents) - AGENTS_SHOWN
         agents = ", ".join(head.agents[:AGENTS_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -168,8 +168,9 @@ def _serve(
 
     token = os.environ.get("NOCLOBBER_TOKEN") or None
     settings = DashboardSettings(
-        words.host, words.dashboard_port, token, declarations=tuple(workers.declarations.declared)
-    )
+        words.host, words.dashboard_port, token, declarations=tuple(workers.declarations.declared),
+        trace_url=os.environ.get("NOCLOBBER_TRACE_URL", ""),
+    )  # fmt: skip
     routes = engine_routes(store, workers.loader, workers.analyzer, workers.sender)
     app = build_app(store, settings, on_startup=[workers.start], on_shutdown=[workers.stop], routes=routes)
     server = QuietServer(
