@@ -30,6 +30,11 @@ class Ward:
         """Change one."""
         self._cursor.execute("UPDATE doctors SET note = %s WHERE id = %s", (note, number))
 
+    def rollback(self) -> None:
+        """The end, as if nothing had been."""
+        self._connection.rollback()
+        self._connection.close()
+
     def commit(self) -> None:
         """The end."""
         self._connection.commit()
@@ -56,7 +61,29 @@ def half(port: str, level: str) -> None:
     play("ABA", A=a, B=b)
 
 
+def taken_back(port: str, level: str) -> None:
+    """A changes a note and takes it back; B has read it meanwhile, and commits what it made of it."""
+
+    def a() -> Iterator[None]:
+        ward = Ward(port, level)
+        ward.write(1, "what A takes back at once")
+        yield
+        ward.rollback()
+        yield
+
+    def b() -> Iterator[None]:
+        ward = Ward(port, level)
+        ward.read(1)
+        ward.write(2, "what B makes of it")
+        ward.commit()
+        yield
+
+    play("ABA", A=a, B=b)
+
+
 STORIES: dict[str, Callable[[str], None]] = {
+    "dirty_read": lambda port: taken_back(port, UNCOMMITTED),
+    "dirty_read-safe": lambda port: taken_back(port, COMMITTED),
     "intermediate_read": lambda port: half(port, UNCOMMITTED),
     "intermediate_read-safe": lambda port: half(port, COMMITTED),
 }

@@ -12,10 +12,32 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 import redis
-from turns import TIMEOUT_S, play
+from turns import TIMEOUT_S, Agent, play
 
 PLAN = "the plan as of Monday: two in the morning, one at night"
 SHORT_S, PATIENCE_S = 0.05, 1
+
+
+def both_write(url: str, watched: bool) -> None:
+    """Both look at the plan, and each replaces it by one of its own."""
+
+    def agent(name: str) -> Agent:
+        def act() -> Iterator[None]:
+            client = redis.Redis.from_url(url, decode_responses=True)
+            with client.pipeline() as pipeline:
+                if watched:
+                    pipeline.watch("plan")
+                plan = (pipeline if watched else client).get("plan")
+                yield
+                pipeline.multi() if watched else None
+                pipeline.set("plan", f"{plan}; and what {name} made of it")
+                with suppress(redis.WatchError):  # another was faster: begin anew
+                    pipeline.execute()
+            yield
+
+        return act
+
+    play("ABAB", A=agent("A"), B=agent("B"))
 
 
 def told_from_an_old_look(url: str, looks_again: bool) -> None:
@@ -154,6 +176,8 @@ def too_long(url: str, size: int) -> None:
 
 
 STORIES: dict[str, Callable[[str], None]] = {
+    "lost_update": lambda url: both_write(url, watched=False),
+    "lost_update-safe": lambda url: both_write(url, watched=True),
     "stale_write": lambda url: told_from_an_old_look(url, looks_again=False),
     "stale_write-safe": lambda url: told_from_an_old_look(url, looks_again=True),
     "interleaved_writes": lambda url: pieces(url, whole=False),

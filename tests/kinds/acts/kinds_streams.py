@@ -1,4 +1,4 @@
-"""Messages that workers of a Redis stream lose; nothing here knows of noclobber.
+"""Messages that workers of a Redis stream lose, or do twice; nothing here knows of noclobber.
 
 Arguments: the story, and where the server is.
 """
@@ -53,7 +53,33 @@ def acknowledged_in_vain(url: str, careful: bool) -> None:
     play("AB", A=sends(url, 1), B=b)
 
 
+def taken_over(url: str, patience_ms: int) -> None:
+    """A worker takes long; another takes its order over, and both carry it out."""
+
+    def slow() -> Iterator[None]:
+        client = _client(url)
+        ((name, message),) = _taken(client)
+        yield
+        _carry_out(client, name, message["text"])
+        yield
+
+    def impatient() -> Iterator[None]:
+        client = _client(url)
+        for name, message in client.xautoclaim("orders", "desk", "heir", patience_ms)[1]:
+            _carry_out(client, name, message["text"])
+        yield
+
+    play("ABCB", A=sends(url, 1), B=slow, C=impatient)
+
+
+def _carry_out(client: redis.Redis, name: str, text: str) -> None:
+    client.append("done", f"{text}; ")
+    client.xack("orders", "desk", name)
+
+
 STORIES: dict[str, Callable[[str], None]] = {
+    "duplicate_delivery": lambda url: taken_over(url, patience_ms=0),
+    "duplicate_delivery-safe": lambda url: taken_over(url, patience_ms=60_000),
     "lost_message": lambda url: acknowledged_in_vain(url, careful=False),
     "lost_message-safe": lambda url: acknowledged_in_vain(url, careful=True),
 }
