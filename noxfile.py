@@ -62,6 +62,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as a site, in docs/_build; a warning is a failure, and a link that leads nowhere one of them."""
+    session.run("sphinx-build", "-b", "html", "-W", "--keep-going", "-q", "docs", "docs/_build", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """The default tests with line and branch coverage."""
     session.run("coverage", "run", "-m", "pytest", "-n", "0", *session.posargs)

@@ -19,6 +19,6 @@ html_theme = "furo"
 html_title = "noclobber"
 html_static_path = ["_static"]
 html_css_files = ["noclobber.css"]
-html_js_files = [("noclobber.js", {"type": "module", "defer": "defer"})]
+html_js_files = [("noclobber.js", {"defer": "defer"})]
 html_show_sphinx = False
 linkcheck_ignore = [r"http://(127\.0\.0\.1|localhost|jaeger|clickhouse).*"]

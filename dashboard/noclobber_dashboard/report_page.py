@@ -85,7 +85,7 @@ def _before(head: FindingHead, body: FindingBody, *, title: bool) -> Iterable[No
     if title:
         yield Node("div", "head", heading(head, body))
     yield sentence(head, body)
-    yield facts_strip(head, body)
+    yield facts_strip(head, body, lasting=True)
 
 
 def _after(body: FindingBody) -> Iterable[Node]:

@@ -1,8 +1,8 @@
-"""One page for each kind: what it is, what an agent does that leads to it, the product's own picture of it, the way out.
+"""One page for each kind: what it is, what agents do that leads to it, the product's own picture of it, the way out.
 
 The picture is drawn by the dashboard's script from what the analyzer finds, when the page is built, in what a real run
-recorded (`docs/recorded`, by the programs of `tests/kinds/acts`); where no real store lets a kind happen, in the history
-that the tests hold it against. Nothing on these pages is written by hand, so nothing can fall behind.
+recorded (`docs/recorded`, by the programs of `tests/kinds/acts`); where no real store lets a kind happen, in the
+history that the tests hold it against. Nothing here is written by hand, so nothing can fall behind.
 """
 
 import ast
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from every_kind import STORIES
+
 from noclobber.contract import PRECEDENCE, Kind
 from noclobber.declarations import Declarations, declaration_from
 from noclobber_analyzer.advice import advise
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 DOCS: Final = Path(__file__).parents[1]
 RECORDED: Final = DOCS / "recorded"
 ACTS: Final = DOCS.parent / "tests" / "kinds" / "acts"
+SOURCE: Final = "../../tests/kinds/acts"
 STORES: Final = {
     "kinds_redis": "Redis", "kinds_replica": "Redis and a replica that is behind", "kinds_streams": "a Redis stream",
     "kinds_postgres": "PostgreSQL", "kinds_mariadb": "MariaDB",
@@ -67,9 +69,10 @@ def write_all() -> None:
     _write(
         folder / "index.md",
         "# Kinds, one by one\n\nIn order of precedence. Pictures and sentences are the product's own, drawn from what "
-        f"real runs recorded.\n\n| kind | definition |\n|---|---|\n{rows}\n\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n",
+        f"real runs recorded.\n\n| kind | definition |\n|---|---|\n{rows}\n\n"
+        f"```{{toctree}}\n:hidden:\n\n{listed}\n```\n",
     )
-    _write(DOCS / "_static" / "noclobber.js", scripts())
+    _write(DOCS / "_static" / "noclobber.js", f"(() => {{\n{scripts()}\n}})();\n")
 
 
 def _write(file: Path, text: str) -> None:
@@ -87,13 +90,12 @@ def page(kind: Kind) -> str:
         f"{shown.origin}\n\n<div data-noclobber>{as_script(drawn(shown.finding, shown.recorded, title=False))}</div>",
     ]
     if act:
-        module, function = act
+        module, functions = act
         parts += [
             "## What the agents did",
-            "The agents know nothing of noclobber. "
-            f"[The program](https://github.com/noclobber/noclobber/blob/main/tests/kinds/acts/{module}.py) "
-            "tells the same story without the race, too.",
-            f"```{{literalinclude}} ../../tests/kinds/acts/{module}.py\n:pyobject: {function}\n```",
+            f"They know nothing of noclobber. `tests/kinds/acts/{module}.py` has the whole program, and its twin that "
+            "does it right.",
+            *(f"```{{literalinclude}} {SOURCE}/{module}.py\n:pyobject: {name}\n```" for name in functions),
         ]
     return "\n\n".join([*parts, "## What to change", *_fixes(kind)]) + "\n"
 
@@ -142,18 +144,24 @@ def shown_of(kind: Kind) -> Shown:
     raise LookupError(f"nothing shows {kind}")
 
 
-def _act(kind: Kind) -> tuple[str, str] | None:
-    """Module and function that play a kind."""
+def _act(kind: Kind) -> tuple[str, list[str]] | None:
+    """The module that plays a kind, and its functions that do so: what they call first."""
     for module in STORES:
         tree = ast.parse((ACTS / f"{module}.py").read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and node.name == kind:
-                return module, node.name
+                return module, _with_called(tree, node.name)
             if isinstance(node, ast.Dict):
                 for key, value in zip(node.keys, node.values, strict=True):
                     if isinstance(key, ast.Constant) and key.value == kind:
                         called = value.body if isinstance(value, ast.Lambda) else value
                         name = called.func if isinstance(called, ast.Call) else called
                         if isinstance(name, ast.Name):
-                            return module, name.id
+                            return module, _with_called(tree, name.id)
     return None
+
+
+def _with_called(tree: ast.Module, name: str) -> list[str]:
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    used = {node.id for node in ast.walk(functions[name]) if isinstance(node, ast.Name)}
+    return [other for other in functions if other in used and other != name] + [name]

@@ -21,7 +21,9 @@ PROGRESS_EVERY = 20_000
 def add_report_options(parser: argparse.ArgumentParser, *, formats: bool = True) -> None:
     """Add what decides how findings are shown (in one of the `formats`) and when a run fails."""
     if formats:
-        parser.add_argument("--format", choices=sorted(FORMATS), default="text", help="text (default), one for machines")
+        parser.add_argument(
+            "--format", choices=sorted(FORMATS), default="text", help="text (default), one for machines"
+        )
     parser.add_argument(
         "--fail-on",
         choices=[str(severity) for severity in Severity],
