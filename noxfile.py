@@ -63,7 +63,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation as a site, in docs/_build; a warning is a failure, and a link that leads nowhere one of them."""
+    """The documentation as a site, in docs/_build; any warning fails it, a link that leads nowhere among them."""
     session.run("sphinx-build", "-b", "html", "-W", "--keep-going", "-q", "docs", "docs/_build", *session.posargs)
 
 
