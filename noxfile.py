@@ -122,6 +122,7 @@ SUPPORTED = {
     "aiokafka": (("aiokafka==0.12.0",), ("queues/test_kafka.py",)),
     "aiomysql": (("aiomysql==0.2.0",), ("stores/test_mysql.py",)),
     "aiosqlite": (("aiosqlite==0.20.0",), ("stores/test_sqlite3.py",)),
+    "asyncmy": (("asyncmy==0.2.11",), ("stores/test_mysql.py",)),
     "asyncpg": (("asyncpg==0.30.0",), ("stores/test_asyncpg.py",)),
     "boto3": (
         ("boto3==1.40.0", "botocore==1.40.0", "s3transfer==0.13.1"),

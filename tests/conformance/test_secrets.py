@@ -24,8 +24,8 @@ HERE = (
     "httpx", "requests", "aiohttp", "aiohttp-web", "starlette", "faststream", "google-cloud-pubsub",
 )  # fmt: skip
 LARGE = (
-    "psycopg", "asyncpg", "pymysql", "aiomysql", "pymemcache", "botocore", "python-dynamodb-lock", "nats", "pika",
-    "aio_pika", "aiokafka", "confluent_kafka", "kazoo", "etcd3gw", "celery", "pymongo",
+    "psycopg", "asyncpg", "pymysql", "aiomysql", "asyncmy", "pymemcache", "botocore", "python-dynamodb-lock", "nats",
+    "pika", "aio_pika", "aiokafka", "confluent_kafka", "kazoo", "etcd3gw", "celery", "pymongo",
 )  # fmt: skip
 """Those whose servers take longer to start."""
 NO_VALUES = {

@@ -62,6 +62,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "asyncpg": ("noclobber.stores.asyncpg", ("asyncpg",)),
     "pymysql": ("noclobber.stores.pymysql", ("pymysql",)),
     "aiomysql": ("noclobber.stores.aiomysql", ("aiomysql",)),
+    "asyncmy": ("noclobber.stores.asyncmy", ("asyncmy.connection",)),
     "pika": ("noclobber.queues.pika", ("pika.adapters.blocking_connection",)),
     "aio_pika": ("noclobber.queues.aio_pika", ("aio_pika",)),
     "aiokafka": ("noclobber.queues.aiokafka", ("aiokafka",)),

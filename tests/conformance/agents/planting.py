@@ -152,8 +152,21 @@ def with_pymysql() -> None:
 def with_aiomysql() -> None:
     import aiomysql
 
+    through_mysql(aiomysql)
+
+
+@plants("asyncmy")
+def with_asyncmy() -> None:
+    import asyncmy
+
+    through_mysql(asyncmy)
+
+
+def through_mysql(driver: object) -> None:
+    """The same by an asynchronous driver."""
+
     async def act() -> None:
-        connection = await aiomysql.connect(**mysql(), db="bank", autocommit=True)
+        connection = await driver.connect(**mysql(), db="bank", autocommit=True)
         async with connection.cursor() as cursor:
             for text, parameters in statements("%s"):
                 with contextlib.suppress(Exception):
