@@ -136,7 +136,23 @@ SUPPORTED = {
     "filelock": (("filelock==3.16.0",), ("locks/test_filelock.py",)),
     "fsspec": (("fsspec==2024.10.0",), ("stores/test_files.py",)),
     "gevent": (("gevent==25.9.1",), ("test_greenlets.py",)),
+    "http": (
+        ("httpx==0.28.0", "requests==2.32.0", "aiohttp==3.12.0", "starlette==0.50.0"),
+        ("transports/test_visits.py", "../conformance/test_http.py"),
+    ),
     "kazoo": (("kazoo==2.10.0",), ("stores/test_kazoo.py",)),
+    "langgraph": (
+        (
+            "langgraph==1.0.0",
+            "langgraph-checkpoint==3.0.0",
+            "langgraph-prebuilt==1.0.0",
+            "langgraph-checkpoint-sqlite==3.0.0",
+            "aiosqlite==0.20.0",
+        ),
+        tuple(
+            f"frameworks/test_langgraph_{each}.py" for each in ("identity", "places", "savers", "store", "normalised")
+        ),
+    ),
     "nats-py": (("nats-py==2.9.0",), ("queues/test_nats.py",)),
     "pika": (("pika==1.3.0",), ("queues/test_rabbitmq.py",)),
     "psycopg": (("psycopg==3.2.0", "psycopg-binary==3.2.0"), ("stores/test_psycopg.py",)),
@@ -159,7 +175,8 @@ def versions(session: nox.Session, library: str, age: str) -> None:
     session.run("pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", overlay, *wanted)
     path = os.pathsep.join((overlay, *filter(None, [os.environ.get("PYTHONPATH")])))
     where = [f"tests/instrumentation/{each}" for each in tests]
-    session.run("pytest", "-n", "0", *where, *session.posargs, env={"PYTHONPATH": path})
+    quiet = ("-W", "ignore::DeprecationWarning") if age == "oldest" else ()  # what is old may use what is going
+    session.run("pytest", "-n", "0", *quiet, *where, *session.posargs, env={"PYTHONPATH": path})
 
 
 @nox.session(venv_backend="venv")
