@@ -134,7 +134,7 @@ SUPPORTED = {
     "diskcache": (("diskcache==5.6.0",), ("stores/test_diskcache.py",)),
     "django": (("django==5.2",), ("stores/test_django.py",)),
     "filelock": (("filelock==3.16.0",), ("locks/test_filelock.py",)),
-    "fsspec": (("fsspec==2024.10.0",), ("stores/test_files.py",)),
+    "fsspec": (("fsspec==2024.10.0",), ("stores/test_files.py", "stores/test_fsspec_memory.py")),
     "gevent": (("gevent==25.9.1",), ("test_greenlets.py",)),
     "http": (
         ("httpx==0.28.0", "requests==2.32.0", "aiohttp==3.12.0", "starlette==0.50.0"),

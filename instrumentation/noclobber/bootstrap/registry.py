@@ -47,6 +47,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "aiohttp-web": ("noclobber.transports.aiohttp_web", ("aiohttp.web",)),
     "starlette": ("noclobber.transports.starlette", ("starlette.applications",)),
     "files": ("noclobber.stores.files", ("io",)),
+    "fsspec-memory": ("noclobber.stores.fsspec_memory", ("fsspec.implementations.memory",)),
     "filelock": ("noclobber.locks.filelock", ("filelock",)),
     "python-dynamodb-lock": ("noclobber.locks.dynamodb", ("python_dynamodb_lock.python_dynamodb_lock",)),
     "redis": ("noclobber.stores.redis", ("redis",)),

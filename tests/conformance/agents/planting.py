@@ -247,6 +247,17 @@ def with_files() -> None:
     assert path.read_text() == SECRET
 
 
+@plants("fsspec-memory")
+def with_fsspec() -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    system = MemoryFileSystem()
+    system.pipe("/note", SECRET.encode())
+    assert system.cat("/note") == SECRET.encode()
+    with system.open("/note", "w") as file:
+        file.write(SECRET)
+
+
 @plants("botocore")
 def with_botocore() -> None:
     s3, dynamodb, sqs = (aws().client(name, endpoint_url=os.environ["AWS"]) for name in ("s3", "dynamodb", "sqs"))
