@@ -128,6 +128,7 @@ SUPPORTED = {
     "aiokafka": (("aiokafka==0.12.0",), ("queues/test_kafka.py",)),
     "aiomysql": (("aiomysql==0.2.0",), ("stores/test_mysql.py",)),
     "aiosqlite": (("aiosqlite==0.20.0",), ("stores/test_sqlite3.py",)),
+    "asyncmy": (("asyncmy==0.2.11",), ("stores/test_mysql.py",)),
     "asyncpg": (("asyncpg==0.30.0",), ("stores/test_asyncpg.py",)),
     "boto3": (
         ("boto3==1.40.0", "botocore==1.40.0", "s3transfer==0.13.1"),
@@ -139,9 +140,25 @@ SUPPORTED = {
     "diskcache": (("diskcache==5.6.0",), ("stores/test_diskcache.py",)),
     "django": (("django==5.2",), ("stores/test_django.py",)),
     "filelock": (("filelock==3.16.0",), ("locks/test_filelock.py",)),
-    "fsspec": (("fsspec==2024.10.0",), ("stores/test_files.py",)),
+    "fsspec": (("fsspec==2024.10.0",), ("stores/test_files.py", "stores/test_fsspec_memory.py")),
     "gevent": (("gevent==25.9.1",), ("test_greenlets.py",)),
+    "http": (
+        ("httpx==0.28.0", "requests==2.32.0", "aiohttp==3.12.0", "starlette==0.50.0"),
+        ("transports/test_visits.py", "../conformance/test_http.py"),
+    ),
     "kazoo": (("kazoo==2.10.0",), ("stores/test_kazoo.py",)),
+    "langgraph": (
+        (
+            "langgraph==1.0.0",
+            "langgraph-checkpoint==3.0.0",
+            "langgraph-prebuilt==1.0.0",
+            "langgraph-checkpoint-sqlite==3.0.0",
+            "aiosqlite==0.20.0",
+        ),
+        tuple(
+            f"frameworks/test_langgraph_{each}.py" for each in ("identity", "places", "savers", "store", "normalised")
+        ),
+    ),
     "nats-py": (("nats-py==2.9.0",), ("queues/test_nats.py",)),
     "pika": (("pika==1.3.0",), ("queues/test_rabbitmq.py",)),
     "psycopg": (("psycopg==3.2.0", "psycopg-binary==3.2.0"), ("stores/test_psycopg.py",)),
@@ -164,7 +181,8 @@ def versions(session: nox.Session, library: str, age: str) -> None:
     session.run("pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", overlay, *wanted)
     path = os.pathsep.join((overlay, *filter(None, [os.environ.get("PYTHONPATH")])))
     where = [f"tests/instrumentation/{each}" for each in tests]
-    session.run("pytest", "-n", "0", *where, *session.posargs, env={"PYTHONPATH": path})
+    quiet = ("-W", "ignore::DeprecationWarning") if age == "oldest" else ()  # what is old may use what is going
+    session.run("pytest", "-n", "0", *quiet, *where, *session.posargs, env={"PYTHONPATH": path})
 
 
 @nox.session(venv_backend="venv")
