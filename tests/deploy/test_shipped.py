@@ -10,6 +10,7 @@ import pytest
 import yaml
 from shipped import (
     DEPLOY,
+    GUIDE,
     ROOT,
     Start,
     check,
@@ -237,3 +238,17 @@ def test_git_ships_the_hidden_files() -> None:
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert listed.stdout == ""
+
+
+def test_the_guide_names_what_is_there() -> None:
+    """Each path under `deploy`, each session of nox, each label and Secret that the pages name."""
+    pages = "".join((GUIDE / name).read_text() for name in ("deploy.md", "release.md", "store.md"))
+    paths = {each.rstrip("./") for each in re.findall(r"(?<![\w/.])deploy/[\w/.-]+", pages)}
+    assert len(paths) > 8
+    assert [each for each in sorted(paths) if not (ROOT / each).exists()] == []
+    sessions = set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`nox -s (\w+)`", pages)) <= sessions
+    shipped = "".join(path.read_text() for path in DEPLOY.rglob("*.yaml"))
+    for word in ("noclobber-services", "noclobber-shared", "noclobber/agent", "noclobber/sidecar"):
+        assert word in pages, word
+        assert word in shipped, word
