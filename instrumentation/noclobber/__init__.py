@@ -15,11 +15,17 @@ if TYPE_CHECKING:
     from noclobber.api import access, agent, instrument, run, step, uninstrument
     from noclobber.declarations import declare
     from noclobber.locks.named import lock
+    from noclobber.pacing.chaos import chaos
     from noclobber.tracking import tracked
 
-__all__ = ["access", "agent", "declare", "instrument", "lock", "run", "step", "tracked", "uninstrument"]
+__all__ = ["access", "agent", "chaos", "declare", "instrument", "lock", "run", "step", "tracked", "uninstrument"]
 
-_HOME = {"declare": "noclobber.declarations", "lock": "noclobber.locks.named", "tracked": "noclobber.tracking"}
+_HOME = {
+    "chaos": "noclobber.pacing.chaos",
+    "declare": "noclobber.declarations",
+    "lock": "noclobber.locks.named",
+    "tracked": "noclobber.tracking",
+}
 
 
 def __getattr__(name: str) -> Any:
