@@ -73,7 +73,7 @@ class Plan:
 
 DEFAULT: Final = Plan(
     rules=(
-        Rule(frozenset({Op.READ, Op.SCAN, Op.RECEIVE}), seconds=(0.0, 0.05)),
+        Rule(frozenset({Op.READ, Op.SCAN, Op.RECEIVE}), chance=0.6, seconds=(0.0, 0.1)),
         Rule(frozenset({Op.MODEL}), seconds=(0.0, 0.2)),
         Rule(frozenset({Op.WRITE, Op.LOCK, Op.UNLOCK}), chance=0.2, seconds=(0.0, 0.02)),
         Rule(frozenset({START}), chance=0.3, seconds=(0.0, 0.02)),

@@ -24,8 +24,11 @@ from noclobber.pacing.pacer import Pacer
 
 __all__ = ["Point", "Script", "Steering", "script_of", "script_text"]
 
-ROUNDS_MAX: Final = 4
+ROUNDS_MAX: Final = 8
 """Holds in one run of the program."""
+VAIN: Final = "in vain"
+VAIN_MAX: Final = 2
+"""Holds whose time ran out, in one run: whoever is right waits no more often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Steering(Pacer):
         self._script = script
         self._folder = Path(script.folder)
         self._round = 1
+        self._vain = 0
 
     def hold_after(self, active: "recorder.Recorder", call: Call, accesses: Sequence[Access]) -> Hold | None:
         """Hold the first strand that comes to the place; let it go once another has passed."""
@@ -102,16 +106,21 @@ class Steering(Pacer):
 
     def _hold(self, resource: str, strand: str) -> Hold | None:
         """The hold, if this strand is the one that waits in this round."""
-        while self._round <= ROUNDS_MAX and self._path("over", self._round).exists():
+        while self._round <= ROUNDS_MAX and (over := self._path("over", self._round)).exists():
+            self._vain += over.read_text() == VAIN
             self._round += 1
         number = self._round
-        if number > ROUNDS_MAX or not _created(self._path("held", number), f"{strand}\n{resource}"):
+        if (
+            number > ROUNDS_MAX
+            or self._vain >= VAIN_MAX
+            or not _created(self._path("held", number), f"{strand}\n{resource}")
+        ):
             return None
         passed = self._path("passed", number)
         return Hold(
             self._script.wait_s,
             passed.exists,
-            lambda released: (_created(self._path("over", number), str(released)), None)[1],
+            lambda released: (_created(self._path("over", number), "passed" if released else VAIN), None)[1],
         )
 
     def _pass(self, access: Access, resource: str, site: str, strand: str) -> None:
