@@ -1,8 +1,8 @@
 """What the plugin for pytest costs a suite without chaos: with `--noclobber` and without it.
 
-Two suites: one whose tests work on a database and on files and start threads, as tests of agents do, and one that
-touches no shared state. A model that answers in a test takes 30 ms. What a run pays once (imports, hooks) is told apart from what each test pays: both are measured
-by runs of one test and of many.
+Two suites: one whose tests work on a database, start threads and wait for a model that answers in 30 ms, as tests of
+agents do, and one that touches no shared state. What a run pays once (imports, hooks) is told apart from what each
+test pays: both are measured by runs of one test and of many.
 """
 
 import json
