@@ -7,6 +7,7 @@
 has pytest loads this module, so it imports nothing of noclobber's until a test asks for it.
 """
 
+import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,8 @@ def _asks(item: pytest.Item) -> bool:
 
 
 def _suite(config: pytest.Config) -> "Suite | None":
+    if os.environ.get("NOCLOBBER_DISABLED", "").strip().lower() in ("1", "true", "yes", "on"):
+        return None
     if SUITE not in config.stash and (hasattr(config, "workerinput") or config.getoption("dist", "no") == "no"):
         try:
             from noclobber_analyzer.suite import Suite

@@ -8,6 +8,7 @@ until it is asked for.
 import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from noclobber import recorder, strands, versions
 from noclobber.access import AttributeValue
@@ -71,8 +72,8 @@ def hooked(settings: Settings) -> Iterator[None]:
     from noclobber.bootstrap import registry
 
     had, was_hooked = registry.installed(), bool(threads.installed())
-    standing = recorder.Recorder(settings, Watched(settings))
-    before = recorder.swap(standing)  # libraries are hooked only while something records
+    # Libraries are hooked only while something records; what is done between tests is not kept.
+    before = recorder.swap(recorder.Recorder(replace(settings, ring_max=0), Watched(settings)))
     key = versions.use_key(KEY)
     threads.install()
     tasks.install()

@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -260,13 +261,8 @@ class Recorder:
     def pace(self, pacer: "Pacer | None") -> None:
         """Let `pacer` see every call that ends, and hold its strand; None: nobody. Costs nothing where nobody does."""
         self.pacer = pacer
+        self._otherwise: Callable[[Call], None] = self._drop if pacer is None else partial(pacer.ended, self)
         self._ring_max = self.settings.ring_max if pacer is None else -1  # no room: each call goes the longer way
-
-    def _otherwise(self, call: Call) -> None:
-        if self.pacer is None:
-            self._drop(call)
-        else:
-            self.pacer.ended(self, call)
 
     def fail(self, call: Call, error: BaseException, build: Build, facts: object = None) -> None:
         """Note that `call` raised."""

@@ -9,9 +9,10 @@ a read and what is done because of it. The hold is no part of the access.
 What is held, and how long, is decided by the classes that are derived from this one.
 """
 
+import os
 import threading
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from noclobber import recorder, tasks
 from noclobber.access import Access, Call
@@ -38,11 +39,25 @@ class Place:
         self.label, self.number = label, 0
 
 
+_all: "WeakSet[Pacer]" = WeakSet()
+
+
+def _forked() -> None:
+    """A lock that another thread of the parent held would be held in the child for good."""
+    for pacer in _all:
+        pacer._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 class Pacer:
     """Sees each access of one process as it ends."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # held while one call is described, never while a strand is
+        _all.add(self)
         self._places: WeakKeyDictionary[Strand, Place] = WeakKeyDictionary()
         self._numbers: dict[str, int] = {}
 
