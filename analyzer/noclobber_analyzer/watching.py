@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from noclobber import recorder, strands, versions
 from noclobber.access import AttributeValue
-from noclobber.contract import Attr, Op
 from noclobber.otlp import Span, request_bytes
 from noclobber.settings import Settings
 from noclobber.testing import KEY
@@ -36,24 +35,27 @@ class Watched(recorder.Sink):
 
     def __init__(self, settings: Settings) -> None:
         self._spans: list[Span] = []
+        self._count = 0
         self._resource: dict[str, AttributeValue] = {}
         self.recorder = recorder.Recorder(settings, self)
 
-    def send(self, resource: dict[str, AttributeValue], spans: Sequence[Span], accesses: int) -> bool:  # noqa: ARG002
+    def send(self, resource: dict[str, AttributeValue], spans: Sequence[Span], accesses: int) -> bool:
         """Keep them."""
         self._resource = dict(resource)
         self._spans += spans
+        self._count += accesses
         return True
 
     @property
     def accesses(self) -> int:
         """How many accesses there were so far."""
-        return sum(span.attributes[Attr.OP] != Op.MARK for span in self._noted())
+        self._noted()
+        return self._count
 
     def findings(self, *, latent: bool = False) -> list[Finding]:
         """What races there were so far."""
         spans = self._noted()
-        if all(span.attributes[Attr.OP] == Op.MARK for span in spans):
+        if not self._count:
             return []
         builder = HistoryBuilder(self.recorder.declarations)
         for group in groups_of_protobuf(request_bytes(self._resource, spans)):
@@ -61,7 +63,8 @@ class Watched(recorder.Sink):
         return evaluate(builder.finish(ended=True), latent=latent, declarations=self.recorder.declarations).findings
 
     def _noted(self) -> list[Span]:
-        self.recorder.flush()
+        if self.recorder._ring or not self._spans:
+            self.recorder.flush()
         return self._spans
 
 
