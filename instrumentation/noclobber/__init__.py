@@ -4,6 +4,8 @@ Usually nothing of this is needed: `noclobber run -- python agent.py` instrument
 In code: `noclobber.instrument()`, then `with noclobber.agent("planner"):`, `with noclobber.access(...)` for state
 that no integration knows, `noclobber.tracked(...)` for objects shared in a process, and `noclobber.lock(...)` for its
 locks. Names are loaded when they are first used, so importing this package costs next to nothing.
+
+PYTEST_DONT_REWRITE: in a process that was instrumented before pytest began, pytest would warn that it can't.
 """
 
 import sys

@@ -20,6 +20,7 @@ class Program:
         self.path.write_text((PROGRAMS / f"{name}.py").read_text())
         places = {
             "accounts": [valkey],
+            "offices": [valkey],
             "tickets": [str(self.folder / "tickets.db")],
             "editors": [str(self.folder / "notes.txt")],
             "plans": [f"sqlite:///{self.folder / 'plans.db'}"],

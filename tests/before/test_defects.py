@@ -69,3 +69,15 @@ def test_defect(
     assert main(["chaos", "--seed", "1", "--runs", str(RUNS), "--", *command]) == 0
     assert main([*words, "--", *command]) == 0
     assert "not reproduced in 5 tries" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_processes_are_steered(program: Program, valkey: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two programs that one command starts come into the losing order, too; mended they can't."""
+    command = program("offices", valkey)
+    identity, found = latent_finding(command, program.folder, capsys)
+    words = ["confirm", identity, "--from", str(found), "--wait", "20", "--", *command]
+    assert main(words) == 1
+    assert "confirmed in try" in capsys.readouterr().out
+    program.mend()
+    assert main(words) == 0
