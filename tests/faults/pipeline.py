@@ -5,6 +5,7 @@ under way. The processes carry an ambush (`ambush/sitecustomize.py`): told of a 
 middle of its next coming. What a shot hit is read afterwards, not assumed.
 """
 
+import http.client
 import os
 import signal
 import threading
@@ -184,7 +185,7 @@ class Pipeline:
 def _answers(url: str) -> bool:
     try:
         return ask(url, timeout_s=2).status == 200
-    except OSError:
+    except (OSError, http.client.HTTPException):  # killed in the middle of an answer
         return False
 
 
