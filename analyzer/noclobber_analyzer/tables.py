@@ -28,7 +28,9 @@ __all__ = [
     "read_defended",
     "read_deliveries",
     "read_heads",
+    "read_standings_before",
     "read_transitions",
+    "read_transitions_of",
 ]
 
 
@@ -193,6 +195,25 @@ def read_transitions(store: Store, since_ns: int = 0, issues: Sequence[str] | No
     )
     named = {} if issues is None else {"issues": list(issues)}
     return [Transition(*row) for row in store.rows(sql, {"since": max(0, since_ns), **named})]
+
+
+def read_transitions_of(store: Store, kinds: Sequence[str]) -> list[Transition]:
+    """All rows of some kinds, each id once, in order."""
+    sql = (
+        f"SELECT {', '.join(TRANSITION)} FROM transitions WHERE kind IN {{kinds:Array(String)}} "  # noqa: S608  constants only
+        "ORDER BY at_ns, id LIMIT 1 BY id"
+    )
+    return [Transition(*row) for row in store.rows(sql, {"kinds": list(kinds)})]
+
+
+def read_standings_before(store: Store, before_ns: int) -> list[Transition]:
+    """Of each issue the last telling and the last word before a time, in order."""
+    sql = (
+        f"SELECT {', '.join(TRANSITION)} FROM transitions WHERE at_ns < {{before:UInt64}} "  # noqa: S608  constants only
+        "AND (startsWith(toString(kind), 'issue.') OR startsWith(toString(kind), 'state.')) "
+        "ORDER BY at_ns DESC, id DESC LIMIT 1 BY issue, startsWith(toString(kind), 'issue.')"
+    )
+    return [Transition(*row) for row in reversed(store.rows(sql, {"before": max(0, before_ns)}))]
 
 
 def append_deliveries(store: Store, deliveries: Sequence[Delivery]) -> None:

@@ -123,18 +123,25 @@ class _Workers:
     """Loader, analyzer and sender, in the order in which data passes them."""
 
     def __init__(self, store: Any, words: argparse.Namespace, address: str) -> None:
+        from noclobber_analyzer.alerts.grouping import finest
+        from noclobber_analyzer.alerts.inhibition import inhibitions_from
         from noclobber_analyzer.alerts.routes import routes_from
         from noclobber_analyzer.alerts.sender import Sender
         from noclobber_analyzer.commands.options import declared
+        from noclobber_analyzer.issue_log import DEFAULT_POLICY
         from noclobber_analyzer.live import LiveAnalyzer
         from noclobber_collector.loader import Loader
 
-        tables = tomllib.loads(words.config.read_text()).get("alert", []) if words.config else []
-        routes = routes_from(tables, os.environ, words.webhook, allow=words.webhook_allow)
+        tables = tomllib.loads(words.config.read_text()) if words.config else {}
+        routes = routes_from(tables.get("alert", []), os.environ, words.webhook, allow=words.webhook_allow)
         self.declarations = declared(words)
-        self.sender = Sender(store, routes)
+        self.sender = Sender(store, routes, inhibitions=inhibitions_from(tables.get("inhibit", [])))
         self.analyzer = LiveAnalyzer(
-            store, on_found=self.sender.wake, dashboard=address, declarations=self.declarations
+            store,
+            on_found=self.sender.wake,
+            dashboard=address,
+            declarations=self.declarations,
+            policy=finest(routes, DEFAULT_POLICY),
         )
         self.loader = Loader(store, words.data / "spool", on_loaded=self.analyzer.wake)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from noclobber_analyzer.alerts.delivery import deliver, headers_of
+from noclobber_analyzer.alerts.inhibition import Inhibition
 from noclobber_analyzer.alerts.message import Message
 from noclobber_analyzer.alerts.outbox import Outbox
 from noclobber_analyzer.alerts.post import Outcome
@@ -106,6 +107,7 @@ class Sender:
         routes: endpoints.
         clock: wall time.
         may_send: whether it is this one's turn, where others share the store: one of them sends.
+        inhibitions: which issues hold others back.
     """
 
     def __init__(
@@ -114,10 +116,11 @@ class Sender:
         routes: Sequence[Route],
         clock: Clock = SYSTEM,
         may_send: Callable[[], bool] = lambda: True,
+        inhibitions: Sequence[Inhibition] = (),
     ) -> None:
         self._clock = clock
         self._may_send = may_send
-        self._outbox = Outbox(store, routes, clock)
+        self._outbox = Outbox(store, routes, clock, inhibitions)
         self._lanes = {route.name: Lane(store, self._outbox, route, clock) for route in routes}
         self._wakes = {name: threading.Event() for name in self._lanes}
         self._stopping = threading.Event()
