@@ -15,6 +15,7 @@ from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.issues import Head, Transition
 
 __all__ = [
+    "TRANSITION",
     "Delivery",
     "Store",
     "append_defended",

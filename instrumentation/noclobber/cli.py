@@ -28,6 +28,7 @@ OVERVIEW = {
     "check": "find races in OTLP files; exit code 1 where there are any",
     "analyze": "the same over what is stored",
     "findings": "list, show or export the findings in the store",
+    "alerts": "silences, messages that were given up, and samples",
     "forget": "delete what the store knows of one resource, run or service",
     "backup": "copy what is stored into a folder",
     "restore": "bring a backup into an empty store",
@@ -38,8 +39,8 @@ OVERVIEW = {
 }
 EXTRA_OF = {
     "demo": "demo", "up": "sidecar", "doctor": "sidecar", "collector": "collector", "check": "analyzer",
-    "analyze": "analyzer", "findings": "analyzer", "forget": "analyzer", "backup": "analyzer", "restore": "analyzer",
-    "analyzer": "analyzer", "dashboard": "dashboard",
+    "analyze": "analyzer", "findings": "analyzer", "alerts": "analyzer", "forget": "analyzer", "backup": "analyzer",
+    "restore": "analyzer", "analyzer": "analyzer", "dashboard": "dashboard",
 }  # fmt: skip
 
 
