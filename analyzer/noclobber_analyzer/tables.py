@@ -181,20 +181,24 @@ def append_transitions(store: Store, transitions: Sequence[Transition]) -> None:
         store.insert("transitions", TRANSITION, [astuple(row) for row in transitions])
 
 
-def read_transitions(store: Store, since_ns: int = 0, issues: Sequence[str] | None = None) -> list[Transition]:
+def read_transitions(
+    store: Store, since_ns: int = 0, issues: Sequence[str] | None = None, but: Sequence[str] = ()
+) -> list[Transition]:
     """Rows of the log, each id once, in order.
 
     Args:
         store: holds the log.
         since_ns: only rows from this time on.
         issues: only rows of these issues (or endpoints, for rows about routes); None: all.
+        but: ids of rows that are known already.
     """
     of = "" if issues is None else "AND issue IN {issues:Array(String)} "
+    of += "AND id NOT IN {but:Array(String)} " if but else ""
     sql = (
         f"SELECT {', '.join(TRANSITION)} FROM transitions WHERE at_ns >= {{since:UInt64}} {of}"  # noqa: S608  constants only
         "ORDER BY at_ns, id LIMIT 1 BY id"
     )
-    named = {} if issues is None else {"issues": list(issues)}
+    named = {**({} if issues is None else {"issues": list(issues)}), **({"but": list(but)} if but else {})}
     return [Transition(*row) for row in store.rows(sql, {"since": max(0, since_ns), **named})]
 
 

@@ -8,9 +8,12 @@ import argparse
 import os
 import socket
 import sys
+import tomllib
+from pathlib import Path
 
 from noclobber.cli import Command, CommandError
 from noclobber.declarations import Declaration
+from noclobber_dashboard.login import Login, login_from
 from noclobber_dashboard.settings import DashboardSettings
 
 __all__ = ["DASHBOARD"]
@@ -28,7 +31,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
                         help="a further name browsers may ask for, such as a proxy's; repeatable")  # fmt: skip
     parser.add_argument("--config", metavar="FILE",
-                        help="TOML file with declarations of resources, to be shown [NOCLOBBER_CONFIG]")  # fmt: skip
+                        help="TOML file: its [login] and [[resource]] tables [NOCLOBBER_CONFIG]")  # fmt: skip
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -62,8 +65,9 @@ def _settings(arguments: argparse.Namespace) -> DashboardSettings:
         token=arguments.token or os.environ.get("NOCLOBBER_TOKEN") or None,
         allowed_hosts=tuple(arguments.allowed_host),
         declarations=_declarations(arguments),
+        login=_login(arguments),
     )
-    if not settings.is_local and settings.token is None:
+    if not settings.is_local and settings.token is None and settings.login is None:
         raise CommandError(
             f"--host {settings.host} can be reached from other machines: set NOCLOBBER_TOKEN (or --token) first."
         )
@@ -77,6 +81,17 @@ def _declarations(arguments: argparse.Namespace) -> tuple[Declaration, ...] | No
     from noclobber_analyzer.commands.options import declared
 
     return tuple(declared(arguments).declared)
+
+
+def _login(arguments: argparse.Namespace) -> Login | None:
+    path = arguments.config or os.environ.get("NOCLOBBER_CONFIG")
+    try:
+        table = tomllib.loads(Path(path).read_text()).get("login") if path else None
+        return login_from(table, os.environ)
+    except OSError as error:
+        raise CommandError(f"the configuration file {path} can't be read: {error.strerror or error}") from error
+    except ValueError as error:  # TOML's and the login's own errors are such
+        raise CommandError(f"{path}: {error}") from error
 
 
 def _listen(settings: DashboardSettings) -> socket.socket:
@@ -100,7 +115,8 @@ def _serve(store: object, settings: DashboardSettings, listening: socket.socket)
     port = listening.getsockname()[1]
     app = build_app(store, settings)  # type: ignore[arg-type]  # the collector's Store has `dicts`
     print(f"noclobber dashboard: http://{settings.host}:{port}", file=sys.stderr)  # noqa: T201  a command's output
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, ws_max_size=2**20)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, ws_max_size=2**20,
+                            proxy_headers=False)  # fmt: skip
     uvicorn.Server(config).run(sockets=[listening])
 
 

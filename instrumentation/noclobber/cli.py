@@ -29,6 +29,7 @@ OVERVIEW = {
     "analyze": "the same over what is stored",
     "findings": "list, show or export the findings in the store",
     "alerts": "silences, messages that were given up, and samples",
+    "access": "API tokens, and who did what",
     "forget": "delete what the store knows of one resource, run or service",
     "backup": "copy what is stored into a folder",
     "restore": "bring a backup into an empty store",
@@ -40,7 +41,8 @@ OVERVIEW = {
 EXTRA_OF = {
     "demo": "demo", "up": "sidecar", "doctor": "sidecar", "collector": "collector", "check": "analyzer",
     "analyze": "analyzer", "findings": "analyzer", "alerts": "analyzer", "forget": "analyzer", "backup": "analyzer",
-    "restore": "analyzer", "analyzer": "analyzer", "dashboard": "dashboard",
+    "restore": "analyzer", "analyzer": "analyzer", "access": "dashboard",
+    "dashboard": "dashboard",
 }  # fmt: skip
 
 

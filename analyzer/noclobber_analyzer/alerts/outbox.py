@@ -83,7 +83,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._endpoints = {route.name: _Endpoint(route) for route in routes}
         self._held = HeldBack(inhibitions)
-        self._seen: set[str] = set()
+        self._seen: dict[str, int] = {}
         self._newest_ns = 0
         self._deliveries: dict[str, dict[tuple[int, str], Delivery]] = defaultdict(dict)
         self._deliveries_newest_ns = 0
@@ -106,16 +106,21 @@ class Outbox:
     def refresh(self) -> bool:
         """Read what others wrote since; returns whether there was anything."""
         with self._lock:
-            counts = self._count()
-            if counts == self._counts:
-                return False
+            counts, known = self._count(), self._counts
             self._counts = counts
             horizon_ns = self._clock.now_ns() - HORIZON_NS
-            for delivery in read_deliveries(self._store, max(horizon_ns, self._deliveries_newest_ns - OVERLAP_NS)):
-                self._take(delivery)
-            for row in read_transitions(self._store, max(horizon_ns, self._newest_ns - OVERLAP_NS)):
-                self._read(row)
-            return True
+            if counts[1] != known[1]:
+                for delivery in read_deliveries(self._store, max(horizon_ns, self._deliveries_newest_ns - OVERLAP_NS)):
+                    self._take(delivery)
+            if counts[0] != known[0]:
+                since_ns = max(horizon_ns, self._newest_ns - OVERLAP_NS)
+                for row in read_transitions(self._store, since_ns, but=self._recent(since_ns)):
+                    self._read(row)
+            return counts != known
+
+    def _recent(self, since_ns: int) -> list[str]:
+        """Rows known from a time on: their bodies are long, and not read again."""
+        return [name for name, at_ns in self._seen.items() if at_ns >= since_ns]
 
     def _count(self) -> tuple[int, int]:
         sql = "SELECT (SELECT count() FROM transitions), (SELECT count() FROM deliveries)"
@@ -125,7 +130,7 @@ class Outbox:
     def _read(self, row: Transition) -> None:
         if row.id in self._seen:
             return
-        self._seen.add(row.id)
+        self._seen[row.id] = row.at_ns
         self._newest_ns = max(self._newest_ns, row.at_ns)
         content = row.content
         data = content.get("data")
@@ -200,10 +205,11 @@ class Outbox:
         return next_attempt(rows, created_ns, self._resent.get(message, 0))
 
     def take(self, rows: Iterable[Delivery]) -> None:
-        """Account for deliveries that the sender itself has written."""
+        """Account for deliveries that the sender itself has written: they need not be read."""
         with self._lock:
             for row in rows:
                 self._take(row)
+                self._counts = (self._counts[0], self._counts[1] + 1)
 
     def _take(self, row: Delivery) -> None:
         self._deliveries_newest_ns = max(self._deliveries_newest_ns, row.at_ns)

@@ -18,7 +18,10 @@ from noclobber_analyzer.alerts.matchers import Matcher, matchers_from, matches
 from noclobber_analyzer.clock import SECOND_NS
 from noclobber_analyzer.issues import Transition
 
-__all__ = ["SILENCE_ADDED", "SILENCE_ENDED", "Silence", "end_row", "silence_row", "silences_from", "silencing"]
+__all__ = [
+    "SILENCE_ADDED", "SILENCE_ENDED", "Silence", "end_row", "silence_record", "silence_row", "silences_from",
+    "silencing",
+]  # fmt: skip
 
 SILENCE_ADDED, SILENCE_ENDED = "silence.added", "silence.ended"
 LENGTH_MAX_NS = 366 * 86_400 * SECOND_NS
@@ -105,6 +108,14 @@ def silences_from(rows: Iterable[Transition]) -> list[Silence]:
 def silencing(silences: Sequence[Silence], data: Mapping[str, object], at_ns: int) -> Silence | None:
     """The silence that holds an issue back at a time."""
     return next((each for each in silences if each.is_active(at_ns) and matches(each.matchers, data)), None)
+
+
+def silence_record(silence: Silence) -> dict[str, object]:
+    """A silence as JSON has it."""
+    return {
+        "id": silence.id, "matchers": [str(each) for each in silence.matchers], "start_ns": silence.start_ns,
+        "end_ns": silence.end_ns, "comment": silence.comment, "author": silence.author, "ended_by": silence.ended_by,
+    }  # fmt: skip
 
 
 def _silence(row: Transition) -> Silence | None:
