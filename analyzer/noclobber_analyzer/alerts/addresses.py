@@ -3,8 +3,8 @@
 A URL that somebody typed must not make the sidecar talk to the machine's own services, to the cloud's metadata
 address or to the inner network. A name is resolved once, **every** address that it has is checked, and the
 connection goes to an address that was checked, so a name that changes its answer in between gains nothing. Addresses
-that carry another one inside (IPv4-mapped, NAT64, 6to4, Teredo, ISATAP) are judged by what they carry as well, since Python's
-`is_global` calls some of them public. There are no proxies and no unix sockets here.
+that carry another one inside (IPv4-mapped, NAT64, 6to4, Teredo, ISATAP) are judged by what they carry as well, since
+Python's `is_global` calls some of them public. There are no proxies and no unix sockets here.
 
 Source: OWASP, Server-Side Request Forgery Prevention; design alerts-and-safety.md 6.
 """
