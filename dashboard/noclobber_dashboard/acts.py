@@ -29,12 +29,26 @@ from noclobber_analyzer.tables import append_transitions, read_transitions_of
 from noclobber_collector.errors import StoreError
 from noclobber_dashboard.changes import Change, apply
 from noclobber_dashboard.identity import identity_of
+from noclobber_dashboard.openapi import Deed
 from noclobber_dashboard.pooled import Store
 from noclobber_dashboard.queries import Queries
 
-__all__ = ["act_routes", "read_silences"]
+__all__ = ["DEEDS", "act_routes", "read_silences"]
 
 BODY_MAX: Final = 64_000
+_REASON: Final = {"reason": "string", "actor": "string"}
+_SILENCE: Final = {"matchers": "array", "seconds": "integer", "start_ns": "integer", "end_ns": "integer",
+                   "comment": "string", "actor": "string"}  # fmt: skip
+DEEDS: Final = (
+    *[Deed(f"/issues/{{id}}/{change}", "post", f"{change} an issue",
+           _REASON | ({"seconds": "integer", "end_ns": "integer"} if change is Change.SILENCE else {}))
+      for change in Change],
+    Deed("/silences", "post", "hold back what matchers mean, for a while", _SILENCE),
+    Deed("/silences/{id}", "delete", "end a silence now"),
+    Deed("/routes/{name}/test", "post", "send a sample to a route"),
+    Deed("/routes/{name}/enable", "post", "use a route again that had answered 410"),
+    Deed("/deliveries/{id}/resend", "post", "send a message again that was given up"),
+)  # fmt: skip
 SECOND_NS: Final = 1_000_000_000
 _ROUTE_ACTS: Final[Mapping[str, Callable[[str, str, int], Transition]]] = {"test": sample_row, "enable": enable_row}
 Act = Callable[[Request, Mapping[str, Any], str, int], Transition]

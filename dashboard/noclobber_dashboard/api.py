@@ -27,6 +27,7 @@ from starlette.routing import BaseRoute, Route
 from noclobber.contract import FRONTIER_END, Certainty, IssueState, Kind, Op, Severity
 from noclobber_analyzer.finding import resource_pattern
 from noclobber_collector.errors import StoreError
+from noclobber_dashboard.acts import DEEDS
 from noclobber_dashboard.exports import CONTENT_TYPES, exported
 from noclobber_dashboard.lacks import lacks
 from noclobber_dashboard.openapi import EXPORTS, Described, described
@@ -52,7 +53,7 @@ class BadRequest(ValueError):  # noqa: N818  named after the status
 
 def api_routes(queries: Queries) -> list[BaseRoute]:
     """The routes, over one store; whatever else is asked under `/api/` is 404."""
-    document = described([told for told, _ in _PATHS], version("noclobber"))
+    document = described([told for told, _ in _PATHS], version("noclobber"), DEEDS)
     routes: list[BaseRoute] = [
         Route(f"/api/v1{told.path}", _endpoint(queries, answer, told), methods=["GET"]) for told, answer in _PATHS
     ]
