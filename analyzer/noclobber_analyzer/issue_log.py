@@ -15,7 +15,7 @@ from noclobber_analyzer.issue_view import fitted, issue_view, newest_of
 from noclobber_analyzer.issues import Event, Head, Policy, Standing, Transition, after, due, replay, transition
 from noclobber_analyzer.tables import Store, append_transitions, findings_of, read_heads, read_transitions
 
-__all__ = ["IssueKeeper", "read_issues"]
+__all__ = ["DEFAULT_POLICY", "IssueKeeper", "read_issues"]
 
 DATA_BYTES_MAX = 19_000
 """Greatest length of an issue in a row of the log: a message of 20 kB holds it."""

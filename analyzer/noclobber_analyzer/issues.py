@@ -127,7 +127,8 @@ class Transition:
     """One row of the log, columns as in the table `transitions`; `body` is JSON.
 
     The body of a notifying row holds `data`, the issue as it was then (the message to be sent, so that every
-    attempt sends the same), `told_ns`, the latest `found_ns` told, and `muted`, whether nobody is to be told.
+    attempt sends the same), `told_ns`, the latest `found_ns` told, and `muted`, whether nobody is to be told; that of
+    an update also `because` (`worse`, `more`, `repeat`) and `fresh_ns`, when the first finding not yet told was found.
     That of a silence holds `until_ns`.
     """
 
@@ -316,9 +317,19 @@ def transition(
     newest = data.get("newest")
     finding = str(newest.get("id", "")) if isinstance(newest, dict) else ""
     body = {"data": {**data, "state": state}, "told_ns": told_ns, "muted": standing.state_at(now_ns) in MUTED}
+    if event is Event.UPDATED:
+        body |= _because(standing, [head for head in heads if head.is_open])
     row_id = _row_id(issue, event, standing.last)
     at_ns = max(now_ns, standing.at_ns + 1)
     return Transition(row_id, issue, at_ns, event, state, finding, ANALYZER, "", _encode(body))
+
+
+def _because(standing: Standing, holding: Sequence[Head]) -> dict[str, object]:
+    """Why an issue is told again: routes have waits of their own for each (`alerts.grouping`)."""
+    fresh_ns = [head.found_ns for head in holding if head.found_ns > standing.told_ns]
+    if holding and _has_worsened(standing, holding):
+        return {"because": "worse"}
+    return {"because": "more", "fresh_ns": min(fresh_ns)} if fresh_ns else {"because": "repeat"}
 
 
 def _row_id(issue: str, event: Event, *cause: str) -> str:

@@ -27,8 +27,8 @@ from noclobber_analyzer.cursor import Store
 from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.evaluate import evaluate
 from noclobber_analyzer.garbage import Garbage
-from noclobber_analyzer.issue_log import IssueKeeper
-from noclobber_analyzer.issues import Head
+from noclobber_analyzer.issue_log import DEFAULT_POLICY, IssueKeeper
+from noclobber_analyzer.issues import Head, Policy
 from noclobber_analyzer.leases import RENEW_NS, Leases
 from noclobber_analyzer.ranges import Share
 from noclobber_analyzer.stream import Judge, Limits, Stream
@@ -63,6 +63,7 @@ class LiveAnalyzer:
         limits: what bounds memory and passes.
         declarations: what owners know of their resources; what they permit is defended.
         leases: on ranges, where several share the store; their group's name then goes for `name`. None: all is ours.
+        policy: when an issue is told again.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class LiveAnalyzer:
         limits: Limits = NO_LIMITS,
         declarations: Declarations = NOTHING_DECLARED,
         leases: Leases | None = None,
+        policy: Policy = DEFAULT_POLICY,
     ) -> None:
         judge = judge or partial(evaluate, declarations=declarations)
         self._leases = leases
@@ -86,7 +88,7 @@ class LiveAnalyzer:
             Stream, store, judge, clock, name, limits, declarations=declarations, share=self._share
         )
         self._stream = self._new_stream()
-        self._keeper = IssueKeeper(store, clock, base_url=dashboard)
+        self._keeper = IssueKeeper(store, clock, policy, base_url=dashboard)
         self._on_found = on_found
         self._clock = clock
         self._wake = threading.Event()

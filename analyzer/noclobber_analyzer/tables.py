@@ -15,6 +15,7 @@ from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.issues import Head, Transition
 
 __all__ = [
+    "TRANSITION",
     "Delivery",
     "Store",
     "append_defended",
@@ -28,7 +29,9 @@ __all__ = [
     "read_defended",
     "read_deliveries",
     "read_heads",
+    "read_standings_before",
     "read_transitions",
+    "read_transitions_of",
 ]
 
 
@@ -178,21 +181,44 @@ def append_transitions(store: Store, transitions: Sequence[Transition]) -> None:
         store.insert("transitions", TRANSITION, [astuple(row) for row in transitions])
 
 
-def read_transitions(store: Store, since_ns: int = 0, issues: Sequence[str] | None = None) -> list[Transition]:
+def read_transitions(
+    store: Store, since_ns: int = 0, issues: Sequence[str] | None = None, but: Sequence[str] = ()
+) -> list[Transition]:
     """Rows of the log, each id once, in order.
 
     Args:
         store: holds the log.
         since_ns: only rows from this time on.
         issues: only rows of these issues (or endpoints, for rows about routes); None: all.
+        but: ids of rows that are known already.
     """
     of = "" if issues is None else "AND issue IN {issues:Array(String)} "
+    of += "AND id NOT IN {but:Array(String)} " if but else ""
     sql = (
         f"SELECT {', '.join(TRANSITION)} FROM transitions WHERE at_ns >= {{since:UInt64}} {of}"  # noqa: S608  constants only
         "ORDER BY at_ns, id LIMIT 1 BY id"
     )
-    named = {} if issues is None else {"issues": list(issues)}
+    named = {**({} if issues is None else {"issues": list(issues)}), **({"but": list(but)} if but else {})}
     return [Transition(*row) for row in store.rows(sql, {"since": max(0, since_ns), **named})]
+
+
+def read_transitions_of(store: Store, kinds: Sequence[str]) -> list[Transition]:
+    """All rows of some kinds, each id once, in order."""
+    sql = (
+        f"SELECT {', '.join(TRANSITION)} FROM transitions WHERE kind IN {{kinds:Array(String)}} "  # noqa: S608  constants only
+        "ORDER BY at_ns, id LIMIT 1 BY id"
+    )
+    return [Transition(*row) for row in store.rows(sql, {"kinds": list(kinds)})]
+
+
+def read_standings_before(store: Store, before_ns: int) -> list[Transition]:
+    """Of each issue the last telling and the last word before a time, in order."""
+    sql = (
+        f"SELECT {', '.join(TRANSITION)} FROM transitions WHERE at_ns < {{before:UInt64}} "  # noqa: S608  constants only
+        "AND (startsWith(toString(kind), 'issue.') OR startsWith(toString(kind), 'state.')) "
+        "ORDER BY at_ns DESC, id DESC LIMIT 1 BY issue, startsWith(toString(kind), 'issue.')"
+    )
+    return [Transition(*row) for row in reversed(store.rows(sql, {"before": max(0, before_ns)}))]
 
 
 def append_deliveries(store: Store, deliveries: Sequence[Delivery]) -> None:

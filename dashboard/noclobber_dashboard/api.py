@@ -27,6 +27,7 @@ from starlette.routing import BaseRoute, Route
 from noclobber.contract import FRONTIER_END, Certainty, IssueState, Kind, Op, Severity
 from noclobber_analyzer.finding import resource_pattern
 from noclobber_collector.errors import StoreError
+from noclobber_dashboard.acts import DEEDS
 from noclobber_dashboard.exports import CONTENT_TYPES, exported
 from noclobber_dashboard.lacks import lacks
 from noclobber_dashboard.openapi import EXPORTS, Described, described
@@ -53,7 +54,7 @@ class BadRequest(ValueError):  # noqa: N818  named after the status
 
 def api_routes(queries: Queries) -> list[BaseRoute]:
     """The routes, over one store; whatever else is asked under `/api/` is 404."""
-    document = described([told for told, _ in _PATHS], version("noclobber"))
+    document = described([told for told, _ in _PATHS], version("noclobber"), DEEDS)
     routes: list[BaseRoute] = [
         Route(f"/api/v1{told.path}", _endpoint(queries, answer, told), methods=["GET"]) for told, answer in _PATHS
     ]
@@ -298,6 +299,22 @@ def _health(queries: Queries, _request: Request) -> Mapping[str, Any]:
     }
 
 
+def _silences(queries: Queries, request: Request) -> Mapping[str, Any]:
+    """Silences by matcher, the latest first; those that are over as well."""
+    return _by_offset("silences", queries.silences(), request)
+
+
+def _audit(queries: Queries, request: Request) -> Mapping[str, Any]:
+    """Who did what, when, from where; newest first."""
+    limit = _limit(request)
+    found = queries.acts(limit + 1, _cursor(request))
+    page = found[:limit]
+    return {
+        "audit": [asdict(act) for act in page],
+        "next": _next(page[-1].at_ns, page[-1].id) if len(found) > limit else None,
+    }
+
+
 def _deliveries(queries: Queries, request: Request) -> Mapping[str, Any]:
     limit = _limit(request)
     found = queries.deliveries(limit + 1, _cursor(request))
@@ -403,5 +420,7 @@ _PATHS: Final[tuple[tuple[Described, Answer], ...]] = (
      _accesses),
     (Described("/defended", "accesses that a guard held, of the last day", (), ""), _defended),
     (Described("/health", "whether what is shown can be trusted", (), ""), _health),
+    (Described("/silences", "silences by matcher, the latest first", _PAGED, "silences"), _silences),
+    (Described("/audit", "who did what, when, from where, newest first", _EXPORTED, "audit"), _audit),
     (Described("/deliveries", "attempts to deliver alerts, newest first", _EXPORTED, "deliveries"), _deliveries),
 )  # fmt: skip

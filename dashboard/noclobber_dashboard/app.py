@@ -15,13 +15,16 @@ import anyio.to_thread
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from noclobber_dashboard.acts import act_routes
 from noclobber_dashboard.api import api_routes
+from noclobber_dashboard.journal import Journal
 from noclobber_dashboard.pooled import PooledStore, Store
 from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.security import Gate
 from noclobber_dashboard.serving import serve
 from noclobber_dashboard.settings import DashboardSettings, streamlit_options
 from noclobber_dashboard.shell import shell_routes
+from noclobber_dashboard.tokens import Tokens
 
 if TYPE_CHECKING:
     import streamlit as st
@@ -44,7 +47,7 @@ def build_app(
 
     Args:
         store: where findings and accesses are read, and changes to issues written; it stays the caller's to close.
-        settings: address, token, host names.
+        settings: address, token, host names, login.
         on_startup: called in order before the first request, each in a thread.
         on_shutdown: called in order after the last request, all of them, even where one raises.
         routes: further routes of the caller (`/live`, `/ready`), behind the same gate.
@@ -54,6 +57,7 @@ def build_app(
     bootstrap.load_config_options(streamlit_options(settings))
     import streamlit as st
 
+    oidc = settings.login.oidc if settings.login else None
     pooled = PooledStore(store)
     queries = Queries(pooled)
     serve(queries, settings, pooled)
@@ -70,8 +74,9 @@ def build_app(
     return st.App(
         SCRIPT,
         lifespan=lifespan,
-        routes=[*routes, *_store_routes(store), *api_routes(queries), *shell_routes()],
-        middleware=[Middleware(Gate, settings=settings)],
+        routes=[*routes, *_store_routes(store), *act_routes(queries, pooled), *api_routes(queries), *shell_routes()],
+        middleware=[Middleware(Gate, settings=settings, tokens=Tokens(pooled), journal=Journal(pooled))],
+        secrets={"auth": {**oidc.for_streamlit()}} if oidc else None,
     )
 
 

@@ -8,6 +8,7 @@ at once both write their row, and replay gives one order to both.
 from enum import StrEnum
 from typing import Final
 
+from noclobber_analyzer.alerts.audit import from_where
 from noclobber_analyzer.issue_log import DATA_BYTES_MAX
 from noclobber_analyzer.issue_view import fitted, issue_view, newest_of
 from noclobber_analyzer.issues import (
@@ -59,8 +60,9 @@ def possible(state: str) -> tuple[Change, ...]:
 
 
 def apply(
-    store: Store, issue: str, change: Change, *, actor: str, reason: str = "", now_ns: int, until_ns: int = 0
-) -> Transition:
+    store: Store, issue: str, change: Change, *, actor: str, reason: str = "", now_ns: int, until_ns: int = 0,
+    origin: str = "",
+) -> Transition:  # fmt: skip
     """Do one thing to one issue; returns the row that was written.
 
     Args:
@@ -71,6 +73,7 @@ def apply(
         reason: why; `accept` needs one.
         now_ns: wall time.
         until_ns: end of a silence.
+        origin: from where it is done, for the audit log.
 
     Raises:
         IssueError: it makes no sense; the message says why.
@@ -90,8 +93,9 @@ def apply(
         row = resolve(issue, standing, actor=who, now_ns=now_ns, data=data, reason=why)
     else:
         row = reopen(issue, standing, actor=who, now_ns=now_ns, reason=why)
-    append_transitions(store, [row])
-    return row
+    told = from_where(row, origin) if origin else row
+    append_transitions(store, [told])
+    return told
 
 
 def _told(store: Store, issue: str, standing: Standing, now_ns: int) -> dict[str, object]:

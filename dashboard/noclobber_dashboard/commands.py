@@ -9,10 +9,13 @@ import os
 import signal
 import socket
 import sys
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from noclobber.cli import Command, CommandError
 from noclobber.declarations import Declaration
+from noclobber_dashboard.login import Login, login_from
 from noclobber_dashboard.settings import DashboardSettings
 from noclobber_dashboard.traces import is_template
 
@@ -37,7 +40,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
                         help="a further name browsers may ask for, such as a proxy's; repeatable")  # fmt: skip
     parser.add_argument("--config", metavar="FILE",
-                        help="TOML file with declarations of resources, to be shown [NOCLOBBER_CONFIG]")  # fmt: skip
+                        help="TOML file: its [login] and [[resource]] tables [NOCLOBBER_CONFIG]")  # fmt: skip
     parser.add_argument("--trace-url", default=environ.get("NOCLOBBER_TRACE_URL", ""), metavar="TEMPLATE",
                         help="your backend's address of a trace, with {trace_id} and perhaps {span_id} in it "
                         "[NOCLOBBER_TRACE_URL]")  # fmt: skip
@@ -74,13 +77,14 @@ def _settings(arguments: argparse.Namespace) -> DashboardSettings:
         token=arguments.token or os.environ.get("NOCLOBBER_TOKEN") or None,
         allowed_hosts=tuple(arguments.allowed_host),
         declarations=_declarations(arguments),
+        login=_login(arguments),
         trace_url=arguments.trace_url,
     )
     if settings.trace_url and not is_template(settings.trace_url):
         raise CommandError(
             f"--trace-url '{settings.trace_url}' must be an http or https address with {{trace_id}} in it."
         )
-    if not settings.is_local and settings.token is None:
+    if not settings.is_local and settings.token is None and settings.login is None:
         raise CommandError(
             f"--host {settings.host} can be reached from other machines: set NOCLOBBER_TOKEN (or --token) first."
         )
@@ -94,6 +98,17 @@ def _declarations(arguments: argparse.Namespace) -> tuple[Declaration, ...] | No
     from noclobber_analyzer.commands.options import declared
 
     return tuple(declared(arguments).declared)
+
+
+def _login(arguments: argparse.Namespace) -> Login | None:
+    path = arguments.config or os.environ.get("NOCLOBBER_CONFIG")
+    try:
+        table = tomllib.loads(Path(path).read_text()).get("login") if path else None
+        return login_from(table, os.environ)
+    except OSError as error:
+        raise CommandError(f"the configuration file {path} can't be read: {error.strerror or error}") from error
+    except ValueError as error:  # TOML's and the login's own errors are such
+        raise CommandError(f"{path}: {error}") from error
 
 
 def _listen(settings: DashboardSettings) -> socket.socket:
@@ -122,7 +137,7 @@ def _serve(store: "Store", settings: DashboardSettings, listening: socket.socket
     server = QuietServer(
         uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, ws_max_size=2**20,
-            timeout_graceful_shutdown=GRACE_S,
+            proxy_headers=False, timeout_graceful_shutdown=GRACE_S,
         )
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ Source: OpenAPI Specification 3.1; JSON Schema 2020-12 (of msgspec's structs and
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +18,7 @@ from noclobber_dashboard.queries import PAGE_MAX
 from noclobber_dashboard.records import AccessRecord, DeliveryRecord, ResourceHead
 from noclobber_dashboard.renditions import Form
 
-__all__ = ["EXPORTS", "Described", "described"]
+__all__ = ["EXPORTS", "Deed", "Described", "described"]
 
 EXPORTS: Final = ("json", "csv", "parquet")
 _REF: Final = "#/components/schemas/{name}"
@@ -80,13 +80,33 @@ _ITEMS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
-def described(paths: Sequence[Described], version: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One thing that the API does.
+
+    Attributes:
+        path: below `/api/v1`; names in braces are parts of it. method: of HTTP, lower case.
+        says: what it does, one sentence.
+        takes: members of the JSON object that is sent, each with its type.
+    """
+
+    path: str
+    method: str
+    says: str
+    takes: Mapping[str, str] = field(default_factory=dict)
+
+
+def described(paths: Sequence[Described], version: str, deeds: Sequence[Deed] = ()) -> dict[str, Any]:
     """The document.
 
     Args:
-        paths: what there is.
+        paths: what is answered.
         version: of the package.
+        deeds: what is done.
     """
+    told: dict[str, dict[str, Any]] = {path.path: {"get": _operation(path)} for path in paths}
+    for deed in deeds:
+        told.setdefault(deed.path, {})[deed.method] = _deed(deed)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -97,7 +117,7 @@ def described(paths: Sequence[Described], version: str) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/api/v1"}],
-        "paths": {path.path: {"get": _operation(path)} for path in paths},
+        "paths": told,
         "components": {
             "schemas": {**_schemas(), "Error": _object({"error": {"type": "string"}}, ["error"])},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -128,6 +148,34 @@ def _operation(path: Described) -> dict[str, Any]:
             "503": {"description": "the store did not answer; ask again", "content": error},
         },
     }
+
+
+def _deed(deed: Deed) -> dict[str, Any]:
+    """An operation that changes something: it needs the scope `operate`, and answers with the log's row."""
+    names = [part[1:-1] for part in deed.path.split("/") if part.startswith("{")]
+    types = {name: _array_of_text() if kind == "array" else {"type": kind} for name, kind in deed.takes.items()}
+    error = {"application/json": {"schema": _ref("Error")}}
+    row = _object({"id": {"type": "string"}, "at_ns": _NS, "kind": {"type": "string"}}, ["id", "at_ns", "kind"])
+    return {
+        "summary": deed.says,
+        "operationId": f"{deed.method}{deed.path.replace('/', '_').replace('{', '').replace('}', '')}",
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
+        "requestBody": {"content": {"application/json": {"schema": _object(types, [])}}},
+        "responses": {
+            "200": {
+                "description": "the row of the log that was written",
+                "content": {"application/json": {"schema": row}},
+            },
+            "400": {"description": "it makes no sense; the answer says why", "content": error},
+            "403": {"description": "it needs the scope `operate`", "content": error},
+            "404": {"description": "there is nothing with this id", "content": error},
+            "503": {"description": "the store did not answer; ask again", "content": error},
+        },
+    }
+
+
+def _array_of_text() -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}}
 
 
 def _content(path: Described) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Protocol
 
 from noclobber.contract import IssueState
+from noclobber_analyzer.alerts.audit import ACTORS_OF_OURS, Act, act_of
 from noclobber_analyzer.alerts.route_log import RESEND
+from noclobber_analyzer.alerts.silences import SILENCE_ADDED, SILENCE_ENDED, silence_record, silences_from
 from noclobber_analyzer.issues import Standing, Transition, replay
 from noclobber_analyzer.stored_clocks import stored_clocks
 from noclobber_dashboard.cached import Cached
@@ -34,6 +36,7 @@ from noclobber_dashboard.records import (
 )
 from noclobber_dashboard.statements import (
     ACCESSES,
+    ACTS,
     ADDRESSES,
     AGENTS,
     BODIES,
@@ -54,6 +57,7 @@ from noclobber_dashboard.statements import (
     ISSUES,
     NAMING,
     OCCURRENCES,
+    OF_KINDS,
     ONE_FINDING,
     ORPHANS,
     OUTCOMES,
@@ -408,6 +412,17 @@ class Queries:
         after_ns, after_id = after or (0, "")
         rows = self._ask(DELIVERIES, limit=limit, after_ns=after_ns, after_id=after_id)
         return [DeliveryRecord.from_row(row) for row in rows]
+
+    def silences(self) -> list[dict[str, Any]]:
+        """Silences by matcher, the latest first."""
+        rows = self._ask(OF_KINDS, kinds=[SILENCE_ADDED, SILENCE_ENDED], limit=ROUTE_ROWS_MAX)
+        return [silence_record(each) for each in silences_from(map(_transition, rows))]
+
+    def acts(self, limit: int, after: tuple[int, str] | None = None) -> list[Act]:
+        """Who did what, newest first."""
+        after_ns, after_id = after or (0, "")
+        rows = self._ask(ACTS, ours=list(ACTORS_OF_OURS), after_ns=after_ns, after_id=after_id, limit=limit)
+        return [act_of(_transition(row)) for row in rows]
 
     def _stream(self, limit: int, text: str, ops: Sequence[str]) -> tuple[int, list[AccessRecord]]:
         now_ns = self._now_ns()

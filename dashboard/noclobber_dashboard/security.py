@@ -7,29 +7,37 @@ headers that keep the page from loading, sending or being framed anywhere else.
 
 A browser cannot put a bearer token on a page load, so there is a sign-in form. It takes the token in the body of
 a POST and answers with a cookie that holds a keyed hash of it: the token itself is in no address, cookie or log.
+Where OpenID Connect is set up the form has a button for it; only the three paths of that flow are open to strangers,
+no page and no WebSocket. Who asks is said by `callers`; what it takes to do something is decided here, in one place:
+the raw store needs the scope `store`, whatever changes something `operate`, all else `read`.
 
 Sources: OWASP cheat sheets on CSRF and on DNS rebinding; W3C Content Security Policy 3; W3C Fetch Metadata.
 """
 
-import hashlib
-import hmac
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
 
+from noclobber_dashboard.callers import COOKIE, Callers, KnownTokens, origin_of
+from noclobber_dashboard.identity import HEADER, KEY, Identity, Scope
+from noclobber_dashboard.journal import Journal
 from noclobber_dashboard.settings import DashboardSettings
 
 __all__ = ["SECURITY_HEADERS", "Gate"]
 
-COOKIE: Final = "noclobber_session"
 SIGN_IN: Final = "/sign-in"
+OIDC_START: Final = "/sign-in/oidc"
+OIDC_PATHS: Final = frozenset({"/auth/login", "/auth/logout", "/oauth2callback"})
+STORE_PATH: Final = "/api/v1/store"
 PROBES: Final = frozenset({"/live", "/ready"})
 """They tell nothing but that, and orchestrators ask them under an address of their own, without a token."""
+ASKS: Final = "This dashboard asks for its token."
 FORM_BYTES_MAX: Final = 8_192
 
 SECURITY_HEADERS: Final = {
@@ -55,7 +63,8 @@ min-height:90vh;margin:0}form{display:grid;gap:.75rem;width:min(22rem,88vw)}h1{f
 p{margin:0;opacity:.75}input,button{font:inherit;padding:.55rem .7rem}</style></head><body>
 <form method="post" action="/sign-in"><h1>noclobber</h1><p>__NOTE__</p>
 <input name="token" type="password" autocomplete="current-password" aria-label="Token" autofocus required>
-<button>Sign in</button></form></body></html>"""
+<button>Sign in</button>__OIDC__</form></body></html>"""
+_OIDC_LINK: Final = '<a href="/sign-in/oidc">Sign in with OpenID Connect</a>'
 
 
 # a form on a page without any referrer is posted with `Origin: null`, which is what a foreign page would send too
@@ -67,33 +76,40 @@ class Gate:
 
     Args:
         app: what is guarded.
-        settings: host names and token.
+        settings: host names, token, login.
+        tokens: API tokens; None: there are none.
+        journal: where it is noted who came in; None: nowhere.
     """
 
-    def __init__(self, app: ASGIApp, settings: DashboardSettings) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: DashboardSettings, tokens: KnownTokens | None = None,
+        journal: Journal | None = None,
+    ) -> None:  # fmt: skip
         self._app = app
         self._hosts = frozenset(settings.hosts)
-        self._token = settings.token.encode() if settings.token else None
-        self._secure_proof = self._proof() if self._token else ""
+        self._login = settings.login
+        self._has_oidc = settings.login is not None and settings.login.oidc is not None
+        self._callers = Callers(settings, tokens)
+        self._journal = journal
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Pass on what may pass; answer the rest here (WebSockets: close 1008 before they open)."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        refusal = await self._refusal(scope, receive)
-        if refusal is None:
-            await self._app(scope, receive, _with_headers(send))
+        found = await self._judged(scope, receive)
+        if isinstance(found, Identity):
+            await self._app(_told(scope, found), receive, _with_headers(send))
         elif scope["type"] == "http":
-            await refusal(scope, receive, _with_headers(send))
+            await found(scope, receive, _with_headers(send))
         else:
             await receive()  # the connect event
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _refusal(self, scope: Scope, receive: Receive) -> Response | None:
-        """What to answer instead of passing on; None where all checks hold."""
+    async def _judged(self, scope: AsgiScope, receive: Receive) -> Identity | Response:
+        """Who asks, where that may be done; else what to answer instead."""
         if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in PROBES:
-            return None
+            return NOBODY
         headers = Headers(scope=scope)
         if _host(headers.get("host", "")) not in self._hosts:
             return _refuse(
@@ -101,13 +117,39 @@ class Gate:
             )
         if not self._comes_from_here(headers, scope):
             return _refuse(403, "Requests from other sites are refused.", scope)
-        if self._token is None:
-            return None
-        if scope["type"] == "http" and scope["path"] == SIGN_IN:
+        if scope["type"] == "http" and self._callers.is_asked and scope["path"] == SIGN_IN:
             return await self._sign_in(Request(scope, receive))
-        return None if self._shows_token(headers) else _ask(scope, headers)
+        if self._has_oidc and scope["type"] == "http" and scope["method"] == "GET":
+            if scope["path"] in OIDC_PATHS:
+                return NOBODY
+            if scope["path"] == OIDC_START:
+                return _to_provider()
+        return await self._permitted(scope, headers)
 
-    def _comes_from_here(self, headers: Headers, scope: Scope) -> bool:
+    async def _permitted(self, scope: AsgiScope, headers: Headers) -> Identity | Response:
+        identity = await self._callers.identify(scope, headers)
+        if identity is None:
+            await self._note_refusal(scope, headers)
+            return self._ask(scope, headers)
+        await self._note(identity)
+        needed = _needed(scope)
+        if not identity.may(needed):
+            return _refuse(403, f"{identity.name or 'You'} may not do this: it needs the scope `{needed}`.", scope)
+        return identity
+
+    async def _note(self, identity: Identity) -> None:
+        if self._journal is not None:
+            await anyio.to_thread.run_sync(self._journal.came, identity)
+
+    async def _note_refusal(self, scope: AsgiScope, headers: Headers) -> None:
+        shown = headers.get("authorization") or COOKIE in headers.get("cookie", "")
+        if self._journal is not None and shown:  # whoever shows nothing has only not signed in yet
+            await anyio.to_thread.run_sync(self._journal.refused, self._origin(scope, headers), scope["path"])
+
+    def _origin(self, scope: AsgiScope, headers: Headers) -> str:
+        return origin_of(scope, headers, self._login)
+
+    def _comes_from_here(self, headers: Headers, scope: AsgiScope) -> bool:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
             return False
@@ -116,35 +158,64 @@ class Gate:
         # a link from elsewhere may open a page; it may not read the API, post, or open the socket
         return scope["type"] == "http" and scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
 
-    def _shows_token(self, headers: Headers) -> bool:
-        assert self._token is not None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return hmac.compare_digest(given.strip().encode(), self._token)
-        cookie = _cookie(headers.get("cookie", ""))
-        return cookie is not None and hmac.compare_digest(cookie.encode(), self._secure_proof.encode())
-
-    def _proof(self) -> str:
-        assert self._token is not None
-        return hmac.new(self._token, b"noclobber dashboard session", hashlib.sha256).hexdigest()
-
     async def _sign_in(self, request: Request) -> Response:
-        assert self._token is not None
         if request.method != "POST":
-            return _form("This dashboard asks for its token.", 200)
+            return self._form(ASKS, 200)
         body = b""
         async for chunk in request.stream():
             body += chunk
             if len(body) > FORM_BYTES_MAX:
-                return _form("That is too long for a token.", 413)
+                return self._form("That is too long for a token.", 413)
         given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
-        if not hmac.compare_digest(given.encode(), self._token):
-            return _form("That is not the token. It was given with --token or NOCLOBBER_TOKEN.", 401)
+        origin = self._origin(request.scope, request.headers)
+        identity = await self._callers.shows(given, origin)
+        if identity is None:
+            if self._journal is not None:
+                await anyio.to_thread.run_sync(self._journal.refused, origin, SIGN_IN)
+            return self._form("That is not the token. It was given with --token or NOCLOBBER_TOKEN.", 401)
+        await self._note(identity)
         answer = RedirectResponse("/", status_code=303)
-        answer.set_cookie(
-            COOKIE, self._secure_proof, httponly=True, samesite="strict", secure=request.url.scheme == "https"
-        )
+        # behind a proxy that ends TLS only the browser knows that the page came over it
+        is_secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
+        proof = await self._callers.cookie_for(given)
+        answer.set_cookie(COOKIE, proof, httponly=True, samesite="strict", secure=is_secure)
         return answer
+
+    def _form(self, note: str, status: int) -> Response:
+        link = _OIDC_LINK if self._has_oidc else ""
+        page = _FORM.replace("__NOTE__", note).replace("__OIDC__", link)
+        return HTMLResponse(page, status_code=status, headers=_FORM_HEADERS)
+
+    def _ask(self, scope: AsgiScope, headers: Headers) -> Response:
+        is_page = scope["type"] == "http" and not scope["path"].startswith("/api/")
+        if is_page and "text/html" in headers.get("accept", ""):
+            return self._form(ASKS, 401)
+        message = "A token is needed: send `Authorization: Bearer TOKEN`."
+        return JSONResponse({"error": message}, status_code=401, headers={"www-authenticate": "Bearer"})
+
+
+NOBODY: Final = Identity("", frozenset(), "none")
+
+
+def _needed(scope: AsgiScope) -> Scope:
+    if scope["path"].startswith(STORE_PATH):
+        return Scope.STORE
+    reads = scope["type"] == "websocket" or scope["method"] in ("GET", "HEAD", "OPTIONS")
+    return Scope.READ if reads or not scope["path"].startswith("/api/") else Scope.OPERATE
+
+
+def _told(scope: AsgiScope, identity: Identity) -> AsgiScope:
+    """The scope with who asks in it; what somebody outside put there is gone."""
+    name = HEADER.encode()
+    headers = [(key, value) for key, value in scope["headers"] if key.lower() != name]
+    return {**scope, KEY: identity, "headers": [*headers, (name, identity.to_header().encode())]}
+
+
+def _to_provider() -> Response:
+    """On to Streamlit's own login route, with what `st.login` would give it."""
+    from streamlit.auth_util import encode_provider_token
+
+    return RedirectResponse(f"/auth/login?provider={encode_provider_token('default')}", status_code=303)
 
 
 def _with_headers(send: Send) -> Send:
@@ -167,26 +238,7 @@ def _host(value: str) -> str:
         return ""
 
 
-def _cookie(header: str) -> str | None:
-    try:
-        morsel = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return None
-    return None if morsel is None else morsel.value
-
-
-def _refuse(status: int, message: str, scope: Scope) -> Response:
+def _refuse(status: int, message: str, scope: AsgiScope) -> Response:
     if scope.get("path", "").startswith("/api/"):
         return JSONResponse({"error": message}, status_code=status)
     return Response(message + "\n", status_code=status, media_type="text/plain")
-
-
-def _ask(scope: Scope, headers: Headers) -> Response:
-    if scope["type"] == "http" and not scope["path"].startswith("/api/") and "text/html" in headers.get("accept", ""):
-        return _form("This dashboard asks for its token.", 401)
-    message = "A token is needed: send `Authorization: Bearer TOKEN`."
-    return JSONResponse({"error": message}, status_code=401, headers={"www-authenticate": "Bearer"})
-
-
-def _form(note: str, status: int) -> Response:
-    return HTMLResponse(_FORM.replace("__NOTE__", note), status_code=status, headers=_FORM_HEADERS)

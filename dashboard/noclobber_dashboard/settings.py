@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from noclobber.declarations import Declaration
+from noclobber_dashboard.login import Login
 
 __all__ = ["DashboardSettings", "streamlit_options"]
 
@@ -42,6 +43,7 @@ class DashboardSettings:
         port: port to listen on.
         token: what a caller must show, by `Authorization: Bearer` or by signing in; None: nothing is asked.
         allowed_hosts: further names under which a browser may ask for the dashboard (a proxy's name).
+        login: how people prove who they are; None: by the token alone.
         declarations: what owners declared of their resources, to be shown; None: this process does not know.
         trace_url: template of a trace's address in the user's backend (`traces`); empty: none is linked.
     """
@@ -51,6 +53,7 @@ class DashboardSettings:
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     declarations: tuple[Declaration, ...] | None = None
+    login: Login | None = None
     trace_url: str = ""
 
     @property

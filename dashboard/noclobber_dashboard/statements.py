@@ -13,6 +13,7 @@ from typing import Final
 
 __all__ = [
     "ACCESSES",
+    "ACTS",
     "ADDRESSES",
     "AGENTS",
     "BODIES",
@@ -33,6 +34,7 @@ __all__ = [
     "ISSUE_LOGS",
     "NAMING",
     "OCCURRENCES",
+    "OF_KINDS",
     "ONE_FINDING",
     "ORPHANS",
     "OUTCOMES",
@@ -278,6 +280,19 @@ ROUTE_LOG: Final = (
     "SELECT * FROM (SELECT id, issue, at_ns, toString(kind) AS kind, toString(state) AS state, finding, actor, reason,"
     " body FROM transitions WHERE startsWith(toString(kind), 'route.') ORDER BY at_ns DESC, id DESC LIMIT 1 BY id)"
     " LIMIT {limit:UInt32}" + _LIMITS
+)
+_LOG_ROW: Final = (
+    "SELECT id, issue, at_ns, toString(kind) AS kind, toString(state) AS state, finding, actor, reason, body"
+    " FROM transitions"
+)
+OF_KINDS: Final = (
+    _LOG_ROW + " WHERE toString(kind) IN {kinds:Array(String)}"
+    " ORDER BY at_ns DESC, id DESC LIMIT 1 BY id LIMIT {limit:UInt32}" + _LIMITS
+)
+ACTS: Final = (
+    _LOG_ROW + " WHERE actor NOT IN {ours:Array(String)}"
+    " AND ({after_ns:UInt64} = 0 OR (at_ns, id) < ({after_ns:UInt64}, {after_id:String}))"
+    " ORDER BY at_ns DESC, id DESC LIMIT 1 BY id LIMIT {limit:UInt32}" + _LIMITS
 )
 # a message arrived if any of its attempts did; it was given up if one was final and none arrived
 _MESSAGES: Final = (

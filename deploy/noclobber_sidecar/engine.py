@@ -43,13 +43,14 @@ def main(argv: list[str] | None = None) -> int:
     from noclobber.cli import CommandError
     from noclobber_analyzer.alerts.routes import RouteError
     from noclobber_collector.errors import StoreBusyError, StoreUnusableError
+    from noclobber_dashboard.login import LoginError
 
     try:
         return _run(words)
     except StoreBusyError as error:  # somebody's `analyze`, perhaps: the supervisor tries again
         log.error("%s", error)  # noqa: TRY400  the reason is enough for a person
         return 1
-    except (StoreUnusableError, RouteError, CommandError) as error:
+    except (StoreUnusableError, RouteError, LoginError, CommandError) as error:
         Path(words.reason_file).write_text(f"{error}\n")
         log.error("%s", error)  # noqa: TRY400  the reason is enough for a person
         return EXIT_HOPELESS
@@ -123,18 +124,27 @@ class _Workers:
     """Loader, analyzer and sender, in the order in which data passes them."""
 
     def __init__(self, store: Any, words: argparse.Namespace, address: str) -> None:
+        from noclobber_analyzer.alerts.grouping import finest
+        from noclobber_analyzer.alerts.inhibition import inhibitions_from
         from noclobber_analyzer.alerts.routes import routes_from
         from noclobber_analyzer.alerts.sender import Sender
         from noclobber_analyzer.commands.options import declared
+        from noclobber_analyzer.issue_log import DEFAULT_POLICY
         from noclobber_analyzer.live import LiveAnalyzer
         from noclobber_collector.loader import Loader
+        from noclobber_dashboard.login import login_from
 
-        tables = tomllib.loads(words.config.read_text()).get("alert", []) if words.config else []
-        routes = routes_from(tables, os.environ, words.webhook, allow=words.webhook_allow)
+        tables = tomllib.loads(words.config.read_text()) if words.config else {}
+        routes = routes_from(tables.get("alert", []), os.environ, words.webhook, allow=words.webhook_allow)
         self.declarations = declared(words)
-        self.sender = Sender(store, routes)
+        self.login = login_from(tables.get("login"), os.environ)
+        self.sender = Sender(store, routes, inhibitions=inhibitions_from(tables.get("inhibit", [])))
         self.analyzer = LiveAnalyzer(
-            store, on_found=self.sender.wake, dashboard=address, declarations=self.declarations
+            store,
+            on_found=self.sender.wake,
+            dashboard=address,
+            declarations=self.declarations,
+            policy=finest(routes, DEFAULT_POLICY),
         )
         self.loader = Loader(store, words.data / "spool", on_loaded=self.analyzer.wake)
 
@@ -168,14 +178,19 @@ def _serve(
 
     token = os.environ.get("NOCLOBBER_TOKEN") or None
     settings = DashboardSettings(
-        words.host, words.dashboard_port, token, declarations=tuple(workers.declarations.declared),
+        words.host, words.dashboard_port, token, declarations=tuple(workers.declarations.declared), login=workers.login,
         trace_url=os.environ.get("NOCLOBBER_TRACE_URL", ""),
     )  # fmt: skip
     routes = engine_routes(store, workers.loader, workers.analyzer, workers.sender)
     app = build_app(store, settings, on_startup=[workers.start], on_shutdown=[workers.stop], routes=routes)
     server = QuietServer(
         uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, ws="websockets-sansio"
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_S,
+            ws="websockets-sansio",
+            proxy_headers=False,  # whose word counts is said by [login.proxy], not by uvicorn
         )
     )
     threading.Thread(target=_end_after, args=(ending, server), name="ending", daemon=True).start()

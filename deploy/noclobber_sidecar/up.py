@@ -85,11 +85,16 @@ def _check_alerts(words: argparse.Namespace) -> None:
     Raises:
         CommandError: a configuration that can't be read, or a route that makes no sense.
     """
+    from noclobber_analyzer.alerts.inhibition import inhibitions_from
     from noclobber_analyzer.alerts.routes import routes_from
+    from noclobber_dashboard.login import login_from
 
     try:
-        tables = tomllib.loads(words.config.read_text()).get("alert", []) if words.config is not None else []
-        routes_from(tables, {**os.environ, **_secrets(words)}, words.webhook, allow=words.webhook_allow)
+        tables = tomllib.loads(words.config.read_text()) if words.config is not None else {}
+        secrets = {**os.environ, **_secrets(words)}
+        routes_from(tables.get("alert", []), secrets, words.webhook, allow=words.webhook_allow)
+        inhibitions_from(tables.get("inhibit", []))
+        login_from(tables.get("login"), os.environ)
     except OSError as error:
         raise CommandError(f"the configuration file {words.config} can't be read: {error.strerror}") from error
     except ValueError as error:  # TOML's and the routes' own errors are such

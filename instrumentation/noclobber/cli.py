@@ -26,11 +26,14 @@ OVERVIEW = {
     "run": "run a Python program with its shared state instrumented",
     "up": "the sidecar in one command: receiver, store, analyzer, dashboard",
     "check": "find races in OTLP files; exit code 1 where there are any",
+    "report": "findings of OTLP files as one page with pictures",
     "compare": "what two runs found: new, gone, more often",
     "chaos": "run a program again and again, hold its strands at their accesses, find what luck hides",
     "confirm": "bring a latent finding about, and write the test that holds it down",
     "analyze": "the same over what is stored",
     "findings": "list, show or export the findings in the store",
+    "alerts": "silences, messages that were given up, and samples",
+    "access": "API tokens, and who did what",
     "forget": "delete what the store knows of one resource, run or service",
     "backup": "copy what is stored into a folder",
     "restore": "bring a backup into an empty store",
@@ -42,8 +45,9 @@ OVERVIEW = {
 EXTRA_OF = {
     "demo": "demo", "up": "sidecar", "doctor": "sidecar", "collector": "collector", "check": "analyzer",
     "chaos": "analyzer", "confirm": "analyzer", "compare": "analyzer",
-    "analyze": "analyzer", "findings": "analyzer", "forget": "analyzer", "backup": "analyzer", "restore": "analyzer",
-    "analyzer": "analyzer", "dashboard": "dashboard",
+    "analyze": "analyzer", "findings": "analyzer", "alerts": "analyzer", "forget": "analyzer", "backup": "analyzer",
+    "restore": "analyzer", "analyzer": "analyzer", "access": "dashboard", "report": "dashboard",
+    "dashboard": "dashboard",
 }  # fmt: skip
 
 

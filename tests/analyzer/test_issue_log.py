@@ -2,9 +2,9 @@
 
 from made_findings import HandClock, a_finding, a_head
 
-from noclobber.contract import IssueState
+from noclobber.contract import Certainty, IssueState
 from noclobber_analyzer.issue_log import IssueKeeper, read_issues
-from noclobber_analyzer.issues import Event, acknowledge
+from noclobber_analyzer.issues import Event, Policy, acknowledge
 from noclobber_analyzer.tables import (
     Store,
     append_findings,
@@ -86,3 +86,23 @@ def test_findings_that_were_noticed_need_not_be_read(store: Store) -> None:
     keeper.noticed([a_head()])
     assert [row.kind for row in keeper.turn()] == [Event.OPENED]
     assert keeper.issues() == {"issues": 1, "findings": 1}
+
+
+def test_an_update_says_why_it_was_written(store: Store) -> None:
+    """Further findings, a reminder, something worse: routes have waits of their own for each."""
+    clock = HandClock()
+    keeper = IssueKeeper(store, clock, Policy(group_wait_s=1, group_interval_s=10, repeat_s=3_600))
+    append_findings(store, [(a_finding("f1"), clock.now_ns())])
+    rows = keeper.turn()
+    clock.move(9)
+    append_findings(store, [(a_finding("f2"), clock.now_ns())])
+    found_ns = clock.now_ns()
+    assert keeper.turn() == []
+    clock.move(2)
+    rows += keeper.turn()
+    clock.move(3_700)
+    rows += keeper.turn()
+    append_findings(store, [(a_finding("f3", certainty=Certainty.CERTAIN), clock.now_ns())])
+    rows += keeper.turn()
+    assert [row.content.get("because") for row in rows] == [None, "more", "repeat", "worse"]
+    assert rows[1].content["fresh_ns"] == found_ns

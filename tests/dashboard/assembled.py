@@ -8,18 +8,21 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from noclobber_collector.errors import StoreUnreachableError
+from noclobber_dashboard.acts import act_routes
 from noclobber_dashboard.api import api_routes
+from noclobber_dashboard.journal import Journal
 from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.security import Gate
 from noclobber_dashboard.settings import DashboardSettings
 from noclobber_dashboard.shell import shell_routes
+from noclobber_dashboard.tokens import Tokens
 
 __all__ = ["TOKEN", "Away", "application"]
 
 TOKEN = "a-token-of-some-length"
 
 
-def application(store: Any, settings: DashboardSettings) -> Starlette:
+def application(store: Any, settings: DashboardSettings, *, journal: bool = False) -> Starlette:
     """The dashboard's routes behind its gate, with a bare WebSocket where Streamlit has its own.
 
     Streamlit allows one application in a process, for ever; the whole of it is tested in `tests/browser`.
@@ -29,8 +32,12 @@ def application(store: Any, settings: DashboardSettings) -> Starlette:
         await socket.accept()
         await socket.close()
 
-    routes = [*api_routes(Queries(store)), *shell_routes(), WebSocketRoute("/_stcore/stream", stream)]
-    return Starlette(routes=routes, middleware=[Middleware(Gate, settings=settings)])
+    queries = Queries(store)
+    routes = [
+        *act_routes(queries, store), *api_routes(queries), *shell_routes(), WebSocketRoute("/_stcore/stream", stream),
+    ]  # fmt: skip
+    gate = Middleware(Gate, settings=settings, tokens=Tokens(store), journal=Journal(store) if journal else None)
+    return Starlette(routes=routes, middleware=[gate])
 
 
 class Away:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,16 @@ NAMED = frozenset(
 CONNECTIONS = 4
 MARK_EVERY_S = 1.0
 CLOCK = "one-machine"
+
+
+def numbered(at: int) -> str:
+    """A round's name in which its number stands: rounds then share issues."""
+    return f"{chr(65 + at // 26 % 26)}{at:07d}"
+
+
+def lettered(at: int) -> str:
+    """A round's name of letters alone, which is part of a resource's pattern: each round has issues of its own."""
+    return "".join(chr(97 + at // 26**place % 26) for place in range(7)) + "x"
 
 
 class Race(NamedTuple):
@@ -135,7 +145,7 @@ class Traffic:
     """Sends a template at its rate until it is told to stop.
 
     Args:
-        port: of OTLP over HTTP. template: what is sent.
+        port: of OTLP over HTTP. template: what is sent. token: the name of a round, eight letters.
 
     Attributes:
         acknowledged: spans that were acknowledged. refused: answers other than 200, each sent again.
@@ -143,11 +153,11 @@ class Traffic:
         late_s: how far the sender was behind its schedule at most.
     """
 
-    def __init__(self, port: int, template: Template) -> None:
+    def __init__(self, port: int, template: Template, token: Callable[[int], str] = numbered) -> None:
         self.acknowledged = self.refused = 0
         self.late_s = 0.0
         self.begun_ns: dict[str, int] = {}
-        self._port, self._template = port, template
+        self._port, self._template, self._token = port, template, token
         self._work: deque[tuple[int, bytes, int]] = deque()
         self._flying: dict[int, int] = {}
         self._done = False
@@ -164,7 +174,7 @@ class Traffic:
         marked_at = 0.0
         for number in range(max(1, round(seconds * 1e9 / self._template.takes_ns))):
             round_ns = begun_ns + number * self._template.takes_ns
-            token = f"{chr(65 + len(self.begun_ns) // 26 % 26)}{len(self.begun_ns):07d}"
+            token = self._token(len(self.begun_ns))
             self.begun_ns[token] = round_ns
             for body, left_ns in zip(self._template.bodies, self._template.left_ns, strict=True):
                 self._wait(round_ns + int(body.times_ns[-1]))

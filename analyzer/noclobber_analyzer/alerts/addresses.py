@@ -3,8 +3,8 @@
 A URL that somebody typed must not make the sidecar talk to the machine's own services, to the cloud's metadata
 address or to the inner network. A name is resolved once, **every** address that it has is checked, and the
 connection goes to an address that was checked, so a name that changes its answer in between gains nothing. Addresses
-that carry another one inside (IPv4-mapped, NAT64, 6to4, Teredo) are judged by what they carry as well, since Python's
-`is_global` calls some of them public. There are no proxies and no unix sockets here.
+that carry another one inside (IPv4-mapped, NAT64, 6to4, Teredo, ISATAP) are judged by what they carry as well, since
+Python's `is_global` calls some of them public. There are no proxies and no unix sockets here.
 
 Source: OWASP, Server-Side Request Forgery Prevention; design alerts-and-safety.md 6.
 """
@@ -36,6 +36,7 @@ _NEVER_PUBLIC = (
     ipaddress.ip_network("192.0.0.0/24"),
     ipaddress.ip_network("192.88.99.0/24"),
     ipaddress.ip_network("fec0::/10"),
+    ipaddress.ip_network("3fff::/20"),
     ipaddress.ip_network("::/96"),
 )
 
@@ -89,7 +90,13 @@ def _readings(address: Address) -> list[Address]:
     if address in _NAT64:
         return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
     sixtofour = [] if address.sixtofour is None else [address.sixtofour]
-    return [address, *sixtofour, *(address.teredo or ())]
+    isatap = [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)] if _is_isatap(address) else []
+    return [address, *sixtofour, *(address.teredo or ()), *isatap]
+
+
+def _is_isatap(address: ipaddress.IPv6Address) -> bool:
+    """Whether its lower half is an IPv4 address of RFC 5214."""
+    return (int(address) >> 32) & 0xFFFFFFFF in (0x00005EFE, 0x02005EFE)
 
 
 def _is_public(address: Address) -> bool:

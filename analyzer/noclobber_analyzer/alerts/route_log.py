@@ -56,6 +56,9 @@ def facts_of(route: Route) -> dict[str, object]:
         "agents": list(route.agents),
         "latent": route.latent,
         "allow": [str(network) for network in route.allow],
+        "group_wait_s": route.group_wait_s,
+        "group_interval_s": route.group_interval_s,
+        "repeat_s": route.repeat_s,
     }
 
 

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from noclobber.contract import Certainty, Kind, Severity
 from noclobber_analyzer.alerts.signing import check_secret, new_secret
+from noclobber_analyzer.issues import Policy
 
 __all__ = ["Format", "Network", "Route", "RouteError", "route_from", "routes_from", "wants"]
 
@@ -50,6 +51,9 @@ SCHEMES: Mapping[Format, tuple[str, ...]] = {Format.EMAIL: ("smtp", "smtps")}
 """What an endpoint's URL begins with, where it is not http:// or https://; `apprise` has schemes of its own."""
 UNSIGNED = frozenset({Format.OTLP, Format.EMAIL, Format.APPRISE})
 """Whose receivers have no headers of Standard Webhooks to look at, or no text to sign."""
+GROUPING = Policy()
+"""Waits of a route that names none."""
+WAIT_MAX_S = 30 * 86_400.0
 PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
 
 
@@ -71,6 +75,9 @@ class Route:
         resources, agents: shell patterns, one of which has to match; empty: any.
         latent: whether findings that luck prevented are told.
         allow: networks inside which an address may lie although it is not public.
+        group_wait_s: how long further findings of an open issue are gathered. An opening never waits.
+        group_interval_s: least time between two tellings of one issue.
+        repeat_s: an issue that nobody looks after is told again after this long; 0: never.
         headers: sent with each request besides ours, such as a token's.
         routing_key: PagerDuty's.
         sender, to, user, password: of mail; without a user nothing is logged in.
@@ -93,6 +100,9 @@ class Route:
     to: tuple[str, ...] = ()
     user: str = ""
     password: str = field(default="", repr=False)
+    group_wait_s: float = GROUPING.group_wait_s
+    group_interval_s: float = GROUPING.group_interval_s
+    repeat_s: float = GROUPING.repeat_s
 
 
 def wants(route: Route, data: Mapping[str, object]) -> bool:
@@ -157,7 +167,7 @@ def routes_from(
 
 KNOWN = frozenset(
     {"name", "url", "secret", "secrets", "min_severity", "min_certainty", "kinds", "resources", "agents", "latent",
-     "allow", "format", "headers"}
+     "allow", "format", "headers", "group_wait", "group_interval", "repeat"}
 )  # fmt: skip
 OF_FORMAT: Mapping[Format, frozenset[str]] = {
     Format.PAGERDUTY: frozenset({"routing_key"}),
@@ -198,6 +208,9 @@ def route_from(table: Mapping[str, object]) -> Route:
             to=tuple(map(_mailbox, _words(table.get("to")) or ("",))) if style is Format.EMAIL else (),
             user=str(table.get("user") or ""),
             password=str(table.get("password") or ""),
+            group_wait_s=_seconds(table, "group_wait", GROUPING.group_wait_s, 0.0),
+            group_interval_s=_seconds(table, "group_interval", GROUPING.group_interval_s, 1.0),
+            repeat_s=_seconds(table, "repeat", GROUPING.repeat_s, 0.0),
         )
     except ValueError as error:
         raise RouteError(f"alert route '{name}': {error}") from error
@@ -217,6 +230,19 @@ def _secrets(table: Mapping[str, object], style: Format) -> tuple[str, ...]:
     if secrets and style in UNSIGNED:
         raise ValueError(f"messages of format '{style}' are not signed: leave the secret out")
     return tuple(check_secret(secret) for secret in secrets)
+
+
+def _seconds(table: Mapping[str, object], name: str, default: float, least_s: float) -> float:
+    """A length of time: a number of seconds, or text such as `30s`, `5m`, `4h`, `1d`."""
+    value = table.get(name, default)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
+    seconds = float(found[1]) * _UNITS_S[found[2]] if found and not isinstance(value, bool) else -1.0
+    if not least_s <= seconds <= WAIT_MAX_S:
+        raise ValueError(f'`{name}` is a time such as "30s", "5m" or "4h", {least_s:g} s to 30 days')
+    return seconds
+
+
+_UNITS_S: Mapping[str, float] = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 def _headers(value: object) -> tuple[tuple[str, str], ...]:

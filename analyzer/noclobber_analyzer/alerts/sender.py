@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from noclobber_analyzer.alerts.delivery import deliver, headers_of
+from noclobber_analyzer.alerts.inhibition import Inhibition
 from noclobber_analyzer.alerts.message import Message
 from noclobber_analyzer.alerts.outbox import Outbox
 from noclobber_analyzer.alerts.post import Outcome
@@ -106,6 +107,7 @@ class Sender:
         routes: endpoints.
         clock: wall time.
         may_send: whether it is this one's turn, where others share the store: one of them sends.
+        inhibitions: which issues hold others back.
     """
 
     def __init__(
@@ -114,13 +116,16 @@ class Sender:
         routes: Sequence[Route],
         clock: Clock = SYSTEM,
         may_send: Callable[[], bool] = lambda: True,
+        inhibitions: Sequence[Inhibition] = (),
     ) -> None:
         self._clock = clock
         self._may_send = may_send
-        self._outbox = Outbox(store, routes, clock)
+        self._outbox = Outbox(store, routes, clock, inhibitions)
         self._lanes = {route.name: Lane(store, self._outbox, route, clock) for route in routes}
         self._wakes = {name: threading.Event() for name in self._lanes}
         self._stopping = threading.Event()
+        self._is_asked = threading.Event()
+        self._looked_ns = 0
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -139,6 +144,10 @@ class Sender:
 
     def wake(self) -> None:
         """Something was written to the log: look now."""
+        self._is_asked.set()
+        self._nudge()
+
+    def _nudge(self) -> None:
         for event in self._wakes.values():
             event.set()
 
@@ -175,10 +184,25 @@ class Sender:
             if wait_s > 0:
                 wake.wait(wait_s)
 
+    def _look(self) -> None:
+        """Read the log where somebody said that there is news, or nobody looked for a while; one lane for all."""
+        now_ns = self._clock.now_ns()
+        if not self._is_asked.is_set() and 0 <= now_ns - self._looked_ns < POLL_S * SECOND_NS:
+            return
+        self._is_asked.clear()
+        self._looked_ns = now_ns
+        try:
+            found = self._outbox.refresh()
+        except Exception:
+            self._looked_ns = 0
+            raise
+        if found:
+            self._nudge()
+
     def _guarded_turn(self, lane: Lane, name: str) -> int | None:
         """A turn that survives whatever the store does: the next one tries again."""
         try:
-            self._outbox.refresh()
+            self._look()
             due_ns = lane.turn() if self._may_send() else None
         except Exception as error:
             if lane.health.error != str(error):

@@ -16,6 +16,7 @@ from noclobber_analyzer.commands.options import declared
 if TYPE_CHECKING:
     from noclobber.declarations import Declarations
     from noclobber_analyzer.alerts import Route, Sender
+    from noclobber_analyzer.alerts.inhibition import Inhibition
     from noclobber_analyzer.live import LiveAnalyzer
     from noclobber_analyzer.probes import Probes
     from noclobber_collector.store import Store
@@ -43,7 +44,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--webhook-allow", action="append", default=[], metavar="CIDR", help="private addresses to allow"
     )
     parser.add_argument(
-        "--config", type=Path, metavar="TOML", help="configuration file: its [[alert]] and [[resource]] tables"
+        "--config",
+        type=Path,
+        metavar="TOML",
+        help="configuration file: its [[alert]], [[inhibit]] and [[resource]] tables",
     )
     parser.add_argument(
         "--metrics-port", type=int, metavar="PORT", help="answer /live, /ready and /metrics there (default: nowhere)"
@@ -69,7 +73,7 @@ def run(words: argparse.Namespace) -> int:
     from noclobber_collector import logs
 
     logs.begin("analyzer")
-    routes, declarations = _routes(words), declared(words)
+    alerting, declarations = _alerting(words), declared(words)
     listening = _listening(words)
     from noclobber_collector.errors import StoreError
     from noclobber_collector.store import open_store
@@ -79,20 +83,25 @@ def run(words: argparse.Namespace) -> int:
     except StoreError as error:
         raise CommandError(f"{error}. The analyzer needs its store once at the start.", exit_code=1) from error
     try:
-        return _work(store, words, routes, declarations, listening)
+        return _work(store, words, alerting, declarations, listening)
     finally:
         store.close()
 
 
-def _routes(words: argparse.Namespace) -> "tuple[Route, ...]":
-    from noclobber_analyzer.alerts.routes import RouteError, routes_from
+def _alerting(words: argparse.Namespace) -> "tuple[tuple[Route, ...], tuple[Inhibition, ...]]":
+    from noclobber_analyzer.alerts.inhibition import inhibitions_from
+    from noclobber_analyzer.alerts.routes import routes_from
 
     try:
-        tables = tomllib.loads(words.config.read_text()).get("alert", []) if words.config else []
-        return routes_from(tables, os.environ, words.webhook, words.webhook_secret, words.webhook_allow)
+        tables = tomllib.loads(words.config.read_text()) if words.config else {}
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CommandError(f"the configuration file {words.config} can't be read: {error}") from error
-    except RouteError as error:
+    try:
+        routes = routes_from(
+            tables.get("alert", []), os.environ, words.webhook, words.webhook_secret, words.webhook_allow
+        )
+        return routes, inhibitions_from(tables.get("inhibit", []))
+    except ValueError as error:
         raise CommandError(str(error)) from error
 
 
@@ -117,12 +126,15 @@ def _listening(words: argparse.Namespace) -> socket.socket | None:
 def _work(
     store: "Store",
     words: argparse.Namespace,
-    routes: "tuple[Route, ...]",
+    alerting: "tuple[tuple[Route, ...], tuple[Inhibition, ...]]",
     declarations: "Declarations",
     listening: socket.socket | None,
 ) -> int:
+    routes, inhibitions = alerting
     from noclobber_analyzer.alerts import Sender
+    from noclobber_analyzer.alerts.grouping import finest
     from noclobber_analyzer.clock import SYSTEM
+    from noclobber_analyzer.issue_log import DEFAULT_POLICY
     from noclobber_analyzer.leases import Leases
     from noclobber_analyzer.live import LiveAnalyzer
 
@@ -130,13 +142,14 @@ def _work(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    sender = Sender(store, routes, may_send=lambda: analyzer.leads)
+    sender = Sender(store, routes, may_send=lambda: analyzer.leads, inhibitions=inhibitions)
     analyzer = LiveAnalyzer(
         store,
         on_found=sender.wake,
         dashboard=words.dashboard_url,
         declarations=declarations,
         leases=Leases(store, words.name, owner, SYSTEM),
+        policy=finest(routes, DEFAULT_POLICY),
     )
     sender.start()
     analyzer.start()

@@ -13,6 +13,7 @@ import streamlit as st
 from noclobber_analyzer.issues import IssueError
 from noclobber_dashboard.changes import Change, apply, possible
 from noclobber_dashboard.components.prose import Node, prose
+from noclobber_dashboard.pages.who import actor_field, may_operate, remember, who
 from noclobber_dashboard.serving import served
 from noclobber_dashboard.wording import plural
 
@@ -38,6 +39,8 @@ MEANING: Final = {
 
 def change_buttons(states: Mapping[str, str], key: str) -> None:
     """A row of buttons for issues, by fingerprint with their states: what makes sense for all of them."""
+    if not may_operate():
+        return
     shared = [change for change in Change if all(change in possible(state) for state in states.values())]
     for change in shared if states else ():
         if st.button(LABEL[change], key=f"{key}-{change}", help=MEANING[change]):
@@ -51,14 +54,12 @@ def _ask(change: Change, issues: tuple[str, ...], key: str) -> None:
 
 def _form(change: Change, issues: tuple[str, ...], key: str) -> None:
     prose([Node("p", "quiet", (MEANING[change],))], key=f"{key}-meaning")
-    # what a widget holds is forgotten with its page, a name is not
-    known = str(st.session_state.get("my_name", ""))
     hours = SILENCES[st.selectbox("For how long", list(SILENCES), index=2)] if change is Change.SILENCE else 0
     reason = st.text_input("Reason" if change is Change.ACCEPT else "Reason (optional)", max_chars=500)
-    actor = st.text_input("Your name", value=known, max_chars=80, help="stands in the log beside what was done")
+    actor = actor_field()
     if not st.button(LABEL[change], type="primary", key=f"{key}-do"):
         return
-    st.session_state["my_name"] = actor
+    remember(actor)
     failed = _do(change, issues, actor, reason, hours * HOUR_NS)
     if failed:
         prose([Node("p", "warning", (failed,))], key=f"{key}-failed")
@@ -68,11 +69,13 @@ def _form(change: Change, issues: tuple[str, ...], key: str) -> None:
 
 def _do(change: Change, issues: tuple[str, ...], actor: str, reason: str, silent_ns: int) -> str:
     """Do it to all; the first objection, or nothing."""
+    if not may_operate():
+        return "You may only read."
     now_ns = time.time_ns()
     try:
         for issue in issues:
             apply(served().store, issue, change, actor=actor, reason=reason, now_ns=now_ns,
-                  until_ns=now_ns + silent_ns)  # fmt: skip
+                  until_ns=now_ns + silent_ns, origin=who().origin)  # fmt: skip
     except IssueError as error:
         return f"{str(error)[:1].upper()}{str(error)[1:]}."
     finally:

@@ -16,6 +16,7 @@ from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
 from noclobber_dashboard.pages.handling import change_buttons
 from noclobber_dashboard.pages.tables import PILL_COLORS, ROW_HEIGHT, finding_link
+from noclobber_dashboard.pages.who import may_operate
 from noclobber_dashboard.queries import SNAPSHOT_MAX
 from noclobber_dashboard.records import IssueHead
 from noclobber_dashboard.serving import served
@@ -42,6 +43,12 @@ _DONE: Final = {
     "route.enabled": "alert route enabled again",
     "route.resend": "message sent again",
     "route.test": "sample sent",
+    "silence.added": "silence added",
+    "silence.ended": "silence ended",
+    "token.made": "API token made",
+    "token.revoked": "API token revoked",
+    "access.signed_in": "came in",
+    "access.refused": "was refused",
 }
 
 
@@ -64,6 +71,7 @@ def render() -> None:
             change_buttons({head.issue: head.state for head in picked}, key="issues")
             ticked = f"{plural(len(picked), 'issue')} ticked"
             hint = ticked if picked else "Tick issues to acknowledge, accept, silence or resolve them."
+            hint = hint if may_operate() else "You may read; an operator acknowledges, silences and resolves."
             prose([Node("p", "quiet small", (hint,))], key="issues-hint")
     _log(every)
 
@@ -141,6 +149,7 @@ def _log(every: Sequence[IssueHead]) -> None:
                 "who": row.actor,
                 "what": _DONE.get(row.kind, row.kind),
                 "to what": titles.get(row.issue, row.issue[:24]),
+                "from": str(row.content.get("from") or ""),
                 "why": _why(row),
             }
             for row in rows

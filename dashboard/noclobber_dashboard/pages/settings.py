@@ -16,11 +16,12 @@ from noclobber.contract import IssueState
 from noclobber.declarations import Declaration
 from noclobber_analyzer.alerts.route_log import enable_row, resend_row, sample_row
 from noclobber_analyzer.issues import Transition
-from noclobber_analyzer.tables import append_transitions
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import nothing_here
 from noclobber_dashboard.endpoints import DeadLetter, Endpoint
+from noclobber_dashboard.pages.silences import silences
 from noclobber_dashboard.pages.tables import ROW_HEIGHT, finding_link
+from noclobber_dashboard.pages.who import actor_field, may_operate, remember, write
 from noclobber_dashboard.records import IssueHead
 from noclobber_dashboard.serving import served
 from noclobber_dashboard.wording import age, clock_time, kind_title, plural, shorten
@@ -39,6 +40,7 @@ def render() -> None:
     prose([Node("h1", children=("Settings",))], key="settings-title")
     _routes(served().queries.endpoints())
     _dead(served().queries.dead_letters(DEAD_SHOWN))
+    silences()
     _silences([head for head in served().queries.issues() if head.state in _QUIET])
     _declarations(served().settings.declarations)
     _storage(served().queries.storage())
@@ -75,6 +77,8 @@ def _routes(every: Sequence[Endpoint]) -> None:
         "last": st.column_config.TextColumn("Last attempt", width=230),
     })  # fmt: skip
     chosen = [every[place] for place in picked if place < len(every)]
+    if not may_operate():
+        return
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         for each in chosen:
             if st.button("Send a sample", key="route-sample", help="as an issue that opens, marked as a sample"):
@@ -121,7 +125,7 @@ def _dead(every: Sequence[DeadLetter]) -> None:
         "id": st.column_config.TextColumn("Message", width=240),
     })  # fmt: skip
     chosen = [every[place] for place in picked if place < len(every)]
-    if chosen and st.button(f"Send {plural(len(chosen), 'message')} again", key="dead-again"):
+    if chosen and may_operate() and st.button(f"Send {plural(len(chosen), 'message')} again", key="dead-again"):
         _ask(
             "Send again",
             plural(len(chosen), "message"),
@@ -136,12 +140,11 @@ def _ask(what: str, about: str, rows: Callable[[str, int], list[Transition]]) ->
 
 def _form(what: str, about: str, rows: Callable[[str, int], list[Transition]]) -> None:
     prose([Node("p", children=(f"{what}: ", Node("code", children=(about,))))], key="settings-ask")
-    actor = st.text_input("Your name", value=str(st.session_state.get("my_name", "")), max_chars=80,
-                          help="stands in the log beside what was done")  # fmt: skip
+    actor = actor_field()
     if not st.button(what, type="primary", key="settings-do"):
         return
-    st.session_state["my_name"] = actor
-    append_transitions(served().store, rows(actor.strip() or "dashboard", time.time_ns()))
+    remember(actor)
+    write(rows(actor or "dashboard", time.time_ns()))
     served().queries.forget_endpoints()
     st.rerun()
 

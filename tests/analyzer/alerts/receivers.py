@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from noclobber_analyzer.alerts.routes import Route, route_from
 
 WAIT_S = 20.0
+arriving_s = [0.0]
+"""When the message that is being verified says that it was sent."""
 
 
 def wait_until(holds: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
@@ -38,12 +41,15 @@ class Answer:
 
 @dataclass
 class Receiver:
-    """What arrived, and what is to be answered next (then 204 for ever)."""
+    """What arrived, and what is to be answered next (then what the rule says, or 204 for ever)."""
 
     port: int
     secret: str
+    rule: Callable[[str], Answer] | None = None
+    tls: ssl.SSLContext | None = None
     answers: list[Answer] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
     unverified: int = 0
     in_flight: int = 0
     in_flight_max: int = 0
@@ -54,7 +60,8 @@ class Receiver:
         return [request["id"] for request in self.requests]
 
     def route(self, **words: object) -> Route:
-        table = {"url": f"http://127.0.0.1:{self.port}/hook", "secrets": [self.secret], "allow": ["127.0.0.0/8"]}
+        scheme = "https" if self.tls else "http"
+        table = {"url": f"{scheme}://127.0.0.1:{self.port}/hook", "secrets": [self.secret], "allow": ["127.0.0.0/8"]}
         return route_from({"name": f"r{self.port}", **table, **words})
 
 
@@ -65,15 +72,23 @@ def serve(receiver: Receiver) -> ThreadingHTTPServer:
             with receiver.lock:
                 receiver.in_flight += 1
                 receiver.in_flight_max = max(receiver.in_flight_max, receiver.in_flight)
-                answer = receiver.answers.pop(0) if receiver.answers else Answer()
+                answer = self._chosen()
                 self._note(body)
+                if 200 <= answer.status < 300 and not answer.cut:
+                    receiver.taken.append(self.headers["webhook-id"])
             try:
                 self._answer(answer)
             finally:
                 with receiver.lock:
                     receiver.in_flight -= 1
 
+        def _chosen(self) -> Answer:
+            if receiver.answers:
+                return receiver.answers.pop(0)
+            return receiver.rule(self.headers["webhook-id"]) if receiver.rule else Answer()
+
         def _note(self, body: bytes) -> None:
+            arriving_s[0] = float(self.headers["webhook-timestamp"])
             try:
                 Webhook(receiver.secret).verify(body, dict(self.headers))
             except WebhookVerificationError:
@@ -86,6 +101,7 @@ def serve(receiver: Receiver) -> ThreadingHTTPServer:
                     "json": json.loads(body),
                     "headers": headers,
                     "path": self.path,
+                    "at": time.time(),
                 }
             )
 
@@ -118,4 +134,7 @@ def serve(receiver: Receiver) -> ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             pass
 
-    return ThreadingHTTPServer(("127.0.0.1", receiver.port), Endpoint)
+    server = ThreadingHTTPServer(("127.0.0.1", receiver.port), Endpoint)
+    if receiver.tls:
+        server.socket = receiver.tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    return server

@@ -7,7 +7,7 @@ import pytest
 
 from noclobber_analyzer.alerts.addresses import is_allowed
 from noclobber_analyzer.alerts.post import BLOCKED, post
-from noclobber_analyzer.alerts.routes import route_from
+from noclobber_analyzer.alerts.routes import RouteError, route_from
 from noclobber_analyzer.alerts.signing import new_secret
 
 INNER = [
@@ -15,6 +15,8 @@ INNER = [
     "100.64.0.1", "224.0.0.1", "255.255.255.255", "192.0.0.8", "192.0.2.1", "198.18.0.1", "240.0.0.1", "fe80::1",
     "fd00::1", "fec0::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1",
     "64:ff9b::a00:1", "2002:7f00:1::", "2002:a00:1::1", "2001:db8::1", "2001:0:7f00:1::",
+    "64:ff9b::a9fe:a9fe", "64:ff9b:1::a00:1", "::ffff:0:10.0.0.1", "2606:4700::5efe:a00:1", "2606:4700::200:5efe:a00:1",
+    "3fff::1", "5f00::1", "192.88.99.1", "192.0.0.1", "0.1.2.3", "100::1",
 ]  # fmt: skip
 
 
@@ -38,7 +40,9 @@ def test_an_allowed_network_is_allowed_and_nothing_beside_it() -> None:
     assert not is_allowed(ipaddress.ip_address("10.2.0.1"), allow)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "0.0.0.0"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1", "0177.0.0.1"]
+)
 def test_an_attempt_at_an_inner_address_is_blocked(host: str, receiver) -> None:
     """However it is written, nothing reaches the receiver."""
     route = route_from({"url": f"http://{host}:{receiver.port}/", "secret": new_secret()})
@@ -46,6 +50,13 @@ def test_an_attempt_at_an_inner_address_is_blocked(host: str, receiver) -> None:
     assert outcome.status == BLOCKED
     assert "may not reach" in outcome.answer
     assert receiver.requests == []
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "gopher://x/", "http+unix://%2frun%2fdocker.sock/", "unix:/x"])
+def test_only_http_is_spoken(url: str) -> None:
+    """No file, no other protocol, no socket of this machine."""
+    with pytest.raises(RouteError, match="http"):
+        route_from({"url": url, "format": "slack"})
 
 
 def test_one_inner_address_of_a_name_blocks_all(monkeypatch: pytest.MonkeyPatch, receiver) -> None:

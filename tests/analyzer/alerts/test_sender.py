@@ -1,14 +1,7 @@
 """What the sender promises, against real receivers and the real store."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from made_findings import HandClock, a_finding
@@ -314,74 +307,3 @@ def test_a_slow_endpoint_harms_no_other(store: Store, make_receiver: Callable[[]
     assert (slow.in_flight_max, quick.in_flight_max) == (1, 1)
     assert slow.unverified == quick.unverified == 0
     assert all(lane["pending"] == 0 for lane in sender.health().values())  # type: ignore[index]  # health is plain data
-
-
-SENDING = """
-    import json, sys, threading
-    from noclobber_collector.store import open_store
-    from noclobber_analyzer.alerts import Sender
-    from noclobber_analyzer.alerts.routes import route_from
-    from noclobber_analyzer.tables import append_transitions, read_deliveries
-    sys.path[:0] = json.loads(sys.argv[3])
-    from told import a_row
-    from noclobber_analyzer.clock import SYSTEM
-    store = open_store(sys.argv[1])
-    sender = Sender(store, [route_from(json.loads(sys.argv[2]))])
-    sender.start()
-    append_transitions(store, [a_row(f"t{number}", SYSTEM.now_ns()) for number in range(int(sys.argv[4]))])
-    sender.wake()
-    print("up", flush=True)
-    for line in sys.stdin:
-        rows = read_deliveries(store)
-        print(json.dumps([[row.id, row.ok, row.at_ns, row.phase] for row in rows]), flush=True)
-"""
-
-
-def test_kill_9_in_mid_attempt_repeats_the_same_message(tmp_path: Path, receiver: Receiver) -> None:
-    """The sender is killed while the receiver holds its answer; its successor sends the same id and body again."""
-    held = threading.Event()
-    receiver.answers = [Answer(hold=held)]
-    table = {
-        "name": "r",
-        "url": f"http://127.0.0.1:{receiver.port}/",
-        "secret": receiver.secret,
-        "allow": "127.0.0.0/8",
-    }
-    folders = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-
-    def sender(messages: int) -> "subprocess.Popen[str]":
-        words = [f"chdb://{tmp_path}/store", json.dumps(table), json.dumps(folders), str(messages)]
-        code = textwrap.dedent(SENDING)
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "up\n"
-        return process
-
-    first = sender(3)
-    wait_until(lambda: len(receiver.requests) == 1)
-    os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
-    held.set()
-    second = sender(0)
-    wait_until(lambda: len(receiver.requests) == 4, timeout_s=40)
-    answer = ""
-
-    def finished() -> bool:
-        nonlocal answer
-        assert second.stdin is not None
-        assert second.stdout is not None
-        second.stdin.write("\n")
-        second.stdin.flush()
-        answer = second.stdout.readline()
-        return sum(ok for _, ok, _, _ in json.loads(answer)) == 3
-
-    wait_until(finished)
-    second.kill()
-    second.communicate()
-    bodies = {(request["id"], request["body"]) for request in receiver.requests}
-    assert len(bodies) == 3
-    oks = [name for name, ok, _, _ in json.loads(answer) if ok]
-    assert len(oks) == len(set(oks)) == 3
-    assert receiver.unverified == 0
