@@ -96,11 +96,11 @@ def _check_waits(world: Waiting) -> Counted:
     return counted(deadlock=closed)
 
 
-@given(waits, st.booleans())
+@given(waits, st.booleans(), st.booleans())
 @settings(max_examples=1000, **PACE)
-def test_waits(program: list[Thing], follows: bool) -> None:
+def test_waits(program: list[Thing], follows: bool, names: bool) -> None:
     """Lines that wait in a circle: certain exactly where they do."""
-    _check_waits(Waiting(program, follows=follows))
+    _check_waits(Waiting(program, follows=follows, names=names))
 
 
 # All orders of small programs
@@ -163,8 +163,8 @@ def test_lock_server_of_calls_that_overlap_at_length(program: list[Thing], serve
 
 
 @pytest.mark.long
-@given(waits, st.booleans())
+@given(waits, st.booleans(), st.booleans())
 @settings(max_examples=AT_LENGTH, **PACE)
-def test_waits_at_length(program: list[Thing], follows: bool) -> None:
+def test_waits_at_length(program: list[Thing], follows: bool, names: bool) -> None:
     """Waits, for long."""
-    _check_waits(Waiting(program, follows=follows))
+    _check_waits(Waiting(program, follows=follows, names=names))
