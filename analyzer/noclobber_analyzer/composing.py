@@ -20,7 +20,7 @@ from noclobber_analyzer.thinking import ROLE, with_models
 from noclobber_analyzer.verdict import Candidate, Name
 from noclobber_analyzer.witness import witness
 
-__all__ = ["CONTEXT_ROLES", "broken_by", "compose"]
+__all__ = ["CONTEXT_ROLES", "broken_by", "compose", "id_of"]
 
 CONTEXT_ROLES: Final = frozenset({"model", "guard", "context"})
 
@@ -49,7 +49,7 @@ def compose(candidate: Candidate, evidence: Evidence, broken: Mapping[Name, str]
     actors = [access for access, role in candidate.roles if role not in CONTEXT_ROLES]
     anchor = candidate.anchors[0] if candidate.anchors else actors[-1]
     return Finding(
-        id=finding_id(candidate.kind, "" if candidate.crosses else candidate.resource, candidate.anchor_names),
+        id=id_of(candidate),
         issue=issue_fingerprint(candidate.kind, candidate.resource, candidate.racing),
         kind=candidate.kind,
         also=candidate.also,
@@ -68,6 +68,11 @@ def compose(candidate: Candidate, evidence: Evidence, broken: Mapping[Name, str]
         missing=tuple(dict.fromkeys(candidate.grade.missing)),
         affected=reached,
     )
+
+
+def id_of(candidate: Candidate) -> str:
+    """The id of the finding that a candidate is."""
+    return finding_id(candidate.kind, "" if candidate.crosses else candidate.resource, candidate.anchor_names)
 
 
 def _severity(candidate: Candidate, reached: Affected, *, worse: bool) -> Severity:

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from noclobber_analyzer.clock import SECOND_NS
 from noclobber_analyzer.dependency import Dependency, by_source, rings, trimmed
+from noclobber_analyzer.hints import TYPES
 from noclobber_analyzer.tables import Store
 
 __all__ = ["Conflict", "Conflicts"]
@@ -94,10 +95,10 @@ class Conflicts:
         """Read what others handed on; returns the resources of the rings that this closed or widened."""
         sql = (
             f"SELECT {', '.join(CONFLICT)}, max(at_ns) FROM conflicts WHERE at_ns >= {{since:UInt64}} "  # noqa: S608  constants only
-            f"AND owner != {{owner:String}} GROUP BY {', '.join(CONFLICT)}"
+            f"AND owner != {{owner:String}} AND type NOT IN {{hints:Array(String)}} GROUP BY {', '.join(CONFLICT)}"
         )
         since_ns = max(0, (self._heard_ns or now_ns - self._kept_ns) - OVERLAP_NS)
-        for *words, at_ns in self._store.rows(sql, {"since": since_ns, "owner": self._owner}):
+        for *words, at_ns in self._store.rows(sql, {"since": since_ns, "owner": self._owner, "hints": list(TYPES)}):
             conflict = Conflict(*map(str, words))
             self._changed = self._changed or not (conflict in self._others or conflict in self._own)
             self._others[conflict] = max(int(at_ns), self._others.get(conflict, 0))

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from noclobber.contract import Certainty, Defence
 from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access
-from noclobber_analyzer.composing import broken_by, compose
+from noclobber_analyzer.composing import broken_by, compose, id_of
 from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.defences import defences
 from noclobber_analyzer.dependency import Dependency, dependencies, rings
 from noclobber_analyzer.detectors import OF_HISTORY, OF_STATE
 from noclobber_analyzer.detectors.cycles import cycles
+from noclobber_analyzer.elsewhere import Hint, form_of, hints_of
 from noclobber_analyzer.evidence import Evidence
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.history import History
@@ -66,8 +67,8 @@ class Evaluation:
         unknown: sentences about what could not be judged, coverage's included.
         edges: dependencies between units that cycles may consist of.
         measured: resources on whose verdicts a measured bound between clocks may bear.
-        elsewhere: what would be said of other resources because of accesses to those that were judged: each resource
-            with the accesses that name the verdict. It is for a judgement of that resource to say so.
+        elsewhere: what would be said of other resources because of accesses to those that were judged; it is for a
+            judgement of that resource to say so.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -76,7 +77,7 @@ class Evaluation:
     unknown: list[str] = field(default_factory=list)
     edges: list[Dependency] = field(default_factory=list)
     measured: frozenset[str] = frozenset()
-    elsewhere: frozenset[tuple[str, tuple[str, ...]]] = frozenset()
+    elsewhere: frozenset[Hint] = frozenset()
 
 
 def evaluate(
@@ -140,9 +141,10 @@ def evaluate(
         measured=frozenset(name for name in evidence.measured if name in history.resources),
         edges=edges,
         elsewhere=frozenset(
-            (c.resource, c.anchor_names)
+            hint
             for c in all_settled
             if resources is not None and c.resource not in resources and _speaks_of(c, resources)
+            for hint in hints_of(id_of(c), c.resource, (access.resource for access, _ in c.roles), form_of(c))
         ),
     )
 

@@ -31,6 +31,7 @@ from noclobber_analyzer.frames import TOUCHING_MAX, Frame, by_number
 from noclobber_analyzer.holds import lock_name
 from noclobber_analyzer.lock_turns import LockTurns
 from noclobber_analyzer.message_turns import MessageTurns
+from noclobber_analyzer.waits import is_in_vain
 from noclobber_analyzer.window import Window
 
 __all__ = ["Sieve"]
@@ -103,7 +104,7 @@ class Sieve:
         """Look at a new access; `again`: it takes the place of another form of the same span."""
         if not again and self._goes_on(access):
             return
-        if access.op in NEUTRAL and not access.waits_for:
+        if access.op in NEUTRAL and not is_in_vain(access):
             return
         for unit in units_of(access) if self._large else ():
             if unit in self._large:
@@ -235,10 +236,14 @@ class Sieve:
         if resource in self._called:
             return False
         if frame is None:
-            return any(a.op not in NEUTRAL or a.waits_for for a in self._window.accesses_of(resource))
+            return any(self._asks(each) for each in self._window.accesses_of(resource))
         if not frame.fits or (frame.lock and not self._locks.fits(frame.lock)):
             return True
         return self._window.is_covered(resource)
+
+    def _asks(self, access: Access) -> bool:
+        """Whether an access of a resource that is nothing but told of may be accused."""
+        return access.op not in NEUTRAL or is_in_vain(access) or self._window.may_close(access)
 
     def defended(self, resource: str) -> Iterator[tuple[Access, Defence]]:
         """Accesses of a quiet resource that raced and did no harm, each once."""

@@ -13,7 +13,7 @@ from noclobber_analyzer.evaluate import Defended
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.issues import Head
 from noclobber_analyzer.ledger import Ledger
-from noclobber_analyzer.tables import Store, append_defended, open_findings, read_defended
+from noclobber_analyzer.tables import Store, append_defended, defended_until, open_findings, read_defended
 
 __all__ = ["Defences", "Standing"]
 
@@ -78,6 +78,9 @@ class Standing:
 class Defences:
     """Defended accesses of the kept history; each is written once.
 
+    What was said of an access last counts, so each portion of rows is later than the one before, whatever the clock
+    says: it may stand still, or go back.
+
     Args:
         store: holds the table `defended`.
     """
@@ -85,10 +88,12 @@ class Defences:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[str, dict[Name, Defended]] = defaultdict(dict)
+        self._at_ns = 0
 
     def read(self, since_ns: int) -> None:
         """Read what was written since the kept history began."""
         self._known.clear()
+        self._at_ns = max(self._at_ns, defended_until(self._store))
         for each in read_defended(self._store, since_ns):
             self._keep(each)
 
@@ -104,7 +109,7 @@ class Defences:
         fresh = [each for each in defended if self._is_new(each)]
         judged = [self._known[resource] for resource in resources if resource in self._known]
         lost = [each for known in judged for name, each in known.items() if name not in now]
-        append_defended(self._store, fresh, lost, now_ns)
+        append_defended(self._store, fresh, lost, self._next_ns(now_ns))
         for each in lost:
             del self._known[each.resource][each.trace_id, each.span_id]
         for each in fresh:
@@ -113,7 +118,7 @@ class Defences:
     def add(self, defended: Iterable[Defended], now_ns: int) -> None:
         """Write those that are new."""
         fresh = [each for each in defended if self._is_new(each)]
-        append_defended(self._store, fresh, (), now_ns)
+        append_defended(self._store, fresh, (), self._next_ns(now_ns))
         for each in fresh:
             self._keep(each)
 
@@ -125,6 +130,10 @@ class Defences:
         for known in self._known.values() if gone else ():
             for name in known.keys() & gone:
                 del known[name]
+
+    def _next_ns(self, now_ns: int) -> int:
+        self._at_ns = max(now_ns, self._at_ns + 1)
+        return self._at_ns
 
     def _is_new(self, each: Defended) -> bool:
         known = self._known.get(each.resource, {}).get((each.trace_id, each.span_id))

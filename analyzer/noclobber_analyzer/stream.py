@@ -34,8 +34,11 @@ from noclobber_analyzer.cursor import (
     portions,
 )
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
+from noclobber_analyzer.elsewhere import Hint, form_of_finding
 from noclobber_analyzer.evaluate import Evaluation, defended_as
+from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.frontiers import Frontiers
+from noclobber_analyzer.hints import Hints, turned
 from noclobber_analyzer.history import History
 from noclobber_analyzer.issues import Head
 from noclobber_analyzer.judging import Judge, Judging
@@ -62,8 +65,6 @@ PROCESSES_MAX: Final = 10_000
 CHECKPOINT_EVERY_NS: Final = 5 * SECOND_NS
 MS_NS: Final = 1_000_000
 ROW_BITS: Final = 40
-HINTS_MAX: Final = 10_000
-"""What was said of other resources that is remembered, so that nothing is asked twice; the oldest is forgotten."""
 REACH_ROUNDS: Final = 16
 """How often a view is widened to follow what a finding affected: each leads at least one resource further."""
 
@@ -124,7 +125,7 @@ class Stream:
         self._reach = Reach()
         self._latent = LatentWatch(store, self._ledger, self.window, declarations, limits.latent_every_ns)
         self._dirty: dict[str, None] = {}
-        self._hinted: dict[tuple[str, tuple[str, ...]], None] = {}
+        self._hints = Hints(store, self.share.own, share.owner if share else "")
         self._pressing: set[str] = set()
         self._late: set[str] = set()
         self._newest_ns = 0
@@ -247,7 +248,9 @@ class Stream:
         for row in sorted(marks, key=itemgetter(2)):
             assert isinstance(row.item, Mark)
             self.frontiers.saw(row.item, row.place[:2], now_ns)
-        self._soil(self._taken(batch.rows, now_ns))
+        concerned = self._taken(batch.rows, now_ns)
+        self._soil(concerned)
+        self._press(self._hints.bearing_on(concerned))
         accesses = ((row.item.key, row.place) for row in batch.rows if isinstance(row.item, Access))
         self.window.arrivals.arrange({key: segment << ROW_BITS | row for key, (_, segment, row, *_) in accesses})
         self._soil(self.window.measure())
@@ -314,6 +317,13 @@ class Stream:
             self._soil(self._clocks.outdated(now_ns, LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)))
         if self._conflicts is not None and not self.share.is_all:
             self._soil(self._conflicts.hear(now_ns))
+            self._press(self._hints.hear(now_ns, self._limits.kept_ns))
+
+    def _press(self, resources: Iterable[str]) -> None:
+        """Have one's own resources judged, whether or not they seem to need it."""
+        own = self.share.own(resources)
+        self._pressing.update(own)
+        self._soil(own)
 
     def _soil(self, resources: Iterable[str]) -> None:
         self._dirty.update(dict.fromkeys(self.share.own(resources)))
@@ -350,9 +360,9 @@ class Stream:
         self._standing.refresh(self.window.horizon_ns)
         coverage = LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)
         judged, evaluation = self._evaluated(names, coverage)
-        written = self._write(judged, evaluation, now_ns)
+        written, changed = self._write(judged, evaluation, now_ns)
         self._remember(judged, evaluation)
-        self._follow(evaluation)
+        self._follow(judged, evaluation, changed, now_ns)
         self._hand_on(judged, evaluation, now_ns)
         return written
 
@@ -385,14 +395,19 @@ class Stream:
             self._soil(concerned)
             view = self.window.view(asked)
 
-    def _follow(self, evaluation: Evaluation) -> None:
-        """Have other resources judged of which the last judgement would have said something, once for each thing."""
-        for hint in evaluation.elsewhere - self._hinted.keys():
-            self._hinted[hint] = None
-            self._pressing.add(hint[0])
-            self._soil((hint[0],))
-        while len(self._hinted) > HINTS_MAX:
-            del self._hinted[next(iter(self._hinted))]
+    def _follow(
+        self, judged: frozenset[str] | None, evaluation: Evaluation, changed: Sequence[Finding], now_ns: int
+    ) -> None:
+        """Have others judged of which the last judgement would have said something, or whose accesses it accuses."""
+        if judged is None:
+            return
+        hints, found = self._hints, {finding.id for finding in evaluation.findings}
+        asked = hints.ask(evaluation.elsewhere, self._stands, self.window.changes, now_ns)
+        self._press(asked | hints.answer(judged, found, now_ns) | hints.tell(changed, judged, now_ns))
+
+    def _stands(self, hint: Hint) -> bool:
+        finding = self._standing.of((hint.resource,)).get(hint.finding)
+        return finding is not None and form_of_finding(finding) == hint.form
 
     def _hand_on(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> None:
         """Tell others of the conflicts at one's own resources; judge again what a new ring runs through."""
@@ -401,7 +416,10 @@ class Stream:
             self._conflicts.tell(own, now_ns, alone=self.share.is_all)
             self._soil(self._conflicts.closed(now_ns))
 
-    def _write(self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int) -> list[Head]:
+    def _write(
+        self, judged: frozenset[str] | None, evaluation: Evaluation, now_ns: int
+    ) -> tuple[list[Head], list[Finding]]:
+        """Write what follows from a judgement; the revisions, and the findings that accuse others than before."""
         standing = self._standing.of(judged)
         found = [
             each for each in evaluation.findings if each.id in standing or not self._judging.rests_on_the_past(each)
@@ -424,7 +442,8 @@ class Stream:
         self._defences.write(evaluation.defended, [n for n in whole if n not in self.window.trimmed], now_ns)
         self.totals.written += len(heads)
         self.totals.retracted += sum(head.status == "retracted" for head in heads)
-        return heads
+        changed = [finding for finding in changes.found if turned(standing.get(finding.id), finding)]
+        return heads, [*changed, *(standing[name] for name in changes.gone)]
 
     def _look_for_luck(self) -> list[Head]:
         """With nothing else to do: what nearly happened."""

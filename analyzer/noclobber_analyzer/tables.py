@@ -165,6 +165,11 @@ def append_defended(store: Store, defended: Sequence[Defended], taken_back: Sequ
         store.insert("defended", DEFENDED, rows)
 
 
+def defended_until(store: Store) -> int:
+    """When the last row on defended accesses was written; 0: there is none."""
+    return int(store.rows("SELECT max(at_ns) FROM defended")[0][0])
+
+
 def read_defended(store: Store, since_ns: int) -> list[Defended]:
     """Accesses that count as defended, of those written at a time or later."""
     sql = (

@@ -218,9 +218,10 @@ class Window:
             self.units[name][key] = access
         self.spread.add(unit)
         self.edges.add(access)
-        if access.op in SYNC:
-            self._waits.add(access)
-        return self._concerned(access)
+        if access.op not in SYNC:
+            return self._concerned(access)
+        self._waits.add(access)
+        return self._concerned(access) | self._waits.for_the_owner(access)
 
     def measure(self) -> set[str]:
         """Find the holes of strands whose accesses came out of order; returns the resources where holes changed."""
@@ -307,6 +308,10 @@ class Window:
     def company(self, unit: str) -> Collection[Access]:
         """Kept accesses of a unit, transaction, message or effect."""
         return self.units.get(unit, _NOBODY).values()
+
+    def may_close(self, access: Access) -> bool:
+        """Whether an access is a join that may be one of a circle of waits."""
+        return self._waits.may_close(access)
 
     def is_covered(self, resource: str) -> bool:
         """Whether something was done to a container above a resource, or it is one."""

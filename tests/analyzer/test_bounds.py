@@ -225,9 +225,24 @@ def holes(run: Run) -> Iterator[None]:
         yield
 
 
+def unversioned(run: Run, kind: UnitKind | None = None) -> Iterator[None]:
+    """One strand that never ends writes what nobody gave versions to, and loses a span now and then."""
+    for n in count(1):
+        run._seqs["endless"] = run._seqs.get("endless", 0) + (n % 50 == 0)
+        run.add("endless", Op.WRITE, f"mem://x{n % 100}", unit_kind=kind)
+        if n % 100 == 0:
+            run.add("other", Op.WRITE, "mem://x0")
+        yield
+
+
+def unversioned_step(run: Run) -> Iterator[None]:
+    """The same within one step that never ends: each lost span may have been the read before a write."""
+    return unversioned(run, UnitKind.STEP)
+
+
 CHEAP: list[Callable[[Run], Iterator[None]]] = [
     one_endless_strand, few_contents, backward_sessions, refusals, dirty_reads, endless_transaction, children, one_lock,
-    one_message, two_consumers, long_and_short_pieces,
+    one_message, two_consumers, long_and_short_pieces, unversioned, unversioned_step,
 ]  # fmt: skip
 DEAR: list[Callable[[Run], Iterator[None]]] = [
     old_bases, the_oldest_base, own_old_base, many_clocks, one_task, holes,
@@ -264,6 +279,13 @@ def seconds(shape: Callable[[Run], Iterator[None]], number: int, rounds: int) ->
 def test_no_square_time(shape: Callable[[Run], Iterator[None]]) -> None:
     """Four times as much takes far less than sixteen times as long."""
     assert seconds(shape, LARGE, 2) < 9 * max(seconds(shape, SMALL, 3), 0.004)
+
+
+@pytest.mark.parametrize("number", [30_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_a_long_strand(number: int) -> None:
+    """A write of it costs as much as one of a short strand: nobody looks back through all of it."""
+    short, long = seconds(unversioned_step, 3_000, 1), seconds(unversioned_step, number, 1)
+    assert math.log(long / short, number / 3_000) < 1.5  # a busy machine's caches are part of it; a square is near two
 
 
 @pytest.mark.long

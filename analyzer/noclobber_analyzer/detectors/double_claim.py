@@ -195,6 +195,14 @@ def _may_lie_between(release: Access, first: Take, second: Take, evidence: Evide
     )
 
 
+def _acknowledged_between(first: Take, second: Take, evidence: Evidence) -> bool:
+    """Whether the first receiver was done with the message, and had said so, before it was handed out again."""
+    if second.access.op is not Op.RECEIVE:
+        return False
+    acks = (access for access in first.work if access.op is Op.ACK and access.outcome is Outcome.OK)
+    return any(evidence.order.before(ack, second.access) is not None for ack in acks)
+
+
 def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Candidate:
     one, other = first.access, second.access
     ok = not first.refused and not second.refused
@@ -221,6 +229,8 @@ def _candidate(task: str, first: Take, second: Take, evidence: Evidence) -> Cand
         grade = grade.at_most(Certainty.POSSIBLE, "the consumer group of both (`noclobber.message.group`)")
     if len(evidence.queues.sends.get(task, ())) > 1:
         grade = grade.at_most(Certainty.POSSIBLE, "ids of their own for messages: one was sent more than once")
+    if not evidence.queues.sends.get(task) and _acknowledged_between(first, second, evidence):
+        grade = grade.at_most(Certainty.POSSIBLE, "who sent it: it may have been sent again once it was acknowledged")
     if Fate.UNDECIDED in (evidence.fates.of(one), evidence.fates.of(other)):
         grade = grade.at_most(Certainty.POSSIBLE, "whether both takes were applied: an outcome is unknown")
     grade = grade.resting_on(evidence.absence(other.resource, one, other))

@@ -3,7 +3,7 @@
 Source: detection.md 2.3 to 2.5 and 3.2, analysis.md 16.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -103,11 +103,10 @@ def _unversioned(state: State, write: Access, evidence: Evidence) -> Replaced | 
 
 def _by_lost_read(state: State, write: Access, evidence: Evidence) -> Replaced | None:
     """A write whose unit has lost spans before it: one of them may have been the read that it was computed from."""
-    own = evidence.history.strands[write.strand]
-    upto = bisect_left(own, write.seq, key=lambda a: a.seq)
-    before = next((a for a in reversed(own[:upto]) if a.unit != write.unit), None)
-    lost = write.unit_kind is not None and hole_between(evidence.history, before.seq if before else None, write)
-    if not lost or not is_overwrite(write):
+    if write.unit_kind is None or not is_overwrite(write) or not hole_between(evidence.history, None, write):
+        return None
+    before = _before_its_unit(write, evidence)
+    if not hole_between(evidence.history, before.seq if before else None, write):
         return None
     between, open_ = placed(state, write, before, evidence)
     victim = between[-1] if between else may_lie_between(state, write, open_, evidence)
@@ -116,6 +115,24 @@ def _by_lost_read(state: State, write: Access, evidence: Evidence) -> Replaced |
     lost_read = "the lost spans of the writer's own unit: whether, and when, it had read"
     grade = Grade().at_most(Certainty.POSSIBLE, lost_read).at_most(Certainty.POSSIBLE, UNVERSIONED)
     return Replaced(victim, grade, "it may lie between a lost read and the write")
+
+
+def _before_its_unit(write: Access, evidence: Evidence) -> Access | None:
+    """The last access of the write's strand before it that belongs to another unit."""
+    own = evidence.history.strands[write.strand]
+    last = bisect_left(own, write.seq, key=lambda a: a.seq) - 1
+    if last >= 0 and own[last].unit == write.unit:
+        begun = evidence.once(_begun_units)[write.strand]
+        last = begun[bisect_right(begun, last) - 1] - 1
+    return own[last] if last >= 0 else None
+
+
+def _begun_units(evidence: Evidence) -> dict[str, list[int]]:
+    """By strand, where in it another unit begins than the one of the access before: its first place is one."""
+    return {
+        strand: [0, *(at for at in range(1, len(own)) if own[at].unit != own[at - 1].unit)]
+        for strand, own in evidence.history.strands.items()
+    }
 
 
 def _overwritten(write: Access) -> Version | None:

@@ -25,6 +25,8 @@ from story import Story, judge, told
         pytest.param("A[ Arx1 Brx1 Atx7 A} Btx7", None, id="the first was rolled back"),
         pytest.param("As7 Bg7 Cg7", "likely", id="both received it"),
         pytest.param("As7 Bg7 Bk7 Cg7 Ck7", "likely", id="both received and acknowledged it"),
+        pytest.param("Bg7 Bk7 Cg7 Ck7", "possible", id="who sent it, perhaps twice, was not captured"),
+        pytest.param("Bg7 Cg7 Bk7 Ck7", "likely", id="the first was not done with it"),
         pytest.param("As7 As7 Bg7 Cg7", "possible", id="it was sent twice"),
         pytest.param("As7 Bg7 B*C Ctx7", None, id="the receiver has another strand work on it"),
         pytest.param("As7 Bg7 Ctx7", "likely", id="somebody else works on it"),

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from intake import Intake, Request, generated, one_by_one, written
 from streams import a_stream, run_dry
+from told_requests import told_requests
 
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.finding import Finding
@@ -103,6 +104,20 @@ def test_measured_clocks(intake: Intake, tmp_path: Path, whole_max: int) -> None
     assert any("measured bound" in missing for f in expected.findings for missing in f.missing)
 
 
+@pytest.mark.parametrize("last", [1, 2, 4])
+def test_a_circle_of_waits_that_a_join_closes(intake: Intake, tmp_path: Path, last: int) -> None:
+    """Whichever of the calls arrives last: who took the locks, who waits for them, who waits for another's end."""
+    *spans, mark = told_requests("Blb1 Cla2 ( Ala>C!rejected Clb>B!unknown B+A )")
+    spans.append(spans.pop(last))
+    stream = a_stream(intake.store, whole_max=0)
+    for arrived in (spans[:-1], [spans[-1], mark]):
+        intake.take(arrived)
+        run_dry(stream)
+    expected = offline(tmp_path, [*spans, mark])
+    assert [finding.kind for finding in expected.findings] == ["deadlock"]
+    assert stored(intake) == plain(expected)
+
+
 def test_lost_spans(intake: Intake, tmp_path: Path) -> None:
     """What is missing weakens both in the same words."""
     requests = generated(tmp_path, "--ops", "500", "--seed", "3", "--loss", "0.05", *INJECTED)
@@ -156,6 +171,7 @@ CHILD = """
     from noclobber_analyzer.clock import SYSTEM
     from noclobber_collector.store import open_store
     from streams import a_stream, run_dry
+from told_requests import told_requests
 
     data, portion = Path({data!r}), int(sys.argv[1])
     store = open_store(f"chdb://{{data}}/store")

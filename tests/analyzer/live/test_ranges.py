@@ -175,6 +175,26 @@ def test_across_ranges(intake: Intake, clocks: str) -> None:
     assert kinds >= ACROSS - (set() if clocks == "one" else {"stale_write", "check_then_act"})
 
 
+@pytest.mark.parametrize("last", [2, 4])
+def test_a_verdict_on_what_is_anothers(intake: Intake, last: int) -> None:
+    """Whatever of a circle of waits arrives last, at whosever lock: who owns where it is named gives the verdict.
+
+    And who owns the locks no longer counts as defended whoever was refused one.
+    """
+    *spans, mark = told_requests("Blb1 Cla2 ( Ala>C!rejected Clb>B!unknown B+A )")
+    spans.append(spans.pop(last))
+    streams = streams_over(intake.store, split(4, 7), whole_max=0)
+    for arrived in (spans[:-1], [spans[-1], mark]):
+        intake.take(arrived)
+        run_together(streams)
+    found = stored(intake)
+    assert [finding.kind for finding in intake.findings()] == ["deadlock"]
+    forget(intake)
+    assert by_one(intake, [*spans, mark], whole_max=0) == found
+    names = ["strand://0/A", "redis://0/locka", "redis://0/lockb"]
+    assert max(len(stream.share.own(names)) for stream in streams) == 1
+
+
 @pytest.mark.parametrize("units", [3, 12])
 def test_a_ring(intake: Intake, units: int) -> None:
     """A cycle longer than any one judgement looks is found by the edges that owners hand on."""

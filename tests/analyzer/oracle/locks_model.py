@@ -215,11 +215,12 @@ class Waiting(Stage):
 
     Args:
         follows: whether the record names all that were in the way of a wait, or only who was when it began.
+        names: whether a join names the strand that it waits for once more as who is in the way.
     """
 
-    def __init__(self, program: Iterable[Thing], *, follows: bool = True) -> None:
+    def __init__(self, program: Iterable[Thing], *, follows: bool = True, names: bool = True) -> None:
         super().__init__()
-        self.follows = follows
+        self.follows, self.names = follows, names
         self.closed: list[Access] = []
         self._held: dict[str, int] = {}
         self._ended: set[int] = set()
@@ -265,6 +266,8 @@ class Waiting(Stage):
 
     def _name(self, line: int) -> None:
         _, access = self._waits[line]
+        if access.op is Op.JOIN and not self.names:
+            return
         access.waits_for = tuple(f"s{other}" for other in sorted(self._seen[line]))
 
     def _had(self, asked: Thing) -> None:

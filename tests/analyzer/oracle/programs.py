@@ -72,7 +72,7 @@ worlds: st.SearchStrategy[Stage] = st.one_of(
     messages.map(Log),
     st.builds(Jobs, jobs, compares=st.booleans()),
     st.builds(lambda program, server: SERVERS[server](program), locked, servers),
-    st.builds(Waiting, waits, follows=st.booleans()),
+    st.builds(Waiting, waits, follows=st.booleans(), names=st.booleans()),
     st.builds(Outside, calls, keyed=st.booleans(), linked=st.booleans(), apart=st.booleans()),
     st.builds(Looks, looks, firm=firm_lines),
     decisions.map(Decisions),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle.effects_model import Called, Decisions, Looks, Outside
+from oracle.length import AT_LENGTH
 from oracle.moments import (
     Counted,
     Thing,
@@ -154,7 +155,7 @@ def test_all_orders_of_carrying_out() -> None:
 
 @pytest.mark.long
 @given(calls, st.booleans(), st.booleans(), st.booleans())
-@settings(max_examples=100_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_outside_at_length(program: list[Thing], keyed: bool, linked: bool, apart: bool) -> None:
     """Calls, for long."""
     _check_outside(Outside(program, keyed=keyed, linked=linked, apart=apart), exact=True)
@@ -162,7 +163,7 @@ def test_outside_at_length(program: list[Thing], keyed: bool, linked: bool, apar
 
 @pytest.mark.long
 @given(looks, firm_lines)
-@settings(max_examples=100_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_looks_at_length(program: list[Thing], firm: frozenset[int]) -> None:
     """Looks, for long."""
     _check_looks(Looks(program, firm=firm), exact=True)
@@ -170,7 +171,7 @@ def test_looks_at_length(program: list[Thing], firm: frozenset[int]) -> None:
 
 @pytest.mark.long
 @given(calls.flatmap(loosely), looks.flatmap(loosely), decisions.flatmap(loosely), firm_lines)
-@settings(max_examples=100_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_calls_that_overlap_at_length(
     called: list[Thing], looked: list[Thing], decided: list[Thing], firm: frozenset[int]
 ) -> None:

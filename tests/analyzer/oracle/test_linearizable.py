@@ -10,6 +10,7 @@ import pytest
 from detangle import lin
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from oracle.length import AT_LENGTH
 
 from noclobber.contract import FRONTIER_END, Op, Outcome, VersionKind
 from noclobber_analyzer.access import Mark, Process
@@ -169,7 +170,7 @@ def test_findings_agree(calls: tuple[Call, ...]) -> None:
 
 @pytest.mark.long
 @given(st.one_of(_calls("pq"), _calls("pqrstu").map(_unlike)))
-@settings(max_examples=100_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_all_agree_at_length(calls: tuple[Call, ...]) -> None:
     """The same, for long."""
     timed = _timed(calls)

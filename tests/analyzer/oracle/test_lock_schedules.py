@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from oracle.length import AT_LENGTH
 from oracle.locks_model import LockServer, Tenure, Waiting
 from oracle.moments import Counted, Thing, anchors, counted, in_all_orders, loosely, steps
 from oracle.programs import HELD, HELD_BY_TWO, SERVERS, locked, servers, waits
@@ -95,11 +96,11 @@ def _check_waits(world: Waiting) -> Counted:
     return counted(deadlock=closed)
 
 
-@given(waits, st.booleans())
+@given(waits, st.booleans(), st.booleans())
 @settings(max_examples=1000, **PACE)
-def test_waits(program: list[Thing], follows: bool) -> None:
+def test_waits(program: list[Thing], follows: bool, names: bool) -> None:
     """Lines that wait in a circle: certain exactly where they do."""
-    _check_waits(Waiting(program, follows=follows))
+    _check_waits(Waiting(program, follows=follows, names=names))
 
 
 # All orders of small programs
@@ -147,7 +148,7 @@ def test_all_orders_of_waiting(follows: bool) -> None:
 
 @pytest.mark.long
 @given(locked, servers)
-@settings(max_examples=100_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_lock_server_at_length(program: list[Thing], server: str) -> None:
     """A lock server, for long."""
     _check_server(SERVERS[server](program), exact=True)
@@ -155,15 +156,15 @@ def test_lock_server_at_length(program: list[Thing], server: str) -> None:
 
 @pytest.mark.long
 @given(locked.flatmap(loosely), servers)
-@settings(max_examples=100_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_lock_server_of_calls_that_overlap_at_length(program: list[Thing], server: str) -> None:
     """A lock server where calls overlap, for long."""
     _check_server(SERVERS[server](program), exact=False)
 
 
 @pytest.mark.long
-@given(waits, st.booleans())
-@settings(max_examples=100_000, **PACE)
-def test_waits_at_length(program: list[Thing], follows: bool) -> None:
+@given(waits, st.booleans(), st.booleans())
+@settings(max_examples=AT_LENGTH, **PACE)
+def test_waits_at_length(program: list[Thing], follows: bool, names: bool) -> None:
     """Waits, for long."""
-    _check_waits(Waiting(program, follows=follows))
+    _check_waits(Waiting(program, follows=follows, names=names))

@@ -6,6 +6,7 @@ In both directions: each certain finding is so, and of what is so all is found w
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from oracle.length import AT_LENGTH
 from oracle.moments import (
     Counted,
     Thing,
@@ -198,7 +199,7 @@ def test_all_orders_of_taking(compares: bool) -> None:
 
 @pytest.mark.long
 @given(deliveries, st.booleans(), st.booleans(), st.sampled_from(GROUPS), st.booleans())
-@settings(max_examples=100_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_broker_at_length(program: list[Thing], counts: bool, keyed: bool, groups: str, in_all: bool) -> None:
     """A broker, for long."""
     _check_broker(Broker(program, counts=counts, keyed=keyed, groups=groups, told=in_all), exact=True)
@@ -206,7 +207,7 @@ def test_broker_at_length(program: list[Thing], counts: bool, keyed: bool, group
 
 @pytest.mark.long
 @given(messages)
-@settings(max_examples=100_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_log_at_length(program: list[Thing]) -> None:
     """A log, for long."""
     _check_log(Log(program), exact=True)
@@ -214,7 +215,7 @@ def test_log_at_length(program: list[Thing]) -> None:
 
 @pytest.mark.long
 @given(jobs, st.booleans())
-@settings(max_examples=100_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_jobs_at_length(program: list[Thing], compares: bool) -> None:
     """Jobs, for long."""
     _check_jobs(Jobs(program, compares=compares), exact=True)
@@ -222,7 +223,7 @@ def test_jobs_at_length(program: list[Thing], compares: bool) -> None:
 
 @pytest.mark.long
 @given(deliveries.flatmap(loosely), messages.flatmap(loosely), jobs.flatmap(loosely), st.booleans())
-@settings(max_examples=100_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_calls_that_overlap_at_length(
     delivered: list[Thing],
     read: list[Thing],

@@ -10,6 +10,7 @@ from itertools import product
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from oracle.length import AT_LENGTH
 from oracle.schedule import Do, Happened, Record, Replicas, Transactions
 
 from noclobber.contract import BaseSource, Certainty, Op, VersionKind
@@ -289,7 +290,7 @@ def test_every_interleaving(store: str, length: int) -> None:
 
 @pytest.mark.long
 @given(programs, st.sampled_from(STORES))
-@settings(max_examples=100_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_transactions_at_length(program: list[Do], store: str) -> None:
     """Three transactions, for long."""
     _check_transactions(Transactions(program, store))
@@ -297,7 +298,7 @@ def test_transactions_at_length(program: list[Do], store: str) -> None:
 
 @pytest.mark.long
 @given(lagging)
-@settings(max_examples=100_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_replicas_at_length(program: list[Do]) -> None:
     """Replicas, for long."""
     _check_replicas(Replicas(program))

@@ -2,6 +2,7 @@
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from oracle.length import AT_LENGTH
 from oracle.strategies import complete_plans, plans
 from oracle.truth import TRUE, either
 from oracle.world import NUMBERS, Plan, World
@@ -47,7 +48,7 @@ def test_likely_is_true_where_all_is_known(plan: Plan) -> None:
 
 @pytest.mark.long
 @given(plans())
-@settings(max_examples=200_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_certain_is_true_at_length(plan: Plan) -> None:
     """The same, for long."""
     assert not untrue(plan, "certain")
@@ -55,7 +56,7 @@ def test_certain_is_true_at_length(plan: Plan) -> None:
 
 @pytest.mark.long
 @given(complete_plans())
-@settings(max_examples=200_000, **PACE)
+@settings(max_examples=AT_LENGTH, **PACE)
 def test_likely_is_true_at_length(plan: Plan) -> None:
     """The same, for long."""
     assert not untrue(plan, "certain", "likely")
