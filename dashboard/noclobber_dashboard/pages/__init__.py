@@ -38,7 +38,7 @@ _STYLE: Final = """<style>
 }
 [data-testid="stMetricValue"] { font-size: 1.75rem; font-variant-numeric: tabular-nums; }
 /* Streamlit's own export of a table leaves formulas in cells: files come from the API, where they are text */
-[data-testid="stElementToolbar"] button[aria-label="Download as CSV"] { display: none; }
+[data-testid="stElementToolbar"] button[aria-label^="Download as CSV"] { display: none; }
 [data-testid="stSidebarNav"] { padding-top: 0.5rem; }
 </style>"""
 
