@@ -165,7 +165,7 @@ def inside(tab: Visit, path: str, width: int) -> None:
         dialog = tab.page.get_by_test_id("stDialog")
         tab.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=WAIT_MS)
         if dialog.is_visible():
-            tab.page.keyboard.press("Escape")
+            dialog.get_by_role("button", name="Close").click()
             dialog.wait_for(state="hidden")
     # a list that is open hides the rest of the page from whoever asks by role, as it does from who listens
     opened = (tab.page.get_by_test_id("stDialog"), body, tab.page.get_by_role("listbox"))
