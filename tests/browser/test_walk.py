@@ -95,6 +95,9 @@ def by_menu(tab: Visit, title: str) -> None:
     collapse = tab.page.get_by_test_id("stSidebarCollapseButton").get_by_role("button")
     if tab.page.viewport_size["width"] < 600 and collapse.is_visible():
         collapse.click()
+        tab.page.wait_for_function(
+            "document.querySelector('[data-testid=stSidebar]').getBoundingClientRect().right <= 1"
+        )
 
 
 def stands(tab: Visit, width: int) -> None:
