@@ -13,13 +13,12 @@ Decides nothing: which accesses race is said by the finding. Source: contract 2.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, Protocol
 
 from noclobber.contract import Op
-from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.records import AccessRecord, FindingBody, WitnessAccess, WitnessEdge
 
-__all__ = ["EVENTS_MAX", "RACE_TYPES", "Edge", "Slice", "cut_slice", "race_of"]
+__all__ = ["EVENTS_MAX", "RACE_TYPES", "Edge", "Slice", "Surroundings", "cut_slice", "race_of"]
 
 EVENTS_MAX: Final = 200
 """Most accesses in one picture."""
@@ -39,6 +38,16 @@ _ROLE_PAIRS: Final = (
     ("writer", "reader"),
     ("claimant", "claimant"),
 )
+
+
+class Surroundings(Protocol):
+    """Where a slice is cut out of: the store, or what was read from files."""
+
+    def surroundings(
+        self, resources: Sequence[str], strands: Sequence[str], messages: Sequence[str], start_ns: int, end_ns: int
+    ) -> list[AccessRecord]:
+        """Accesses of these resources, strands or messages that start in a time range, by start."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ class Slice:
     affected: frozenset[str] = frozenset()
 
 
-def cut_slice(body: FindingBody, queries: Queries, *, whole: bool = False) -> Slice:
+def cut_slice(body: FindingBody, queries: Surroundings, *, whole: bool = False) -> Slice:
     """The slice around a finding.
 
     Args:
@@ -147,7 +156,7 @@ def _by_start(first: WitnessAccess, second: WitnessAccess) -> tuple[str, str]:
     return (first.key, second.key) if first.start_ns <= second.start_ns else (second.key, first.key)
 
 
-def _near(body: FindingBody, queries: Queries) -> list[AccessRecord]:
+def _near(body: FindingBody, queries: Surroundings) -> list[AccessRecord]:
     accesses = body.accesses
     if not accesses:
         return []

@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="noclobber-engine", description=__doc__)
-    parser.add_argument("--store", required=True)
+    parser.add_argument("--store", default=os.environ.get("NOCLOBBER_STORE"))  # it may hold a password
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--dashboard-port", type=int, required=True)
