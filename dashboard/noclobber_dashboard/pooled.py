@@ -29,7 +29,7 @@ class Store(Protocol):
         """The result's rows by column name."""
         ...
 
-    def columns(self, sql: str, parameters: Mapping[str, object] = ...) -> dict[str, list[Any]]:
+    def columns(self, sql: str, parameters: Mapping[str, object] = ...) -> dict[str, Sequence[Any]]:
         """The result's columns by name."""
         ...
 
@@ -57,7 +57,7 @@ class PooledStore:
         """The result's rows by column name."""
         return self._run(self._store.dicts, sql, parameters)
 
-    def columns(self, sql: str, parameters: Mapping[str, object] = NOTHING) -> dict[str, list[Any]]:
+    def columns(self, sql: str, parameters: Mapping[str, object] = NOTHING) -> dict[str, Sequence[Any]]:
         """The result's columns by name."""
         return self._run(self._store.columns, sql, parameters)
 
