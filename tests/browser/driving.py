@@ -80,7 +80,7 @@ class Visit:
 
     def _console(self, message: Any) -> None:
         if message.type == "error":
-            self.complaints.append(f"console: {message.text}")
+            self.complaints.append(f"console: {message.text} {(message.location or {}).get('url', '')}")
 
     def _dialog(self, dialog: Any) -> None:
         self.complaints.append(f"dialog: {dialog.message}")

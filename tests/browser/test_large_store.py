@@ -1,9 +1,10 @@
 """The pages over a store of a million accesses and ten thousand findings, filled by the pipeline itself.
 
 `noclobber up` gets generated traffic over HTTP with races injected, and its analyzer finds them; then Chromium opens
-what people open. First paint of a finding and the switch of pages are times as a person feels them, so the machine has
-to be quiet; what open tabs cost is the engine's CPU time, less what it takes without any; memory is the engine's own,
-at rest and after a while of live refresh. Run with `nox -s bench`; ten minutes of refresh: `-m "benchmark and long"`,
+what people open. First paint of a finding and the switch of pages are times as a person feels them: they are judged
+where the machine is quiet, and the CPU time that the engine takes for each is judged everywhere. What open tabs cost is
+the engine's CPU time, less what it takes without any; memory is the engine's own, at rest and after a while of live
+refresh. Run with `nox -s bench`; ten minutes of refresh: `-m "benchmark and long"`,
 an hour: `-m exhaustive`.
 """
 
@@ -27,6 +28,10 @@ ACCESSES, FINDINGS, ROUNDS = 1_000_000, 10_000, 20
 RATE = 12_500
 PAGES = ("Findings", "Issues", "Latent races", "Resources", "Agents", "Live", "Health", "Settings", "Overview")
 FIRST_PAINT_S, SWITCH_S = 2.0, 1.0
+PAINT_CPU_S, SWITCH_CPU_S = 1.0, 1.2
+"""Of the engine, its store included: what a page may take of two cores while somebody waits for it."""
+QUIET_LOAD = 2.5
+PATIENCE_MS = 90_000
 TABS, CORES = 10, 0.5
 WATCHED_S = 30
 SLOPE_MB_A_MIN = 1.0
@@ -77,44 +82,51 @@ def findings(tab: Visit, count: int) -> list[str]:
 
 
 def test_a_finding_is_painted_at_once(
-    visit: Callable[..., Visit], large: Dashboard, record_property: Callable[[str, object], None]
+    visit: Callable[..., Visit], large: Dashboard, up: Up, record_property: Callable[[str, object], None]
 ) -> None:
     """Each in a new browser that has cached nothing: the diagram stands within two seconds, at the median."""
-    some = findings(visit(large), 6)
-    took, warm = [], []
+    some, engine, quiet = findings(visit(large), 6), engine_of(up), is_quiet()
+    took, warm, spent = [], [], []
     for finding in some:
         tab = visit(large)
         for times in (took, warm):
-            begun = time.perf_counter()
+            begun, cpu_s = time.perf_counter(), spent_s(engine)
             tab.page.goto(f"{large.url}/finding?id={finding}")
-            tab.page.wait_for_selector(".spacetime[data-drawn]")
+            tab.page.wait_for_selector(".spacetime[data-drawn]", timeout=PATIENCE_MS)
             times.append(time.perf_counter() - begun)
+            spent.append(spent_s(engine) - cpu_s)
         assert tab.complaints == []
-    cold_s, warm_s = statistics.median(took[1:]), statistics.median(warm[1:])
-    print(f"\nfirst paint {cold_s:.2f} s with nothing cached, {warm_s:.2f} s again; load {os.getloadavg()[0]:.1f}")
+    cold_s, warm_s, cpu_s = (statistics.median(each[1:]) for each in (took, warm, spent))
+    print(
+        f"\nfirst paint {cold_s:.2f} s with nothing cached, {warm_s:.2f} s again, {cpu_s:.2f} s of the engine; {load()}"
+    )
     record_property("first_paint_s", cold_s)
-    assert cold_s <= FIRST_PAINT_S
+    assert cpu_s <= PAINT_CPU_S
+    assert cold_s <= FIRST_PAINT_S or not quiet
 
 
 def test_pages_switch_at_once(
-    visit: Callable[..., Visit], large: Dashboard, record_property: Callable[[str, object], None]
+    visit: Callable[..., Visit], large: Dashboard, up: Up, record_property: Callable[[str, object], None]
 ) -> None:
     """From the click in the menu until the page stands still, each page twice: the better of the two."""
-    tab = visit(large)
-    tab.open("/")
+    tab, engine, quiet = visit(large), engine_of(up), is_quiet()
+    patient(tab, "/")
     took: dict[str, float] = {}
+    spent: dict[str, float] = {}
     for _ in range(2):
         for name in PAGES:
-            begun = time.perf_counter()
+            begun, cpu_s = time.perf_counter(), spent_s(engine)
             tab.page.get_by_role("link", name=name, exact=True).first.click()
-            tab.page.wait_for_function(SWITCHED, arg=name)
-            tab.page.wait_for_selector(READY)
+            tab.page.wait_for_function(SWITCHED, arg=name, timeout=PATIENCE_MS)
+            tab.page.wait_for_selector(READY, timeout=PATIENCE_MS)
             took[name] = min(took.get(name, 60.0), time.perf_counter() - begun)
-    told = ", ".join(f"{name} {seconds:.2f}" for name, seconds in took.items())
-    print(f"\nswitched in seconds: {told}; load {os.getloadavg()[0]:.1f}")
+            spent[name] = min(spent.get(name, 60.0), spent_s(engine) - cpu_s)
+    told = ", ".join(f"{name} {seconds:.2f} (engine {spent[name]:.2f})" for name, seconds in took.items())
+    print(f"\nswitched in seconds: {told}; {load()}")
     record_property("switch_s", max(took.values()))
     assert tab.complaints == []
-    assert {name: seconds for name, seconds in took.items() if seconds > SWITCH_S} == {}
+    assert {name: seconds for name, seconds in spent.items() if seconds > SWITCH_CPU_S} == {}
+    assert not quiet or {name: seconds for name, seconds in took.items() if seconds > SWITCH_S} == {}
 
 
 @pytest.mark.parametrize(
@@ -130,7 +142,7 @@ def test_open_tabs_cost_little(
     tabs: list[Any] = []
     for number in range(TABS):
         tabs.append(visit(large))
-        tabs[-1].open(("/", "/health", "/live")[number % 3])
+        patient(tabs[-1], ("/", "/health", "/live")[number % 3])
     cores(engine, WATCHED_S)  # what opening them took is not what keeping them open takes
     memory, shares = [], []
     until = time.monotonic() + seconds
@@ -140,7 +152,7 @@ def test_open_tabs_cost_little(
     share = statistics.median(shares) - alone
     slope = statistics.linear_regression([at / 6 for at in range(len(memory))], memory).slope
     print(f"\n{TABS} tabs: {share:.2f} cores more than {alone:.2f}; {memory[0]:.0f} MB, then {memory[-1]:.0f} MB, "
-          f"{slope:+.2f} MB a minute over {seconds} s; load {os.getloadavg()[0]:.1f}")  # fmt: skip
+          f"{slope:+.2f} MB a minute over {seconds} s; {load()}")  # fmt: skip
     record_property("tabs_cores", share)
     record_property("memory_slope_mb_a_min", slope)
     assert share <= CORES
@@ -148,13 +160,27 @@ def test_open_tabs_cost_little(
     assert [entry for tab in tabs for entry in tab.complaints] == []
 
 
+def patient(tab: Visit, path: str) -> None:
+    """Open a page however long it takes: not this is measured; on a busy machine a live part may never rest."""
+    tab.page.goto(tab.base + path, timeout=PATIENCE_MS)
+    tab.page.wait_for_selector(".stElementContainer .prose h1 >> nth=0", timeout=PATIENCE_MS)
+
+
+def load() -> str:
+    return f"load {os.getloadavg()[0]:.1f}" + ("" if is_quiet() else ", so that only the engine's time was judged")
+
+
+def is_quiet() -> bool:
+    return os.getloadavg()[0] <= QUIET_LOAD
+
+
+def spent_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
 def cores(process: psutil.Process, seconds: float) -> float:
     """How many cores a process keeps busy, over some seconds."""
-
-    def spent() -> float:
-        times = process.cpu_times()
-        return times.user + times.system
-
-    begun_s, begun = spent(), time.perf_counter()
+    begun_s, begun = spent_s(process), time.perf_counter()
     time.sleep(seconds)  # a share of time is measured over time
-    return (spent() - begun_s) / (time.perf_counter() - begun)
+    return (spent_s(process) - begun_s) / (time.perf_counter() - begun)

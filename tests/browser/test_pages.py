@@ -3,7 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+import sample
 from driving import PAGES, Dashboard, Visit
+
+from noclobber_collector.store import open_store
 
 pytestmark = pytest.mark.browser
 
@@ -89,6 +92,30 @@ def test_filters_stand_in_the_address(visit: Callable[..., Visit], bank: Dashboa
     tab.open("/findings?severity=critical&kind=Fork")
     tab.page.get_by_text("1 finding of 15").wait_for()
     assert tab.complaints == []
+
+
+@pytest.mark.long
+def test_an_empty_page_notices_the_first_access(visit: Callable[..., Visit], start: Callable[..., Dashboard]) -> None:
+    """What to type can be copied; once something arrives the page shows it, and nobody has reloaded it."""
+    board = start("empty")
+    pages = {"/findings": "15 findings", "/resources": "6 resources"}
+    tabs = {path: visit(board) for path in pages}
+    for path, tab in tabs.items():
+        tab.open(path)
+        tab.page.get_by_text("This page notices by itself").wait_for()
+    first = tabs["/findings"].page
+    first.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    first.locator(".copyline").get_by_role("button", name="copy").click()
+    first.get_by_role("button", name="copied").wait_for()
+    assert first.evaluate("navigator.clipboard.readText()") == "noclobber run --agent planner -- python your_agent.py"
+    store = open_store(f"{board.url}/api/v1/store")
+    try:
+        sample.fill(store)
+    finally:
+        store.close()
+    for path, tab in tabs.items():
+        tab.page.get_by_text(pages[path]).first.wait_for(timeout=30_000)
+        assert tab.complaints == []
 
 
 def test_an_unknown_finding_is_said(visit: Callable[..., Visit], bank: Dashboard) -> None:

@@ -37,6 +37,8 @@ _STYLE: Final = """<style>
   .stColumn:has([data-testid="stMetric"]) { min-width: calc(50% - 0.5rem); flex: 1 1 calc(50% - 0.5rem); }
 }
 [data-testid="stMetricValue"] { font-size: 1.75rem; font-variant-numeric: tabular-nums; }
+/* Streamlit's own export of a table leaves formulas in cells: files come from the API, where they are text */
+[data-testid="stElementToolbar"] button[aria-label^="Download as CSV"] { display: none; }
 [data-testid="stSidebarNav"] { padding-top: 0.5rem; }
 </style>"""
 

@@ -18,7 +18,7 @@ from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
 from noclobber_dashboard.pages.boundary import guarded
 from noclobber_dashboard.pages.handling import change_buttons
-from noclobber_dashboard.pages.tables import PILL_COLORS, ROW_HEIGHT, finding_link
+from noclobber_dashboard.pages.tables import PILL_COLORS, ROW_HEIGHT, files_of, finding_link
 from noclobber_dashboard.queries import SNAPSHOT_MAX, FindingFilter
 from noclobber_dashboard.records import FindingHead, IssueHead
 from noclobber_dashboard.serving import served
@@ -59,6 +59,7 @@ def render() -> None:
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
             _together(ticked, issues)
             st.download_button("Download as CSV", as_csv(found), "findings.csv", "text/csv", on_click="ignore")
+        prose([files_of("findings")], key="findings-files")
 
 
 def _so_far() -> str:

@@ -15,7 +15,7 @@ from noclobber_analyzer.issues import Transition
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
 from noclobber_dashboard.pages.handling import change_buttons
-from noclobber_dashboard.pages.tables import PILL_COLORS, ROW_HEIGHT, finding_link
+from noclobber_dashboard.pages.tables import PILL_COLORS, ROW_HEIGHT, files_of, finding_link
 from noclobber_dashboard.pages.who import may_operate
 from noclobber_dashboard.queries import SNAPSHOT_MAX
 from noclobber_dashboard.records import IssueHead
@@ -73,6 +73,7 @@ def render() -> None:
             hint = ticked if picked else "Tick issues to acknowledge, accept, silence or resolve them."
             hint = hint if may_operate() else "You may read; an operator acknowledges, silences and resolves."
             prose([Node("p", "quiet small", (hint,))], key="issues-hint")
+    prose([files_of("issues")], key="issues-files")
     _log(every)
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
-from noclobber_dashboard.pages.tables import ROW_HEIGHT, SEVERITY_COLORS, told
+from noclobber_dashboard.pages.tables import ROW_HEIGHT, SEVERITY_COLORS, files_of, told
 from noclobber_dashboard.queries import SNAPSHOT_MAX
 from noclobber_dashboard.records import DefendedCount, ResourceHead
 from noclobber_dashboard.serving import served
@@ -48,6 +48,7 @@ def render() -> None:
     shown, caught, defended = _hottest_first(shown)
     _chart(shown, caught, defended)
     chosen = _table(shown, caught, defended)
+    prose([files_of("resources")], key="resources-files")
     if chosen is not None:
         _history(chosen)
 

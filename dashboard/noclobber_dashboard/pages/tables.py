@@ -3,6 +3,7 @@
 from typing import Final
 from urllib.parse import quote
 
+from noclobber_dashboard.components.prose import Node
 from noclobber_dashboard.records import DefendedCount
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "ROW_HEIGHT",
     "SEVERITY_COLORS",
     "agent_link",
+    "files_of",
     "finding_link",
     "resource_link",
     "told",
@@ -49,6 +51,15 @@ def resource_link(resource: str) -> str:
 def agent_link(agent: str) -> str:
     """Where an agent's findings are listed."""
     return f"/findings?q={quote(agent, safe='').replace('~', '%7E')}"
+
+
+def files_of(name: str) -> Node:
+    """Links to all rows of one of the API's lists, as files in which no cell is a formula."""
+    forms = [("csv", "CSV"), ("parquet", "Parquet"), ("json", "JSON")]
+    links: list[Node | str] = []
+    for form, words in forms:
+        links += [", " if links else "", Node("a", href=f"/api/v1/{name}?format={form}", children=(words,))]
+    return Node("p", "quiet small", (f"All {name} as ", *links))
 
 
 def told(counts: list[DefendedCount]) -> str:
