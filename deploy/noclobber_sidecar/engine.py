@@ -1,8 +1,9 @@
 """The engine: the one process that holds the store, and all that needs it.
 
-chdb lets one process open a folder, so loader, live analyzer, alert sender, dashboard and API live together here. It
-may crash, be slow or be upgraded: what the receiver acknowledged lies in the spool meanwhile, and the engine goes on
-from there. Run by the supervisor as `python -m noclobber_sidecar.engine`.
+chdb lets one process open a folder, so loader, alert sender, dashboard and API live together here; live analysis, which
+needs a core of its own, is a child that borrows the store. The engine may crash, be slow or be upgraded: what the
+receiver acknowledged lies in the spool meanwhile, and the engine goes on from there. Run by the supervisor as
+`python -m noclobber_sidecar.engine`.
 """
 
 import argparse
@@ -126,16 +127,15 @@ class _Workers:
         from noclobber_analyzer.alerts.routes import routes_from
         from noclobber_analyzer.alerts.sender import Sender
         from noclobber_analyzer.commands.options import declared
-        from noclobber_analyzer.live import LiveAnalyzer
+        from noclobber_analyzer.live_apart import ApartAnalyzer
         from noclobber_collector.loader import Loader
 
         tables = tomllib.loads(words.config.read_text()).get("alert", []) if words.config else []
         routes = routes_from(tables, os.environ, words.webhook, allow=words.webhook_allow)
         self.declarations = declared(words)
         self.sender = Sender(store, routes)
-        self.analyzer = LiveAnalyzer(
-            store, on_found=self.sender.wake, dashboard=address, declarations=self.declarations
-        )
+        own = ["--dashboard", address, *(["--config", str(words.config)] if words.config else [])]
+        self.analyzer = ApartAnalyzer(store, on_found=self.sender.wake, words=own)
         self.loader = Loader(store, words.data / "spool", on_loaded=self.analyzer.wake)
 
     def start(self) -> None:
