@@ -146,12 +146,13 @@ class _Bytes:
 
 def _decoded(data: memoryview) -> "QueryResult":
     """Native bytes as the client decodes those of its own queries."""
-    from clickhouse_connect.driver.ctypes import RespBuffCls
+    from clickhouse_connect.driver import ctypes
     from clickhouse_connect.driver.query import QueryContext, QueryResult
     from clickhouse_connect.driver.transform import NativeTransform
 
     if not data:
         return QueryResult([])
-    result = NativeTransform.parse_response(RespBuffCls(_Bytes(data)), QueryContext())
+    buffer: Any = ctypes.RespBuffCls  # of Cython, where that was built
+    result = NativeTransform.parse_response(buffer(_Bytes(data)), QueryContext())
     assert isinstance(result, QueryResult)
     return result
