@@ -17,6 +17,7 @@ from noclobber_analyzer.tables import Store, append_defended, open_findings, rea
 
 __all__ = ["Defences", "Standing"]
 
+
 class Standing:
     """Open manifest findings by resource; the latent ones have a watch of their own (`live_latent`).
 
