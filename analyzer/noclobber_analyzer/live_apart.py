@@ -99,11 +99,14 @@ class ApartAnalyzer:
         pause_s = PAUSE_FIRST_S
         while not self._stopping.is_set():
             begun = time.monotonic()
-            code = self._live_once()
+            try:
+                ended = f"ended with code {self._live_once()}"
+            except OSError as error:
+                ended = f"can't be started: {error.strerror or error}"
             if self._stopping.is_set():
                 return
             pause_s = PAUSE_FIRST_S if time.monotonic() - begun >= STEADY_S else min(pause_s * 2, PAUSE_MAX_S)
-            log.error("the process of live analysis ended with code %d; it starts again in %.1f s", code, pause_s)
+            log.error("the process of live analysis %s; it starts again in %.1f s", ended, pause_s)
             self._stopping.wait(pause_s)
 
     def _live_once(self) -> int:
@@ -134,7 +137,7 @@ class ApartAnalyzer:
             lender.join()
 
     def _listen(self, talk: socket.socket) -> None:
-        with talk.makefile("rb") as lines, contextlib.suppress(OSError):
+        with talk.makefile("rb") as lines, contextlib.suppress(OSError, msgspec.DecodeError):  # killed in a line
             for line in lines:
                 told = msgspec.json.decode(line, type=Told)
                 if told.stats:

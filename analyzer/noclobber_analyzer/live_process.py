@@ -20,7 +20,7 @@ import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     logs.begin("analyzer")
     engine = _Engine(socket.socket(fileno=words.talk_fd))
     analyzer = LiveAnalyzer(
-        BorrowedStore(Connection(words.loan_fd)),
+        BorrowedStore(Connection(words.loan_fd), on_gone=_end_orphaned),
         on_found=lambda: engine.tell(Told(found=True)),
         dashboard=words.dashboard,
         declarations=declared(words),
@@ -80,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _end_orphaned() -> NoReturn:
+    """The engine has gone: end at once, whatever is under way, and say nothing, since nothing is wrong here."""
+    os._exit(EXIT_ORPHANED)
+
+
 class _Engine:
     """The engine, as one talks to it; a socket is its end of the conversation."""
 
@@ -94,7 +99,7 @@ class _Engine:
             with self._lock:
                 self._talk.sendall(line)
         except OSError:
-            os._exit(EXIT_ORPHANED)
+            _end_orphaned()
 
     def said(self, timeout_s: float) -> bytes:
         """What it has said meanwhile, if anything; ends the process if it has gone."""
@@ -104,7 +109,7 @@ class _Engine:
             letters = self._talk.recv(READ_AT_ONCE)
         except OSError:
             letters = b""
-        return letters or os._exit(EXIT_ORPHANED)
+        return letters or _end_orphaned()
 
 
 def _follow(engine: _Engine, analyzer: "LiveAnalyzer") -> int:

@@ -13,7 +13,7 @@ Source: docs/decisions/0012.
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,14 +88,15 @@ class BorrowedStore:
 
     Args:
         connection: to the lender.
+        on_gone: called when the lender turns out to have gone, before that is raised.
 
     Raises:
         StoreError: by each statement, where the store or the lender refuses it.
         StoreUnreachableError: where the lender's store does not answer, or the lender has gone.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, on_gone: Callable[[], object] = lambda: None) -> None:
+        self._connection, self._on_gone = connection, on_gone
         self._lock = threading.Lock()
 
     def rows(self, sql: str, parameters: Mapping[str, object] = NOTHING) -> list[tuple[Any, ...]]:
@@ -124,6 +125,7 @@ class BorrowedStore:
                 self._connection.send_bytes(asked)
                 answer = memoryview(self._connection.recv_bytes())
             except (EOFError, OSError) as error:
+                self._on_gone()
                 raise StoreUnreachableError("the process that lends the store has gone") from error
         if answer[:1] == _GIVEN:
             return answer[1:]

@@ -74,11 +74,13 @@ def test_it_fails_as_the_store_does(loan: Loan, caplog: pytest.LogCaptureFixture
     assert loan.borrowed.rows("SELECT 1") == [(1,)]
 
 
-def test_a_lender_that_is_gone(store: Store) -> None:
-    """The borrower is told that nobody answers, each time."""
+def test_a_lender_that_is_gone() -> None:
+    """The borrower is told that nobody answers, each time, and may do something about it first."""
     ours, theirs = socket.socketpair()
-    lent = BorrowedStore(Connection(theirs.detach()))
+    told: list[str] = []
+    lent = BorrowedStore(Connection(theirs.detach()), on_gone=lambda: told.append("gone"))
     ours.close()
     for _ in range(2):
         with pytest.raises(StoreUnreachableError, match="has gone"):
             lent.rows("SELECT 1")
+    assert told == ["gone", "gone"]
