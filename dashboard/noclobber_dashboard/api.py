@@ -32,6 +32,7 @@ from noclobber_dashboard.lacks import lacks
 from noclobber_dashboard.openapi import EXPORTS, Described, described
 from noclobber_dashboard.queries import DAY_MIN, PAGE_MAX, FindingFilter, Queries
 from noclobber_dashboard.records import FindingBody, IssueHead
+from noclobber_dashboard.renditions import CONTENT_TYPE, ENDING, Form, rendered
 from noclobber_dashboard.slices import cut_slice
 
 __all__ = ["api_routes"]
@@ -43,7 +44,7 @@ TIME_MAX_NS: Final = 2**63 - 1
 _PAGED: Final = ("limit", "cursor")
 _LOG = logging.getLogger(__name__)
 
-Answer = Callable[[Queries, Request], Mapping[str, Any] | None]
+Answer = Callable[[Queries, Request], Mapping[str, Any] | Response | None]
 
 
 class BadRequest(ValueError):  # noqa: N818  named after the status
@@ -89,6 +90,8 @@ def _answered(queries: Queries, request: Request, answer: Answer, told: Describe
     body = answer(queries, request)
     if body is None:
         return JSONResponse({"error": "There is nothing with this id."}, status_code=404)
+    if isinstance(body, Response):
+        return body
     return JSONResponse(body, headers={"cache-control": "no-store"})
 
 
@@ -97,7 +100,9 @@ def _file(queries: Queries, request: Request, answer: Answer, name: str, form: s
     rows: list[Mapping[str, Any]] = []
     following: str | None = request.query_params.get("cursor")
     while len(rows) < EXPORT_MAX:
-        page = answer(queries, _at(request, following)) or {}
+        page = answer(queries, _at(request, following))
+        if not isinstance(page, Mapping):
+            raise TypeError(f"{name} are no list")
         rows += page[name]
         following = page["next"]
         if following is None:
@@ -172,6 +177,21 @@ def _slice(queries: Queries, request: Request) -> Mapping[str, Any] | None:
         "race": list(cut.race) if cut.race else None,
         "omitted": cut.omitted,
     }
+
+
+def _export(queries: Queries, request: Request) -> Response | None:
+    """One finding as a file to carry elsewhere."""
+    form = Form(_one(request, "form", tuple(Form)))
+    head = queries.finding(str(request.path_params["id"]))
+    if head is None:
+        return None
+    body = FindingBody.from_json(head.body)
+    name = f"finding-{head.id[:12] if head.id.isalnum() and head.id.isascii() else 'x'}.{ENDING[form]}"
+    return Response(
+        rendered(form, head, body, cut_slice(body, queries)),
+        media_type=CONTENT_TYPE.get(form, "text/plain; charset=utf-8"),
+        headers={"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}"'},
+    )
 
 
 def _issues(queries: Queries, request: Request) -> Mapping[str, Any]:
@@ -272,6 +292,8 @@ def _health(queries: Queries, _request: Request) -> Mapping[str, Any]:
         "lost": sum(record.holes + record.dropped for record in processes),
         "lacks": lacks(queries, time.time_ns()),
         "key_ids": sorted({key for record in processes for key in record.keys if key}),
+        "coverage": [asdict(row) for row in queries.coverage()],
+        "clocks": [asdict(row) for row in queries.clocks()],
         "analyzers": [{"analyzer": row["analyzer"], "at_ns": int(row["at_ns"])} for row in queries.cursors()],
     }
 
@@ -368,6 +390,8 @@ _PATHS: Final[tuple[tuple[Described, Answer], ...]] = (
                 "latent", *_EXPORTED), "findings"), _findings),
     (Described("/findings/{id}", "one finding, as the contract has it", (), "Finding"), _finding),
     (Described("/findings/{id}/slice", "what its space-time diagram is drawn from", ("whole",), ""), _slice),
+    (Described("/findings/{id}/export", "one finding as text, JSON, Markdown, ShiViz log or DOT", ("form",), ""),
+     _export),
     (Described("/issues", "issues, newest first", ("state", "severity", *_EXPORTED), "issues"), _issues),
     (Described("/issues/{id}", "one issue", (), ""), _issue),
     (Described("/transitions", "what was done to issues and routes, newest first", ("issue", *_EXPORTED),

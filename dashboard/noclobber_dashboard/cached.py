@@ -41,8 +41,8 @@ class Cached:
         self._entries: dict[Hashable, _Entry] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, compute: Callable[[], Value]) -> Value:
-        """The value under a key, computed where it is absent or too old."""
+    def get(self, key: Hashable, compute: Callable[[], Value], least_s: float = 0.0) -> Value:
+        """The value under a key, computed where it is absent or too old; it serves `least_s` at least."""
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             while len(self._entries) > ENTRIES_MAX:
@@ -52,7 +52,7 @@ class Cached:
             if began_s >= entry.until_s:
                 entry.value = compute()
                 done_s = self._clock()
-                entry.until_s = done_s + max(self._ttl_s, REST * (done_s - began_s))
+                entry.until_s = done_s + max(self._ttl_s, least_s, REST * (done_s - began_s))
             return cast("Value", entry.value)
 
     def forget(self, key: Hashable) -> None:

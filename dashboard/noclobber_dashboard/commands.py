@@ -6,14 +6,23 @@ which the dashboard is a process or a machine of its own, over a ClickHouse serv
 
 import argparse
 import os
+import signal
 import socket
 import sys
+from typing import TYPE_CHECKING, Final
 
 from noclobber.cli import Command, CommandError
 from noclobber.declarations import Declaration
 from noclobber_dashboard.settings import DashboardSettings
+from noclobber_dashboard.traces import is_template
+
+if TYPE_CHECKING:
+    from noclobber_collector.store import Store
 
 __all__ = ["DASHBOARD"]
+
+GRACE_S: Final = 3
+"""How long pages that are open may hold up the end."""
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +38,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
                         help="a further name browsers may ask for, such as a proxy's; repeatable")  # fmt: skip
     parser.add_argument("--config", metavar="FILE",
                         help="TOML file with declarations of resources, to be shown [NOCLOBBER_CONFIG]")  # fmt: skip
+    parser.add_argument("--trace-url", default=environ.get("NOCLOBBER_TRACE_URL", ""), metavar="TEMPLATE",
+                        help="your backend's address of a trace, with {trace_id} and perhaps {span_id} in it "
+                        "[NOCLOBBER_TRACE_URL]")  # fmt: skip
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -62,7 +74,12 @@ def _settings(arguments: argparse.Namespace) -> DashboardSettings:
         token=arguments.token or os.environ.get("NOCLOBBER_TOKEN") or None,
         allowed_hosts=tuple(arguments.allowed_host),
         declarations=_declarations(arguments),
+        trace_url=arguments.trace_url,
     )
+    if settings.trace_url and not is_template(settings.trace_url):
+        raise CommandError(
+            f"--trace-url '{settings.trace_url}' must be an http or https address with {{trace_id}} in it."
+        )
     if not settings.is_local and settings.token is None:
         raise CommandError(
             f"--host {settings.host} can be reached from other machines: set NOCLOBBER_TOKEN (or --token) first."
@@ -92,16 +109,29 @@ def _listen(settings: DashboardSettings) -> socket.socket:
     return listening
 
 
-def _serve(store: object, settings: DashboardSettings, listening: socket.socket) -> None:
+def _serve(store: "Store", settings: DashboardSettings, listening: socket.socket) -> None:
     import uvicorn
 
+    from noclobber_collector.receiver.process import QuietServer
     from noclobber_dashboard.app import build_app
+    from noclobber_dashboard.probes import probe_routes
 
     port = listening.getsockname()[1]
-    app = build_app(store, settings)  # type: ignore[arg-type]  # the collector's Store has `dicts`
+    app = build_app(store, settings, routes=probe_routes(store))
     print(f"noclobber dashboard: http://{settings.host}:{port}", file=sys.stderr)  # noqa: T201  a command's output
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, ws_max_size=2**20)
-    uvicorn.Server(config).run(sockets=[listening])
+    server = QuietServer(
+        uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, ws_max_size=2**20,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+    )  # fmt: skip
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    server.run(sockets=[listening])
 
 
 def _masked(url: str) -> str:

@@ -13,6 +13,7 @@ from noclobber.contract import Op
 from noclobber_dashboard.layout import Layout, lay_out
 from noclobber_dashboard.records import AccessRecord
 from noclobber_dashboard.slices import WRITES, Edge, Slice
+from noclobber_dashboard.traces import trace_link
 from noclobber_dashboard.versions import VersionNames
 from noclobber_dashboard.wording import clock_time, duration, short_name, shorten
 
@@ -48,15 +49,17 @@ class _Scene:
     layout: Layout
     resource: str
     past: set[str]
+    trace_url: str
 
 
-def diagram_data(cut: Slice, kind: str, resource: str) -> dict[str, Any]:
+def diagram_data(cut: Slice, kind: str, resource: str, trace_url: str = "") -> dict[str, Any]:
     """Everything that the component draws, as JSON.
 
     Args:
         cut: what to draw.
         kind: the finding's kind, which words the arc.
         resource: the finding's resource: the one that boxes need not name.
+        trace_url: template of a trace's address in the user's backend; empty: none is linked.
     """
     names = VersionNames(cut.events, cut.roles)
     layout = lay_out(cut.events, [(edge.source, edge.target) for edge in cut.edges], cut.race)
@@ -64,7 +67,7 @@ def diagram_data(cut: Slice, kind: str, resource: str) -> dict[str, Any]:
     strand_of = {event.key: event for event in cut.events}
     racing_strands = {strand_of[key].strand for key in racing}
     agents = {event.strand: event.agent for event in cut.events}
-    scene = _Scene(cut, names, layout, resource, _causal_past(cut, racing))
+    scene = _Scene(cut, names, layout, resource, _causal_past(cut, racing), trace_url)
     return {
         "byTime": layout.by_time,
         "columns": layout.columns,
@@ -110,8 +113,10 @@ def _event(event: AccessRecord, scene: _Scene) -> dict[str, Any]:
         "stale": event.key in cut.stale,
         "witness": bool(role),
         "past": event.key in scene.past,
+        "affected": event.key in cut.affected,
+        "trace": trace_link(scene.trace_url, event.trace_id, event.span_id),
         "applied": event.outcome in ("", "ok", "not_found"),
-        "tip": _tip(event, names, role, stale=event.key in cut.stale),
+        "tip": _tip(event, names, role, stale=event.key in cut.stale, affected=event.key in cut.affected),
         "rows": _rows(event, role),
     }
 
@@ -138,7 +143,7 @@ def _sub(event: AccessRecord, names: VersionNames, resource: str) -> str:
     return names.print_of(event.resource, version) or duration(max(0, event.end_ns - event.start_ns))
 
 
-def _tip(event: AccessRecord, names: VersionNames, role: str, *, stale: bool) -> list[str]:
+def _tip(event: AccessRecord, names: VersionNames, role: str, *, stale: bool, affected: bool) -> list[str]:
     def named(version: str) -> str:
         mark = names.print_of(event.resource, version)
         return names.name(event.resource, version) + (f" ({mark}…)" if mark else "")
@@ -146,6 +151,7 @@ def _tip(event: AccessRecord, names: VersionNames, role: str, *, stale: bool) ->
     lines = [f"{event.agent} · {_label(event, names)}", short_name(event.resource)]
     lines += [f"role: {role.replace('_', ' ')}"] if role else []
     lines += ["what the later write was computed from: no longer current by then"] if stale else []
+    lines += ["rests on what came of the race"] if affected else []
     if event.version_base:
         source = f", {event.version_base_source}" if event.version_base_source else ""
         lines.append(f"computed from {named(event.version_base)}{source}")
@@ -227,7 +233,7 @@ def _note(cut: Slice, *, by_time: bool) -> str:
     if by_time:
         text = "Time runs right, idle time is compressed; a box stands right of everything that caused it."
     else:
-        text = "Order runs right, not to scale; hover for times."
+        text = "Order runs right, not to scale; hover for times, click for all attributes."
     if len(clocks) > 1:
         text += f" {len(clocks)} clocks with no measured bound between them: only causes order their boxes."
     if cut.omitted:

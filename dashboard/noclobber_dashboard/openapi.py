@@ -16,6 +16,7 @@ from noclobber.contract import Certainty, IssueState, Kind, Op, Severity
 from noclobber_analyzer.finding import Finding
 from noclobber_dashboard.queries import PAGE_MAX
 from noclobber_dashboard.records import AccessRecord, DeliveryRecord, ResourceHead
+from noclobber_dashboard.renditions import Form
 
 __all__ = ["EXPORTS", "Described", "described"]
 
@@ -50,6 +51,10 @@ PARAMETERS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "whole": ("1: all of the window, not the causal past alone", _FLAG),
     "limit": ("rows of a page", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 100}),
     "cursor": ("`next` of the page before", {"type": "string"}),
+    "form": (
+        "what a finding is written as",
+        {"type": "string", "enum": [str(form) for form in Form], "default": "text"},
+    ),
     "format": ("json, or all rows that fit as a file", {"type": "string", "enum": list(EXPORTS), "default": "json"}),
 }
 
@@ -127,6 +132,8 @@ def _operation(path: Described) -> dict[str, Any]:
 
 def _content(path: Described) -> dict[str, Any]:
     answer = {"application/json": {"schema": _answer(path)}}
+    if "form" in path.names:
+        return {kind: {"schema": {}} for kind in ("text/plain", "text/markdown", "application/json")}
     if "format" in path.names:
         answer |= {"text/csv": {"schema": {"type": "string"}}, "application/vnd.apache.parquet": {"schema": {}}}
     return answer

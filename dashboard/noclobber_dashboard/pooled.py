@@ -29,6 +29,10 @@ class Store(Protocol):
         """The result's rows by column name."""
         ...
 
+    def columns(self, sql: str, parameters: Mapping[str, object] = ...) -> dict[str, list[Any]]:
+        """The result's columns by name."""
+        ...
+
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Add rows; one call is one atomic step."""
         ...
@@ -52,6 +56,10 @@ class PooledStore:
     def dicts(self, sql: str, parameters: Mapping[str, object] = NOTHING) -> list[dict[str, Any]]:
         """The result's rows by column name."""
         return self._run(self._store.dicts, sql, parameters)
+
+    def columns(self, sql: str, parameters: Mapping[str, object] = NOTHING) -> dict[str, list[Any]]:
+        """The result's columns by name."""
+        return self._run(self._store.columns, sql, parameters)
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Add rows; one call is one atomic step."""

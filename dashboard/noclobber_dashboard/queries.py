@@ -15,16 +15,20 @@ from typing import Any, Final, Protocol
 from noclobber.contract import IssueState
 from noclobber_analyzer.alerts.route_log import RESEND
 from noclobber_analyzer.issues import Standing, Transition, replay
+from noclobber_analyzer.stored_clocks import stored_clocks
 from noclobber_dashboard.cached import Cached
 from noclobber_dashboard.endpoints import DeadLetter, Endpoint, endpoints
 from noclobber_dashboard.escapes import EscapeRecord, ranked
 from noclobber_dashboard.records import (
     AccessRecord,
     AgentHead,
+    ClockRecord,
+    CoverageRecord,
     DefendedCount,
     DeliveryRecord,
     FindingHead,
     IssueHead,
+    Occurrences,
     ProcessRecord,
     ResourceHead,
 )
@@ -33,18 +37,23 @@ from noclobber_dashboard.statements import (
     ADDRESSES,
     AGENTS,
     BODIES,
+    CLOCKS,
     COUNT,
+    COVERAGE,
     CURRENT_FILTERED,
     CURSORS,
     DEAD_LETTERS,
     DEFENDED_BY_REASON,
     DEFENDED_BY_RESOURCE,
     DELIVERIES,
+    FINDINGS_BY_RESOURCE,
+    FINDINGS_COUNTED,
     HAS_DEFENDED,
     HOLES,
     ISSUE_LOGS,
     ISSUES,
     NAMING,
+    OCCURRENCES,
     ONE_FINDING,
     ORPHANS,
     OUTCOMES,
@@ -68,6 +77,9 @@ PAGE_MAX: Final = 500
 SNAPSHOT_MAX: Final = 2_000
 """Most findings, resources or issues that a page holds; it says so where there are more."""
 SNAPSHOT_TTL_S: Final = 2.0
+BOUNDS_TTL_S: Final = 60.0
+BOUNDS_MAX: Final = 20
+"""Pairs of clocks that are told of."""
 WINDOWS_MIN: Final = (24 * 60, 60, 10)
 """How far back accesses are counted, minutes: the longest of these with at most `WINDOW_ROWS_MAX` rows."""
 WINDOW_ROWS_MAX: Final = 3_000_000
@@ -80,6 +92,8 @@ ROUTE_ROWS_MAX: Final = 5_000
 """Most rows about routes that are read, the newest ones."""
 LOG_MAX: Final = 200
 """Most transitions read of one issue, the newest ones: its state does not depend on older ones."""
+SLOTS: Final = 24
+"""Bars in which an issue's findings are counted."""
 SLICE_READ_MAX: Final = 4_000
 """Most accesses read to cut one diagram from."""
 
@@ -137,6 +151,23 @@ class Queries:
         """The newest current manifest findings, newest first, `SNAPSHOT_MAX` at most; without their bodies."""
         return self._cached.get(("findings",), lambda: self.findings(FindingFilter(), SNAPSHOT_MAX))
 
+    def searched(self, wanted: FindingFilter) -> Sequence[FindingHead]:
+        """The newest findings that fit, `SNAPSHOT_MAX` at most, of all that are stored; without their bodies."""
+        return self._cached.get(("searched", wanted), lambda: self.findings(wanted, SNAPSHOT_MAX))
+
+    def counted(self) -> Mapping[str, int]:
+        """`findings` and `critical`: how many manifest findings hold, of all that are stored."""
+        return self._cached.get(("counted",), lambda: _numbers(self._ask(FINDINGS_COUNTED)))
+
+    def findings_by_resource(self) -> Mapping[str, int]:
+        """How many findings hold on each resource, most first, `SNAPSHOT_MAX` resources at most."""
+        return self._cached.get(
+            ("counted", "resource"),
+            lambda: {
+                str(row["resource"]): int(row["count"]) for row in self._ask(FINDINGS_BY_RESOURCE, limit=SNAPSHOT_MAX)
+            },
+        )
+
     def latent(self) -> Sequence[EscapeRecord]:
         """The newest open latent findings, `SNAPSHOT_MAX` at most, the narrowest escape first."""
         wanted = FindingFilter(statuses=("open",), latent=True)
@@ -183,6 +214,30 @@ class Queries:
     def processes(self) -> Sequence[ProcessRecord]:
         """Every process that sent spans lately: frontier, drops, holes in its sequence numbers; latest first."""
         return self._cached.get(("processes",), self._processes)
+
+    def coverage(self) -> Sequence[CoverageRecord]:
+        """What accesses can prove, by agent and library, most accesses first; `SNAPSHOT_MAX` at most."""
+        return self._cached.get(
+            ("coverage",),
+            lambda: [
+                CoverageRecord.from_row(row)
+                for row in self._ask(COVERAGE, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
+            ],
+        )
+
+    def clocks(self) -> Sequence[ClockRecord]:
+        """Every clock by which marks were made lately, the furthest ahead first."""
+        return self._cached.get(
+            ("clocks",),
+            lambda: [
+                ClockRecord.from_row(row)
+                for row in self._ask(CLOCKS, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
+            ],
+        )
+
+    def clock_bounds(self) -> Sequence[str]:
+        """How far clocks are apart by what the newest accesses prove, as sentences; read once a minute at most."""
+        return self._cached.get(("clock", "bounds"), lambda: _bounds(self._store), least_s=BOUNDS_TTL_S)
 
     def orphans(self) -> Mapping[str, int]:
         """By process, its strands whose parents never arrived."""
@@ -289,6 +344,17 @@ class Queries:
         heads = self.findings(replace(wanted, latent=True), SNAPSHOT_MAX)
         return ranked(heads, self.bodies([head.id for head in heads]))
 
+    def occurrences(self, issue: str, slots: int = SLOTS) -> Occurrences:
+        """How often an issue came, in even spans of time from its first finding that holds to its last."""
+        rows = self._ask(OCCURRENCES, issue=issue, slots=slots)
+        counts = {int(row["slot"]): int(row["count"]) for row in rows}
+        return Occurrences(
+            count=sum(counts.values()),
+            first_ns=min((int(row["begun_ns"]) for row in rows), default=0),
+            last_ns=max((int(row["ended_ns"]) for row in rows), default=0),
+            slots=tuple(counts.get(slot, 0) for slot in range(slots)),
+        )
+
     def naming(self, spans: Sequence[str], but_id: str, from_ns: int, until_ns: int) -> list[str]:
         """The JSON of open manifest findings of a time that name one of these spans, the latest first."""
         rows = self._ask(NAMING, spans=list(spans), id=but_id, since=max(0, from_ns), until=until_ns)
@@ -394,6 +460,12 @@ class Queries:
 
 def _numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {key: int(value or 0) for key, value in rows[0].items()} if rows else {}
+
+
+def _bounds(store: Any) -> list[str]:
+    bounds = stored_clocks(store)
+    told = [str(each) for each in bounds.apart()]
+    return told[:BOUNDS_MAX] + ([f"and {len(told) - BOUNDS_MAX:,} more pairs"] if len(told) > BOUNDS_MAX else [])
 
 
 def _transition(row: Mapping[str, Any]) -> Transition:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 __all__ = [
-    "AccessRecord", "AffectedRecord", "AgentHead", "DefendedCount", "DeliveryRecord", "FindingBody", "FindingHead",
-    "IssueHead", "ProcessRecord", "ResourceHead", "WitnessAccess", "WitnessEdge",
+    "AccessRecord", "AffectedRecord", "AgentHead", "ClockRecord", "CoverageRecord", "DefendedCount", "DeliveryRecord",
+    "FindingBody", "FindingHead", "IssueHead", "Occurrences", "ProcessRecord", "ResourceHead", "WitnessAccess",
+    "WitnessEdge",
 ]  # fmt: skip
 
 
@@ -136,6 +137,16 @@ class FindingHead:
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Decode a row of `findings`."""
         return cls(**_typed(cls, row))
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrences:
+    """How often an issue came: its findings that hold; `slots` are even spans of time."""
+
+    count: int
+    first_ns: int
+    last_ns: int
+    slots: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +328,51 @@ class ProcessRecord:
     def from_row(cls, row: Mapping[str, Any], holes: int) -> Self:
         """Decode a row; holes are counted by another statement."""
         return cls(**_typed(cls, {**row, "holes": holes}))
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageRecord:
+    """What one agent's accesses through one library can prove.
+
+    Attributes:
+        library: the instrumentation's name. versioned: reads, writes and deletes; known: those whose version is.
+        based: writes whose base is known. replaced: writes of which the store told what they replaced.
+        unknown: calls that ended without an answer. partial: those whose capture is known to be incomplete.
+    """
+
+    agent: str
+    library: str
+    systems: tuple[str, ...]
+    accesses: int
+    versioned: int
+    known: int
+    writes: int
+    based: int
+    replaced: int
+    guarded: int
+    unknown: int
+    partial: int
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Decode a row."""
+        return cls(**_typed(cls, row))
+
+
+@dataclass(frozen=True, slots=True)
+class ClockRecord:
+    """One clock; `least_ms` is the least time from the making of a mark to its arrival here."""
+
+    clock: str
+    host: str
+    services: tuple[str, ...]
+    processes: int
+    least_ms: int
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Decode a row."""
+        return cls(**_typed(cls, row))
 
 
 @dataclass(frozen=True, slots=True)

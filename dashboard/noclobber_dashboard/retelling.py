@@ -69,9 +69,19 @@ def marked(text: str) -> list[Node | str]:
     return [Node("code", children=(part,)) if number % 2 else part for number, part in enumerate(parts) if part]
 
 
-def facts_strip(head: FindingHead, body: FindingBody) -> Node:
-    """One thin line: where, who, when, how tight, and what keeps it from being more certain."""
-    facts: list[Node] = [_fact("resource", Node("code", children=(head.resource,)))]
+def facts_strip(
+    head: FindingHead, body: FindingBody, lost: Sequence[tuple[str, Node]] = (), *, lasting: bool = False
+) -> Node:
+    """One thin line: what was lost, where, who, when, how tight, and what keeps it from being more certain.
+
+    Args:
+        head: the finding's columns.
+        body: the finding.
+        lost: names and values of what was lost.
+        lasting: for a page that is read at any time: when it happened, not how long ago that is.
+    """
+    facts: list[Node] = [_fact(name, value) for name, value in lost]
+    facts += [_fact("resource", Node("code", children=(head.resource,)))]
     if head.agents:
         more = len(head.agents) - AGENTS_SHOWN
         agents = ", ".join(head.agents[:AGENTS_SHOWN]) + (f" and {more} more" if more > 0 else "")
@@ -83,7 +93,7 @@ def facts_strip(head: FindingHead, body: FindingBody) -> Node:
         margin = duration(body.margin_ns) if body.margin_ns is not None else "an unknown margin"
         facts.append(_fact("latent", f"missed by {margin}"))
     first, last = f"{clock_time(head.first_ns)} UTC", f"{clock_time(head.last_ns)} UTC"
-    facts.append(_fact("happened", age(head.last_ns), f"{first} to {last}"))
+    facts.append(_fact("happened", last if lasting else age(head.last_ns), f"{first} to {last}"))
     if head.found_ns > head.last_ns > 0:
         facts.append(_fact("found after", duration(head.found_ns - head.last_ns)))
     if body.missing:

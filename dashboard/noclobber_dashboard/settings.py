@@ -43,6 +43,7 @@ class DashboardSettings:
         token: what a caller must show, by `Authorization: Bearer` or by signing in; None: nothing is asked.
         allowed_hosts: further names under which a browser may ask for the dashboard (a proxy's name).
         declarations: what owners declared of their resources, to be shown; None: this process does not know.
+        trace_url: template of a trace's address in the user's backend (`traces`); empty: none is linked.
     """
 
     host: str = "127.0.0.1"
@@ -50,6 +51,7 @@ class DashboardSettings:
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     declarations: tuple[Declaration, ...] | None = None
+    trace_url: str = ""
 
     @property
     def is_local(self) -> bool:

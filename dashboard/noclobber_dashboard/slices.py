@@ -10,21 +10,22 @@ base, message, spawn, join. Each carries the words of its evidence. Program orde
 Decides nothing: which accesses race is said by the finding. Source: contract 2.2 (edges); dashboard.md section 5.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, Protocol
 
 from noclobber.contract import Op
-from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.records import AccessRecord, FindingBody, WitnessAccess, WitnessEdge
 
-__all__ = ["EVENTS_MAX", "RACE_TYPES", "Edge", "Slice", "cut_slice", "race_of"]
+__all__ = ["EVENTS_MAX", "RACE_TYPES", "Edge", "Slice", "Surroundings", "cut_slice", "race_of"]
 
 EVENTS_MAX: Final = 200
 """Most accesses in one picture."""
 CONTEXT_MAX: Final = 20
 """Most accesses while the picture is laid out by order: few enough that each has room for its words."""
+AFFECTED_FIRST: Final = 6
+"""So many affected accesses are drawn before anything else that surrounds the witness."""
 MARGIN_NS: Final = 60_000_000_000
 """How far around the witness strands and messages are looked at."""
 RACE_TYPES: Final = frozenset({"unordered", "conflict", "race", "concurrent"})
@@ -37,6 +38,16 @@ _ROLE_PAIRS: Final = (
     ("writer", "reader"),
     ("claimant", "claimant"),
 )
+
+
+class Surroundings(Protocol):
+    """Where a slice is cut out of: the store, or what was read from files."""
+
+    def surroundings(
+        self, resources: Sequence[str], strands: Sequence[str], messages: Sequence[str], start_ns: int, end_ns: int
+    ) -> list[AccessRecord]:
+        """Accesses of these resources, strands or messages that start in a time range, by start."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,7 @@ class Slice:
         race_why: words of that edge.
         stale: keys of reads whose version was the base of a racing write, yet no longer the current one.
         omitted: accesses nearby that were left out.
+        affected: keys of accesses that later came to know what the finding spoilt.
     """
 
     events: tuple[AccessRecord, ...]
@@ -69,9 +81,10 @@ class Slice:
     race_why: str
     stale: frozenset[str]
     omitted: int
+    affected: frozenset[str] = frozenset()
 
 
-def cut_slice(body: FindingBody, queries: Queries, *, whole: bool = False) -> Slice:
+def cut_slice(body: FindingBody, queries: Surroundings, *, whole: bool = False) -> Slice:
     """The slice around a finding.
 
     Args:
@@ -84,9 +97,8 @@ def cut_slice(body: FindingBody, queries: Queries, *, whole: bool = False) -> Sl
     stored = {record.key: record for record in near}
     events = [stored.get(key) or _from_witness(access) for key, access in anchors.items()]
     most = EVENTS_MAX if whole else max(CONTEXT_MAX, min(len(events), EVENTS_MAX))
-    others = sorted(
-        (record for key, record in stored.items() if key not in anchors), key=lambda record: _distance(record, events)
-    )
+    reached = {item.span_id for item in body.affected if item.span_id}
+    others = _nearest_first([record for key, record in stored.items() if key not in anchors], events, reached)
     chosen = sorted((events + others)[:most], key=lambda record: (record.start_ns, record.seq, record.key))
     race, race_why = race_of(body)
     keys = {record.key for record in chosen}
@@ -98,7 +110,18 @@ def cut_slice(body: FindingBody, queries: Queries, *, whole: bool = False) -> Sl
         race_why=race_why,
         stale=_stale(chosen, race, anchors),
         omitted=len(events) + len(others) - len(chosen),
+        affected=frozenset(record.key for record in chosen if record.span_id in reached and record.key not in anchors),
     )
+
+
+def _nearest_first(
+    others: Sequence[AccessRecord], anchors: Sequence[AccessRecord], reached: Collection[str]
+) -> list[AccessRecord]:
+    """What came of the finding first, a few of it; then what is near."""
+    found = sorted(others, key=lambda record: _distance(record, anchors))
+    first = sorted((record for record in found if record.span_id in reached), key=lambda record: record.start_ns)
+    kept = {record.key for record in first[:AFFECTED_FIRST]}
+    return [*first[:AFFECTED_FIRST], *(record for record in found if record.key not in kept)]
 
 
 def race_of(body: FindingBody) -> tuple[tuple[str, str] | None, str]:
@@ -133,7 +156,7 @@ def _by_start(first: WitnessAccess, second: WitnessAccess) -> tuple[str, str]:
     return (first.key, second.key) if first.start_ns <= second.start_ns else (second.key, first.key)
 
 
-def _near(body: FindingBody, queries: Queries) -> list[AccessRecord]:
+def _near(body: FindingBody, queries: Surroundings) -> list[AccessRecord]:
     accesses = body.accesses
     if not accesses:
         return []

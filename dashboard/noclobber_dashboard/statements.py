@@ -16,18 +16,23 @@ __all__ = [
     "ADDRESSES",
     "AGENTS",
     "BODIES",
+    "CLOCKS",
     "COUNT",
+    "COVERAGE",
     "CURRENT_FILTERED",
     "CURSORS",
     "DEAD_LETTERS",
     "DEFENDED_BY_REASON",
     "DEFENDED_BY_RESOURCE",
     "DELIVERIES",
+    "FINDINGS_BY_RESOURCE",
+    "FINDINGS_COUNTED",
     "HAS_DEFENDED",
     "HOLES",
     "ISSUES",
     "ISSUE_LOGS",
     "NAMING",
+    "OCCURRENCES",
     "ONE_FINDING",
     "ORPHANS",
     "OUTCOMES",
@@ -47,6 +52,14 @@ _CURRENT: Final = (
     "SELECT * FROM (SELECT id, revision, issue, toString(kind) AS kind, toString(certainty) AS certainty, "
     "toString(severity) AS severity, manifest, toString(status) AS status, resource, agents, first_ns, last_ns, "
     "found_ns FROM findings ORDER BY id, revision DESC LIMIT 1 BY id)"
+)
+FINDINGS_COUNTED: Final = (
+    "SELECT count() AS findings, countIf(severity = 'critical') AS critical FROM (" + _CURRENT
+    + ") WHERE manifest AND status = 'open'" + _LIMITS
+)  # fmt: skip
+FINDINGS_BY_RESOURCE: Final = (
+    "SELECT resource, count() AS count FROM (" + _CURRENT + ") WHERE manifest AND status = 'open' AND resource != ''"
+    " GROUP BY resource ORDER BY count DESC, resource LIMIT {limit:UInt32}" + _LIMITS
 )
 BODIES: Final = (
     "SELECT id, argMax(body, revision) AS body FROM findings WHERE id IN {ids:Array(String)} GROUP BY id" + _LIMITS
@@ -89,6 +102,14 @@ ISSUES: Final = (
     " FROM (" + _CURRENT + " WHERE manifest ORDER BY last_ns DESC LIMIT {read:UInt32}) AS f"
     " GROUP BY f.issue, f.status = 'retracted' ORDER BY f.status = 'retracted', last_ns DESC, issue LIMIT 1 BY issue"
     " LIMIT {limit:UInt32}" + _LIMITS
+)
+OCCURRENCES: Final = (
+    "WITH current AS (SELECT first_ns, last_ns FROM (SELECT first_ns, last_ns, toString(status) AS status"
+    " FROM findings WHERE issue = {issue:String} AND manifest ORDER BY id, revision DESC LIMIT 1 BY id)"
+    " WHERE status = 'open'),"
+    " (SELECT (min(last_ns), max(last_ns)) FROM current) AS ends"
+    " SELECT intDiv((last_ns - ends.1) * {slots:UInt64}, ends.2 - ends.1 + 1) AS slot, count() AS count,"
+    " min(first_ns) AS begun_ns, max(last_ns) AS ended_ns FROM current GROUP BY slot ORDER BY slot" + _LIMITS
 )
 _LOG_COLUMNS: Final = (
     "id, issue, at_ns, toString(kind) AS kind, toString(state) AS state, finding, actor, reason,"
@@ -184,6 +205,28 @@ AGENTS: Final = (
     " uniq(resource_hash) AS resources, uniq(strand) AS strands, max(start_ns) AS last_ns"
     " FROM accesses WHERE op NOT IN ('', 'mark') AND agent != '' AND minute >= {minute_from:UInt32}"
     " GROUP BY agent ORDER BY writes DESC, agent LIMIT {limit:UInt32}" + _LIMITS
+)
+# what the versions of an agent's accesses through one library can prove
+COVERAGE: Final = (
+    "SELECT agent, replaceOne(toString(scope), 'noclobber.', '') AS library,"
+    " groupUniqArray(6)(toString(system)) AS systems, count() AS accesses,"
+    " countIf(op IN ('read', 'write', 'delete')) AS versioned,"
+    " countIf((op = 'read' AND version_read != '') OR (op IN ('write', 'delete') AND version_written != '')) AS known,"
+    " countIf(op IN ('write', 'delete')) AS writes, countIf(op IN ('write', 'delete') AND version_base != '') AS based,"
+    " countIf(op IN ('write', 'delete') AND version_overwritten != '') AS replaced,"
+    " countIf(toString(guard) NOT IN ('', 'none')) AS guarded, countIf(outcome = 'unknown') AS unknown,"
+    " countIf(partial) AS partial FROM accesses WHERE op NOT IN ('', 'mark') AND agent != ''"
+    " AND minute >= {minute_from:UInt32} GROUP BY agent, library ORDER BY accesses DESC, agent, library"
+    " LIMIT {limit:UInt32}" + _LIMITS
+)
+# a mark travels forward in time only: the least time until it arrived bounds how far its clock is ahead or behind
+CLOCKS: Final = (
+    "SELECT toString(any(clock)) AS clock, toString(any(host)) AS host, groupUniqArray(4)(service) AS services,"
+    " uniqExact(process) AS processes,"
+    " min(toInt64(bitShiftRight(segment, 16)) - toInt64(intDiv(end_ns, 1000000))) AS least_ms"
+    " FROM accesses WHERE op = 'mark' AND minute >= {minute_from:UInt32}"
+    " GROUP BY accesses.clock, if(accesses.clock = '', accesses.host, '') ORDER BY least_ms LIMIT {limit:UInt32}"
+    + _LIMITS
 )
 PROCESSES: Final = (
     "SELECT toString(process) AS process, any(service) AS service, any(host) AS host, any(pid) AS pid,"

@@ -5,6 +5,7 @@ data; where a Streamlit call reads markdown, `inline_code` is the one way in, an
 """
 
 import time
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import unquote
 
@@ -18,6 +19,7 @@ __all__ = [
     "plural",
     "short_name",
     "shorten",
+    "spark",
     "window",
 ]
 
@@ -29,7 +31,9 @@ _SPECIAL: Final = {
     "monotonic_writes": "Monotonic writes broken",
     "writes_follow_reads": "Writes-follow-reads broken",
 }
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Source: OWASP, CSV Injection: the signs, their full-width forms, and what a spreadsheet drops before them."""
+_BARS: Final = "▁▂▃▄▅▆▇█"
 
 
 def kind_title(kind: str) -> str:
@@ -88,6 +92,16 @@ def window(minutes: int) -> str:
     return f"last {minutes // 60} h" if minutes >= 60 else f"last {minutes} min"
 
 
+def spark(counts: Sequence[int]) -> str:
+    """Counts as a row of little bars, the largest full: `▁▃█`; zero is a dot.
+
+    >>> spark([0, 1, 8])
+    '·▁█'
+    """
+    most = max(counts, default=0)
+    return "".join(_BARS[-(-count * len(_BARS) // most) - 1] if count else "·" for count in counts)
+
+
 def clock_time(time_ns: int) -> str:
     """UTC with milliseconds: `2026-03-01 10:20:30.123`."""
     seconds, rest = divmod(time_ns, 1_000_000_000)
@@ -107,4 +121,4 @@ def inline_code(text: str) -> str:
 
 def csv_cell(text: str) -> str:
     """Untrusted text for a CSV cell: a spreadsheet reads none of it as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) or text.lstrip().startswith(_FORMULA_STARTS) else text

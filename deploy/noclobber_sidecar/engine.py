@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="noclobber-engine", description=__doc__)
-    parser.add_argument("--store", required=True)
+    parser.add_argument("--store", default=os.environ.get("NOCLOBBER_STORE"))  # it may hold a password
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--dashboard-port", type=int, required=True)
@@ -168,8 +168,9 @@ def _serve(
 
     token = os.environ.get("NOCLOBBER_TOKEN") or None
     settings = DashboardSettings(
-        words.host, words.dashboard_port, token, declarations=tuple(workers.declarations.declared)
-    )
+        words.host, words.dashboard_port, token, declarations=tuple(workers.declarations.declared),
+        trace_url=os.environ.get("NOCLOBBER_TRACE_URL", ""),
+    )  # fmt: skip
     routes = engine_routes(store, workers.loader, workers.analyzer, workers.sender)
     app = build_app(store, settings, on_startup=[workers.start], on_shutdown=[workers.stop], routes=routes)
     server = QuietServer(

@@ -18,6 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from noclobber.contract import FRONTIER_END
+from noclobber_analyzer.operation import ANALYZER, of_analyzer
 from noclobber_collector.errors import StoreError
 from noclobber_collector.metrics import COLLECTOR, CONTENT_TYPE, Metric, Values, exposition
 from noclobber_collector.store import Store
@@ -35,23 +36,7 @@ LOADER: Final = tuple(
 )
 ENGINE: Final = (
     *LOADER,
-    Metric("noclobber_analyzer_lag_seconds", "gauge", "seconds",
-           "How far live analysis is behind what is loaded", "analyzer"),
-    Metric("noclobber_analyzer_accesses_total", "counter", "accesses", "Accesses taken, each once", "analyzer"),
-    Metric("noclobber_analyzer_kept_accesses", "gauge", "accesses", "Accesses kept in memory to judge by", "analyzer"),
-    Metric("noclobber_analyzer_evicted_accesses_total", "counter", "accesses",
-           "Accesses that fell out of memory for want of room", "analyzer"),
-    Metric("noclobber_analyzer_late_unchecked_total", "counter", "accesses",
-           "Accesses that came too late to be judged", "analyzer"),
-    Metric("noclobber_analyzer_dirty_resources", "gauge", "resources", "Resources that wait to be judged", "analyzer"),
-    Metric("noclobber_analyzer_waiting_resources", "gauge", "resources",
-           "Resources whose verdict waits for the frontier of a process", "analyzer"),
-    Metric("noclobber_analyzer_step_seconds", "gauge", "seconds", "How long the last step took", "analyzer"),
-    Metric("noclobber_analyzer_revisions_total", "counter", "revisions", "Revisions of findings written", "analyzer"),
-    Metric("noclobber_analyzer_failed_total", "counter", "resources", "Resources whose judgement failed: report it",
-           "analyzer"),
-    Metric("noclobber_silent_processes", "gauge", "processes",
-           "Processes that sent no mark for 10 s and did not end in order", "analyzer"),
+    *ANALYZER,
     Metric("noclobber_frontier_lag_seconds", "gauge", "seconds",
            "Age of what a process has vouched for last; of those that are not ended", "store", "process"),
     Metric("noclobber_seq_holes", "gauge", "accesses",
@@ -59,10 +44,6 @@ ENGINE: Final = (
     Metric("noclobber_key_ids", "gauge", "keys",
            "Keys of fingerprints in use; prints of more than one do not compare", "store"),
     Metric("noclobber_findings", "gauge", "findings", "Findings that stand", "store", "kind"),
-    Metric("noclobber_delivery_attempts_total", "counter", "attempts", "Attempts to deliver alerts", "sender",
-           "endpoint"),
-    Metric("noclobber_deliveries_total", "counter", "alerts", "Alerts delivered", "sender", "endpoint"),
-    Metric("noclobber_deliveries_pending", "gauge", "alerts", "Alerts that wait to be delivered", "sender", "endpoint"),
 )  # fmt: skip
 """Everything that an engine tells on its /metrics."""
 
@@ -132,7 +113,7 @@ def engine_routes(store: Store, loader: Any, analyzer: Any, sender: Any) -> Sequ
         return Response(await asyncio.to_thread(told), media_type=CONTENT_TYPE)
 
     def told() -> bytes:
-        values = {**loader.values(), **_of_analyzer(analyzer.stats()), **_of_sender(sender.health()), **record.values()}
+        values = {**loader.values(), **of_analyzer(analyzer, sender), **record.values()}
         return exposition(ENGINE, values)
 
     pages: Mapping[str, Callable[[Request], Any]] = {"/live": live, "/ready": ready, "/metrics": metrics}
@@ -142,22 +123,3 @@ def engine_routes(store: Store, loader: Any, analyzer: Any, sender: Any) -> Sequ
 def _unready(workers: Mapping[str, Any]) -> str:
     ended = [name for name, worker in workers.items() if not worker.alive]
     return f"the {' and the '.join(ended)} does not run" if ended else ""
-
-
-def _of_analyzer(stats: Mapping[str, Any]) -> Values:
-    own = {
-        "lag_seconds": "behind_seconds", "accesses_total": "accesses", "kept_accesses": "kept_accesses",
-        "evicted_accesses_total": "evicted_accesses", "late_unchecked_total": "late_unchecked",
-        "dirty_resources": "dirty_resources", "waiting_resources": "waiting_resources",
-        "step_seconds": "step_seconds", "revisions_total": "written", "failed_total": "failed",
-    }  # fmt: skip
-    values: dict[str, float] = {f"noclobber_analyzer_{name}": float(stats[word]) for name, word in own.items()}
-    return {**values, "noclobber_silent_processes": float(len(stats["silent_processes"]))}
-
-
-def _of_sender(health: Mapping[str, Any]) -> Values:
-    return {
-        "noclobber_delivery_attempts_total": {name: float(lane["attempts"]) for name, lane in health.items()},
-        "noclobber_deliveries_total": {name: float(lane["delivered"]) for name, lane in health.items()},
-        "noclobber_deliveries_pending": {name: float(lane["pending"]) for name, lane in health.items()},
-    }

@@ -33,7 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from noclobber_collector.commands import add_receiver_options
 
     add_receiver_options(parser)
-    parser.add_argument("--store", metavar="URL", help="http(s)://user@host:8123 instead of the embedded store")
+    parser.add_argument(
+        "--store", metavar="URL", default=os.environ.get("NOCLOBBER_STORE"),
+        help="http(s)://user@host:8123 instead of the embedded store [NOCLOBBER_STORE]",
+    )  # fmt: skip
     parser.add_argument("--dashboard-port", type=int, default=8501, metavar="PORT", help="dashboard and API (8501)")
     parser.add_argument("--webhook", action="append", default=[], metavar="URL", help="send alerts there; repeatable")
     parser.add_argument("--webhook-secret", metavar="whsec_...", help="signs them (or NOCLOBBER_WEBHOOK_SECRET)")
@@ -162,12 +165,12 @@ def _engine(words: argparse.Namespace, data: Path, pages: socket.socket) -> Chil
     return Child(
         "engine",
         [sys.executable, "-m", "noclobber_sidecar.engine", "--data", str(data), "--host", words.host,
-         "--store", words.store or f"chdb://{data / 'store'}", "--dashboard-port", str(words.dashboard_port),
-         "--dashboard-fd", str(pages.fileno()), "--reason-file", str(reason), "--life-fd", "{life}", *more],
+         "--dashboard-port", str(words.dashboard_port), "--dashboard-fd", str(pages.fileno()),
+         "--reason-file", str(reason), "--life-fd", "{life}", *more],
         sockets=[pages.fileno()],
         stop_timeout_s=60.0,
         reason_file=reason,
-        environment=_secrets(words),
+        environment={**_secrets(words), "NOCLOBBER_STORE": words.store or f"chdb://{data / 'store'}"},
     )  # fmt: skip
 
 

@@ -13,12 +13,13 @@
 
 Inside the block everything is instrumented, as far as its libraries are imported or will be; nothing is sent. What was
 switched on before is on again afterwards. The clock starts at 2026-01-01 00:00 UTC and goes on by one millisecond each
-time that it is read, ids are counted from 1, the process is called `test`; `fixed=False` leaves the real ones.
+time that it is read, ids are counted from 1, the process is called `test`; with `fixed=False` clock and ids are real.
 """
 
 import contextlib
 import itertools
 import random
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -135,8 +136,7 @@ def capture(
         declared = declarations.reset()
         stack.callback(lambda: declarations.reset(declared))
         stack.enter_context(_reraising())
-        if fixed:
-            stack.enter_context(_fixed(now_ns or _Clock()))
+        stack.enter_context(_fixed(now_ns or _Clock()) if fixed else _afresh())
         mine = recorder.Recorder(chosen, sink, ids=_Counting() if fixed else None)
         before = recorder.swap(mine)
         stack.callback(lambda: recorder.swap(before))
@@ -171,6 +171,16 @@ def _fixed(now_ns: Callable[[], int]) -> Iterator[None]:
         strands.go_on_as(process)
         versions.use_key(key)
         recorder.now_ns, clock.OFFSET_NS = now, offset
+
+
+@contextlib.contextmanager
+def _afresh() -> Iterator[None]:
+    """A process of its own, so that what its strands did before is not missing in what is kept."""
+    process = strands.begin_process(secrets.token_hex(8))
+    try:
+        yield
+    finally:
+        strands.go_on_as(process)
 
 
 @contextlib.contextmanager

@@ -75,4 +75,4 @@ def dashboard(start: Callable[..., Dashboard]) -> Dashboard:
 @pytest.fixture(scope="session")
 def bank(start: Callable[..., Dashboard]) -> Dashboard:
     """A dashboard over the bank's race and a dozen findings more."""
-    return start("bank")
+    return start("bank", NOCLOBBER_TRACE_URL="https://traces.invalid/t/{trace_id}?at={span_id}")

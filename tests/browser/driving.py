@@ -14,8 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Dashboard", "Visit", "fill", "serve"]
+__all__ = ["PAGES", "Dashboard", "Visit", "fill", "serve"]
 
+PAGES = {
+    "/": "Overview",
+    "/findings": "Findings",
+    "/issues": "Issues",
+    "/latent": "Latent races",
+    "/resources": "Resources",
+    "/agents": "Agents",
+    "/live": "Live",
+    "/health": "Health",
+    "/settings": "Settings",
+}
 READY = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 WAIT_MS = 15_000
 START_S = 30

@@ -130,10 +130,46 @@ def test_only_the_causal_past(tab: Visit) -> None:
     assert faded == ["auditor"]
 
 
+def test_only_what_rests_on_it(tab: Visit) -> None:
+    """By key: what neither raced nor came of the race fades; the same key shows all again."""
+    tab.page.locator(".spacetime .box.race").first.focus()
+    faded = "node => [...node.querySelectorAll('.box')].filter(b => Number(getComputedStyle(b).opacity) < 0.5).length"
+    field = tab.page.locator(".spacetime").first
+    tab.page.keyboard.press("a")
+    assert field.evaluate(faded) == 4
+    tab.page.keyboard.press("a")
+    assert field.evaluate(faded) == 0
+    tab.page.keyboard.press("?")
+    tab.page.locator(".spacetime .keys").wait_for(state="visible")
+
+
+def test_it_is_copied_and_downloaded_in_each_form(tab: Visit, bank: Dashboard) -> None:
+    """A click puts the form on the clipboard; the link beside it gives the same as a file."""
+    tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab.page.get_by_role("button", name="Copy", exact=True).click()
+    rows = tab.page.locator(".copyrow")
+    rows.first.wait_for()
+    begins = ("Lost update on", "## Lost update on", "{", "deposit-agent {", "digraph witness")
+    assert rows.count() == len(begins)
+    for row, begin in zip(rows.all(), begins, strict=True):
+        row.get_by_role("button").click()
+        row.get_by_role("button", name="copied").wait_for()
+        copied = tab.page.evaluate("navigator.clipboard.readText()")
+        assert copied.startswith(begin)
+        address = row.get_by_role("link").get_attribute("href")
+        assert tab.page.request.get(bank.url + address).text() == copied
+        row.get_by_role("button", name="copy as").wait_for()
+    assert tab.complaints == []
+
+
 def test_what_follows_has_its_order(tab: Visit) -> None:
-    """States, fix, affected, certainty: from what happened to what to do."""
+    """States, fix, affected, certainty, issue: from what happened to what to do."""
+    tab.page.locator(".prose h2", has_text="How it was grouped").wait_for()
     titles = tab.page.locator(".prose h2").all_inner_texts()
-    assert titles == ["States of acct:42", "How to fix it", "Who was affected", "How sure this is"]
+    assert titles == [
+        "States of acct:42", "How to fix it", "Who was affected", "How sure this is", "How often it came",
+        "How it was grouped",
+    ]  # fmt: skip
     assert "incrby" in tab.page.locator(".stCode").inner_text()
 
 

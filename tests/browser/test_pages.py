@@ -3,21 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from driving import Dashboard, Visit
+from driving import PAGES, Dashboard, Visit
 
 pytestmark = pytest.mark.browser
-
-PAGES = {
-    "/": "Overview",
-    "/findings": "Findings",
-    "/issues": "Issues",
-    "/latent": "Latent races",
-    "/resources": "Resources",
-    "/agents": "Agents",
-    "/live": "Live",
-    "/health": "Health",
-    "/settings": "Settings",
-}
 
 
 @pytest.mark.parametrize(
@@ -57,16 +45,41 @@ def test_the_witness_graph_draws_quietly(visit: Callable[..., Visit], bank: Dash
 
 
 def test_from_the_list_to_the_finding(visit: Callable[..., Visit], bank: Dashboard) -> None:
-    """A tick on the first row of the table opens that finding, under an address that can be sent on."""
+    """A click on the first row of the table opens that finding, under an address that can be sent on."""
     tab = visit(bank)
     tab.open("/findings")
     canvas = tab.page.locator(".dvn-scroller").first
     canvas.wait_for()
-    canvas.click(position={"x": 16, "y": 53})
+    canvas.click(position={"x": 400, "y": 53})
     tab.page.wait_for_url("**/finding?id=*", timeout=20_000)
     tab.ready(diagram=True)
     assert tab.page.url == f"{bank.url}/finding?id={bank.ids['bank']}"
     assert tab.page.locator(".prose h1").first.inner_text().startswith("Lost update on")
+    assert tab.complaints == []
+
+
+@pytest.mark.long
+def test_ticked_findings_are_dealt_with_together(visit: Callable[..., Visit], start: Callable[..., Dashboard]) -> None:
+    """Two ticks, one silence with its reason: both issues are silenced, and the list can be asked for such."""
+    board = start("bank")
+    tab = visit(board)
+    tab.open("/findings")
+    canvas = tab.page.locator(".dvn-scroller").first
+    canvas.wait_for()
+    canvas.click(position={"x": 16, "y": 53})
+    tab.page.get_by_text("1 finding of 1 issue ticked").wait_for()
+    canvas.click(position={"x": 16, "y": 88})
+    tab.page.get_by_text("2 findings of 2 issues ticked").wait_for()
+    tab.page.get_by_role("button", name="Silence").click()
+    dialog = tab.page.get_by_test_id("stDialog")
+    dialog.get_by_role("textbox", name="Your name").fill("ann")
+    dialog.get_by_role("textbox", name="Your name").press("Enter")
+    dialog.get_by_role("button", name="Silence").click()
+    dialog.wait_for(state="detached")
+    silenced = tab.page.request.get(f"{board.url}/api/v1/issues?state=silenced").json()["issues"]
+    assert [issue["actor"] for issue in silenced] == ["ann", "ann"]
+    tab.open("/findings?state=silenced")
+    tab.page.get_by_text(f"{sum(issue['count'] for issue in silenced)} findings of 15").wait_for()
     assert tab.complaints == []
 
 

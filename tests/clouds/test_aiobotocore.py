@@ -11,6 +11,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
 from judging_agents import judged
 from moto_stage import aws, client
+from planted_run import planted
 
 from noclobber.testing import capture
 
@@ -93,3 +94,9 @@ async def test_an_error_is_the_callers(url: str) -> None:
                 )
             access = captured.accesses[-1]
     assert (access["noclobber.outcome"], access["noclobber.guard"]) == ("rejected", "unique")
+
+
+def test_secrets_stay(tmp_path: Path) -> None:
+    """Bodies, items, messages and credentials: none of them leaves."""
+    with aws() as url:
+        planted(("aiobotocore",), {"AWS": url}, tmp_path)

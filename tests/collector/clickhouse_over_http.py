@@ -6,7 +6,7 @@ settings, sessions, compressed and chunked bodies, ClickHouse's own error texts,
 about a server's network layer: answers are not streamed, there are no errors in the middle of one, no roles, and a
 setting that is given back has its default.
 
-Run as a program it is a server of its own process: `python clickhouse_over_http.py FOLDER PORT`.
+Run as a program it is a server of its own process: `python clickhouse_over_http.py FOLDER PORT [PASSWORD]`.
 
 Source: ClickHouse, "HTTP Interface"; clickhouse-connect 1.12, `httpcommon.py`.
 """
@@ -333,6 +333,6 @@ class ClickHouseOverHttp:
 
 
 if __name__ == "__main__":
-    server = ClickHouseOverHttp(Path(sys.argv[1]), port=int(sys.argv[2]))
+    server = ClickHouseOverHttp(Path(sys.argv[1]), port=int(sys.argv[2]), password="".join(sys.argv[3:]))
     print(server.url, flush=True)
     threading.Event().wait()

@@ -16,7 +16,7 @@ from rounds import problems
 AGENT = Path(__file__).parent / "agents" / "till.py"
 TIMEOUT_S = 60
 START = 10_000_100
-DRIVERS = ["pymysql", "aiomysql", "sqlalchemy"]
+DRIVERS = ["pymysql", "aiomysql", "asyncmy", "sqlalchemy"]
 
 
 @pytest.fixture(scope="module")

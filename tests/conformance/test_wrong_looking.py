@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+import sqlalchemy
 from driver_stage import together
 
 from noclobber.cli import main
@@ -312,3 +313,51 @@ def test_executemany_of_two_agents(tmp_path: Path, judge: Any) -> None:
 
     again = lambda: together(raising(range(8), 3))  # noqa: E731
     assert strong(judge(raising(range(4), 5), raising(range(4, 8), 7), after=again)) == []
+
+
+@pytest.mark.parametrize("how", ["sets", "script", "sqlalchemy"])
+def test_a_batch_that_half_fails(how: str, tmp_path: Path, judge: Any) -> None:
+    """SQLite keeps what came before the one that failed: who reads it has read nothing dirty."""
+    path = tmp_path / "accounts.db"
+    with sqlite3.connect(path) as stage:
+        stage.execute("CREATE TABLE accounts (id INTEGER PRIMARY KEY, bal INTEGER UNIQUE)")
+    stage.close()
+    turns = Turns("half", "reads")
+    update = "UPDATE accounts SET bal = {} WHERE id = {}"
+    sets = [(2_000_001, 1), (1_000_003, 2)]
+
+    def half() -> None:
+        with sqlite3.connect(path) as first:
+            rows = [(1, 1_000_001), (2, 1_000_002), (3, 1_000_003)]
+            first.executemany("INSERT INTO accounts VALUES (?, ?)", rows)
+        first.close()
+        if how == "sqlalchemy":
+            engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+            with engine.connect() as connection:
+                named = [{"bal": bal, "id": row} for bal, row in sets]
+                with pytest.raises(sqlalchemy.exc.IntegrityError):
+                    connection.execute(sqlalchemy.text(update.format(":bal", ":id")), named)
+                connection.commit()
+            engine.dispose()
+        else:
+            connection = sqlite3.connect(path, isolation_level=None)
+            act, *words = (
+                (connection.executemany, update.format("?", "?"), sets) if how == "sets"
+                else (connection.executescript, ";".join(update.format(*each) for each in sets))
+            )  # fmt: skip
+            with pytest.raises(sqlite3.IntegrityError):
+                act(*words)
+            connection.close()
+        turns.done("half")
+
+    def reads() -> None:
+        turns.at("reads")
+        connection = sqlite3.connect(path, isolation_level=None)
+        ((balance,),) = connection.execute("SELECT bal FROM accounts WHERE id = 1").fetchall()
+        connection.execute(update.format("?", "?"), (balance + 50, 1))
+        connection.close()
+
+    assert judge(half, reads) == []
+    assert sqlite3.connect(path).execute("SELECT bal FROM accounts ORDER BY id").fetchall()[0] == (2_000_051,)
+    changes = [each for each in judge.spans if each["noclobber.op"] == "write" and each["noclobber.agent"] == "agent-0"]
+    assert [each["noclobber.outcome"] for each in changes[3:]] == ["unknown", "unknown"]

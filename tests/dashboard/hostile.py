@@ -4,6 +4,8 @@ After OWASP's XSS filter evasion and CSV injection pages and Streamlit's own ren
 `HOST` is where a beacon would go; a browser test counts every request to it.
 """
 
+from itertools import product
+
 HOST = "beacon.invalid"
 
 HOSTILE = (
@@ -87,3 +89,72 @@ HOSTILE = (
     "a/b/c//d/",
     "?x=1&y=2#frag",
 )
+
+# -- the rest of the corpus: what breaks out of where, combined with what it would do -------------------------------
+
+_BREAKS = ('">', "'>", "</script>", "-->", "</style>", "</title>", "</textarea>", "]]>")
+_DOES = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    f"<svg onload=fetch('//{HOST}')>",
+    f"<iframe src=//{HOST}/f></iframe>",
+    "<a href=javascript:alert(1)>go</a>",
+)
+_EVENTS = (
+    "<audio src=x onerror=alert(1)>", "<select autofocus onfocus=alert(1)>", "<keygen autofocus onfocus=alert(1)>",
+    "<div style=animation-name:x onanimationstart=alert(1)>", "<object data=javascript:alert(1)>",
+    "<embed src=javascript:alert(1)>", f"<isindex action=//{HOST} type=image>", "<button popovertarget=x>x</button>",
+    "<dialog open onclose=alert(1)>x</dialog>", f"<img srcset='//{HOST}/s.png 1x'>", "<x onpointerrawupdate=alert(1)>",
+    f"<table background=//{HOST}/t.png>", f"<input type=image src=//{HOST}/i.png>", f"<portal src=//{HOST}/p>",
+    f"<noscript><img src=//{HOST}/n.png></noscript>", "<a/href=j&#x61;vascript:alert(1)>x</a>",
+)  # fmt: skip
+_MARKDOWN = (
+    "[x](JaVaScRiPt:alert(1))", "[x](&#106;avascript:alert(1))", "[x](data:text/html;base64,PHNjcmlwdD4=)",
+    f"![x](//{HOST}/m.png)", f"![x][r]\n\n[r]: http://{HOST}/r.png", f"<img src='http://{HOST}/md.png'/>",
+    f"http://{HOST}/bare", f"www.{HOST}/bare", f"user@{HOST}", "@everyone", "@here <!channel> <!subteam^S1>",
+    "|x|y|\n|-|-|\n|1|2|", "- [ ] task", "> quote", "***", "1. one", "```\ncode\n```", "~~~\ncode\n~~~", "    indented",
+    "\\[x\\](y)", "``double``", "a`b", "`", ":red[**x**] :blue-background[y]",
+    ":streamlit: :rocket:", "<!-- comment -->",
+    "$$\\int_0^1$$", "\\(x\\)", "==mark== ^sup^ ~sub~", "[^1] [^1]: note",
+)  # fmt: skip
+_SVG = (
+    "<svg><animate onbegin=alert(1) attributeName=x></svg>", "<svg><set onend=alert(1)></svg>",
+    f"<svg><foreignObject><img src=//{HOST}/fo.png></foreignObject></svg>",
+    "<svg><a xlink:href=javascript:alert(1)>x</a>",
+    f"<svg><style>@import '//{HOST}/s.css'</style></svg>", f"<svg><rect fill='url(//{HOST}/f.svg#x)'/></svg>",
+    f"<svg><filter><feImage href=//{HOST}/fe.png /></filter></svg>", f"<svg><rect mask='url(//{HOST}/m.svg#x)'/></svg>",
+    "<svg><title><script>alert(1)</script></title></svg>",
+    "<svg><desc><![CDATA[</desc><script>alert(1)</script>]]></svg>",
+    f"<?xml-stylesheet href='//{HOST}/x.css'?><svg/>", f"<!DOCTYPE svg SYSTEM '//{HOST}/x.dtd'><svg/>",
+    f"<svg><cursor href=//{HOST}/c.png /></svg>", "<svg viewBox='0 0 1 1' onclick=alert(1)>",
+)  # fmt: skip
+_FORMULAS = tuple(
+    start + does
+    for start, does in product(
+        ("=", "+", "-", "@", "\t=", "\r=", "\n=", " =", "\uff1d", "\uff0b", "\uff0d", "\uff20"),
+        ("cmd|'/C calc'!A1", f'HYPERLINK("http://{HOST}","x")', f'IMPORTXML("http://{HOST}","//a")'),
+    )
+)
+_TERMINAL = (
+    "\x1b[2J\x1b[H", "\x1b]0;title\x07", "\x1b]52;c;cm0gLXJm\x07", f"\x1b]8;;http://{HOST}\x1b\\x\x1b]8;;\x1b\\",
+    "\x1bP+q544e\x1b\\", "\x1b_apc\x1b\\", "\x1b^pm\x1b\\", "\x1bc", "\x9b31m", "\x9d0;x\x9c",
+    "\x07", "safe\x08\x08\x08\x08evil",
+    "safe\revil", "\x1b[201~rm -rf", "\x1b[?1049h", "\x1b[6n", "\x1b[8m hidden", "\x0c\x0b",
+    "\u2028line\u2029", "\x7f\x80",
+    "::error file=x::y", "::set-output name=x::y", "\n::warning::x",
+)  # fmt: skip
+
+CORPUS = tuple(
+    dict.fromkeys(
+        (
+            *HOSTILE,
+            *(break_ + does for break_, does in product(_BREAKS, _DOES)),
+            *_EVENTS,
+            *_MARKDOWN,
+            *_SVG,
+            *_FORMULAS,
+            *_TERMINAL,
+        )
+    )
+)
+"""All of it, 200 names and more, each once: for the tests that take the time."""

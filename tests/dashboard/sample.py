@@ -298,11 +298,11 @@ def cascade(like: Finding) -> Finding:
     )  # fmt: skip
 
 
-def hostile_findings(start_ns: int) -> list[tuple[Finding, list[dict[str, object]]]]:
+def hostile_findings(start_ns: int, names: Sequence[str] = HOSTILE) -> list[tuple[Finding, list[dict[str, object]]]]:
     """One race for each name of the attacker's corpus, as resource and as agents."""
     return [
         race(1_000 + number, f"redis://cache:6379/0/{name}", (name, f"x{name}"), start_ns - number * SECOND)
-        for number, name in enumerate(HOSTILE)
+        for number, name in enumerate(names)
     ]
 
 
@@ -328,7 +328,7 @@ def replace_finding(finding: Finding, **changes: Any) -> Finding:
     return msgspec.structs.replace(finding, **changes)
 
 
-def fill(store: Any, *, start_ns: int | None = None, hostile: bool = False) -> Finding:
+def fill(store: Any, *, start_ns: int | None = None, hostile: bool = False, names: Sequence[str] = HOSTILE) -> Finding:
     """The bank's race, a dozen findings more, what guards held, issues and their log; returns the bank's."""
     finding, rows = bank(start_ns)
     agents = ("deposit-agent", "withdraw-agent", "auditor")
@@ -336,7 +336,7 @@ def fill(store: Any, *, start_ns: int | None = None, hostile: bool = False) -> F
         mark(f"p-{agent}", agent, finding.last_ns + SECOND, accesses=3 if agent != "auditor" else 15)
         for agent in agents
     ]
-    others = more_findings(finding, 14) + (hostile_findings(finding.first_ns) if hostile else [])
+    others = more_findings(finding, 14) + (hostile_findings(finding.first_ns, names) if hostile else [])
     insert_accesses(store, [*rows, *marks, *(row for _, more in others for row in more)])
     append_findings(store, [(each, each.last_ns + 640 * MS) for each in (finding, *(other for other, _ in others))])
     append_findings(store, [(each, each.last_ns) for each in latent_findings(finding, hostile=hostile)])

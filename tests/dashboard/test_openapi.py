@@ -31,7 +31,7 @@ def test_every_answer_fits_its_schema(client: TestClient, document: dict[str, An
     for path, item in document["paths"].items():
         schema = item["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         asked = path.replace("{id}", BANK if "findings" in path else _an_issue(client))
-        answer = client.get(f"/api/v1{asked}")
+        answer = client.get(f"/api/v1{asked}", params={"form": "json"} if path.endswith("/export") else {})
         assert answer.status_code == 200, asked
         Draft202012Validator({**schema, "components": document["components"]}).validate(answer.json())
 

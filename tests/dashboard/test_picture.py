@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import sample
 
 from noclobber_dashboard.components.prose import Node, text_of
 from noclobber_dashboard.diagram import diagram_data
 from noclobber_dashboard.graph import quoted, witness_dot
+from noclobber_dashboard.pages.finding_states import lost, states
 from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.records import AccessRecord, FindingBody, FindingHead
 from noclobber_dashboard.retelling import sentence
@@ -171,3 +173,53 @@ def test_a_sentence_is_typeset_without_its_backticks() -> None:
     ]  # fmt: skip
     odd = FindingHead("i", 1, "i", "fork", "likely", "high", True, "open", "a`b", ("`", "x`y"), 1, 2, 3)
     assert "x`y" in text_of(sentence(odd, FindingBody.from_json('{"explanation": "x`y wrote a`b after `"}')))
+
+
+def either() -> tuple[FindingBody, Slice]:
+    """The bank's race where nobody knows which write came first."""
+    finding, rows = sample.bank(START)
+    accesses = tuple(
+        msgspec.structs.replace(ref, role="either") if ref.op == "write" else ref for ref in finding.accesses
+    )
+    rows = [{name: value for name, value in row.items() if name != "version_overwritten"} for row in rows]
+    body = FindingBody.from_json(sample.replace_finding(finding, accesses=accesses).to_json())
+    return body, cut_slice(body, Queries(Rows(rows)))
+
+
+def strip(body: FindingBody, cut: Slice) -> tuple[Node, list[tuple[str, str]]]:
+    head = FindingHead(
+        id="1", revision=1, issue="2", kind="lost_update", certainty="likely", severity="high", manifest=True,
+        status="open", resource=sample.ACCOUNT, agents=("deposit-agent", "withdraw-agent"), first_ns=1, last_ns=2,
+        found_ns=3,
+    )  # fmt: skip
+    node = states(version_uses(cut.events, head.resource), cut, head)
+    return node, [(name, text_of(value)) for name, value in lost(cut, head.resource)]
+
+
+def test_the_states_say_what_was_lost() -> None:
+    """The victim's state was overwritten unseen, and the strip of facts names it with its print and size."""
+    node, facts = strip(*bank())
+    assert "overwritten unseen by withdraw-agent" in text_of(node)
+    assert facts == [("lost", "B 3be07d 3 bytes"), ("in its place", "C e52a99 2 bytes")]
+
+
+def test_the_states_leave_an_open_order_open() -> None:
+    """Where the sentence does not know which came first, neither do the states: no arrow, both perhaps lost."""
+    node, facts = strip(*either())
+    words = text_of(node)
+    assert "overwritten unseen" not in words
+    assert "lost, if withdraw-agent wrote after it" in words
+    assert "lost, if deposit-agent wrote after it" in words
+    looks = [box.look for box in node.children[1].children]  # type: ignore[union-attr]  # a node of nodes
+    assert looks == ["version", "version beside lost", "version lost"]
+    assert facts == [("lost", "either B 3be07d 3 bytes or C e52a99 2 bytes")]
+
+
+def test_what_rests_on_the_race_is_marked() -> None:
+    """The auditor's read is drawn as affected, and drawn at all before others that merely are near."""
+    finding, rows = sample.bank(START)
+    body = FindingBody.from_json(finding.to_json())
+    crowd = sample.crowd(START - 30 * sample.SECOND, events=80)
+    cut = cut_slice(body, Queries(Rows([*rows, *crowd])))
+    drawn = diagram_data(cut, "lost_update", sample.ACCOUNT)["events"]
+    assert [event["tip"][0].split(" ")[0] for event in drawn if event["affected"]] == ["auditor"]

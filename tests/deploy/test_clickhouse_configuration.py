@@ -1,12 +1,11 @@
 """The shipped ClickHouse configuration, read by the engine itself."""
 
+import os
 import subprocess
 import sys
 import textwrap
 import xml.etree.ElementTree as ET
 from pathlib import Path
-
-import pytest
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "clickhouse"
 LOGS = SHIPPED / "config.d" / "noclobber.xml"
@@ -63,9 +62,27 @@ def test_every_log_that_is_kept_has_a_ttl() -> None:
             assert each.findtext("ttl"), each.tag
 
 
-@pytest.mark.parametrize("name", ["shard", "replica"])
-def test_the_cluster_example_has_the_macros(name: str) -> None:
-    """That replicated tables are made with."""
-    root = ET.parse(SHIPPED / "cluster" / "cluster.xml").getroot()
-    assert root.findtext(f"macros/{name}")
-    assert root.find("remote_servers/main/shard/internal_replication") is not None
+def test_the_engine_reads_the_cluster_example(tmp_path: Path) -> None:
+    """With the shard and replica that a server's environment names: two shards of two replicas each."""
+    program = (
+        "import sys, chdb\n"
+        "handle = chdb.connect(sys.argv[1])\n"
+        "ask = lambda sql: print(handle.query(sql, 'TabSeparated').bytes().decode(), end='')\n"
+        "ask('SELECT macro, substitution FROM system.macros ORDER BY macro')\n"
+        'ask("SELECT shard_num, replica_num, host_name, internal_replication FROM system.clusters "\n'
+        "    \"WHERE cluster = 'main' ORDER BY shard_num, replica_num\")\n"
+    )
+    environment = {
+        **os.environ,
+        "CLICKHOUSE_SHARD": "02", "CLICKHOUSE_REPLICA": "clickhouse-02-1", "CLICKHOUSE_CLUSTER_SECRET": "s",
+    }  # fmt: skip
+    options = f"{tmp_path}/data?config-file={SHIPPED / 'cluster' / 'cluster.xml'}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, options], capture_output=True, text=True, timeout=100, check=False,
+        env=environment, cwd=tmp_path,
+    )  # fmt: skip
+    assert [line.split("\t") for line in done.stdout.splitlines()] == [
+        ["cluster", "main"], ["replica", "clickhouse-02-1"], ["shard", "02"],
+        ["1", "1", "clickhouse-01-1", "1"], ["1", "2", "clickhouse-01-2", "1"],
+        ["2", "1", "clickhouse-02-1", "1"], ["2", "2", "clickhouse-02-2", "1"],
+    ], done.stderr  # fmt: skip

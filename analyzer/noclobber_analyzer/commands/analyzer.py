@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import tomllib
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,8 @@ from noclobber_analyzer.commands.options import declared
 
 if TYPE_CHECKING:
     from noclobber.declarations import Declarations
-    from noclobber_analyzer.alerts import Route
+    from noclobber_analyzer.alerts import Route, Sender
+    from noclobber_analyzer.live import LiveAnalyzer
     from noclobber_collector.store import Store
 
 __all__ = ["COMMAND"]
@@ -43,6 +45,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="TOML", help="configuration file: its [[alert]] and [[resource]] tables"
     )
+    parser.add_argument(
+        "--metrics-port", type=int, metavar="PORT", help="answer /live, /ready and /metrics there (default: nowhere)"
+    )
+    parser.add_argument(
+        "--host", default=os.environ.get("NOCLOBBER_HOST") or "127.0.0.1",
+        help="address for it (default 127.0.0.1) [NOCLOBBER_HOST]",
+    )  # fmt: skip
 
 
 def run(words: argparse.Namespace) -> int:
@@ -98,12 +107,28 @@ def _work(store: "Store", words: argparse.Namespace, routes: "tuple[Route, ...]"
         declarations=declarations,
         leases=Leases(store, words.name, owner, SYSTEM),
     )
-    sender.start()
-    analyzer.start()
-    print(f"analysing {store.name} as '{words.name}', {len(routes)} alert routes, known as {owner}", flush=True)
-    ended.wait()
+    with _answering(words, analyzer, sender):
+        sender.start()
+        analyzer.start()
+        print(f"analysing {store.name} as '{words.name}', {len(routes)} alert routes, known as {owner}", flush=True)
+        ended.wait()
     in_time = analyzer.stop(STOP_TIMEOUT_S)
     return 0 if sender.stop(STOP_TIMEOUT_S) and in_time else 1
+
+
+def _answering(words: argparse.Namespace, analyzer: "LiveAnalyzer", sender: "Sender") -> AbstractContextManager[object]:
+    """The port for probes and metrics, where one was asked for."""
+    from noclobber_analyzer.operation import Operation
+
+    if words.metrics_port is None:
+        return nullcontext()
+    try:
+        return Operation(words.host, words.metrics_port, analyzer, sender)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CommandError(
+            f"can't listen on {words.host}:{words.metrics_port}: {reason}. Check --metrics-port"
+        ) from error
 
 
 COMMAND = Command(

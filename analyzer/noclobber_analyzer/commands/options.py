@@ -18,9 +18,12 @@ __all__ = ["add_report_options", "declared", "print_report", "progress", "thresh
 PROGRESS_EVERY = 20_000
 
 
-def add_report_options(parser: argparse.ArgumentParser) -> None:
-    """Add what decides how findings are shown and when a run fails."""
-    parser.add_argument("--format", choices=sorted(FORMATS), default="text", help="text (default), one for machines")
+def add_report_options(parser: argparse.ArgumentParser, *, formats: bool = True) -> None:
+    """Add what decides how findings are shown (in one of the `formats`) and when a run fails."""
+    if formats:
+        parser.add_argument(
+            "--format", choices=sorted(FORMATS), default="text", help="text (default), one for machines"
+        )
     parser.add_argument(
         "--fail-on",
         choices=[str(severity) for severity in Severity],

@@ -35,7 +35,7 @@ def junit(report: Report) -> Iterator[str]:
     root.append(suite)
     ET.indent(root)
     yield '<?xml version="1.0" encoding="UTF-8"?>'
-    yield from ET.tostring(root, encoding="unicode").splitlines()
+    yield from ET.tostring(root, encoding="unicode").split("\n")
 
 
 def _xml(words: str) -> str:

@@ -36,7 +36,7 @@ def sarif(report: Report) -> Iterator[str]:
     driver = {"name": "noclobber", "version": version("noclobber"), "rules": rules}
     run = {"tool": {"driver": driver}, "results": [_result(finding) for finding in report.findings]}
     document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
-    yield from json.dumps(document, indent=2, ensure_ascii=False).splitlines()
+    yield from json.dumps(document, indent=2, ensure_ascii=False).split("\n")
 
 
 def _result(finding: Finding) -> dict[str, Any]:

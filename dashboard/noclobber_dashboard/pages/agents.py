@@ -35,7 +35,10 @@ def render() -> None:
     agents, lately = served().queries.agents(), window(served().queries.window_min())
     met = encounters(served().queries.recent_findings())
     if not agents and not met:
-        nothing_here(f"No agent did anything in the {lately}", "Start one with its shared state recorded:", RUN_SNIPPET)
+        nothing_here(
+            f"No agent did anything in the {lately}", "Start one with its shared state recorded:", RUN_SNIPPET,
+            until=lambda: bool(served().queries.agents()),
+        )  # fmt: skip
         return
     if met:
         _matrix(met)

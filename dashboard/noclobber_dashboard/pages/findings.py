@@ -1,25 +1,48 @@
-"""Which findings are there, and which one do I open?"""
+"""Which findings are there, which one do I open, and which are dealt with together?
+
+Search and filters stand in the address. Up to `SNAPSHOT_MAX` findings are filtered as they are held for all visitors;
+where there are more, the store is asked, so that an old one is found too. A click on a row opens its finding; ticked
+rows are acknowledged, accepted, silenced or resolved by their issues.
+"""
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import streamlit as st
 
-from noclobber.contract import Certainty, Kind, Severity
+from noclobber.contract import Certainty, IssueState, Kind, Severity
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
 from noclobber_dashboard.pages.boundary import guarded
+from noclobber_dashboard.pages.handling import change_buttons
 from noclobber_dashboard.pages.tables import PILL_COLORS, ROW_HEIGHT, finding_link
-from noclobber_dashboard.queries import SNAPSHOT_MAX
-from noclobber_dashboard.records import FindingHead
+from noclobber_dashboard.queries import SNAPSHOT_MAX, FindingFilter
+from noclobber_dashboard.records import FindingHead, IssueHead
 from noclobber_dashboard.serving import served
-from noclobber_dashboard.wording import age, csv_cell, kind_title, plural
+from noclobber_dashboard.wording import age, csv_cell, kind_title, plural, shorten, window
 
 __all__ = ["as_csv", "matching", "render"]
 
 TABLE_HEIGHT_MAX: Final = 640
+RESOURCE_SHOWN: Final = 36
+"""Characters of a resource: the end tells most, and a column would cut it off."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the filters say; an empty one asks for all. `state` is an issue's."""
+
+    text: str
+    severities: tuple[str, ...]
+    certainties: tuple[str, ...]
+    kind: str | None
+    state: str | None
+    retracted: bool
+    line: Any
+    """Where the page says how many fit."""
 
 
 def render() -> None:
@@ -27,34 +50,81 @@ def render() -> None:
     prose([Node("h1", children=("Findings",))], key="findings-title")
     every = served().queries.recent_findings()
     if not every:
-        nothing_here(
-            "No findings",
-            "Nothing recorded so far was lost or raced. Agents are recorded when they are started like this:",
-            RUN_SNIPPET,
-        )
+        nothing_here("No findings", _so_far(), RUN_SNIPPET, until=lambda: bool(served().queries.recent_findings()))
         return
-    found = _filtered(every)
-    note = f"{plural(len(found), 'finding')}" + (f" of {len(every):,}" if len(found) != len(every) else "")
-    if len(every) >= SNAPSHOT_MAX:
-        note += f"; only the newest {SNAPSHOT_MAX:,} are shown here, the API pages through all"
-    prose([Node("p", "quiet small", (note,))], key="findings-count")
-    _table(found)
+    issues = {head.issue: head for head in served().queries.issues()}
+    found = _found(every, _filters(every), issues)
+    ticked = _table(found, issues)
     if found:
-        st.download_button("Download as CSV", as_csv(found), "findings.csv", "text/csv", on_click="ignore")
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            _together(ticked, issues)
+            st.download_button("Download as CSV", as_csv(found), "findings.csv", "text/csv", on_click="ignore")
 
 
-def _filtered(every: Sequence[FindingHead]) -> list[FindingHead]:
+def _so_far() -> str:
+    count = served().queries.totals().get("accesses", 0)
+    if not count:
+        return "No access has arrived yet. Agents are recorded when they are started like this:"
+    lately = window(served().queries.window_min())
+    return f"{plural(count, 'access')} in the {lately}, and none of them raced. More agents are recorded like this:"
+
+
+def _filters(every: Sequence[FindingHead]) -> _Asked:
     kinds = sorted({head.kind for head in every} & set(Kind))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        text = st.text_input("Search", placeholder="resource, agent or id", key="q", bind="query-params", width=200)
+        text = st.text_input("Search", placeholder="resource, agent, id", key="q", bind="query-params", width=165)
         severities = st.pills("Severity", [str(item) for item in Severity], selection_mode="multi", key="severity",
                               bind="query-params")  # fmt: skip
         certainties = st.pills("Certainty", [str(item) for item in Certainty], selection_mode="multi",
                                key="certainty", bind="query-params")  # fmt: skip
         kind = st.selectbox("Kind", [str(item) for item in kinds], index=None, placeholder="all kinds",
-                            format_func=kind_title, key="kind", bind="query-params", width=150)  # fmt: skip
-        retracted = st.toggle("retracted", key="retracted", bind="query-params")
-    return matching(every, text or "", severities or (), certainties or (), kind, retracted=bool(retracted))
+                            format_func=kind_title, key="kind", bind="query-params", width=140)  # fmt: skip
+        state = st.selectbox("State", [str(item) for item in IssueState], index=None, placeholder="any state",
+                             key="state", bind="query-params", width=140)  # fmt: skip
+    line = st.container(horizontal=True, vertical_alignment="center")
+    retracted = line.toggle("show retracted", key="retracted", bind="query-params")
+    return _Asked(text or "", tuple(severities or ()), tuple(certainties or ()), kind, state, bool(retracted), line)
+
+
+def _found(every: Sequence[FindingHead], asked: _Asked, issues: Mapping[str, IssueHead]) -> list[FindingHead]:
+    """What fits, with a line that says how many of how many."""
+    full = len(every) >= SNAPSHOT_MAX
+    held = every
+    if full:
+        held = served().queries.searched(
+            FindingFilter(
+                kinds=(asked.kind,) if asked.kind else (), severities=asked.severities, certainties=asked.certainties,
+                statuses=() if asked.retracted else ("open",), text=asked.text.strip(),
+            )
+        )  # fmt: skip
+    found = [
+        head
+        for head in matching(held, asked.text, asked.severities, asked.certainties, asked.kind,
+                             retracted=asked.retracted)
+        if not asked.state or _state(head, issues) == asked.state
+    ]  # fmt: skip
+    total = served().queries.counted()["findings"] if full else len(every)
+    with asked.line:
+        note = plural(len(found), "finding") + (f" of {total:,}" if len(found) != total else "")
+        note += f"; only the newest {SNAPSHOT_MAX:,} that fit are shown" if len(found) >= SNAPSHOT_MAX else ""
+        prose([Node("p", "quiet small", (note,))], key="findings-count")
+    return found
+
+
+def _state(head: FindingHead, issues: Mapping[str, IssueHead]) -> str:
+    """What became of it: taken back, or the state of its issue."""
+    if head.status == IssueState.RETRACTED:
+        return str(IssueState.RETRACTED)
+    return issues[head.issue].state if head.issue in issues else str(IssueState.NEW)
+
+
+def _together(ticked: Sequence[FindingHead], issues: Mapping[str, IssueHead]) -> None:
+    """What can be done to the issues of the ticked findings."""
+    change_buttons({head.issue: _state(head, issues) for head in ticked}, key="findings")
+    count = len({head.issue for head in ticked})
+    words = f"{plural(len(ticked), 'finding')} of {plural(count, 'issue')} ticked"
+    hint = words if ticked else "Click a row to open it; tick rows to acknowledge, accept, silence or resolve them."
+    prose([Node("p", "quiet small", (hint,))], key="findings-hint")
 
 
 def matching(
@@ -79,7 +149,8 @@ def matching(
     ]
 
 
-def _table(found: Sequence[FindingHead]) -> None:
+def _table(found: Sequence[FindingHead], issues: Mapping[str, IssueHead]) -> list[FindingHead]:
+    """The table; what is ticked."""
     import pandas as pd
 
     rows = pd.DataFrame(
@@ -87,10 +158,10 @@ def _table(found: Sequence[FindingHead]) -> None:
             "open": [finding_link(head.id) for head in found],
             "severity": [[head.severity] for head in found],
             "kind": [kind_title(head.kind) for head in found],
-            "resource": [head.resource for head in found],
+            "resource": [shorten(head.resource, RESOURCE_SHOWN) for head in found],
             "agents": [list(head.agents) for head in found],
             "certainty": [head.certainty for head in found],
-            "state": [head.status for head in found],
+            "state": [_state(head, issues) for head in found],
             "last": [age(head.last_ns) for head in found],
         }
     )
@@ -98,8 +169,9 @@ def _table(found: Sequence[FindingHead]) -> None:
         rows,
         hide_index=True,
         on_select="rerun",
-        selection_mode="single-row",
-        key="findings-table",
+        selection_mode=["multi-row", "single-cell"],
+        # another choice of rows is another table: a tick never moves to a different finding
+        key=f"findings-table-{hash(tuple(head.id for head in found))}",
         height=min(TABLE_HEIGHT_MAX, ROW_HEIGHT * (len(found) + 1) + 3),
         column_config={
             "open": st.column_config.LinkColumn("", display_text="open", width=55),
@@ -107,17 +179,18 @@ def _table(found: Sequence[FindingHead]) -> None:
                 "Severity", options=list(PILL_COLORS), color=list(PILL_COLORS.values()), width=90
             ),
             "kind": st.column_config.TextColumn("Kind", width=120),
-            "resource": st.column_config.TextColumn("Resource", width=250),
-            "agents": st.column_config.ListColumn("Agents", width=200),
+            "resource": st.column_config.TextColumn("Resource", width=240),
+            "agents": st.column_config.ListColumn("Agents", width=190),
             "certainty": st.column_config.TextColumn("Certainty", width=75),
-            "state": st.column_config.TextColumn("State", width=70),
+            "state": st.column_config.TextColumn("State", width=90),
             "last": st.column_config.TextColumn("Last seen", width=90),
         },
         alt="findings",
     )
-    picked = chosen["selection"]["rows"]
-    if picked and picked[0] < len(found):
-        _open(found[picked[0]].id)
+    cells = [(row, column) for row, column in chosen["selection"]["cells"] if row < len(found)]
+    if cells and cells[0][1] != "open":  # that one is a link, which the browser follows by itself
+        _open(found[cells[0][0]].id)
+    return [found[row] for row in chosen["selection"]["rows"] if row < len(found)]
 
 
 def _open(finding_id: str) -> None:

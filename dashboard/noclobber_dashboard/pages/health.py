@@ -11,15 +11,17 @@ from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
 from noclobber_dashboard.lacks import lacks, state_of
 from noclobber_dashboard.pages.boundary import guarded
-from noclobber_dashboard.records import DeliveryRecord, ProcessRecord
+from noclobber_dashboard.pages.tables import ROW_HEIGHT
+from noclobber_dashboard.records import ClockRecord, CoverageRecord, DeliveryRecord, ProcessRecord
 from noclobber_dashboard.serving import served
-from noclobber_dashboard.wording import age, duration, plural, window
+from noclobber_dashboard.wording import age, clock_time, duration, plural, window
 
 __all__ = ["render"]
 
 REFRESH_S: Final = 5
 SHOWN_MAX: Final = 200
 DELIVERIES_READ: Final = 40
+TABLE_HEIGHT_MAX: Final = 360
 
 
 def render() -> None:
@@ -57,6 +59,8 @@ def _parts() -> None:
                     help="age of its newest checkpoint; it writes one when something has arrived")  # fmt: skip
     prose(_verdicts(processes, lacks(queries, now_ns)), key="health-verdicts")
     _table(processes, now_ns)
+    _coverage(queries.coverage())
+    _clocks(queries.clocks())
     _deliveries()
 
 
@@ -71,19 +75,31 @@ def _verdicts(processes: Sequence[ProcessRecord], lacking: Sequence[str]) -> lis
     unmarked = sum(record.frontier_ns == 0 for record in processes)
     if unmarked:
         words = (
-            f"{plural(unmarked, 'process')} sent no mark of how far its spans are complete: whether any are missing is "
-            "not known."
+            f"{plural(unmarked, 'process')} never said how far all spans have arrived: whether any are missing there "
+            "is not known."
         )
         found.append(Node("p", "quiet small", (words,)))
     if not found:
         found.append(Node("p", "fine", ("Capture is complete: no holes, no drops, no silent process.",)))
+    if behind := _furthest_behind(processes):
+        found.append(Node("p", "quiet small", (behind,)))
     if len(clocks) > 1:
         words = (
             f"{len(clocks)} clocks: times of different machines order accesses only by more than a measured bound, and "
-            "then a finding is likely at most and names it. `noclobber doctor` shows the bounds."
+            "then a finding is likely at most and names it. The bounds stand below."
         )
         found.append(Node("p", "quiet small", (words,)))
     return found
+
+
+def _furthest_behind(processes: Sequence[ProcessRecord]) -> str:
+    """Up to when verdicts that rest on an absence can be given, and on whom they wait."""
+    open_ended = [record for record in processes if 0 < record.frontier_ns < FRONTIER_END]
+    if not open_ended:
+        return ""
+    last = min(open_ended, key=lambda record: (record.frontier_ns, record.process))
+    who = last.service or last.process[:12]
+    return f"All spans are there up to {clock_time(last.frontier_ns)} UTC; {who} (pid {last.pid}) is furthest behind."
 
 
 def _warning(words: str) -> Node:
@@ -122,6 +138,74 @@ def _frontier(record: ProcessRecord, now_ns: int) -> str:
     if record.frontier_ns >= FRONTIER_END:
         return "the end"
     return f"{duration(max(0, now_ns - record.frontier_ns))} ago" if record.frontier_ns else "unknown"
+
+
+def _coverage(rows: Sequence[CoverageRecord]) -> None:
+    """What can be proved of each agent through each library, since a race that is not recorded is not found."""
+    if not rows:
+        return
+    prose([Node("h2", children=("Coverage by agent and library",))], key="health-coverage")
+    shares = ("versions known", "base known", "replaced known")
+    told = (
+        "how many reads and writes carry a version", "how many writes say what they were computed from",
+        "how many writes say what they really replaced: only these can be certain by themselves",
+    )  # fmt: skip
+    st.dataframe(
+        [
+            {
+                "agent": row.agent, "library": row.library or "unknown", "systems": list(row.systems),
+                "accesses": row.accesses, shares[0]: _share(row.known, row.versioned),
+                shares[1]: _share(row.based, row.writes), shares[2]: _share(row.replaced, row.writes),
+                "guarded": row.guarded, "unanswered": row.unknown, "partial": row.partial,
+            }
+            for row in rows[:SHOWN_MAX]
+        ],
+        hide_index=True,
+        height=min(TABLE_HEIGHT_MAX, ROW_HEIGHT * (min(len(rows), SHOWN_MAX) + 1) + 3),
+        column_config={
+            "systems": st.column_config.ListColumn("systems", width=110),
+            **{
+                name: st.column_config.ProgressColumn(name, help=help_, min_value=0, max_value=100, format="%d %%",
+                                                      width=125)
+                for name, help_ in zip(shares, told, strict=True)
+            },
+        },
+        alt="coverage by agent and library",
+    )  # fmt: skip
+    if len(rows) > SHOWN_MAX:
+        prose([Node("p", "quiet small", (f"and {len(rows) - SHOWN_MAX:,} more",))], key="health-coverage-more")
+
+
+def _share(part: int, whole: int) -> int | None:
+    return 100 * part // whole if whole else None
+
+
+def _clocks(rows: Sequence[ClockRecord]) -> None:
+    """How far each clock is off, as far as marks tell, and how far they are apart by what messages and reads prove."""
+    if not rows:
+        return
+    prose([Node("h2", children=("Clocks",))], key="health-clocks")
+    st.dataframe(
+        [
+            {
+                "clock": row.clock[:12] or "not named", "host": row.host, "services": list(row.services),
+                "processes": row.processes, "bound": _bound(row.least_ms),
+            }
+            for row in rows[:SHOWN_MAX]
+        ],
+        hide_index=True,
+        column_config={"bound": st.column_config.TextColumn("bound by its marks", width="large")},
+        alt="clocks",
+    )  # fmt: skip
+    if len(rows) > 1:
+        lines = served().queries.clock_bounds() or ["Nothing recorded bounds how far these clocks are apart."]
+        prose([Node("ul", children=[Node("li", "small", (line,)) for line in lines])], key="health-bounds")
+
+
+def _bound(least_ms: int) -> str:
+    """A mark arrives after it was made: one from the future is proof, a late one is a bound."""
+    length = duration(abs(least_ms) * 1_000_000)
+    return f"ahead of this machine by {length} at least" if least_ms < 0 else f"behind by {length} at most"
 
 
 def _deliveries() -> None:

@@ -51,7 +51,7 @@ def render() -> None:
     every = served().queries.issues()
     if not every:
         nothing_here("No issues", "An issue opens with its first finding. Agents are recorded when started like this:",
-                     RUN_SNIPPET)  # fmt: skip
+                     RUN_SNIPPET, until=lambda: bool(served().queries.issues()))  # fmt: skip
         return
     states = [str(item) for item in IssueState if any(head.state == item for head in every)]
     chosen = st.pills("State", states, selection_mode="multi", key="state", bind="query-params")

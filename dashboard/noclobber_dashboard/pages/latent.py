@@ -45,6 +45,7 @@ def render() -> None:
             "So far no two agents were seen to come close to a race that nothing ordered. They are looked for while "
             "the analyzer has nothing else to do; noclobber analyze --latent looks at once. Agents are recorded so:",
             RUN_SNIPPET,
+            until=lambda: bool(served().queries.latent()),
         )
         return
     words = (

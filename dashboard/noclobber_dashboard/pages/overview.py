@@ -11,7 +11,6 @@ from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
 from noclobber_dashboard.pages.boundary import guarded
 from noclobber_dashboard.pages.tables import DEFENDED_WORDS, SEVERITY_COLORS, finding_link, resource_link
-from noclobber_dashboard.queries import SNAPSHOT_MAX
 from noclobber_dashboard.records import FindingHead
 from noclobber_dashboard.retelling import certainty_look, severity_look
 from noclobber_dashboard.serving import served
@@ -60,13 +59,12 @@ def _parts() -> None:
 
 def _metrics(found: Sequence[FindingHead]) -> None:
     spans = sum(served().queries.rates(MINUTES_SHOWN))
-    critical = sum(head.severity == Severity.CRITICAL for head in found)
+    counted = served().queries.counted()
     delays = sorted(head.found_ns - head.last_ns for head in found if head.found_ns > head.last_ns > 0)
     lost = sum(record.holes + record.dropped for record in served().queries.processes())
-    count = f"{len(found):,}" + ("+" if len(found) >= SNAPSHOT_MAX else "")
     tiles = st.columns(5, gap="small")
-    tiles[0].metric("Findings", count, border=True, height="stretch")
-    tiles[1].metric("Critical", f"{critical:,}", border=True, height="stretch")
+    tiles[0].metric("Findings", f"{counted.get('findings', 0):,}", border=True, height="stretch")
+    tiles[1].metric("Critical", f"{counted.get('critical', 0):,}", border=True, height="stretch")
     tiles[2].metric("Found after", duration(delays[len(delays) // 2]) if delays else "none yet", border=True,
                     height="stretch", help="median, from the end of the last access to the finding")  # fmt: skip
     tiles[3].metric("Accesses, last 30 min", f"{spans:,}", border=True, height="stretch")
@@ -114,17 +112,17 @@ def _defended() -> None:
 
 
 def _hottest(found: Sequence[FindingHead]) -> None:
-    counted = Counter(head.resource for head in found)
+    counted = served().queries.findings_by_resource()
     worst: dict[str, str] = {}
     for head in sorted(found, key=_rank):
         worst[head.resource] = head.severity
     rows = [
         Node("div", "row narrow", (
-            Node("span", f"pill {severity_look(worst[resource])}", (f"{count:,}",)),
+            Node("span", f"pill {severity_look(worst.get(resource, 'low'))}", (f"{count:,}",)),
             Node("span", "what", (Node("a", href=resource_link(resource), title=resource,
                                      children=(Node("code", children=(shorten(resource, 44),)),)),)),
         ))
-        for resource, count in counted.most_common(HOTTEST_SHOWN)
+        for resource, count in list(counted.items())[:HOTTEST_SHOWN]
     ]  # fmt: skip
     with st.container(border=True, height="stretch"):
         empty = [Node("p", "quiet", ("None.",))]

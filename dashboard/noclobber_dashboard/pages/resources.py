@@ -1,23 +1,26 @@
 """Which state is shared, by whom, how well is it guarded, and what became of it?"""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import streamlit as st
 
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
-from noclobber_dashboard.pages.tables import ROW_HEIGHT, told
+from noclobber_dashboard.pages.tables import ROW_HEIGHT, SEVERITY_COLORS, told
 from noclobber_dashboard.queries import SNAPSHOT_MAX
 from noclobber_dashboard.records import DefendedCount, ResourceHead
 from noclobber_dashboard.serving import served
-from noclobber_dashboard.wording import age, plural, window
+from noclobber_dashboard.wording import age, plural, shorten, window
 
 __all__ = ["render"]
 
 HISTORY_MAX: Final = 300
 TABLE_HEIGHT_MAX: Final = 420
+HOTTEST_SHOWN: Final = 8
+RESOURCE_SHOWN: Final = 40
+LABEL_PX: Final = 230
+DEFENDED_COLOR: Final = "#12704a"
 
 
 def render() -> None:
@@ -26,7 +29,10 @@ def render() -> None:
     every, lately = served().queries.resources(), window(served().queries.window_min())
     if not every:
         nothing_here(
-            f"No resource was touched in the {lately}", "Start an agent with its shared state recorded:", RUN_SNIPPET
+            f"No resource was touched in the {lately}",
+            "Start an agent with its shared state recorded:",
+            RUN_SNIPPET,
+            until=lambda: bool(served().queries.resources()),
         )
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -39,7 +45,9 @@ def render() -> None:
     note = f"{plural(len(shown), 'resource')}, counted over the {lately}; tick one for its latest accesses"
     note += f"; only {SNAPSHOT_MAX:,} are shown here" if len(every) >= SNAPSHOT_MAX else ""
     prose([*_warnings(every), Node("p", "quiet small", (note,))], key="resources-note")
-    chosen = _table(shown)
+    shown, caught, defended = _hottest_first(shown)
+    _chart(shown, caught, defended)
+    chosen = _table(shown, caught, defended)
     if chosen is not None:
         _history(chosen)
 
@@ -53,21 +61,73 @@ def _warnings(every: Sequence[ResourceHead]) -> list[Node]:
     ][:5]  # fmt: skip
 
 
-def _table(shown: Sequence[ResourceHead]) -> ResourceHead | None:
+def _hottest_first(shown: Sequence[ResourceHead]) -> tuple[list[ResourceHead], Mapping[str, int], dict[str, int]]:
+    """Where most was caught or held first, then where several strands write most; both counts by resource."""
+    caught = served().queries.findings_by_resource()
+    held = {resource: sum(row.count for row in rows) for resource, rows in _defended().items()}
+
+    def heat(head: ResourceHead) -> tuple[int, int, str]:
+        contended = head.writes if head.strands > 1 else 0
+        return (-caught.get(head.resource, 0) - held.get(head.resource, 0), -contended, head.resource)
+
+    return sorted(shown, key=heat), caught, held
+
+
+def _chart(shown: Sequence[ResourceHead], caught: Mapping[str, int], held: Mapping[str, int]) -> None:
+    """The hottest: how many contended accesses guards held, and how many ended as findings."""
+    hottest = [head.resource for head in shown if caught.get(head.resource) or held.get(head.resource)][:HOTTEST_SHOWN]
+    if not hottest:
+        return
+    import altair as alt
     import pandas as pd
 
-    findings = Counter(head.resource for head in served().queries.recent_findings() if head.status != "retracted")
-    defended = _defended()
+    rows = pd.DataFrame(
+        [
+            (name, what, counts.get(name, 0), rank)
+            for name in hottest
+            for rank, (what, counts) in enumerate((("findings", caught), ("defended", held)))
+        ],
+        columns=["resource", "what", "count", "rank"],
+    )
+    kinds = alt.Scale(domain=["findings", "defended"], range=[SEVERITY_COLORS["critical"], DEFENDED_COLOR])
+    label = alt.Axis(
+        labelLimit=LABEL_PX,
+        labelOverlap=False,
+        title=None,
+        labelExpr="length(datum.label) > 36 ? '…' + slice(datum.label, -35) : datum.label",
+    )
+    chart = (
+        alt.Chart(rows)
+        .mark_bar(cornerRadius=1.5, height=13)
+        .encode(
+            x=alt.X("count:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d", tickCount=4)),
+            y=alt.Y("resource:N", sort=hottest, axis=label),
+            color=alt.Color("what:N", scale=kinds, legend=None),
+            order=alt.Order("rank:Q"),
+            tooltip=["resource", "what", "count"],
+        )
+        .properties(height=22 * len(hottest) + 24)
+    )
+    with st.container(border=True):
+        marks = [Node("span", "pill critical", ("findings",)), Node("span", "pill sure", ("defended",))]
+        title = Node("h2", children=("Hottest: what was caught, and what guards held",))
+        prose([Node("div", "head", (title, *marks))], key="resources-hottest")
+        st.altair_chart(chart, width="stretch")
+
+
+def _table(shown: Sequence[ResourceHead], caught: Mapping[str, int], held: Mapping[str, int]) -> ResourceHead | None:
+    import pandas as pd
+
     rows = pd.DataFrame(
         {
-            "resource": [head.resource for head in shown],
+            "resource": [shorten(head.resource, RESOURCE_SHOWN) for head in shown],
             "system": [head.system for head in shown],
-            "findings": [findings[head.resource] for head in shown],
+            "findings": [caught.get(head.resource, 0) for head in shown],
             "accesses": [head.accesses for head in shown],
             "writes": [head.writes for head in shown],
             "agents": [list(head.agents) for head in shown],
             "guards": [", ".join(head.guards) or "none" for head in shown],
-            "defended": [sum(row.count for row in defended.get(head.resource, ())) for head in shown],
+            "defended": [held.get(head.resource, 0) for head in shown],
             "last": [age(head.last_ns) for head in shown],
         }
     )

@@ -28,6 +28,8 @@ STOP_TIMEOUT_S: Final = 60.0
 ASK_TIMEOUT_S: Final = 10.0
 PORTS: Final = (4317, 4318, 8501)
 STARTS_MAX: Final = 3
+ELSEWHERE: Final = frozenset({"NOCLOBBER_STORE", "NOCLOBBER_HOST"})
+"""Variables by which a person's own sidecar is placed; the demo has a store and an address of its own."""
 """Starts on ever other ports, where somebody else takes them in between."""
 
 
@@ -77,7 +79,12 @@ class Sidecar:
         for attempt in range(STARTS_MAX):
             with self._log.open("ab") as log:
                 self.process = subprocess.Popen(
-                    self._words, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=0
+                    self._words,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    process_group=0,
+                    env={name: value for name, value in os.environ.items() if name not in ELSEWHERE},
                 )
             try:
                 self._await(self.process)

@@ -24,6 +24,7 @@ from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Attr, Op, Outcome
 from noclobber.edges import joined
 from noclobber.frameworks.acting import Who, acting, fresh
+from noclobber.frameworks.seams import is_hidden
 from noclobber.guard import GUARD
 from noclobber.resources import uri
 from noclobber.stores.wrapping import Wrapping, knowing
@@ -76,7 +77,7 @@ def _named(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tell(op: Op, resource: str, message: str, group: str | None, error: BaseException | None = None) -> None:
-    call = None if strands.current().suppressed else recorder.begin(LIBRARY)
+    call = None if is_hidden() else recorder.begin(LIBRARY)
     if call is not None:
         recorder.end(call, _build, (op, resource, message, group), error)
 

@@ -9,9 +9,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from noclobber import recorder, strands
+from noclobber import recorder
 from noclobber.access import Access, Call
 from noclobber.contract import Attr, Op, Outcome, VersionKind
+from noclobber.frameworks.seams import is_hidden
 
 __all__ = ["Counted"]
 
@@ -51,7 +52,7 @@ class Counted:
         self._change(Op.DELETE, name, delete)
 
     def _begin(self) -> Call | None:
-        return None if strands.current().suppressed else recorder.begin(self._library)
+        return None if is_hidden() else recorder.begin(self._library)
 
     def _version(self, name: str) -> int:
         """Number of the state of `name`: 0 where nothing is, 1 where it was there before anybody set it."""

@@ -1,9 +1,9 @@
-"""A connection of a MySQL driver (PyMySQL, aiomysql): where its rows live, and which transaction is really open.
+"""A connection of a MySQL driver: where its rows live, and which transaction is really open.
 
-Both drivers keep the server's word of its status (`SERVER_STATUS_IN_TRANS`, `.._AUTOCOMMIT`) from answers without rows,
-so what was seen is held against that: without autocommit the first statement on a table begins a transaction, and a
-statement that changes a table's definition commits one. Rows and errors leave the status that they keep as it was; a
-deadlock has taken the transaction back.
+PyMySQL, aiomysql and asyncmy keep the server's word of its status (`SERVER_STATUS_IN_TRANS`, `.._AUTOCOMMIT`) from
+answers without rows, so what was seen is held against that: without autocommit the first statement on a table begins a
+transaction, and a statement that changes a table's definition commits one. Rows and errors leave the status that they
+keep as it was; a deadlock has taken the transaction back.
 
 Which isolation holds is not known until a statement of this connection sets one: InnoDB's own default is REPEATABLE
 READ, but a server may have another, and nobody asks it. Under REPEATABLE READ a plain read is of the transaction's
@@ -11,7 +11,7 @@ snapshot, while a locking read and a write see what is committed now: these two 
 promise is read into them that InnoDB does not make (`sql_accesses`).
 
 Source: MySQL 8.4 and MariaDB 10.11: "Consistent Nonlocking Reads", "Statements That Cause an Implicit Commit",
-"InnoDB Error Handling"; PyMySQL 1.1 and 1.2, aiomysql 0.2 and 0.3.
+"InnoDB Error Handling"; PyMySQL 1.1 and 1.2, aiomysql 0.2 and 0.3, asyncmy 0.2.
 """
 
 import contextlib
@@ -150,19 +150,27 @@ def _code(error: BaseException) -> Any:
 
 
 def _is_open(connection: Any) -> bool:
-    return connection.open if hasattr(connection, "open") else not connection.closed
+    for name in ("open", "connected"):  # PyMySQL, asyncmy
+        if hasattr(connection, name):
+            return bool(getattr(connection, name))
+    return not connection.closed
+
+
+def _told(connection: Any, name: str) -> Any:
+    """What a connection was made with; asyncmy keeps it under a private name."""
+    return getattr(connection, name) if hasattr(connection, name) else getattr(connection, f"_{name}")
 
 
 def _name(connection: Any) -> str:
-    name = connection.db
+    name = _told(connection, "db")
     return name.decode() if isinstance(name, bytes) else str(name or "")
 
 
 def _database(connection: Any, name: str) -> Database:
-    socket = connection.unix_socket
-    host = socket or connection.host
-    uri = server_uri("mysql", host, connection.port, name)
-    return database_at(uri, "mysql", "mysql", None if socket else address(connection.host), schema=name)
+    socket = _told(connection, "unix_socket")
+    host = socket or _told(connection, "host")
+    uri = server_uri("mysql", host, _told(connection, "port"), name)
+    return database_at(uri, "mysql", "mysql", None if socket else address(host), schema=name)
 
 
 def known(connection: Any) -> MySession | None:
@@ -255,12 +263,14 @@ def _kept(parameters: Any) -> Any:
     return parameters if isinstance(parameters, list | tuple | dict) else (parameters,)
 
 
-def inserting(library: str, connection: Any, query: Any, parameters: Any) -> tuple[Running, Iterable[Any]] | None:
-    """Many rows are inserted by one text; None where the driver runs the statements one by one."""
+def inserting(
+    library: str, connection: Any, query: Any, parameters: Any, *, whole: bool = False
+) -> tuple[Running, Iterable[Any]] | None:
+    """Many sets go to the server at once, as rows of one text or `whole`; None where they run one by one."""
     active = recording()
     if active is None or connection is None or not isinstance(query, str) or not parameters or not _name(connection):
         return None
-    if _INSERTS.match(query) is None:
+    if not whole and _INSERTS.match(query) is None:
         return None
     session = _session(library, connection)
     session.begin(active, connection, query)

@@ -22,7 +22,7 @@ MYSQL_LOST: Final = frozenset({1053, 1927, 2006, 2013, 2014, 2055, 4031})
 """Numbers of MySQL's errors: changed since the snapshot; a key that is there; a connection that is not any more."""
 _LIBPQ: Final = frozenset({"psycopg", "psycopg.errors"})
 """Whose errors without an SQLSTATE come from the client: it can't reach the server any more."""
-_MYSQL: Final = frozenset({"pymysql.err"})
+_MYSQL: Final = frozenset({"pymysql.err", "asyncmy.errors"})
 
 
 def outcome_of(error: BaseException, verb: Verb) -> tuple[Outcome, bool]:

@@ -28,6 +28,8 @@ __all__ = ["PARAMETERS_MAX", "WRITES", "Reading", "Run", "State", "bare", "build
 
 PARAMETERS_MAX: Final = 10_000
 """Parameter sets of one executemany that are told; one with more is told as a whole, partial."""
+TOGETHER_MAX: Final = 500
+"""Sets that surely go to PostgreSQL in one call."""
 WRITES: Final = frozenset({Verb.INSERT, Verb.UPDATE, Verb.DELETE, Verb.TRUNCATE, Verb.CALL, Verb.UNKNOWN})
 
 
@@ -95,13 +97,15 @@ class Run:
             rows = list(rows)[:room]
         self.rows += map(kept_row, rows)
 
-    def fail(self, error: BaseException) -> None:
-        """The statement raised."""
+    def fail(self, error: BaseException, *, in_part: bool = False) -> None:
+        """The statement raised; `in_part`: some of what it was to do may have been done before."""
         with GUARD:
             if self._ended():
                 return
             statement = self._statement
             statement.outcome, statement.unique = outcome_of(error, statement.plan.verb)
+            if (in_part or _is_piecemeal(statement)) and statement.plan.verb in WRITES:
+                statement.outcome, statement.unique = Outcome.UNKNOWN, False
             if isinstance(error, asyncio.CancelledError):
                 statement.attributes[Attr.CANCELLED] = True
             if statement.transaction is not None and statement.system == "postgresql":
@@ -147,6 +151,18 @@ class Run:
         if self in self._state.reading:
             self._state.reading.remove(self)
         return done
+
+
+def _is_piecemeal(statement: Statement) -> bool:
+    """Whether sets of parameters before the one that was refused may have been done, and stay.
+
+    SQLite and MySQL take back one statement, which is often one set; PostgreSQL all of a call, but SQLAlchemy makes
+    several calls of many sets.
+    """
+    sets = len(statement.parameters)
+    if statement.system == "postgresql":
+        return sets > TOGETHER_MAX
+    return sets > 1 or (statement.plan.verb is Verb.UNKNOWN and not statement.plan.known)
 
 
 def _build(call: Call) -> Sequence[Access]:

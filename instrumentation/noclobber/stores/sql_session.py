@@ -276,13 +276,14 @@ class Batch:
         elif run is not None:
             run.returned()
 
-    def fail(self, error: BaseException) -> None:
-        """One of the sets was refused."""
+    def fail(self, error: BaseException, *, in_part: bool = False) -> None:
+        """One of the sets was refused; `in_part`: others may have been done before."""
+        in_part |= len(self._kept) > PARAMETERS_MAX
         if isinstance(self._run, DriverRun):
             self._run.learn(self._kept)
             self._run.grow()
         if self._run is not None:
-            self._run.fail(error)
+            self._run.fail(error, in_part=in_part)
 
 
 class Steering:
@@ -350,13 +351,13 @@ class Steering:
                 transaction.failed &= not back
         self._end(Outcome.OK, None)
 
-    def fail(self, error: BaseException) -> None:
-        """It raised: the transaction is over, or doomed, or never began."""
+    def fail(self, error: BaseException, *, in_part: bool = False) -> None:
+        """It raised: the transaction is over, or doomed, or never began; `in_part`: or what came after it did."""
         if self._transaction is not None and self._statement.system == "postgresql":
             self._transaction.failed = True
         if self._op is Op.BEGIN:
             self._session.transaction = None
-        self._end(outcome_of(error, Verb.UNKNOWN)[0], error)
+        self._end(Outcome.UNKNOWN if in_part else outcome_of(error, Verb.UNKNOWN)[0], error)
 
     def undo(self) -> None:
         """Nothing came of it, and the transaction goes on (SQLite refuses a commit while others read)."""

@@ -243,7 +243,7 @@ class RecordedCursor(sqlite3.Cursor):
             answer = super().executescript(*args)
         except BaseException as error:
             for run in runs:
-                _failed(self, run, error)
+                _failed(self, run, error, in_part=True)
             raise
         with GUARD:
             for run in runs:
@@ -367,13 +367,15 @@ def _returned(cursor: RecordedCursor, run: DriverRun | Steering) -> None:
         _find_out(cursor, Op.COMMIT if isinstance(run, Steering) else Op.ABORT)
 
 
-def _failed(cursor: RecordedCursor, run: DriverRun | Steering | Batch, error: BaseException) -> None:
+def _failed(
+    cursor: RecordedCursor, run: DriverRun | Steering | Batch, error: BaseException, *, in_part: bool = False
+) -> None:
     with GUARD:
         cursor._noclobber_run = None
         if isinstance(run, Steering) and run.ends and _is_inside(cursor.connection):
             run.undo()
         else:
-            run.fail(error)
+            run.fail(error, in_part=in_part)
         _find_out(cursor)
 
 

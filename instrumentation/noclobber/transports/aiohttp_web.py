@@ -10,7 +10,7 @@ from noclobber.bootstrap.registry import Integration
 from noclobber.guard import GUARD
 from noclobber.stores.wrapping import Wrapping
 from noclobber.transports.baggage import ANSWER, HEADER
-from noclobber.transports.visits import received
+from noclobber.transports.visits import handled, received
 
 __all__ = ["INTEGRATION"]
 
@@ -28,7 +28,7 @@ def _handling(original: Any) -> Any:
         header = None
         with GUARD:
             header = ",".join(request.headers.getall(HEADER, ()))
-        with received(header) as visit:
+        with received(header) as visit, handled():
             with GUARD:
                 if visit is not None:
                     object.__setattr__(request, _VISIT, visit)  # its own warns of attributes that it doesn't know

@@ -13,7 +13,7 @@ from noclobber.bootstrap.registry import Integration
 from noclobber.guard import GUARD
 from noclobber.stores.wrapping import Wrapping
 from noclobber.transports.baggage import ANSWER, HEADER
-from noclobber.transports.visits import Visit, received
+from noclobber.transports.visits import Visit, handled, received
 
 __all__ = ["INTEGRATION"]
 
@@ -31,15 +31,16 @@ def install(library: ModuleType) -> None:
 
 def _serving(original: Any) -> Any:
     async def call(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        header = None
+        header, asks = None, False
         with GUARD:
-            if scope["type"] == "http" and _VISIT not in scope:
+            asks = scope["type"] == "http"
+            if asks and _VISIT not in scope:
                 values = [value for name, value in scope["headers"] if name.lower() == _NAME]
                 header = b",".join(values).decode("latin-1")
-        if not header:
+        if not asks:
             await original(self, scope, receive, send)
             return
-        with received(header) as visit:
+        with received(header) as visit, handled():
             if visit is not None:
                 scope, send = {**scope, _VISIT: visit}, _telling(visit, send)
             await original(self, scope, receive, send)

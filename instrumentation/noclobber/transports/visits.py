@@ -5,21 +5,31 @@ handling, and the task has waited for it when it goes on. A framework may run th
 answer on before that task has ended: whoever begins the answer, at the innermost place that is seen, is noted, and the
 answer names all of them with what they had done by then.
 
-A request without a strand changes nothing, and neither does one that can't be believed.
+A request without a strand changes no order, and neither does one that can't be believed. Each is a step, whatever it
+carries: a connection's task handles many, and what one of them has read is nothing that the next one rests on. Agent
+and run are the service's own: it acts, whoever has asked it to.
+
+Source: contract 1 (step), `noclobber.version.base.source`.
 """
 
 import contextlib
 from asyncio import _get_running_loop, current_task
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
-from noclobber import recorder, strands
+from opentelemetry import context as otel
+
+from noclobber import recorder, scope, strands
 from noclobber.edges import joined
+from noclobber.frameworks.acting import fresh
 from noclobber.guard import GUARD
 from noclobber.strands import Strand
 from noclobber.transports import baggage
 
-__all__ = ["Visit", "received"]
+__all__ = ["Visit", "handled", "received"]
+
+STEP: Final = "request"
+"""Names each request's step; addresses are what callers like to put their secrets into."""
 
 
 class Visit:
@@ -43,6 +53,25 @@ class Visit:
         """The header of the answer; None where nothing was done for it."""
         places = [(strand.id, strand.seq) for strand in self._answering if strand.seq]
         return baggage.answer(places) if places else None
+
+
+@contextlib.contextmanager
+def handled() -> Iterator[None]:
+    """While a request is handled: a step, where nobody around has begun one."""
+    token = None
+    with GUARD:
+        outer = scope.current()
+        if recorder.active() is not None and (outer is None or outer.step is None):
+            token = otel.attach(otel.set_value(scope._KEY, scope.merged(outer, None, None, fresh(STEP))))
+    try:
+        yield
+    except GeneratorExit:  # thrown away by the collector, in whatever context that runs
+        token = None
+        raise
+    finally:
+        with GUARD:
+            if token is not None:
+                otel.detach(token)
 
 
 @contextlib.contextmanager

@@ -152,8 +152,21 @@ def with_pymysql() -> None:
 def with_aiomysql() -> None:
     import aiomysql
 
+    through_mysql(aiomysql)
+
+
+@plants("asyncmy")
+def with_asyncmy() -> None:
+    import asyncmy
+
+    through_mysql(asyncmy)
+
+
+def through_mysql(driver: object) -> None:
+    """The same by an asynchronous driver."""
+
     async def act() -> None:
-        connection = await aiomysql.connect(**mysql(), db="bank", autocommit=True)
+        connection = await driver.connect(**mysql(), db="bank", autocommit=True)
         async with connection.cursor() as cursor:
             for text, parameters in statements("%s"):
                 with contextlib.suppress(Exception):
@@ -234,6 +247,17 @@ def with_files() -> None:
     assert path.read_text() == SECRET
 
 
+@plants("fsspec-memory")
+def with_fsspec() -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    system = MemoryFileSystem()
+    system.pipe("/note", SECRET.encode())
+    assert system.cat("/note") == SECRET.encode()
+    with system.open("/note", "w") as file:
+        file.write(SECRET)
+
+
 @plants("botocore")
 def with_botocore() -> None:
     s3, dynamodb, sqs = (aws().client(name, endpoint_url=os.environ["AWS"]) for name in ("s3", "dynamodb", "sqs"))
@@ -270,9 +294,9 @@ def aws() -> object:
     return boto3.Session("id", SECRET, region_name="eu-west-1")
 
 
-def make_table(client: object, name: str, *keys: tuple[str, str]) -> None:
-    """A table of DynamoDB's."""
-    client.create_table(
+def make_table(client: object, name: str, *keys: tuple[str, str]) -> object:
+    """A table of DynamoDB's; of an asynchronous client what is to be awaited."""
+    return client.create_table(
         TableName=name, BillingMode="PAY_PER_REQUEST",
         KeySchema=[{"AttributeName": each, "KeyType": kind} for each, kind in keys],
         AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each, _ in keys],
@@ -449,6 +473,89 @@ def with_celery() -> None:
 
     with start_worker(app, pool="solo", perform_ping_check=False, loglevel="CRITICAL"):
         assert note.delay(SECRET, more=SECRET).get(timeout=TIMEOUT_S) == SECRET
+
+
+@plants("faststream")
+def with_faststream() -> None:
+    from faststream import FastStream
+    from faststream.redis import RedisBroker, StreamSub
+
+    broker = RedisBroker(os.environ["REDIS"], logger=None)
+
+    async def act() -> None:
+        handled = asyncio.Event()
+
+        @broker.subscriber(stream=StreamSub("faststream-notes", group="all", consumer="one"))
+        async def note(text: str) -> None:
+            handled.set()
+            raise ValueError(text)
+
+        app = FastStream(broker, logger=None)
+        await app.start()
+        await broker.publish(SECRET, stream="faststream-notes", headers={"note": SECRET})
+        await handled.wait()
+        await app.stop()
+
+    asyncio.run(asyncio.wait_for(act(), TIMEOUT_S))
+
+
+@plants("google-cloud-pubsub")
+def with_pubsub() -> None:
+    from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+
+    subscription = os.environ["PUBSUB_SUBSCRIPTION"]
+    publisher = PublisherClient()
+    publisher.publish(os.environ["PUBSUB_TOPIC"], SECRET.encode(), note=SECRET).result(TIMEOUT_S)
+    publisher.stop()
+    publisher.transport.close()
+    with SubscriberClient() as client:
+        for each in client.pull(subscription=subscription, max_messages=1).received_messages:
+            assert each.message.data == SECRET.encode()
+            client.acknowledge(subscription=subscription, ack_ids=[each.ack_id])
+
+
+@plants("pymongo")
+def with_pymongo() -> None:
+    from pymongo import MongoClient
+    from pymongo.errors import PyMongoError
+
+    with MongoClient(os.environ["MONGODB"]) as client:
+        notes = client.planted.notes
+        notes.insert_one({"_id": "note", "text": SECRET, "inside": {"text": [SECRET]}})
+        notes.find_one({"_id": "note", "text": SECRET})
+        list(notes.find({"text": {"$regex": SECRET}}))
+        notes.update_one({"_id": "note", "text": SECRET}, {"$set": {"text": SECRET + "!"}})
+        notes.update_many({"text": SECRET}, {"$push": {"inside.text": SECRET}})
+        notes.find_one_and_update({"_id": "note"}, {"$set": {"text": SECRET}})
+        with contextlib.suppress(PyMongoError):
+            notes.insert_one({"_id": "note", "text": SECRET})
+        with contextlib.suppress(PyMongoError):
+            notes.update_one({"_id": "note"}, {f"${SECRET}": 1})
+
+
+@plants("aiobotocore")
+def with_aiobotocore() -> None:
+    from aiobotocore.session import get_session
+
+    def made(service: str) -> object:
+        return get_session().create_client(
+            service, endpoint_url=os.environ["AWS"], region_name="eu-west-1", aws_access_key_id="id",
+            aws_secret_access_key=SECRET,
+        )  # fmt: skip
+
+    async def act() -> None:
+        async with made("s3") as s3, made("dynamodb") as dynamodb, made("sqs") as sqs:
+            await s3.create_bucket(Bucket="notes", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+            await s3.put_object(Bucket="notes", Key="note", Body=SECRET.encode(), Metadata={"note": "x"})
+            await (await s3.get_object(Bucket="notes", Key="note"))["Body"].read()
+            await make_table(dynamodb, "notes", ("id", "HASH"))
+            await dynamodb.put_item(TableName="notes", Item={"id": {"S": "1"}, "text": {"S": SECRET}})
+            await dynamodb.get_item(TableName="notes", Key={"id": {"S": "1"}})
+            queue = (await sqs.create_queue(QueueName="notes"))["QueueUrl"]
+            await sqs.send_message(QueueUrl=queue, MessageBody=SECRET)
+            await sqs.receive_message(QueueUrl=queue, AttributeNames=["ApproximateReceiveCount"])
+
+    asyncio.run(asyncio.wait_for(act(), TIMEOUT_S))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Two agents add to one balance in MariaDB; nothing here knows of noclobber.
 
-Arguments: the driver (pymysql, aiomysql, sqlalchemy), how (`plain`, `locked`, `compared`, `named`: under a lock
-of the server), and the server's port.
+Arguments: the driver (pymysql, aiomysql, asyncmy, sqlalchemy), how (`plain`, `locked`, `compared`, `named`: under a
+lock of the server), and the server's port.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import sys
 import threading
 
 import aiomysql
+import asyncmy
 import pymysql
 import sqlalchemy
 
@@ -69,7 +70,7 @@ def book_through(amount: int, read: threading.Barrier) -> None:
 
 async def abook(amount: int, read: asyncio.Barrier) -> None:
     """One agent, in a task."""
-    connection = await aiomysql.connect(**SERVER, db="bank")
+    connection = await (aiomysql if DRIVER == "aiomysql" else asyncmy).connect(**SERVER, db="bank")
     cursor = await connection.cursor()
     if LOCKS:
         await read.wait()
@@ -92,7 +93,7 @@ async def both() -> None:
     await asyncio.wait_for(asyncio.gather(abook(50, read), abook(-20, read)), TIMEOUT_S)
 
 
-if DRIVER == "aiomysql":
+if DRIVER in ("aiomysql", "asyncmy"):
     asyncio.run(both())
 else:
     barrier = threading.Barrier(2)

@@ -1,8 +1,14 @@
 """Values whose versions are counted: what is got, replaced, deleted and refused."""
 
+import threading
+
 import pytest
 
+from noclobber import recorder
+from noclobber.access import Access, Call
+from noclobber.contract import Op
 from noclobber.frameworks.counted import Counted
+from noclobber.frameworks.seams import recorded
 from noclobber.testing import capture
 
 
@@ -63,3 +69,28 @@ def test_it_works_where_noclobber_is_off() -> None:
     counted = told(held)
     counted.set("a", lambda: held.update(a=5))
     assert counted.got("a", lambda: held["a"]) == 5
+
+
+def test_a_thread_of_a_recorded_call_is_part_of_it() -> None:
+    """What a call that is recorded does in threads of its own is told once, as that call."""
+    held = {"a": 1}
+    counted = told(held)
+
+    class Library:
+        def work(self) -> None:
+            thread = threading.Thread(target=counted.got, args=("a", lambda: held["a"]))
+            thread.start()
+            thread.join()
+
+    def begin(*_: object) -> Call | None:
+        return recorder.begin("library")
+
+    def finish(_self: object, call: Call, _result: object, error: BaseException | None) -> None:
+        recorder.end(call, lambda _: [Access(Op.READ, "library://whole", "library")], None, error)
+
+    with capture() as captured:
+        recorded(begin, finish)(Library.work)(Library())
+        counted.got("a", lambda: 1)
+    assert [each["noclobber.resource"] for each in captured.accesses if each["noclobber.op"] == "read"] == [
+        "library://whole", "some://state/a",
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """What the tests of plain drivers share: threads that race, and what the analyzer says of what was captured."""
 
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ SCHEMA = (
     f"INSERT INTO accounts VALUES (1, 'ann', {START}), (2, 'bob', 20000007)",
     "INSERT INTO jobs VALUES (7, 'new', NULL), (8, 'new', NULL)",
 )
+Reads, Writes = Callable[[], Any], Callable[[Any], None]
+"""What reads a value, and what writes one."""
 VERSION = {"version.kind": "fingerprint", "version.verbatim": False}
 
 
@@ -68,6 +71,37 @@ def judged(captured: Any, folder: Path) -> Evaluation:
     file = folder / "spans.jsonl"
     file.write_text("".join(json_line(captured.resource, export) + "\n" for export in captured.exports))
     return evaluate(read_otlp([str(file)]))
+
+
+def turns(open_one: Callable[[], tuple[Reads, Writes, Callable[[], None]]], values: list[Any]) -> None:
+    """Two agents that read and write in turn, each on a connection of its own."""
+    mine, others = queue.SimpleQueue[Any](), queue.SimpleQueue[Any]()
+
+    def agent(number: int, take: Any, give: Any) -> None:
+        read, write, close = open_one()
+        for at in range(number, len(values), 2):
+            take.get(timeout=TIMEOUT_S)
+            read()
+            write(values[at])
+            give.put(at)
+        close()
+
+    mine.put(0)
+    together(lambda: agent(0, mine, others), lambda: agent(1, others, mine))
+
+
+def race(open_one: Callable[[], tuple[Reads, Writes, Callable[[], None]]], values: list[Any]) -> None:
+    """Both have read before either writes."""
+    met = threading.Barrier(2, timeout=TIMEOUT_S)
+
+    def agent(number: int) -> None:
+        read, write, close = open_one()
+        read()
+        met.wait()
+        write(values[number])
+        close()
+
+    together(lambda: agent(0), lambda: agent(1))
 
 
 def findings(captured: Any, folder: Path) -> list[tuple[str, str]]:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import aiomysql
+import asyncmy
 import pymysql
 import pytest
+from asyncmy import cursors as asyncmy_cursors
 from driver_stage import SCHEMA, START, TIMEOUT_S, findings, overtaken, together
 from mariadb_stage import DATABASE, USER, mariadb
 from sqlalchemy import create_engine, text
@@ -283,16 +285,17 @@ def test_what_mariadb_normalises(where: dict[str, Any], tmp_path: Path) -> None:
     assert findings(captured, tmp_path) == []
 
 
-def test_aiomysql(where: dict[str, Any]) -> None:
+@pytest.mark.parametrize("driver", [aiomysql, asyncmy])
+def test_asynchronous(driver: Any, where: dict[str, Any]) -> None:
     """The same asynchronously, through a pool; a cancelled statement may have been applied."""
 
     async def act() -> None:
         at = {**where, "db": where["database"]}
         del at["database"]
         async with (
-            aiomysql.create_pool(**at, maxsize=1) as pool,
+            driver.create_pool(**at, maxsize=1) as pool,
             pool.acquire() as connection,
-            connection.cursor(aiomysql.DictCursor) as cursor,
+            connection.cursor(driver.cursors.DictCursor) as cursor,
         ):
             await cursor.execute(SELECT, (1,))
             assert await cursor.fetchone() == {"bal": START}
@@ -300,8 +303,9 @@ def test_aiomysql(where: dict[str, Any]) -> None:
             await connection.commit()
             await cursor.executemany("INSERT INTO jobs (id, status) VALUES (%s, %s)", [(1, "a"), (2, "b")])
             await connection.rollback()
-        lost = await aiomysql.connect(**at)
-        cursor = await lost.cursor()
+        lost = await driver.connect(**at)
+        made = lost.cursor()
+        cursor = await made if hasattr(made, "__await__") else made  # asyncmy: since 0.2.18
         await cursor.execute(UPDATE, (5, 2))
         waiting = asyncio.create_task(cursor.execute("UPDATE accounts SET bal = SLEEP(2) WHERE id = 2"))
         await asyncio.sleep(0)
@@ -319,7 +323,7 @@ def test_aiomysql(where: dict[str, Any]) -> None:
         ]  # fmt: skip
         assert told[-1] == "abort -"
         spans = [span for span in captured.spans if span.attributes["noclobber.op"] == "read"]
-        assert [span.library for span in spans] == ["aiomysql"]
+        assert [span.library for span in spans] == [driver.__name__]
         assert "code.function.name" in spans[0].attributes
 
 
@@ -394,16 +398,17 @@ def test_a_look_that_nobody_saw(
         assert (number, found) == (number, expected)
 
 
-def test_looks_of_aiomysql(where: dict[str, Any]) -> None:
+@pytest.mark.parametrize("driver", [aiomysql, asyncmy])
+def test_asynchronous_looks(driver: Any, where: dict[str, Any]) -> None:
     """Unbuffered cursors and procedures are partial; a query of the connection itself is seen."""
 
     async def act() -> None:
         at = {**where, "db": where["database"], "autocommit": True}
         del at["database"]
-        connection = await aiomysql.connect(**at)
-        async with connection.cursor(aiomysql.SSCursor) as cursor:
+        connection = await driver.connect(**at)
+        async with connection.cursor(driver.cursors.SSCursor) as cursor:
             await cursor.execute(SELECT, (1,))
-            assert await cursor.fetchall() == [(START,)]
+            assert list(await cursor.fetchall()) == [(START,)]
         async with connection.cursor() as cursor:
             await cursor.execute("CREATE OR REPLACE PROCEDURE look(IN which int) SELECT bal FROM accounts")
             await cursor.callproc("look", (1,))
@@ -418,6 +423,39 @@ def test_looks_of_aiomysql(where: dict[str, Any]) -> None:
         assert story(captured) == ["read accounts/id=1", "scan -", "read accounts/id=2"]
         partial = [each.get("noclobber.partial", False) for each in captured.accesses if each["noclobber.op"] != "join"]
         assert partial == [True, True, False]
+
+
+@pytest.mark.skipif(
+    not hasattr(asyncmy.connection.Connection, "prepare"), reason="asyncmy prepares statements since 0.2.14"
+)
+def test_asyncmy_in_one_piece(where: dict[str, Any]) -> None:
+    """What a server gets as prepared statements and in bulk is told set by set; its own preparations are a look."""
+    insert = "INSERT INTO jobs (id, status) VALUES (%s, %s)"
+
+    class Mine(asyncmy_cursors.DictCursor):
+        """A program's own."""
+
+    async def act() -> None:
+        connection = await asyncmy.connect(**where, autocommit=True, stmt_cache_size=10)
+        async with connection.cursor(Mine) as cursor:
+            assert (isinstance(cursor, Mine), type(cursor).__name__) == (True, "Mine")
+            await cursor.execute(SELECT, (1,))
+            assert list(await cursor.fetchall()) == [{"bal": START}]
+            assert await cursor.executemany(UPDATE, [(1_000_001, 1), (1_000_002, 2)]) == 2
+            assert await cursor.executemany(insert, [(1, "a"), (2, "b")]) == 2
+            with pytest.raises(asyncmy.errors.IntegrityError):
+                await cursor.executemany(insert, [(3, "c"), (1, "a")])
+            assert await cursor.execute(UPDATE, (1_000_003, 2)) == 1
+        async with await connection.prepare("SELECT bal FROM accounts WHERE id = ?") as prepared:
+            assert (await prepared.execute((1,))).rows == ((1_000_001,),)
+        await connection.ensure_closed()
+
+    with capture() as captured:
+        asyncio.run(asyncio.wait_for(act(), TIMEOUT_S))
+        assert story(captured) == [
+            "read accounts/id=1", "write accounts/id=1", "write accounts/id=2", "write jobs/id=1", "write jobs/id=2",
+            "write jobs/id=3 unknown", "write jobs/id=1 unknown", "write accounts/id=2", "scan -",
+        ]  # fmt: skip
 
 
 def test_nothing_secret(where: dict[str, Any]) -> None:

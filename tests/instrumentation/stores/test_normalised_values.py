@@ -6,9 +6,7 @@ capture knows nothing of, so nothing but versions and clocks is left to judge by
 
 import datetime as dt
 import json
-import queue
 import sqlite3
-import threading
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from driver_stage import TIMEOUT_S, findings, together
+from driver_stage import TIMEOUT_S, Reads, Writes, findings, race, turns
 from psycopg.types.json import Jsonb
 from sql_stage import postgres_url
 
@@ -49,38 +47,6 @@ TRIGGER = """
 CREATE OR REPLACE FUNCTION upper_note() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN NEW.v := upper(NEW.v) || ' at ' || TG_OP; RETURN NEW; END $$
 """
-Reads, Writes = Callable[[], Any], Callable[[Any], None]
-
-
-def turns(open_one: Callable[[], tuple[Reads, Writes, Callable[[], None]]], values: list[Any]) -> None:
-    """Two agents that read and write in turn, each on a connection of its own."""
-    mine, others = queue.SimpleQueue[Any](), queue.SimpleQueue[Any]()
-
-    def agent(number: int, take: Any, give: Any) -> None:
-        read, write, close = open_one()
-        for at in range(number, len(values), 2):
-            take.get(timeout=TIMEOUT_S)
-            read()
-            write(values[at])
-            give.put(at)
-        close()
-
-    mine.put(0)
-    together(lambda: agent(0, mine, others), lambda: agent(1, others, mine))
-
-
-def race(open_one: Callable[[], tuple[Reads, Writes, Callable[[], None]]], values: list[Any]) -> None:
-    """Both have read before either writes."""
-    met = threading.Barrier(2, timeout=TIMEOUT_S)
-
-    def agent(number: int) -> None:
-        read, write, close = open_one()
-        read()
-        met.wait()
-        write(values[number])
-        close()
-
-    together(lambda: agent(0), lambda: agent(1))
 
 
 def on_postgres(url: str) -> Callable[[], tuple[Reads, Writes, Callable[[], None]]]:

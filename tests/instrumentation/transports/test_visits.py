@@ -3,11 +3,15 @@
 import asyncio
 from types import SimpleNamespace
 
+import aiohttp
 import pytest
+from aiohttp import web
 
-from noclobber import recorder, strands
+import noclobber
+from noclobber import recorder, scope, strands
+from noclobber.testing import capture
 from noclobber.transports.calls import out
-from noclobber.transports.visits import received
+from noclobber.transports.visits import handled, received
 
 CALLER = "0123456789abcdef-12"
 
@@ -61,3 +65,36 @@ async def test_an_error_passes() -> None:
 async def test_who_is_told(host: str | None, port: int | None, present: str | None, told: bool) -> None:
     """Hosts on the list, and requests that carry baggage already."""
     assert (out(host, port, present) is not None) is told
+
+
+async def test_two_requests_of_one_connection_are_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one has read is nothing that the next one surely rests on; a step that is there already stays."""
+    monkeypatch.undo()
+    accounts = noclobber.tracked({"a": 100}, name="accounts")
+
+    async def look(_: web.Request) -> web.Response:
+        return web.json_response(accounts["a"])
+
+    async def put(_: web.Request) -> web.Response:
+        accounts["a"] = 150
+        return web.json_response("ok")
+
+    application = web.Application()
+    application.add_routes([web.get("/", look), web.put("/", put)])
+    with capture() as captured:
+        runner = web.AppRunner(application)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = "http://{}:{}/".format(*runner.addresses[0][:2])
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+            for ask in (session.get, session.put):
+                async with ask(url) as answer:
+                    assert answer.status == 200
+        await runner.cleanup()
+        with scope.entered(step="mine"), handled():
+            accounts["a"] = 170
+    read, write, mine = [each for each in captured.accesses if each["noclobber.op"] in ("read", "write")]
+    assert len({read["noclobber.unit"], write["noclobber.unit"], mine["noclobber.unit"]}) == 3
+    assert {each["noclobber.unit.kind"] for each in (read, write, mine)} == {"step"}
+    assert write.get("noclobber.version.base.source") != "observed"
+    assert mine["noclobber.step"] == "mine"

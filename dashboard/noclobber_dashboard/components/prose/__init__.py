@@ -2,7 +2,7 @@
 
 Streamlit's markdown would read a resource named `![](http://host/x)` as an image and fetch it. Here a page hands over
 a tree of `Node`s; the script makes elements of a fixed set of tags and sets every text by `textContent`. Links lead
-only to this dashboard's own pages.
+to this dashboard's own pages, and where a page says so (`outside`) to an address that the operator set.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +25,7 @@ class Node:
         look: class names of `prose.css`.
         children: texts and further nodes.
         href: for `a`: a path of this dashboard.
+        outside: for `a`: an http or https address elsewhere, opened apart; never one that a name is part of.
         copy: for `button`: what a click copies.
         title: shown on hover.
     """
@@ -33,13 +34,14 @@ class Node:
     look: str = ""
     children: Sequence["Node | str"] = field(default=())
     href: str = ""
+    outside: str = ""
     copy: str = ""
     title: str = ""
 
     def as_data(self) -> dict[str, Any]:
         """The node as the script reads it."""
         children = [child if isinstance(child, str) else child.as_data() for child in self.children]
-        extras = {"href": self.href, "copy": self.copy, "title": self.title}
+        extras = {"href": self.href, "outside": self.outside, "copy": self.copy, "title": self.title}
         return {"tag": self.tag, "look": self.look, "children": children} | {k: v for k, v in extras.items() if v}
 
 

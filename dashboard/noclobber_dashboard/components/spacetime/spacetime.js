@@ -4,12 +4,14 @@
 const SVG = "http://www.w3.org/2000/svg";
 const BOX = 42, PITCH = 88, TOP = 34, BOTTOM = 38, RACE_ROOM = 14, GAP = 18, PAD = 16;
 const COLUMN = { least: 40, tight: 78, roomy: 150, tiny: 16 };
+const KEYS = "Tab enters the diagram. Arrows go along a lane and across lanes, Enter opens a box, Escape closes it. " +
+  "+ and − zoom, f shows everything, g goes to the race, p shows only the causal past, a what rests on it.";
 const memory = new WeakMap();
 
 export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".spacetime");
   if (!root || !data) return undefined;
-  const view = memory.get(root) || { zoom: 0, past: false, selected: null, text: "" };
+  const view = memory.get(root) || { zoom: 0, past: false, cone: false, selected: null, text: "" };
   memory.set(root, view);
   const text = JSON.stringify(data);
   if (view.text !== text) { view.text = text; view.selected = null; view.zoom = 0; view.placed = false; }
@@ -37,6 +39,9 @@ function build(root, data, view) {
   html("div", "lanes", field);
   html("div", "scroll", field);
   html("div", "note", root).textContent = data.note;
+  const help = html("div", "keys", root);
+  help.textContent = KEYS;
+  help.hidden = true;
   html("div", "panel", root).hidden = true;
   html("div", "tip", root).hidden = true;
   root.onkeydown = (event) => onKey(event, root, data, view);
@@ -67,6 +72,9 @@ function legend(bar, data) {
     mark.style.borderStyle = "dashed";
     mark.parentNode.append("stale read");
   }
+  if (data.events.some((event) => event.affected)) {
+    html("i", "cone", html("span", "", legendBox)).parentNode.append("rests on it");
+  }
   if (data.race) {
     const mark = html("i", "line", html("span", "", legendBox));
     mark.style.borderColor = "var(--race)";
@@ -89,15 +97,33 @@ function tools(bar, root, data, view) {
   button("+", "Zoom in (+)", () => zoom(root, data, view, 1.3));
   button("fit", "Show everything (f)", () => fit(root, data, view));
   if (data.race) button("go to race", "Scroll to the racing pair (g)", () => toRace(root, data, view, true));
-  const past = button("causal past", "Show only what led to the race (p)", () => togglePast(root, view));
+  const past = button("causal past", "Show only what led to the race (p)", () => only(root, view, "past"));
   past.dataset.role = "past";
-  past.setAttribute("aria-pressed", String(view.past));
+  if (data.events.some((event) => event.affected)) {
+    button("affected", "Show only the race and what rests on it (a)", () => only(root, view, "cone")).dataset.role = "cone";
+  }
+  button("keys", "What the keyboard does (?)", () => keys(root)).dataset.role = "keys";
+  pressed(root, view);
 }
 
-function togglePast(root, view) {
-  view.past = !view.past;
-  root.querySelector('[data-role="past"]').setAttribute("aria-pressed", String(view.past));
-  root.querySelector("svg").classList.toggle("past-only", view.past);
+// Of causal past and affected cone at most one is shown alone.
+function only(root, view, which) {
+  const now = !view[which];
+  view.past = view.cone = false;
+  view[which] = now;
+  pressed(root, view);
+}
+
+function pressed(root, view) {
+  for (const which of ["past", "cone"]) {
+    root.querySelector(`[data-role="${which}"]`)?.setAttribute("aria-pressed", String(view[which]));
+    root.querySelector("svg")?.classList.toggle(`${which}-only`, view[which]);
+  }
+}
+
+function keys(root) {
+  const help = root.querySelector(".keys");
+  help.hidden = !help.hidden;
 }
 
 function zoom(root, data, view, factor) {
@@ -149,6 +175,7 @@ function draw(root, data, view) {
   const width = Math.max(scroll.clientWidth, data.columns * view.column + 2 * PAD);
   const svg = node("svg", { width, height, role: "group", "aria-label": "space-time diagram" });
   svg.classList.toggle("past-only", view.past);
+  svg.classList.toggle("cone-only", view.cone);
   const measure = measurer(root);
   view.boxes = place(data, view, ys);
   rails(svg, data, ys, width);
@@ -226,11 +253,12 @@ function box(layer, event, root, data, view, measure) {
   const at = view.boxes.get(event.id);
   const classes = ["box", event.family];
   for (const [name, holds] of [["race", event.race], ["stale", event.stale], ["past", event.past],
-    ["unapplied", !event.applied], ["selected", view.selected === event.id]]) if (holds) classes.push(name);
+    ["cone", event.affected || event.race], ["unapplied", !event.applied], ["selected", view.selected === event.id]]) if (holds) classes.push(name);
   const made = node("g", { class: classes.join(" "), "data-id": event.id, role: "button", tabindex: -1 });
   made.setAttribute("aria-label", event.tip.join(". "));
   if (event.race) made.append(rounded("frame", at.x - 5, at.y - 5, at.w + 10, BOX + 10, 9));
   made.append(rounded("body", at.x, at.y, at.w, BOX, 6));
+  if (event.affected) made.append(rounded("reached", at.x, at.y, 4, BOX, 2));
   made.append(rounded("focus", at.x - 3, at.y - 3, at.w + 6, BOX + 6, 8));
   const middle = at.x + at.w / 2, alone = !event.sub || at.w < 44;
   made.append(words("text", { class: "label", x: middle, y: at.y + (alone ? 26 : 18.5) },
@@ -250,9 +278,11 @@ function arrow(layer, over, edge, data, view, ys, measure, taken, root) {
   const from = view.boxes.get(edge.from), to = view.boxes.get(edge.to);
   const shape = edge.sameLane ? sameLane(from, to, data, edge) : crossLane(from, to);
   const past = data.events.filter((event) => event.past).map((event) => event.id);
+  const cone = data.events.filter((event) => event.affected || event.race).map((event) => event.id);
+  const within = (ids) => ids.includes(edge.from) && ids.includes(edge.to);
   const faint = data.byTime && !edge.strong;
   const made = node("g", {
-    class: `edge ${edge.type}${edge.stale ? " stale" : ""}${faint ? " weak" : ""}${past.includes(edge.from) && past.includes(edge.to) ? " past" : ""}`,
+    class: `edge ${edge.type}${edge.stale ? " stale" : ""}${faint ? " weak" : ""}${within(past) ? " past" : ""}${within(cone) ? " cone" : ""}`,
     "data-from": edge.from, "data-to": edge.to,
   });
   made.append(node("path", { class: "line", d: shape.path }));
@@ -353,6 +383,10 @@ function open(root, data, view, event) {
   panel.dataset.id = event.id;
   const top = html("header", "", panel);
   html("span", "", top).textContent = event.tip[0];
+  if (/^https?:\/\/[^\s"'<>\\]+$/i.test(event.trace)) {
+    const link = html("a", "", top);
+    Object.assign(link, { href: event.trace, target: "_blank", rel: "noopener noreferrer", textContent: "open the trace" });
+  }
   const close = html("button", "", top);
   close.type = "button";
   close.textContent = "close";
@@ -385,7 +419,8 @@ function onKey(event, root, data, view) {
   const act = {
     "+": () => zoom(root, data, view, 1.3), "=": () => zoom(root, data, view, 1.3),
     "-": () => zoom(root, data, view, 1 / 1.3), f: () => fit(root, data, view),
-    g: () => toRace(root, data, view, true), p: () => togglePast(root, view),
+    g: () => toRace(root, data, view, true), p: () => only(root, view, "past"),
+    a: () => root.querySelector('[data-role="cone"]') && only(root, view, "cone"), "?": () => keys(root),
     Escape: () => !root.querySelector(".panel").hidden && shut(root, view),
   }[event.key];
   const id = event.target.closest?.(".box")?.dataset.id;
