@@ -16,7 +16,7 @@ from noclobber_sidecar.engine_metrics import ENGINE
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "guide"
 PARTS = ("instrumentation", "collector", "analyzer", "dashboard", "deploy")
-INTERNAL = {"NOCLOBBER_PROGRAM", "NOCLOBBER_PHASES"}
+INTERNAL = {"NOCLOBBER_PROGRAM", "NOCLOBBER_PHASES", "NOCLOBBER_STEER"}
 """Set by one process of noclobber, or by its tests, for another, never by a person."""
 
 

@@ -28,13 +28,15 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from noclobber.contract import Attr
 from noclobber_collector.any_value import as_text, pairs_as_text
 from noclobber_collector.columns import COLUMNS, Column, Holds
-from noclobber_collector.origins import WHOLES, WORDS, Origins, origins_of
+from noclobber_collector.origins import LISTS, MAPS, SELDOM, WHOLES, WORDS, Origins, origins_of
 from noclobber_collector.wire import Bytes, Fields, Places, UnreadableError, fields, fixed64, padded, varints
 
 __all__ = ["flatten"]
 
 TRACE_ID, SPAN_ID, TRACE_STATE, PARENT, NAME = 0x0A, 0x12, 0x1A, 0x22, 0x2A
 KIND, START, END, ATTRIBUTES, EVENTS, LINKS, STATUS = 0x30, 0x39, 0x41, 0x4A, 0x5A, 0x6A, 0x7A
+FLAGS: Final = 16 << 3 | 5
+DROPPED: Final[Mapping[str, int]] = {"dropped_attributes": 0x50, "dropped_events": 0x60, "dropped_links": 0x70}
 STATUS_MESSAGE, STATUS_CODE = 0x12, 0x18
 KEY, VALUE = 0x0A, 0x12
 ARRAY_ITEM = 0x0A
@@ -139,19 +141,23 @@ class _Rows:
         return pa.RecordBatch.from_pydict(columns)
 
     def _origins(self) -> Iterator[tuple[str, pa.Array]]:
-        said = self._origin.said
-        for name in WORDS:
-            codes = {value: code for code, value in enumerate(dict.fromkeys(said[name]))}
-            of_scope = np.array([codes[value] for value in said[name]], np.int32)
-            words = pa.array([word.encode() for word in codes], pa.binary())
-            yield name, pa.DictionaryArray.from_arrays(of_scope[self._scope], words)
-        for name in WHOLES:
-            kind = np.uint64 if name == "segment" else np.int64
-            yield name, pa.array(np.array(said[name], kind)[self._scope])
+        said, of_row = self._origin.said, pa.array(self._scope)
+        for name in (*WORDS, *WHOLES, *MAPS, *LISTS):
+            if name in SELDOM and not any(said[name]):
+                continue
+            if name in WORDS:
+                codes = {value: code for code, value in enumerate(dict.fromkeys(said[name]))}
+                of_scope = np.array([codes[value] for value in said[name]], np.int32)
+                words = pa.array([word.encode() for word in codes], pa.binary())
+                yield name, pa.DictionaryArray.from_arrays(of_scope[self._scope], words)
+            elif name in WHOLES:
+                yield name, pa.array(np.array(said[name], _WHOLE_TYPES.get(name, np.int64))[self._scope])
+            elif name in MAPS:
+                maps = pa.array([list(each.items()) for each in said[name]], pa.map_(pa.string(), pa.string()))
+                yield name, maps.take(of_row)
+            else:
+                yield name, pa.array(said[name], _ENTITIES_TYPE).take(of_row)
         yield "row", pa.array(np.arange(self._first, self._first + self._count, dtype=np.uint64))
-        if any(self._origin.rests):
-            maps = pa.array([list(rest.items()) for rest in self._origin.rests], pa.map_(pa.string(), pa.string()))
-            yield "resource_rest", maps.take(pa.array(self._scope))
 
     def _plain(self) -> Iterator[tuple[str, pa.Array]]:
         start, end = self._fixed64(START), self._fixed64(END)
@@ -172,6 +178,15 @@ class _Rows:
             inside = inside._replace(owner=status.owner[inside.owner])
             yield "status_code", pa.array(self._numbers(inside.of(STATUS_CODE)).astype(np.int8))
             yield "status_message", self._texts(inside.of(STATUS_MESSAGE))
+        flags = self._spans.of(FLAGS)
+        if len(flags.owner):
+            values = np.zeros(self._count, np.uint32)
+            values[flags.owner] = fixed64(self._data, flags.begin).astype(np.uint32)
+            yield "flags", pa.array(values)
+        for name, tag in DROPPED.items():
+            found = self._spans.of(tag)
+            if len(found.owner):
+                yield name, pa.array(self._numbers(found).astype(np.uint32))
 
     def _fixed64(self, tag: int) -> npt.NDArray[np.uint64]:
         found = self._spans.of(tag)
@@ -321,6 +336,7 @@ class _Rows:
         of_row = self._messages(EVENTS, Span.Event)
         if of_row:
             yield "events", pa.array([[_event(each) for each in events] for events in of_row], _EVENTS_TYPE)
+            yield from _counted("event_dropped", of_row, "dropped_attributes_count")
 
     def _links(self) -> Iterator[tuple[str, pa.Array]]:
         of_row = self._messages(LINKS, Span.Link)
@@ -335,6 +351,8 @@ class _Rows:
         edges = [[dict(pairs).get(LINK_EDGE, "") for pairs in links] for links in said]
         yield "link_edges", pa.array(edges, _TEXTS_TYPE)
         yield "link_attributes", pa.array(said, pa.list_(pa.map_(pa.string(), pa.string())))
+        yield from _counted("link_flags", of_row, "flags")
+        yield from _counted("link_dropped", of_row, "dropped_attributes_count")
 
 
 LINK_EDGE: Final = "noclobber.edge"
@@ -343,6 +361,11 @@ _TEXTS_TYPE: Final = pa.list_(pa.string())
 _EVENTS_TYPE: Final = pa.list_(
     pa.struct([("at_ns", pa.uint64()), ("name", pa.string()), ("attributes", pa.map_(pa.string(), pa.string()))])
 )
+_ENTITIES_TYPE: Final = pa.list_(
+    pa.struct([("schema_url", pa.string()), ("type", pa.string()), ("id_keys", pa.list_(pa.string())),
+               ("description_keys", pa.list_(pa.string()))])
+)  # fmt: skip
+_WHOLE_TYPES: Final = {"segment": np.uint64, "scope_dropped": np.uint32, "resource_dropped": np.uint32}
 _NUMBER_OF: Final = {column.attribute.encode(): number for number, column in enumerate(COLUMNS)}
 
 
@@ -386,6 +409,13 @@ def _item_text(item: AnyValue) -> str:
 
 def _event(event: Span.Event) -> dict[str, object]:
     return {"at_ns": event.time_unix_nano, "name": event.name, "attributes": pairs_as_text(event.attributes)}
+
+
+def _counted(name: str, of_row: list[list[Any]], field: str) -> Iterator[tuple[str, pa.Array]]:
+    """A number of each message, as a list for each row; empty where they are all zero, and left out where all are."""
+    numbers = [[getattr(each, field) for each in messages] for messages in of_row]
+    if any(map(any, numbers)):
+        yield name, pa.array([found if any(found) else [] for found in numbers], pa.list_(pa.uint32()))
 
 
 def _sized(data: bytes, size: int) -> bytes:

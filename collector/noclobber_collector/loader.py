@@ -44,10 +44,17 @@ __all__ = ["Loader"]
 
 log = logging.getLogger("noclobber.loader")
 POLL_S: Final = 0.05
+LOOK_S: Final = 0.01
+"""So often the loader looks whether the folder has changed; it is listed then, and each POLL_S in any case."""
+TELLS_APART_NS: Final = 50_000_000
+"""Two changes of a folder that lie so far apart bear different times, on whatever file system."""
 REST: Final = 3.0
 REST_MAX_S: Final = 0.4
-"""An insert costs a tenth of a second whatever is in it: after one the loader rests so many times as long as it took,
-up to this, and takes all that came meanwhile; it does not rest while more waits than one insert takes."""
+REST_SPANS: Final = 3_000
+"""An insert costs some 20 ms whatever is in it, which counts where the rows themselves keep a core busy: after one of
+so many spans the loader rests REST times as long as it took, up to REST_MAX_S, and takes all that came meanwhile. Few
+spans are loaded as soon as their segment is closed, since no more than four of these come in a second; and it does not
+rest while more waits than one insert takes."""
 SPANS_MAX: Final = 25_000
 """Spans in one insert: the engine's memory grows with it."""
 KEEP_LOADED_S: Final = 300.0
@@ -108,7 +115,7 @@ class Loader:
         }
         self._attempts: dict[int, int] = {}
         self._newest_at_start = newest_number(folder)
-        self._alone = 0
+        self._alone = self._changed_at = 0
         self._phases = Phases("loader")
         self._stopping = threading.Event()
         self._pause_s = 0.0
@@ -178,16 +185,25 @@ class Loader:
                 if not self.counted:
                     self._recount()
                     self.counted = True
+                self._changed_at = _settled_at(self._folder)
+                loaded = self.loaded
                 busy = self._load_waiting()
                 self._phases.enter(Phase.IDLE)
                 self._pause_s, self._last_error = 0.0, ""
                 self._tidy()
                 if not busy:
-                    self._stopping.wait(POLL_S)
-                elif not self._is_behind():
+                    self._wait_for_segments()
+                elif self.loaded - loaded >= REST_SPANS and not self._is_behind():
                     self._stopping.wait(min(REST * self._last_load_s, REST_MAX_S))
             except Exception as error:
                 self._wait_after(error)
+
+    def _wait_for_segments(self) -> None:
+        """Until the folder changes, and POLL_S at most."""
+        deadline = time.monotonic() + POLL_S
+        while not self._stopping.wait(LOOK_S) and time.monotonic() < deadline:
+            if _changed_at(self._folder) != self._changed_at:
+                return
 
     def _wait_after(self, error: Exception) -> None:
         """Be patient: longer each time, and one line for each cause."""
@@ -365,6 +381,17 @@ class Loader:
         for path in due:
             path.unlink()
         self._phases.enter(Phase.IDLE)
+
+
+def _changed_at(folder: Path) -> int:
+    """When a file of the folder came, went or was renamed last."""
+    return folder.stat().st_mtime_ns
+
+
+def _settled_at(folder: Path) -> int:
+    """The same; 0 where that was just now: a further change might bear the same time."""
+    changed = _changed_at(folder)
+    return changed if time.time_ns() - changed > TELLS_APART_NS else 0
 
 
 def _keep_loaded_s() -> float:

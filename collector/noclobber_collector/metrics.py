@@ -1,8 +1,8 @@
 """What can be measured of receiver, spool and loader: a declared table, told in Prometheus's text format.
 
 Every metric stands in a table with its kind, unit, meaning and source before anybody counts it; the guide's page is
-held to the tables by a test, and a value without a row is a mistake. The engine has a table of its own of the same form
-(`noclobber_sidecar.engine_metrics`).
+held to the tables by a test, and a value without a row is a mistake. Live analysis has a table of its own of the same
+form (`noclobber_analyzer.metrics`).
 
 Source: Prometheus, "Metric and label naming"; alerts-and-safety.md, section 12 of the design.
 """

@@ -12,27 +12,34 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from noclobber_collector.any_value import as_text
 from noclobber_collector.columns import PROCESS_COLUMNS
 from noclobber_collector.wire import PADDING, UnreadableError, fields_of_one, run_of, varint
 
-__all__ = ["WHOLES", "WORDS", "Origins", "origins_of"]
+__all__ = ["LISTS", "MAPS", "SELDOM", "WHOLES", "WORDS", "Origins", "origins_of"]
 
 RESOURCE_SPANS, SEGMENT, COLLECTOR = 0x0A, 1000 << 3, 1003 << 3 | 2
-RESOURCE, SCOPE_SPANS = 0x0A, 0x12
+RESOURCE, SCOPE_SPANS, SCHEMA = 0x0A, 0x12, 0x1A
 SCOPE, SPANS = 0x0A, 0x12
-SCOPE_NAME, SCOPE_VERSION = 0x0A, 0x12
+SCOPE_NAME, SCOPE_VERSION, SCOPE_ATTRIBUTE, SCOPE_DROPPED = 0x0A, 0x12, 0x1A, 0x20
 OURS: Final = "noclobber."
+UINT32_MAX: Final = (1 << 32) - 1
 RESOURCES_KEPT: Final = 1024
 """Resources whose meaning is remembered."""
 _NUMBERS: Final = tuple(PROCESS_COLUMNS)[-2:]
-WORDS: Final = ("collector", *tuple(PROCESS_COLUMNS)[:-2], "scope", "scope_version")
+WORDS: Final = ("collector", *tuple(PROCESS_COLUMNS)[:-2], "scope", "scope_version", "scope_schema", "resource_schema")
 """Columns of texts that are the same for all spans of a scope."""
-WHOLES: Final = ("segment", *_NUMBERS)
+WHOLES: Final = ("segment", *_NUMBERS, "scope_dropped", "resource_dropped")
 """Columns of numbers that are so."""
-_Rest = Mapping[str, str]
+MAPS: Final = ("resource_rest", "scope_rest")
+"""Columns of attributes, as text, that are so."""
+LISTS: Final = ("resource_entities",)
+"""Columns of lists that are so."""
+SELDOM: Final = frozenset(("scope_schema", "resource_schema", "scope_dropped", "resource_dropped", *MAPS, *LISTS))
+"""Columns of these in which mostly nothing stands."""
 
 
 @dataclass(slots=True)
@@ -41,15 +48,14 @@ class Origins:
 
     Attributes:
         begin, end: where each span lies. counts: how many of them each scope has.
-        said: by column (WORDS, WHOLES), what is said for each scope. rests: what else the resource of each says.
+        said: by column (WORDS, WHOLES, MAPS, LISTS), what is said for each scope.
         ours: whether a scope's spans may be accesses: noclobber's own scope and process stand behind them.
     """
 
     begin: list[int] = field(default_factory=list)
     end: list[int] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
-    said: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in (*WORDS, *WHOLES)})
-    rests: list[_Rest] = field(default_factory=list)
+    said: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in (*WORDS, *WHOLES, *MAPS, *LISTS)})
     ours: list[bool] = field(default_factory=list)
 
 
@@ -87,14 +93,17 @@ def _add_request(found: Origins, data: bytes, begin: int, end: int) -> None:
 def _add_resource(found: Origins, data: bytes, begin: int, end: int, said: Mapping[str, Any]) -> None:
     parts = list(fields_of_one(data, begin, end))
     resource = b"".join(data[start:stop] for tag, start, stop in parts if tag == RESOURCE)  # joined is merged
-    process, rest = _process(resource)
+    schema = _last_text(data, parts, SCHEMA)
+    process = {**said, **_process(resource), "resource_schema": schema}
     for tag, start, stop in parts:
         if tag == SCOPE_SPANS:
-            _add_scope(found, data, (start, stop), {**said, **process}, rest)
+            _add_scope(found, data, (start, stop), process)
 
 
-def _add_scope(found: Origins, data: bytes, place: tuple[int, int], said: Mapping[str, Any], rest: _Rest) -> None:
-    name = version = ""
+def _add_scope(found: Origins, data: bytes, place: tuple[int, int], said: Mapping[str, Any]) -> None:
+    scope: dict[str, Any] = {
+        "scope": "", "scope_version": "", "scope_schema": "", "scope_dropped": 0, "scope_rest": {},
+    }  # fmt: skip
     before = len(found.begin)
     begin, end = place
     while begin < end:
@@ -106,34 +115,54 @@ def _add_scope(found: Origins, data: bytes, place: tuple[int, int], said: Mappin
                 found.end.append(stop)
                 break
             if tag == SCOPE:
-                name, version = _scope(data, start, stop, name, version)
+                _add_to_scope(scope, data, start, stop)
+            elif tag == SCHEMA:
+                scope["scope_schema"] = data[start:stop].decode()
     found.counts.append(len(found.begin) - before)
-    for column, value in {**said, "scope": name, "scope_version": version}.items():
+    for column, value in {**said, **scope}.items():
         found.said[column].append(value)
-    found.rests.append(rest)
-    found.ours.append(name.startswith(OURS) and said["process"] != "")
+    found.ours.append(scope["scope"].startswith(OURS) and said["process"] != "")
 
 
-def _scope(data: bytes, begin: int, end: int, name: str, version: str) -> tuple[str, str]:
-    """Name and version of a scope; what it does not say stays."""
+def _add_to_scope(scope: dict[str, Any], data: bytes, begin: int, end: int) -> None:
+    """Read what a scope says; what it does not say stays."""
     for tag, start, stop in fields_of_one(data, begin, end):
         if tag == SCOPE_NAME:
-            name = data[start:stop].decode()
+            scope["scope"] = data[start:stop].decode()
         elif tag == SCOPE_VERSION:
-            version = data[start:stop].decode()
-    return name, version
+            scope["scope_version"] = data[start:stop].decode()
+        elif tag == SCOPE_ATTRIBUTE:
+            pair = KeyValue.FromString(data[start:stop])
+            scope["scope_rest"].setdefault(pair.key, as_text(pair.value))
+        elif tag == SCOPE_DROPPED:
+            scope["scope_dropped"] = varint(data, start)[0] & UINT32_MAX
+
+
+def _last_text(data: bytes, parts: list[tuple[int, int, int]], wanted: int) -> str:
+    """The text of a field; the last counts."""
+    return next((data[start:stop].decode() for tag, start, stop in reversed(parts) if tag == wanted), "")
 
 
 @lru_cache(RESOURCES_KEPT)
-def _process(resource: bytes) -> tuple[Mapping[str, Any], _Rest]:
+def _process(resource: bytes) -> Mapping[str, Any]:
     """The columns that a resource fills, and what else it says, as text; of two of one name the first counts."""
+    read = Resource.FromString(resource)
     columns: dict[str, Any] = {}
     rest: dict[str, str] = {}
     names = {attribute: column for column, attribute in PROCESS_COLUMNS.items()}
-    for pair in Resource.FromString(resource).attributes:
+    for pair in read.attributes:
         column, kind = names.get(pair.key, ""), pair.value.WhichOneof("value")
         if column and kind == ("int_value" if column in _NUMBERS else "string_value"):
             columns.setdefault(column, getattr(pair.value, kind))
         else:
             rest.setdefault(pair.key, as_text(pair.value))
-    return {column: columns.get(column, 0 if column in _NUMBERS else "") for column in PROCESS_COLUMNS}, rest
+    return {
+        **{column: columns.get(column, 0 if column in _NUMBERS else "") for column in PROCESS_COLUMNS},
+        "resource_rest": rest,
+        "resource_dropped": read.dropped_attributes_count,
+        "resource_entities": [
+            {"schema_url": each.schema_url, "type": each.type, "id_keys": list(each.id_keys),
+             "description_keys": list(each.description_keys)}
+            for each in read.entity_refs
+        ],
+    }  # fmt: skip

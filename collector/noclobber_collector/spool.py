@@ -156,7 +156,7 @@ class Spool:
         while True:
             with self._changed:
                 if not self._waiting and not self._stopping:
-                    self._changed.wait(TICK_S if self._open else None)
+                    self._changed.wait(self._until_due_s(self._open) if self._open else None)
                 group, self._waiting = self._waiting, []
                 stopping = self._stopping
             if group:
@@ -166,6 +166,9 @@ class Spool:
                 self._close_in_time()
             if stopping and not self._waiting:
                 return
+
+    def _until_due_s(self, segment: "_OpenSegment") -> float:
+        return max(0.0, segment.opened_at + self._close_after_s - time.monotonic())
 
     def _is_due(self, segment: "_OpenSegment") -> bool:
         return segment.spans >= CLOSE_SPANS or time.monotonic() - segment.opened_at >= self._close_after_s

@@ -4,6 +4,8 @@ Usually nothing of this is needed: `noclobber run -- python agent.py` instrument
 In code: `noclobber.instrument()`, then `with noclobber.agent("planner"):`, `with noclobber.access(...)` for state
 that no integration knows, `noclobber.tracked(...)` for objects shared in a process, and `noclobber.lock(...)` for its
 locks. Names are loaded when they are first used, so importing this package costs next to nothing.
+
+PYTEST_DONT_REWRITE: in a process that was instrumented before pytest began, pytest would warn that it can't.
 """
 
 import sys
@@ -15,11 +17,17 @@ if TYPE_CHECKING:
     from noclobber.api import access, agent, instrument, run, step, uninstrument
     from noclobber.declarations import declare
     from noclobber.locks.named import lock
+    from noclobber.pacing.chaos import chaos
     from noclobber.tracking import tracked
 
-__all__ = ["access", "agent", "declare", "instrument", "lock", "run", "step", "tracked", "uninstrument"]
+__all__ = ["access", "agent", "chaos", "declare", "instrument", "lock", "run", "step", "tracked", "uninstrument"]
 
-_HOME = {"declare": "noclobber.declarations", "lock": "noclobber.locks.named", "tracked": "noclobber.tracking"}
+_HOME = {
+    "chaos": "noclobber.pacing.chaos",
+    "declare": "noclobber.declarations",
+    "lock": "noclobber.locks.named",
+    "tracked": "noclobber.tracking",
+}
 
 
 def __getattr__(name: str) -> Any:

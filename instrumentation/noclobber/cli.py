@@ -26,6 +26,9 @@ OVERVIEW = {
     "run": "run a Python program with its shared state instrumented",
     "up": "the sidecar in one command: receiver, store, analyzer, dashboard",
     "check": "find races in OTLP files; exit code 1 where there are any",
+    "compare": "what two runs found: new, gone, more often",
+    "chaos": "run a program again and again, hold its strands at their accesses, find what luck hides",
+    "confirm": "bring a latent finding about, and write the test that holds it down",
     "analyze": "the same over what is stored",
     "findings": "list, show or export the findings in the store",
     "forget": "delete what the store knows of one resource, run or service",
@@ -38,6 +41,7 @@ OVERVIEW = {
 }
 EXTRA_OF = {
     "demo": "demo", "up": "sidecar", "doctor": "sidecar", "collector": "collector", "check": "analyzer",
+    "chaos": "analyzer", "confirm": "analyzer", "compare": "analyzer",
     "analyze": "analyzer", "findings": "analyzer", "forget": "analyzer", "backup": "analyzer", "restore": "analyzer",
     "analyzer": "analyzer", "dashboard": "dashboard",
 }  # fmt: skip

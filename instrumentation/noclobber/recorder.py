@@ -14,9 +14,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from noclobber import clock, declarations, forks, scope, strands, versions
 from noclobber.access import UNREAD, Access, Build, Call
@@ -33,6 +34,9 @@ from noclobber.settings import Settings
 from noclobber.sink import Sink
 from noclobber.sites import Site, Sites
 from noclobber.strands import Strand
+
+if TYPE_CHECKING:
+    from noclobber.pacing.pacer import Pacer
 
 __all__ = ["Recorder", "Sink", "active", "begin", "end", "start", "stop", "swap"]
 
@@ -102,7 +106,7 @@ def ended(call: Call, build: Build, facts: object) -> None:
         ring.append(call)
         call.end_ns = now_ns()
     else:
-        recorder._drop(call)
+        recorder._otherwise(call)
 
 
 def recording() -> "Recorder | None":
@@ -186,7 +190,7 @@ class Recorder:
         self.declare(declarations.Declarations.from_settings(settings))
         self._given_sink = sink
         self._given_ids = ids
-        self._ring_max = settings.ring_max
+        self.pace(None)
         self._sites = Sites()
         self._reset()
 
@@ -249,10 +253,16 @@ class Recorder:
         call.build = build
         ring = self._ring
         if len(ring) >= self._ring_max:
-            self._drop(call)
+            self._otherwise(call)
             return
         ring.append(call)
         call.end_ns = now_ns()
+
+    def pace(self, pacer: "Pacer | None") -> None:
+        """Let `pacer` see every call that ends, and hold its strand; None: nobody. Costs nothing where nobody does."""
+        self.pacer = pacer
+        self._otherwise: Callable[[Call], None] = self._drop if pacer is None else partial(pacer.ended, self)
+        self._ring_max = self.settings.ring_max if pacer is None else -1  # no room: each call goes the longer way
 
     def fail(self, call: Call, error: BaseException, build: Build, facts: object = None) -> None:
         """Note that `call` raised."""
@@ -275,7 +285,7 @@ class Recorder:
 
     def note_spawn(self, parent: Strand, child: Strand) -> None:
         """Tell the drain, in ring order, that `child` starts with what `parent` knows now; no access, no span."""
-        if len(self._ring) >= 2 * self._ring_max:
+        if len(self._ring) >= 2 * self.settings.ring_max:
             child.lose(0)
             return
         call = Call()
@@ -285,15 +295,15 @@ class Recorder:
         call.start_ns = call.end_ns = now_ns()
         self._ring.append(call)
 
+    def _site(self, frame: FrameType | None) -> Site | None:
+        return self._sites.of(frame)
+
     def _drop(self, call: Call) -> None:
         """A call is lost: it is counted, and what its strand knew before it is trusted no more."""
         self._waiting.discard(call)
         call.strand.lose(call.seqs[-1])
         with self._dropping:
             self.dropped += len(call.seqs)
-
-    def _site(self, frame: FrameType | None) -> Site | None:
-        return self._sites.of(frame)
 
     # -- the drain -------------------------------------------------------------------------------------------------
 

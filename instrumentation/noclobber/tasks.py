@@ -40,6 +40,8 @@ _given: dict[int, Strand] = {}
 """Coroutines on their way into another thread's loop (by id, while the call holds them), with the strand they get."""
 MEMBERS_MAX: Final = 10_000
 """Tasks that a group remembers for its end; a server's group never ends."""
+around: Callable[[Any], Any] | None = None
+"""What is put around the coroutine of each new task; None: nothing (`noclobber.pacing`)."""
 _making = threading.local()
 """Strand of the task that is being made in this thread: an eager task runs before its maker could tell it."""
 
@@ -195,6 +197,8 @@ def create_task_of(original: Any) -> Any:
                 helper = _for_helper(sys._getframe(1))
                 strand = strands.current() if helper else spawned()
             run = _prepared(self, coroutine)
+            if around is not None:
+                run = around(run)
             _making.strand = (strand, helper)
         try:
             task = original(self, run, **kwargs)

@@ -1,6 +1,7 @@
 """Real processes of the collector for tests: started on free ports, ended by their own number."""
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -104,7 +105,7 @@ class Process:
             try:
                 if ask(url, timeout_s=2).status == 200:
                     return time.monotonic() - begun
-            except OSError:
+            except (OSError, http.client.HTTPException):  # nobody is there, or was killed in the middle of an answer
                 pass
             assert self.popen.poll() is None, f"it ended: {self.output}"
             assert time.monotonic() - begun < timeout_s, f"{url} did not answer: {self.output}"

@@ -61,6 +61,7 @@ def odd_request(rng: random.Random) -> ExportTraceServiceRequest:
         part = request(spans, process, rng.choice(("noclobber.redis", "other", "")))
         for span in part.resource_spans[0].scope_spans[0].spans:
             embellish(rng, span)
+        embellish_origin(rng, part.resource_spans[0])
         made.MergeFrom(part)
     return made
 
@@ -71,14 +72,28 @@ def embellish(rng: random.Random, span: Any) -> None:
     span.trace_state = rng.choice(("", "a=b"))
     span.kind, span.status.code = rng.randrange(6), rng.randrange(3)
     span.status.message = rng.choice(("", "bad"))
-    span.flags, span.dropped_links_count = rng.randrange(300), 1
+    span.flags = rng.choice((0, 0x101, 2**32 - 1))
+    span.dropped_attributes_count, span.dropped_events_count = rng.choice((0, 3)), rng.choice((0, 2**32 - 1))
+    span.dropped_links_count = 1
     attributes(span.attributes, {"noclobber.agent": "the second of this name", "db.system.name": "second"})
     if rng.random() < 0.3:
         event = span.events.add(name="retry", time_unix_nano=rng.randrange(2**63))
         attributes(event.attributes, {"t": "x", "n": 1, "l": ["y"]})
+        event.dropped_attributes_count = rng.choice((0, 0, 7))
     for _ in range(rng.choice((0, 0, 1, 3))):
         link = span.links.add(trace_id=rng.randbytes(16), span_id=rng.randbytes(8), trace_state="s")
         attributes(link.attributes, {"noclobber.edge": "message", "b": True})
+        link.flags, link.dropped_attributes_count = rng.choice((0, 0x300)), rng.choice((0, 5))
+
+
+def embellish_origin(rng: random.Random, spans: Any) -> None:
+    """Give a resource and its scope what few of them say."""
+    resource, scope = spans.resource, spans.scope_spans[0].scope
+    spans.schema_url, spans.scope_spans[0].schema_url = rng.choice(("", "https://a/1")), rng.choice(("", "https://b/2"))
+    resource.dropped_attributes_count, scope.dropped_attributes_count = rng.choice((0, 2)), rng.choice((0, 4))
+    if rng.random() < 0.5:
+        attributes(scope.attributes, {"short": "s", "n": 1, "list": ["x", 2], "": True})
+        resource.entity_refs.add(schema_url="https://c", type="service", id_keys=["a", "b"], description_keys=["d"])
 
 
 def framed(segment: int, *requests: ExportTraceServiceRequest) -> bytes:

@@ -74,6 +74,22 @@ class Failing:
         self.inner.insert(table, columns, rows)
 
 
+def test_a_segment_is_loaded_as_soon_as_it_is_closed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is watched; and after few spans the loader does not rest."""
+    loader = Loader(store, tmp_path / "spool")
+    loader.start()
+    wait_until(lambda: loader.counted, what="the first look")
+    monkeypatch.setattr("noclobber_collector.loader.POLL_S", 600.0)
+    monkeypatch.setattr("noclobber_collector.loader.REST_MAX_S", 600.0)
+    monkeypatch.setattr("noclobber_collector.loader.REST", 1e6)
+    for number in range(1, 4):
+        spool_of(tmp_path / "spool", 2)
+        wait_until(lambda: loader.loaded == 2 * number, what="the load")  # noqa: B023  called at once
+    assert loader.stop(10)
+
+
 def test_every_segment_is_counted_noted_and_kept_for_a_while(store: Store, tmp_path: Path) -> None:
     """In order, one part in all, and the analyzer is told after the count."""
     segments = spool_of(tmp_path / "spool", 3, 5, 7)

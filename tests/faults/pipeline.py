@@ -1,16 +1,16 @@
 """The whole pipeline as real processes, killed where a test wants: `noclobber up`, each worker's phase told by a byte.
 
 A worker's byte (`noclobber_collector.phases`) lies in a mapped file, so that it still tells after kill -9 what was
-under way. `sniper.py` waits for a phase and kills; what a shot hit is read afterwards, not assumed.
+under way. The processes carry an ambush (`ambush/sitecustomize.py`): told of a phase, the kernel kills them in the
+middle of its next coming. What a shot hit is read afterwards, not assumed.
 """
 
+import http.client
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,13 @@ from noclobber_collector.segments import closed_segments, sound_requests
 
 MODULES = {"receiver": "noclobber_collector.receiver", "engine": "noclobber_sidecar.engine"}
 WORKERS = {"receiver": "spool", "engine": "loader"}
-SNIPER = Path(__file__).parent / "sniper.py"
+AMBUSH = Path(__file__).parent / "ambush"
+AIMED = {
+    "receiver": (Phase.APPEND, Phase.FSYNC, Phase.IDLE),
+    "engine": (Phase.INSERT, Phase.VERIFY, Phase.UNLINK, Phase.NOTE, Phase.MARK, Phase.IDLE),
+}
+BESIDES = {"engine": {Phase.NOTE: 4, Phase.MARK: 4, Phase.IDLE: 4}}
+"""Phases that are aimed at so many times less often: nothing is asked of them alone."""
 STEADY_S = 5.5
 """A child that was killed earlier is started again later each time."""
 PHASE_S = 60.0
@@ -30,8 +36,8 @@ ENGINE_READY_MAX_S = 120.0
 TAKES = "noclobber takes spans on"
 
 
-Aim = tuple[str, Phase | None, float]
-"""What to kill, at which phase (None: whatever it is at), and how long after its begin at most, in microseconds."""
+Aim = tuple[str, Phase | None]
+"""What to kill, and at which phase (None: whatever it is at)."""
 
 
 class Shot(NamedTuple):
@@ -63,7 +69,10 @@ class Pipeline:
     def __init__(self, folder: Path, keep_loaded_s: float = 2.0) -> None:
         self.folder, self.phases = folder, folder / "phases"
         self.phases.mkdir(parents=True)
-        self._environment = {FOLDER: str(self.phases), "NOCLOBBER_KEEP_LOADED_S": str(keep_loaded_s)}
+        path = os.pathsep.join(filter(None, (str(AMBUSH), os.environ.get("PYTHONPATH", ""))))
+        self._environment = {
+            FOLDER: str(self.phases), "NOCLOBBER_KEEP_LOADED_S": str(keep_loaded_s), "PYTHONPATH": path,
+        }  # fmt: skip
         self.up = Up(folder, environment=self._environment)
         self.started_s = self.up.wait_for(f"{self.up.http}/ready")
         self.up.wait_until_ready()
@@ -81,29 +90,32 @@ class Pipeline:
             watcher.join(ENGINE_READY_MAX_S)
         return self.up.stop()
 
-    def kill(self, part: str, aim: Phase | None = None, later_us: float = 0.0) -> Shot | None:
+    def kill(self, part: str, aim: Phase | None = None) -> Shot | None:
         """Kill -9 a process in a phase and wait until OTLP is taken; None where the phase did not come.
+
+        Two processes may be killed by two threads; the supervisor only while nobody kills another.
 
         Args:
             part: receiver, engine or supervisor.
             aim: the phase to wait for; None: whatever it is at.
-            later_us: kill up to so long after the phase began.
         """
         if part == "supervisor":
             return self._kill_supervisor()
-        pid = self.up.child(MODULES[part])
-        wait_until(lambda: time.time() - psutil.Process(pid).create_time() > STEADY_S or part == "receiver", 10)
-        byte = self.phases / f"{WORKERS[part]}.phase"
-        wanted = [aim] if aim is not None else list(Phase)
-        words = [sys.executable, str(SNIPER), str(byte), str(pid), ",".join(str(int(each)) for each in wanted),
-                 str(PHASE_S), str(later_us)]  # fmt: skip
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        pid, worker = self.up.child(MODULES[part]), WORKERS[part]
+        if part == "engine":
+            wait_until(lambda: self._phase(worker) != Phase.STARTING, ENGINE_READY_MAX_S, "an engine that loads")
+            wait_until(lambda: time.time() - psutil.Process(pid).create_time() > STEADY_S, 10)
+        if aim is None:
+            os.kill(pid, signal.SIGKILL)
+        else:
+            self._order(worker, aim)
+        died = _dies_within(pid, PHASE_S)
         begun = time.monotonic()
-        if done.returncode:
-            assert not done.stderr, done.stderr
+        if not died:
+            self._order(worker, Phase.STARTING)
             return None
-        hit = Phase(int(done.stdout))
-        self._forget(WORKERS[part])
+        hit = self._phase(worker)
+        self._forget(worker)
         self.up.wait_for(f"{self.up.http}/ready")
         ready_s = time.monotonic() - begun
         if part == "engine":
@@ -121,7 +133,7 @@ class Pipeline:
         for worker in WORKERS.values():
             self._forget(worker)
         self._watch_engine()
-        return Shot("supervisor", "", f"{spool} and {loader}", ready_s)
+        return Shot("supervisor", "", f"{spool.name} and {loader.name}", ready_s)
 
     def _watch_engine(self) -> None:
         """Note in a thread how long the engine takes to answer again: meanwhile other processes are shot at."""
@@ -137,8 +149,13 @@ class Pipeline:
         self._watchers.append(threading.Thread(target=watch, daemon=True))
         self._watchers[-1].start()
 
-    def _phase(self, worker: str) -> str:
-        return Phase((self.phases / f"{worker}.phase").read_bytes()[0]).name
+    def _phase(self, worker: str) -> Phase:
+        return Phase((self.phases / f"{worker}.phase").read_bytes()[0])
+
+    def _order(self, worker: str, phase: Phase) -> None:
+        """Have a worker's process die in this phase; STARTING: in none, that phase does not come again."""
+        with (self.phases / f"{worker}.order").open("r+b") as file:
+            file.write(bytes([phase]))
 
     def _forget(self, worker: str) -> None:
         """The next shot must not take the byte of the dead for that of who comes."""
@@ -168,23 +185,24 @@ class Pipeline:
 def _answers(url: str) -> bool:
     try:
         return ask(url, timeout_s=2).status == 200
-    except OSError:
+    except (OSError, http.client.HTTPException):  # killed in the middle of an answer
         return False
 
 
-def aims_of(times: int, seed: int) -> Sequence[Aim]:
-    """So many aims at all processes and phases; while an engine starts the receiver is shot at."""
-    rest: Sequence[Aim] = (("supervisor", None, 0), ("engine", Phase.NOTE, 2_000), ("engine", Phase.MARK, 0))
-    cycle: Sequence[Aim] = (
-        ("engine", Phase.INSERT, 60_000),
-        ("receiver", Phase.APPEND, 0),
-        ("receiver", Phase.FSYNC, 300),
-        ("engine", Phase.VERIFY, 3_000),
-        ("receiver", Phase.IDLE, 5_000),
-        ("receiver", Phase.APPEND, 0),
-        ("engine", Phase.UNLINK, 0),
-        ("receiver", Phase.FSYNC, 300),
-        ("receiver", Phase.IDLE, 5_000),
-    )
-    found = [aim for number in range(times // 10 + 1) for aim in (*cycle, rest[(number + seed) % len(rest)])]
-    return found[:times]
+def _dies_within(pid: int, seconds: float) -> bool:
+    """Whether a process ends; what its parent has not yet reaped does not run."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def next_aim(part: str, hits: Mapping[str, int]) -> Aim:
+    """The phase of a process that was hit least."""
+    besides = BESIDES.get(part, {})
+    return part, min(AIMED[part], key=lambda phase: hits.get(f"{part} {phase.name}", 0) * besides.get(phase, 1))

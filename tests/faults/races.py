@@ -1,5 +1,6 @@
 """Races that arrive while something fails, and what `check` finds in the same bytes."""
 
+import http.client
 import secrets
 import threading
 import time
@@ -73,7 +74,7 @@ def send_until_taken(url: str, data: bytes) -> None:
         try:
             if ask(f"{url}/v1/traces", data, 10, content_type="application/x-protobuf").status == 200:
                 return
-        except OSError:
+        except (OSError, http.client.HTTPException):  # killed in the middle of an answer
             pass
         assert time.monotonic() < deadline, "nobody took a request for a minute"
         time.sleep(0.05)

@@ -40,7 +40,6 @@ def run(words: argparse.Namespace) -> int:
     from noclobber_analyzer.errors import AnalyzerError
     from noclobber_analyzer.evaluate import evaluate
     from noclobber_analyzer.replay import stored_history, write_judgement
-    from noclobber_analyzer.report import Report
 
     stretch = _stretch(words, SYSTEM.now_ns())
     if words.from_otel_traces:
@@ -54,7 +53,7 @@ def run(words: argparse.Namespace) -> int:
             print(f"\r{len(history.accesses):,} accesses read; judging", file=sys.stderr)
         judged = evaluate(history, latent=words.latent, declarations=declarations)
         judged = write_judgement(store, history, judged, stretch, SYSTEM.now_ns(), latent=words.latent)
-    return print_report(Report.of(history, judged, limits), words.format)
+    return print_report(words, history, judged, limits)
 
 
 def _of_otel_traces(words: argparse.Namespace, stretch: "Stretch") -> int:
@@ -63,7 +62,6 @@ def _of_otel_traces(words: argparse.Namespace, stretch: "Stretch") -> int:
     from noclobber_analyzer.errors import AnalyzerError
     from noclobber_analyzer.evaluate import evaluate
     from noclobber_analyzer.otel_traces import history_in_otel_traces
-    from noclobber_analyzer.report import Report
 
     with elsewhere(words.from_otel_traces) as source:
         try:
@@ -72,7 +70,7 @@ def _of_otel_traces(words: argparse.Namespace, stretch: "Stretch") -> int:
             raise CommandError(str(error)) from error
     judged = evaluate(history, latent=words.latent, declarations=declarations)
     within = [finding for finding in judged.findings if stretch.has(finding)]
-    return print_report(Report.of(history, replace(judged, findings=within), limits), words.format)
+    return print_report(words, history, replace(judged, findings=within), limits)
 
 
 def _stretch(words: argparse.Namespace, now_ns: int) -> "Stretch":

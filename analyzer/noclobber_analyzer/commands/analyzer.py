@@ -7,7 +7,6 @@ import signal
 import socket
 import threading
 import tomllib
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from noclobber.declarations import Declarations
     from noclobber_analyzer.alerts import Route, Sender
     from noclobber_analyzer.live import LiveAnalyzer
+    from noclobber_analyzer.probes import Probes
     from noclobber_collector.store import Store
 
 __all__ = ["COMMAND"]
@@ -50,8 +50,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--host", default=os.environ.get("NOCLOBBER_HOST") or "127.0.0.1",
-        help="address for it (default 127.0.0.1) [NOCLOBBER_HOST]",
+        help="address of that port (default 127.0.0.1) [NOCLOBBER_HOST]",
     )  # fmt: skip
+    parser.add_argument(
+        "--token", default=os.environ.get("NOCLOBBER_TOKEN"), help="bearer token for /metrics (or NOCLOBBER_TOKEN)"
+    )
+    parser.add_argument(
+        "--insecure-bind", action="store_true", help="answer beyond this machine without a token, on your own risk"
+    )
 
 
 def run(words: argparse.Namespace) -> int:
@@ -64,6 +70,7 @@ def run(words: argparse.Namespace) -> int:
 
     logs.begin("analyzer")
     routes, declarations = _routes(words), declared(words)
+    listening = _listening(words)
     from noclobber_collector.errors import StoreError
     from noclobber_collector.store import open_store
 
@@ -72,7 +79,7 @@ def run(words: argparse.Namespace) -> int:
     except StoreError as error:
         raise CommandError(f"{error}. The analyzer needs its store once at the start.", exit_code=1) from error
     try:
-        return _work(store, words, routes, declarations)
+        return _work(store, words, routes, declarations, listening)
     finally:
         store.close()
 
@@ -89,7 +96,31 @@ def _routes(words: argparse.Namespace) -> "tuple[Route, ...]":
         raise CommandError(str(error)) from error
 
 
-def _work(store: "Store", words: argparse.Namespace, routes: "tuple[Route, ...]", declarations: "Declarations") -> int:
+def _listening(words: argparse.Namespace) -> socket.socket | None:
+    """The port for operators, bound before anything starts; None: none is wanted.
+
+    Raises:
+        CommandError: it can't be had, or would be open to anybody.
+    """
+    if words.metrics_port is None:
+        return None
+    from noclobber_collector.commands import check_bind
+
+    check_bind(words.host, words.token, forced=words.insecure_bind)
+    try:
+        family = socket.AF_INET6 if ":" in words.host else socket.AF_INET
+        return socket.create_server((words.host, words.metrics_port), family=family)
+    except (OSError, OverflowError) as error:
+        raise CommandError(f"the port {words.metrics_port} of {words.host} can't be had: {error}") from error
+
+
+def _work(
+    store: "Store",
+    words: argparse.Namespace,
+    routes: "tuple[Route, ...]",
+    declarations: "Declarations",
+    listening: socket.socket | None,
+) -> int:
     from noclobber_analyzer.alerts import Sender
     from noclobber_analyzer.clock import SYSTEM
     from noclobber_analyzer.leases import Leases
@@ -107,28 +138,41 @@ def _work(store: "Store", words: argparse.Namespace, routes: "tuple[Route, ...]"
         declarations=declarations,
         leases=Leases(store, words.name, owner, SYSTEM),
     )
-    with _answering(words, analyzer, sender):
-        sender.start()
-        analyzer.start()
-        print(f"analysing {store.name} as '{words.name}', {len(routes)} alert routes, known as {owner}", flush=True)
-        ended.wait()
+    sender.start()
+    analyzer.start()
+    told = _told(store, words, analyzer, sender, listening)
+    print(f"analysing {store.name} as '{words.name}', {len(routes)} alert routes, known as {owner}", flush=True)
+    ended.wait()
     in_time = analyzer.stop(STOP_TIMEOUT_S)
-    return 0 if sender.stop(STOP_TIMEOUT_S) and in_time else 1
+    in_time = sender.stop(STOP_TIMEOUT_S) and in_time
+    if told is not None:
+        told.stop()
+    return 0 if in_time else 1
 
 
-def _answering(words: argparse.Namespace, analyzer: "LiveAnalyzer", sender: "Sender") -> AbstractContextManager[object]:
-    """The port for probes and metrics, where one was asked for."""
-    from noclobber_analyzer.operation import Operation
+def _told(
+    store: "Store",
+    words: argparse.Namespace,
+    analyzer: "LiveAnalyzer",
+    sender: "Sender",
+    listening: socket.socket | None,
+) -> "Probes | None":
+    """Answer operators, if they have a port."""
+    if listening is None:
+        return None
+    from noclobber_analyzer.metrics import ANALYZER, Record, of_analyzer, of_sender
+    from noclobber_analyzer.probes import Probes, probes
 
-    if words.metrics_port is None:
-        return nullcontext()
-    try:
-        return Operation(words.host, words.metrics_port, analyzer, sender)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CommandError(
-            f"can't listen on {words.host}:{words.metrics_port}: {reason}. Check --metrics-port"
-        ) from error
+    record = Record(store)
+    pages = probes(
+        ANALYZER,
+        lambda: {**of_analyzer(analyzer.stats()), **of_sender(sender.health()), **record.values()},
+        {"analyzer": analyzer},
+        words.token,
+    )
+    answering = Probes(listening, pages)
+    answering.start()
+    return answering
 
 
 COMMAND = Command(
@@ -141,6 +185,7 @@ COMMAND = Command(
         "ranges of the resource hash; one that is lost has its ranges taken over after 15 seconds.\n\n"
         "examples:\n"
         "  noclobber analyzer --store http://default:secret@clickhouse:8123\n"
-        "  noclobber analyzer --store http://default@clickhouse:8123 --webhook https://hooks.example/race"
+        "  noclobber analyzer --store http://default@clickhouse:8123 --webhook https://hooks.example/race\n"
+        "  noclobber analyzer --store http://default@clickhouse:8123 --metrics-port 9464"
     ),
 )

@@ -27,7 +27,6 @@ def run(words: argparse.Namespace) -> int:
     from noclobber_analyzer.errors import InputError
     from noclobber_analyzer.evaluate import evaluate
     from noclobber_analyzer.otlp_files import read_otlp
-    from noclobber_analyzer.report import Report
 
     try:
         with uncollected():
@@ -37,7 +36,7 @@ def run(words: argparse.Namespace) -> int:
             evaluation = evaluate(history, latent=words.latent, declarations=declarations)
     except InputError as error:
         raise CommandError(str(error)) from error
-    return print_report(Report.of(history, evaluation, limits), words.format)
+    return print_report(words, history, evaluation, limits)
 
 
 COMMAND = Command(

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noclobber.cli import CommandError
@@ -12,6 +13,8 @@ from noclobber_analyzer.report import FORMATS, Report, Thresholds
 
 if TYPE_CHECKING:
     from noclobber.declarations import Declarations
+    from noclobber_analyzer.evaluate import Evaluation
+    from noclobber_analyzer.history import History
 
 __all__ = ["add_report_options", "declared", "print_report", "progress", "thresholds"]
 
@@ -40,6 +43,8 @@ def add_report_options(parser: argparse.ArgumentParser, *, formats: bool = True)
     )
     parser.add_argument("--kinds", metavar="KIND,KIND", help="only these kinds, such as lost_update,fork")
     parser.add_argument("--config", metavar="TOML", help="what owners know of their resources: [[resource]] tables")
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help="known findings, which do not fail the run")
+    parser.add_argument("--update-baseline", action="store_true", help="write what would fail the run into that file")
     parser.add_argument("--latent", action="store_true", help="also conflicts that luck alone kept apart")
 
 
@@ -78,9 +83,27 @@ def declared(words: argparse.Namespace) -> "Declarations":
     return declarations
 
 
-def print_report(report: Report, form: str) -> int:
-    """Print a report; returns the exit code."""
-    for line in FORMATS[form](report):
+def print_report(words: argparse.Namespace, history: "History", judged: "Evaluation", limits: Thresholds) -> int:
+    """Print what was judged, as the options say; returns the exit code.
+
+    Raises:
+        CommandError: the baseline can't be read, or not be written.
+    """
+    from noclobber_analyzer.baseline import BaselineError, baseline_text, entries_of, read_baseline
+
+    if words.update_baseline and not words.baseline:
+        raise CommandError("--update-baseline needs --baseline FILE")
+    try:
+        known = None if words.baseline is None else read_baseline(words.baseline, may_be_missing=words.update_baseline)
+        if words.update_baseline:
+            known = entries_of(finding for finding in judged.findings if limits.fails(finding))
+            words.baseline.write_text(baseline_text(known))
+    except BaselineError as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"can't write the baseline {words.baseline}: {error.strerror}") from error
+    report = Report.of(history, judged, limits, known)
+    for line in FORMATS[words.format](report):
         print(line)
     return report.exit_code
 

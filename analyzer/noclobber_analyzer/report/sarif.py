@@ -13,6 +13,7 @@ from noclobber.contract import Severity
 from noclobber_analyzer.explain import title
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.kinds import KINDS
+from noclobber_analyzer.likeness import likeness
 from noclobber_analyzer.report.places import Place, place_of, places_of
 from noclobber_analyzer.report.summary import Report
 
@@ -34,20 +35,26 @@ def sarif(report: Report) -> Iterator[str]:
         for kind in kinds
     ]
     driver = {"name": "noclobber", "version": version("noclobber"), "rules": rules}
-    run = {"tool": {"driver": driver}, "results": [_result(finding) for finding in report.findings]}
+    run = {"tool": {"driver": driver}, "results": [_result(finding, report) for finding in report.findings]}
     document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     yield from json.dumps(document, indent=2, ensure_ascii=False).split("\n")
 
 
-def _result(finding: Finding) -> dict[str, Any]:
+def _result(finding: Finding, report: Report) -> dict[str, Any]:
     place = place_of(finding)
     result: dict[str, Any] = {
         "ruleId": str(finding.kind),
         "level": _LEVEL[finding.severity],
         "message": {"text": f"{finding.explanation} ({finding.certainty}) {finding.advice.text}"},
-        "partialFingerprints": {"noclobberFinding/v1": finding.id, "noclobberIssue/v1": finding.issue},
+        "partialFingerprints": {
+            "noclobberFinding/v1": finding.id,
+            "noclobberIssue/v1": finding.issue,
+            "noclobberLikeness/v1": likeness(finding),
+        },
         "properties": {"certainty": str(finding.certainty), "resource": finding.resource, "agents": finding.agents},
     }
+    if report.known is not None:
+        result["baselineState"] = "unchanged" if finding.id in report.known else "new"
     if place is not None:
         result["locations"] = [_location(place)]
         result["relatedLocations"] = [

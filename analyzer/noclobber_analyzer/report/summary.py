@@ -4,12 +4,14 @@ Source: contract 4 (summary line, thresholds).
 """
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from noclobber.contract import Certainty, Kind, Severity
 from noclobber_analyzer.evaluate import Evaluation
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.history import History
+from noclobber_analyzer.likeness import likeness
 from noclobber_analyzer.unseen import unseen
 
 __all__ = ["NAMED_ONLY", "Report", "Summary", "Thresholds"]
@@ -77,11 +79,12 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Findings in order, those that fail the run, and the summary."""
+    """Findings in order, those that fail the run, the summary, and those that a baseline knows."""
 
     findings: tuple[Finding, ...]
     failing: frozenset[str]
     summary: Summary
+    known: frozenset[str] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -89,8 +92,10 @@ class Report:
         return 1 if self.failing else 0
 
     @classmethod
-    def of(cls, history: History, evaluation: Evaluation, thresholds: Thresholds) -> "Report":
-        """What an evaluation of a history amounts to."""
+    def of(
+        cls, history: History, evaluation: Evaluation, thresholds: Thresholds, baseline: Container[str] | None = None
+    ) -> "Report":
+        """What an evaluation of a history amounts to; what a `baseline` has the likeness of fails nothing."""
         findings = tuple(finding for finding in evaluation.findings if thresholds.shows(finding))
         coverage = history.coverage
         summary = Summary(
@@ -105,4 +110,6 @@ class Report:
             unknown=tuple(evaluation.unknown),
             unseen=tuple(unseen(history)),
         )
-        return cls(findings, frozenset(f.id for f in findings if thresholds.fails(f)), summary)
+        known = None if baseline is None else frozenset(f.id for f in findings if likeness(f) in baseline)
+        failing = frozenset(f.id for f in findings if thresholds.fails(f) and f.id not in (known or ()))
+        return cls(findings, failing, summary, known)

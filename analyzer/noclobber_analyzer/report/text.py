@@ -106,6 +106,8 @@ def _summary(report: Report) -> Iterator[str]:
         yield f"{seen}: {kinds}"
     else:
         yield f"{seen}: no anomaly was found"
+    if report.known:
+        yield f"known, by the baseline: {len(report.known)}"
     if summary.defended:
         yield "defended: " + ", ".join(f"{count} {reason}" for reason, count in summary.defended.items())
     if summary.lost_spans or summary.partial:

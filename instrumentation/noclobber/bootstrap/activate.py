@@ -24,10 +24,14 @@ def activate(settings: Settings | None = None, program: str | None = None) -> bo
         from noclobber import recorder, tasks, threads
         from noclobber.bootstrap import registry
 
-        recorder.start(chosen)
+        active = recorder.start(chosen)
         threads.install()
         tasks.install()
         registry.install(chosen)
+        if "NOCLOBBER_CHAOS" in os.environ or "NOCLOBBER_STEER" in os.environ:
+            from noclobber.pacing.start import begin
+
+            begin(active)
         return True
     return False
 

@@ -17,6 +17,7 @@ from opentelemetry import context as otel
 from noclobber import recorder, scope
 from noclobber.access import Call
 from noclobber.guard import GUARD
+from noclobber.pacing.seams import seam
 from noclobber.scope import Enclosed, Scope
 
 __all__ = ["Finish", "Patch", "Seams", "Start", "arecorded", "enclosing", "is_hidden", "recorded"]
@@ -54,6 +55,7 @@ class Seams:
         wrapped: Any = functools.wraps(original)(make(original))
         wrapped._noclobber = True
         self._set(owner, name, wrapped)
+        seam(owner, name)
 
     def watch(self, base: type, patch: Patch) -> None:
         """Apply `patch` to all subclasses of `base`, now and when they are defined."""

@@ -15,6 +15,7 @@ from noclobber import recorder, strands
 from noclobber.access import Access, AttributeValue, Call
 from noclobber.contract import Attr, Op, Outcome
 from noclobber.guard import GUARD
+from noclobber.pacing.seams import seam
 from noclobber.stores.redis_place import home_of, place_of
 from noclobber.strands import Strand
 from noclobber.versions import encode, fingerprint
@@ -66,6 +67,7 @@ def _wrap(owner: type, name: str, make: Any) -> None:
     original = owner.__dict__[name]
     _originals[owner, name] = original
     setattr(owner, name, functools.wraps(original)(make(original)))
+    seam(owner, name)
 
 
 def _begin(make: Make, lock: Any, op: Op) -> Begun | None:

@@ -24,6 +24,7 @@ from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Attr, Op, Outcome
 from noclobber.guard import GUARD
 from noclobber.locks import redis as locks
+from noclobber.pacing.seams import seam
 from noclobber.queues import redis_pubsub, redis_receipts
 from noclobber.queues.redis_receipts import Late
 from noclobber.queues.redis_streams import LATE
@@ -75,6 +76,7 @@ def _wrap(owner: type, name: str, make: Any) -> None:
     original = owner.__dict__[name]
     _originals[owner, name] = original
     setattr(owner, name, functools.wraps(original)(make(original)))
+    seam(owner, name)
 
 
 # -- single commands -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 See `sql_plan` for what a plan is. The parser is imported with the first statement that needs it.
 """
 
+import functools
 import logging
 import re
 import threading
@@ -34,6 +35,8 @@ _DO: Final = re.compile(r"^\s*DO\s+(?=(?:GET|RELEASE)_LOCK\b)", re.IGNORECASE)
 _CALL: Final = re.compile(r"\s*CALL\b", re.IGNORECASE)
 _REPLACE: Final = re.compile(r"^\s*REPLACE\b", re.IGNORECASE)
 _FIRST_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|TABLE)\s+(?:ONLY\s+)?([\w.\"`]+)", re.IGNORECASE)
+TREES_MAX: Final = 256
+"""Parsed statements that are kept, of all databases together."""
 _DIALECTS: Final = {"postgresql": "postgres", "mysql": "mysql"}
 _CATALOGUES: Final = ("pg_catalog", "information_schema", "performance_schema")
 
@@ -145,7 +148,9 @@ class _Quiet(logging.Filter):
 _quiet = _Quiet()
 
 
+@functools.lru_cache(TREES_MAX)
 def _parsed(text: str, dialect: str) -> Any:
+    """The tree of `text`, which nobody changes: databases that are made anew (tests) see the same statements again."""
     import sqlglot
 
     logging.getLogger("sqlglot").addFilter(_quiet)  # adding it again changes nothing

@@ -12,6 +12,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+from noclobber.pacing.seams import seam
+
 __all__ = ["LEFT_ALONE", "Hook", "Wrapping", "knowing", "leave_alone"]
 
 log = logging.getLogger("noclobber")
@@ -57,6 +59,7 @@ class Wrapping:
             wrapper = functools.wraps(original)(make(original))
             self._wrapped.append((owner, name, original, wrapper))
             setattr(owner, name, wrapper)
+            seam(owner, name)
 
     def restore(self) -> None:
         """Put back what was there, where it is still ours."""

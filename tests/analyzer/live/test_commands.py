@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import uvicorn
 from intake import Agent, Intake, Request, generated, wait_until, written
+from processes import ask, counted, free_ports
 from starlette.applications import Starlette
 from streams import ACCOUNT, a_stream, run_dry
 
 from noclobber.cli import Command, CommandError, main
 from noclobber_analyzer.commands.backup import BACKUP, RESTORE
 from noclobber_analyzer.commands.forget import COMMAND as FORGET
+from noclobber_analyzer.metrics import ANALYZER
 from noclobber_collector.lock import EngineLock
 from noclobber_collector.store_route import store_route
 
@@ -202,14 +204,16 @@ def _python(words: list[str], folder: Path, *, text: str = "", path: str = "") -
 
 
 def test_analyzer_over_a_server(intake: Intake, beside: list[str]) -> None:
-    """The analyzer alone works through HTTP as it does inside an engine, and ends in order."""
+    """The analyzer alone works through HTTP as it does inside an engine, tells of itself, and ends in order."""
     from noclobber_collector.lock import holder
 
     taken = holder(Path(beside[1]))
     assert taken is not None
     server = f"{taken.address}/api/v1/store"
+    (port,) = free_ports(1)
     analyzer = subprocess.Popen(
-        [sys.executable, "-m", "noclobber.cli", "analyzer", "--store", server, "--name", "far"],
+        [sys.executable, "-m", "noclobber.cli", "analyzer", "--store", server, "--name", "far",
+         "--metrics-port", str(port), "--token", "open sesame"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -218,6 +222,11 @@ def test_analyzer_over_a_server(intake: Intake, beside: list[str]) -> None:
         intake.take(lost_update())
         wait_until(intake.findings, 30.0)
         wait_until(lambda: intake.store.rows("SELECT kind FROM transitions"), 30.0)
+        base = f"http://127.0.0.1:{port}"
+        assert [ask(f"{base}/{page}").status for page in ("live", "ready", "metrics")] == [200, 200, 401]
+        told = ask(f"{base}/metrics", authorization="Bearer open sesame").body.decode()
+        assert counted(told)["analyzer_accesses_total"] == 4
+        assert {row.name for row in ANALYZER if not row.label} <= {line.split(" ")[0] for line in told.splitlines()}
         analyzer.terminate()
         _, told = analyzer.communicate(timeout=30)
     finally:
@@ -233,7 +242,9 @@ def test_analyzer_needs_a_server(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert run("analyzer", "--store", "http://127.0.0.1:1", "--config", str(tmp_path / "none.toml")) == 2
     assert run("analyzer", "--store", "http://127.0.0.1:1", "--webhook", "nonsense") == 2
     assert run("analyzer", "--store", "http://127.0.0.1:1") == 1
-    assert capsys.readouterr().err.count("\nnoclobber: ") == 3
+    assert run("analyzer", "--store", "http://127.0.0.1:1", "--metrics-port", "0", "--host", "0.0.0.0") == 2
+    assert run("analyzer", "--store", "http://127.0.0.1:1", "--metrics-port", "99999") == 2
+    assert capsys.readouterr().err.count("\nnoclobber: ") == 5
 
 
 @pytest.mark.parametrize("name", ["analyze", "findings", "analyzer"])
