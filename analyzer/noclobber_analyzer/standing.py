@@ -8,7 +8,7 @@ Only findings that were first found within the kept history matter: older ones h
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from noclobber_analyzer.access import ids_of
+from noclobber_analyzer.access import key_of
 from noclobber_analyzer.evaluate import Defended
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.issues import Head
@@ -16,9 +16,6 @@ from noclobber_analyzer.ledger import Ledger
 from noclobber_analyzer.tables import Store, append_defended, defended_until, open_findings, read_defended
 
 __all__ = ["Defences", "Standing"]
-
-Name = tuple[str, str]
-"""Trace and span id of an access."""
 
 
 class Standing:
@@ -87,7 +84,8 @@ class Defences:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[str, dict[Name, Defended]] = defaultdict(dict)
+        self._known: dict[str, dict[bytes, Defended]] = defaultdict(dict)
+        """By resource, and by the keys of accesses."""
         self._at_ns = 0
 
     def read(self, since_ns: int) -> None:
@@ -105,13 +103,13 @@ class Defences:
             resources: those that were judged, and of which nothing fell out of the kept history.
             now_ns: wall time.
         """
-        now = {(each.trace_id, each.span_id) for each in defended}
+        now = {_key(each) for each in defended}
         fresh = [each for each in defended if self._is_new(each)]
         judged = [self._known[resource] for resource in resources if resource in self._known]
-        lost = [each for known in judged for name, each in known.items() if name not in now]
+        lost = [each for known in judged for key, each in known.items() if key not in now]
         append_defended(self._store, fresh, lost, self._next_ns(now_ns))
         for each in lost:
-            del self._known[each.resource][each.trace_id, each.span_id]
+            del self._known[each.resource][_key(each)]
         for each in fresh:
             self._keep(each)
 
@@ -126,18 +124,22 @@ class Defences:
         """Drop accesses that are no longer kept."""
         for resource in resources:
             self._known.pop(resource, None)
-        gone = {ids_of(key) for key in keys}
+        gone = set(keys)
         for known in self._known.values() if gone else ():
-            for name in known.keys() & gone:
-                del known[name]
+            for key in known.keys() & gone:
+                del known[key]
 
     def _next_ns(self, now_ns: int) -> int:
         self._at_ns = max(now_ns, self._at_ns + 1)
         return self._at_ns
 
     def _is_new(self, each: Defended) -> bool:
-        known = self._known.get(each.resource, {}).get((each.trace_id, each.span_id))
+        known = self._known.get(each.resource, {}).get(_key(each))
         return known is None or known.reason != each.reason
 
     def _keep(self, each: Defended) -> None:
-        self._known[each.resource][each.trace_id, each.span_id] = each
+        self._known[each.resource][_key(each)] = each
+
+
+def _key(each: Defended) -> bytes:
+    return key_of(each.trace_id, each.span_id)

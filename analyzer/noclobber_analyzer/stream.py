@@ -270,7 +270,8 @@ class Stream:
             if access is None:
                 self.totals.unreadable += 1
             elif not isinstance(access, Mark) and (found := self._add(access, row)):
-                concerned.update(dict.fromkeys(found))
+                for name in found:
+                    concerned[name] = None
                 process = access.process.id
                 heard.add(process)
                 if access.end_ns < frontiers.get(process, 0):

@@ -1,13 +1,15 @@
 """The engine: the one process that holds the store, and all that needs it.
 
-chdb lets one process open a folder, so loader, live analyzer, alert sender, dashboard and API live together here. It
-may crash, be slow or be upgraded: what the receiver acknowledged lies in the spool meanwhile, and the engine goes on
-from there. Run by the supervisor as `python -m noclobber_sidecar.engine`.
+chdb lets one process open a folder, so loader, alert sender, dashboard and API live together here; live analysis, which
+needs a core of its own, is a child that borrows the store. The engine may crash, be slow or be upgraded: what the
+receiver acknowledged lies in the spool meanwhile, and the engine goes on from there. Run by the supervisor as
+`python -m noclobber_sidecar.engine`.
 """
 
 import argparse
 import asyncio
 import importlib
+import json
 import logging
 import os
 import signal
@@ -16,6 +18,7 @@ import sys
 import threading
 import time
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,7 +133,7 @@ class _Workers:
         from noclobber_analyzer.alerts.sender import Sender
         from noclobber_analyzer.commands.options import declared
         from noclobber_analyzer.issue_log import DEFAULT_POLICY
-        from noclobber_analyzer.live import LiveAnalyzer
+        from noclobber_analyzer.live_apart import ApartAnalyzer
         from noclobber_collector.loader import Loader
         from noclobber_dashboard.login import login_from
 
@@ -139,13 +142,9 @@ class _Workers:
         self.declarations = declared(words)
         self.login = login_from(tables.get("login"), os.environ)
         self.sender = Sender(store, routes, inhibitions=inhibitions_from(tables.get("inhibit", [])))
-        self.analyzer = LiveAnalyzer(
-            store,
-            on_found=self.sender.wake,
-            dashboard=address,
-            declarations=self.declarations,
-            policy=finest(routes, DEFAULT_POLICY),
-        )
+        policy = json.dumps(asdict(finest(routes, DEFAULT_POLICY)))
+        own = ["--dashboard", address, "--policy", policy, *(["--config", str(words.config)] if words.config else [])]
+        self.analyzer = ApartAnalyzer(store, on_found=self.sender.wake, words=own)
         self.loader = Loader(store, words.data / "spool", on_loaded=self.analyzer.wake)
 
     def start(self) -> None:
