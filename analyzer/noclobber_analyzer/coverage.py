@@ -20,10 +20,13 @@ from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.clock_bounds import ClockBounds
 
 __all__ = [
-    "LACKS_MAX", "Absence", "Coverage", "Gap", "Gaps", "Lack", "drops", "holes", "in_clock_of", "measure", "tail",
+    "LACKS_MAX", "UNRETURNED_NS", "Absence", "Coverage", "Gap", "Gaps", "Lack", "drops", "holes", "in_clock_of", "measure", "tail",
     "who",
 ]  # fmt: skip
 
+UNRETURNED_NS: Final = 6_000_000_000
+"""How far a process's frontier must be past a moment until each call that was under way then has returned, or was sent
+open (after 5 s, contract 2): with a second for it to be noticed."""
 UNENDED_NS: Final = 600_000_000_000
 """How far a process's frontier must be past a transaction's access until nobody waits for its end any more."""
 LACKS_MAX: Final = 16
@@ -159,10 +162,16 @@ class Coverage:
         """The bounds of clocks, where somebody else has measured them over more than one history holds."""
         return None
 
-    def absence(self, resource: str, start: Access, end: Access) -> Absence:
+    def absence(self, resource: str, start: Access, end: Access, *, unreturned: bool = False) -> Absence:
         """Whether everything that was done to a resource from the call of `start` to the return of `end` is known.
 
         Only processes known to have touched the resource count; a first touch that comes later amends.
+
+        Args:
+            resource: what was done something to.
+            start: the first access of that time.
+            end: the last one.
+            unreturned: whether calls count, too, that took effect in that time and returned later.
         """
         missing: list[str] = []
         waiting: list[str] = []
@@ -171,7 +180,8 @@ class Coverage:
             after, before = in_clock_of(process, start, start.start_ns), in_clock_of(process, end, end.end_ns)
             if process_id in self._gaps_of:
                 missing += [gap.text for gap in self._gaps_of[process_id].concerning(after, before)]
-            self._frontier(process, before, missing, waiting)
+            later_ns = UNRETURNED_NS if unreturned and before is not None else 0
+            self._frontier(process, before and before + later_ns, missing, waiting)
             if len(missing) >= LACKS_MAX:
                 break
         return Absence(tuple(dict.fromkeys(missing))[:LACKS_MAX], tuple(waiting))

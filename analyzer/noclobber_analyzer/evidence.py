@@ -113,9 +113,9 @@ class Evidence:
         """When an applied write was there for all at the latest, on its machine's clock."""
         return local_ns(write.process, max(write.end_ns, self.fates.seen_from(write).end_ns))
 
-    def absence(self, resource: str, start: Access, end: Access) -> Absence:
-        """Whether all that was done to a resource between two accesses is known."""
-        return self.history.coverage.absence(resource, start, end)
+    def absence(self, resource: str, start: Access, end: Access, *, unreturned: bool = False) -> Absence:
+        """Whether all that was done to a resource between two accesses is known; see `Coverage.absence`."""
+        return self.history.coverage.absence(resource, start, end, unreturned=unreturned)
 
     @cached_property
     def queues(self) -> Queues:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from noclobber.contract import FRONTIER_END
 from noclobber_analyzer.access import Access, Process
 from noclobber_analyzer.clock_bounds import ClockBounds
-from noclobber_analyzer.coverage import LACKS_MAX, Absence, Coverage, Gap, Gaps, in_clock_of, who
+from noclobber_analyzer.coverage import LACKS_MAX, UNRETURNED_NS, Absence, Coverage, Gap, Gaps, in_clock_of, who
 from noclobber_analyzer.frontiers import Frontiers
 from noclobber_analyzer.live_clocks import LiveClocks
 from noclobber_analyzer.window import Window
@@ -45,7 +45,7 @@ class LiveCoverage(Coverage):
         self._touching: dict[str, list[str]] = {}
         self._changes = window.changes
 
-    def absence(self, resource: str, start: Access, end: Access) -> Absence:
+    def absence(self, resource: str, start: Access, end: Access, *, unreturned: bool = False) -> Absence:
         """Whether everything that was done to a resource from the call of `start` to the return of `end` is known."""
         missing: list[str] = []
         waiting: list[str] = []
@@ -54,7 +54,7 @@ class LiveCoverage(Coverage):
             after, before = in_clock_of(process, start, start.start_ns), in_clock_of(process, end, end.end_ns)
             for gap in self._gaps(process_id).concerning(after, before):
                 self._lack(process, gap, missing, waiting)
-            if not self._is_complete(process_id, before, end):
+            if not self._is_complete(process_id, before, end, UNRETURNED_NS if unreturned else 0):
                 self._rest(process, missing, waiting)
             if len(missing) >= LACKS_MAX:
                 break
@@ -91,15 +91,15 @@ class LiveCoverage(Coverage):
         else:
             waiting.append(process.id)
 
-    def _is_complete(self, process: str, before_ns: int | None, end: Access) -> bool:
+    def _is_complete(self, process: str, before_ns: int | None, end: Access, later_ns: int) -> bool:
         frontier = self.frontiers.get(process)
         if frontier is None:
             return False
         if frontier == FRONTIER_END:
             return True
         if before_ns is not None:
-            return frontier > before_ns
-        return self._arrivals.get(process, 0) > self._window.loaded_ns(end.name) > 0
+            return frontier > before_ns + later_ns
+        return self._arrivals.get(process, 0) - later_ns > self._window.loaded_ns(end.name) > 0
 
     def _rest(self, process: Process, missing: list[str], waiting: list[str]) -> None:
         if process.id in self.silent:

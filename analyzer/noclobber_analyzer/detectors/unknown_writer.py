@@ -3,7 +3,8 @@
 A version that was there before anybody wrote is prior state, and no finding: nothing that was captured was there for
 all when it was first read, or gone on from (what a transaction wrote is there from its commit on). Under `counter`
 each applied write takes the next number, so a missing number is somebody's. Where a script, a reset of a whole
-container or a store that changes what it is sent may have made a version, nothing is concluded.
+container or a store that changes what it is sent may have made a version, nothing is concluded. Who made what was
+read may still be waiting for his call to return: a verdict waits until each such call would have been told of.
 
 Source: contract 2.3 (prior state), detection.md 3.3; Elle issue 8 (a read of a value that nobody wrote).
 """
@@ -96,7 +97,7 @@ def _there_before(state: State, access: Access, evidence: Evidence) -> Access | 
 
 def _grade(state: State, before: Access, seen: Access, evidence: Evidence) -> Grade:
     grade = Grade().at_most(Certainty.LIKELY, "versions of the store's own that number each write")
-    grade = grade.resting_on(evidence.absence(state.name, before, seen))
+    grade = grade.resting_on(evidence.absence(state.name, before, seen, unreturned=True))
     if not evidence.is_whole:
         grade = grade.at_most(Certainty.POSSIBLE, LOST)
     return partial(grade, (seen,))
@@ -127,7 +128,7 @@ def _missing(state: State, missing: int, before: Access, seen: Access, evidence:
         grade = grade.at_most(Certainty.POSSIBLE, LOST)
     elif any(name not in frontiers for name in evidence.history.processes):
         grade = grade.at_most(Certainty.LIKELY, "the marks of all processes: spans at their end may be lost")
-    grade = grade.resting_on(evidence.absence(state.name, before, seen))
+    grade = grade.resting_on(evidence.absence(state.name, before, seen, unreturned=True))
     grade = partial(grade, (seen,))
     if any(access.closed for access in state.accesses) and seen.op is Op.READ and number(seen.read) == missing:
         return _garbage(state, seen, grade)
