@@ -20,8 +20,8 @@ from noclobber_analyzer.access import Access, Mark, Process
 from noclobber_analyzer.clock_bounds import ClockBounds
 
 __all__ = [
-    "LACKS_MAX", "UNRETURNED_NS", "Absence", "Coverage", "Gap", "Gaps", "Lack", "drops", "holes", "in_clock_of", "measure", "tail",
-    "who",
+    "LACKS_MAX", "UNRETURNED_NS", "Absence", "Coverage", "Gap", "Gaps", "Lack", "drops", "holes", "in_clock_of",
+    "measure", "tail", "who",
 ]  # fmt: skip
 
 UNRETURNED_NS: Final = 6_000_000_000

@@ -22,7 +22,7 @@ PAGES: Final = (
     "latent",
     "resources",
     "agents",
-    "live",
+    "stream",
     "finding",
     "health",
     "settings",

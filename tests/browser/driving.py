@@ -23,7 +23,7 @@ PAGES = {
     "/latent": "Latent races",
     "/resources": "Resources",
     "/agents": "Agents",
-    "/live": "Live",
+    "/stream": "Live",
     "/health": "Health",
     "/settings": "Settings",
 }

@@ -11,7 +11,7 @@ from driving import Dashboard, Visit
 
 pytestmark = pytest.mark.browser
 
-PATHS = ("/", "/findings", "/issues", "/latent", "/resources", "/agents", "/live", "/health", "/settings")
+PATHS = ("/", "/findings", "/issues", "/latent", "/resources", "/agents", "/stream", "/health", "/settings")
 TAGS = """() => {
   const seen = new Set();
   const walk = (root) => { for (const e of root.querySelectorAll('*')) {

@@ -142,7 +142,7 @@ def test_open_tabs_cost_little(
     tabs: list[Any] = []
     for number in range(TABS):
         tabs.append(visit(large))
-        patient(tabs[-1], ("/", "/health", "/live")[number % 3])
+        patient(tabs[-1], ("/", "/health", "/stream")[number % 3])
     cores(engine, WATCHED_S)  # what opening them took is not what keeping them open takes
     memory, shares = [], []
     until = time.monotonic() + seconds

@@ -191,7 +191,7 @@ def test_a_pair_of_agents_lists_its_findings(visit: Callable[..., Visit], bank: 
 def test_the_stream_is_drawn_as_filtered(visit: Callable[..., Visit], bank: Dashboard) -> None:
     """Filters stand in the address: of the bank's account, the two writes."""
     tab = visit(bank)
-    tab.open("/live?live_q=acct:42&op=write")
+    tab.open("/stream?live_q=acct:42&op=write")
     tab.page.locator(".prose p", has_text="2 accesses of the last").wait_for()
     tab.page.locator(".stVegaLiteChart .marks").first.wait_for(timeout=20_000)
     assert tab.page.locator(".stVegaLiteChart .mark-symbol path").count() == 2

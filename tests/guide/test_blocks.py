@@ -6,7 +6,6 @@ are not there.
 """
 
 import argparse
-import contextlib
 import os
 import re
 import shlex
@@ -19,11 +18,14 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from noclobber.settings import load
+from noclobber.declarations import declaration_from
+from noclobber.pacing.plan import plan_of
+from noclobber_dashboard.login import login_from
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
 BLOCK: Final = re.compile(r"^```(?P<kind>[^\n{]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+TABLES: Final = {"resource", "alert", "inhibit", "login"}
 TIMEOUT_S: Final = 60
 
 
@@ -104,9 +106,11 @@ def test_the_quick_start_catches_its_race(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "toml"], ids=lambda b: b.page.stem)
 def test_settings_are_settings(block: Block) -> None:
-    """Each example of a configuration file is TOML whose tables the program knows."""
+    """Each example of a configuration file, or of a plan of chaos, is one that the program reads."""
     tables = tomllib.loads(block.text)
-    assert tables
-    with contextlib.suppress(KeyError):
-        assert load({}) is not None
-    assert set(tables) <= {"resource", "alert", "silence", "inhibit", "agent", "noclobber"}, set(tables)
+    if "hold" in tables:
+        assert plan_of(tables)
+    else:
+        assert set(tables) <= TABLES
+        assert [declaration_from(each) for each in tables.get("resource", [])] or tables.keys() != {"resource"}
+        assert login_from(tables.get("login"), {"NOCLOBBER_OIDC_SECRET": "a secret"}) or "login" not in tables

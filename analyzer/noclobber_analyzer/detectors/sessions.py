@@ -4,7 +4,7 @@ A session is a strand. Its reads must not fall behind its own writes (`read_your
 (`monotonic_reads`), and its writes must be applied in their order (`monotonic_writes`). A transaction's reads show the
 state as of its beginning, so only what the session had done before it counts. Numbers and chains prove an order of
 versions; prints do where content is unique, and then an unseen writer may have put the old content back, so the record
-must be complete.
+must be complete, and a store that changes what it is sent may have made the old content of the newer one.
 
 Source: Terry et al. 1994 (session guarantees); detection.md 3.4.
 """
@@ -112,6 +112,8 @@ def _judged(seen: _Seen, read: Access, state: State, order: Succession, evidence
             return None  # perhaps it was put back
     if not _was_over(before, read, evidence):
         return None
+    if proof is not Proof.VERSION and _may_be_newer(before, read, state, evidence):
+        return None
     grade = Grade()
     if proof is not Proof.VERSION:
         grade = grade.at_most(Certainty.LIKELY, RESTORED).resting_on(evidence.absence(state.name, before, read))
@@ -120,6 +122,15 @@ def _judged(seen: _Seen, read: Access, state: State, order: Succession, evidence
     if hole_between(evidence.history, before.seq, read):
         grade = grade.at_most(Certainty.POSSIBLE, "the lost spans of its own strand: it may have deleted the state")
     return _candidate(state, before, read, partial(grade, (before, read)))
+
+
+def _may_be_newer(before: Access, read: Access, state: State, evidence: Evidence) -> bool:
+    """Whether a write of which nobody knows what the store made of it may have made what was read."""
+    return any(
+        evidence.took_effect_before(write, before) is None and evidence.took_effect_after(write, read) is None
+        for write in state.writes
+        if not write.verbatim or write.written is None
+    )
 
 
 def _surely_stayed(read: Access, state: State, order: Succession, evidence: Evidence) -> bool:

@@ -60,7 +60,7 @@ def run() -> None:
                 st.Page(guarded(resources.render), title="Resources", icon=":material/database:",
                         url_path="resources"),
                 st.Page(guarded(agents.render), title="Agents", icon=":material/groups:", url_path="agents"),
-                st.Page(guarded(live.render), title="Live", icon=":material/stream:", url_path="live"),
+                st.Page(guarded(live.render), title="Live", icon=":material/stream:", url_path="stream"),
                 st.Page(guarded(finding.render), title="Finding", url_path="finding", visibility="hidden"),
             ],
             "Operate": [
