@@ -227,7 +227,7 @@ def restored(state: State, write: Access, victim: Access, evidence: Evidence) ->
         )  # where the base is from
     ]
     if not equal:
-        return not any(other.written is None or not other.verbatim for other in later)
+        return not any(other.written is None for other in later)
     last = [
         other
         for other in equal
