@@ -36,12 +36,13 @@ def lost_update(state: State, evidence: Evidence) -> Iterator[Candidate]:
         if replaced is not None:
             found.append((write, replaced))
     sure = [(w, r) for w, r in found if r.victim is not None and r.grade.certainty is not Certainty.POSSIBLE]
-    lost = {r.victim.name for _, r in sure if r.victim is not None}
+    lost = {(w.name, r.victim.name) for w, r in sure if r.victim is not None}
     placed = {(w.name, r.victim.name) for w, r in sure if r.victim is not None and not r.either}
     for write, replaced in found:
-        if replaced.grade.certainty is Certainty.POSSIBLE and write.name in lost:
+        reversed_ = (replaced.victim.name, write.name) if replaced.victim is not None else None
+        if replaced.grade.certainty is Certainty.POSSIBLE and reversed_ in lost:
             continue  # the pair stands already, the other way round and surer
-        if replaced.either and replaced.victim is not None and (replaced.victim.name, write.name) in placed:
+        if replaced.either and reversed_ in placed:
             continue  # ... or in the order in which it really was
         yield _candidate(state, write, replaced, evidence)
 

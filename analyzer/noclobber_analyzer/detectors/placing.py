@@ -38,7 +38,7 @@ def between_versions(
     victims: list[Access] = []
     unknown: list[Version] = []
     base = state.base_of(write)
-    own = {a.written for a in state.own_between(base, write)}
+    own = {a.written for a in state.own_between(base, write) if evidence.fates.of(a) is not Fate.UNAPPLIED}
     for version in _versions_between(state, write, over):
         makers = [m for m in state.makers.get(version, ()) if m is not write and _may_be(m, base, write, evidence)]
         foreign = [maker for maker in makers if is_foreign(maker, write)]

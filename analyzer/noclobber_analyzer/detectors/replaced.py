@@ -368,7 +368,7 @@ def capped_by_own(state: State, write: Access, grade: Grade, evidence: Evidence)
     if len(own) >= OWN_MAX:
         grade = grade.at_most(Certainty.POSSIBLE, f"what all of the writer's own writes since its base made: {OWN_MAX}")
     over = _overwritten(write)
-    if any(a.written is not None and a.written == over for a in own):
+    if any(a.written is not None and a.written == over and evidence.fates.of(a) is not Fate.UNAPPLIED for a in own):
         return None
     if any(_left_open(a, write, evidence) for a in own):
         grade = grade.at_most(Certainty.POSSIBLE, OWN_UNKNOWN)

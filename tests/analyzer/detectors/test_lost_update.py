@@ -216,3 +216,18 @@ def test_one_hold_of_a_lock_defends_until_something_places_the_other_write() -> 
     for story in ("Al1 Arx1 Awx2<1 An1 Brx1 Bl2 Bwx3<1 Bn2", "Al1 Arx1 Awx2<1 An1 Brx1 Bwx3<1"):
         lines = told(story, kind=None, clocks="apart", lost=(3,))
         assert any(line.startswith("lost_update possible") for line in lines)
+
+
+@pytest.mark.parametrize("end", ["}", "]!rejected"], ids=["rolled back", "refused at the end"])
+def test_its_own_write_that_was_taken_back_made_nothing(end: str) -> None:
+    """The number that it had made in vain was made again by another, whose work it then replaced; its read is lost."""
+    story = f"Crx1 Cwx2<1 B[ Bwx3<2 B{end} A[ Arx2 Awx3<2 A] B[ Brx2 Bwx4<2 B]"
+    lines = told(story, kind=COUNTER, lost=(10,))
+    assert [line for line in lines if line.startswith("lost_update")] == POSSIBLE
+
+
+def test_of_two_pairs_the_surer_hides_no_other() -> None:
+    """Whose work was surely lost may itself have replaced somebody's: both are told."""
+    story = "Crx1 Cwx2<1 B[ Bwx3<2 B} A[ Arx2 Awx3<2 A] B[ Brx2 Bwx4<2 B] Drx2 Dwx5<2"
+    lines = told(story, kind=COUNTER, lost=(10,))
+    assert {line.split()[3] for line in lines if line.startswith("lost_update")} == {"A>B", "B>D"}
