@@ -20,7 +20,8 @@ from noclobber_analyzer.history import History
 from noclobber_analyzer.ledger import access_names
 from noclobber_analyzer.live_coverage import LiveCoverage
 from noclobber_analyzer.live_limits import Totals
-from noclobber_analyzer.window import Name, View, Window
+from noclobber_analyzer.views import View
+from noclobber_analyzer.window import Name, Window
 
 __all__ = ["Judge", "Judging"]
 

@@ -54,7 +54,8 @@ from noclobber_analyzer.reconcile import reconcile
 from noclobber_analyzer.rows import StoredSpan
 from noclobber_analyzer.sieve import Sieve
 from noclobber_analyzer.standing import Defences, Standing
-from noclobber_analyzer.window import View, Window
+from noclobber_analyzer.views import View, view_of
+from noclobber_analyzer.window import Window
 
 __all__ = ["KEPT_NS", "Judge", "Limits", "Stream", "Totals"]
 
@@ -103,7 +104,7 @@ class Stream:
     ) -> None:
         self.totals = Totals()
         self._sifts = sifts and share is None and not any(each.invariant for each in declarations.declared)
-        self.window = Window(limits.accesses_max, limits.whole_max)
+        self.window = Window(limits.accesses_max)
         self.frontiers = Frontiers()
         self.waiting: dict[str, frozenset[str]] = {}
         self.silent: frozenset[str] = frozenset()
@@ -388,13 +389,13 @@ class Stream:
 
     def _filled(self, asked: Iterable[str]) -> View:
         """The view around some resources, with all accesses in it whole."""
-        view = self.window.view(asked)
+        view = view_of(self.window, asked, self._limits.whole_max)
         while True:
             fetched, concerned = self._outlines.fill(self._store, view.accesses)
             if not fetched:
                 return view
             self._soil(concerned)
-            view = self.window.view(asked)
+            view = view_of(self.window, asked, self._limits.whole_max)
 
     def _follow(
         self, judged: frozenset[str] | None, evaluation: Evaluation, changed: Sequence[Finding], now_ns: int

@@ -1,11 +1,8 @@
-"""The accesses that live analysis keeps, and which of them one verdict needs.
+"""The accesses that live analysis keeps.
 
 The kept history ends an hour before the newest segment, or where the greatest number of accesses is reached; what
 falls out is counted. Within it an access stands once (a span that comes again is compared by content, as in files),
-by strand, resource, unit and transaction. A `view` is the history around some resources: their accesses, the other
-accesses of the units and transactions that touch them, the accesses to what those touch, and one step more along
-messages, links and started strands. Happens-before may run through any strand: its edges are kept for all of them
-(`edges`), so that no access has to be in the view for their sake. While little is kept the view is everything.
+by strand, resource, unit and transaction. Which of them a verdict needs is said in `views`.
 
 Holes in the numbers of a strand are measured once for each portion of rows, and only where an access did not just
 follow the last one.
@@ -13,11 +10,9 @@ follow the last one.
 Source: analysis.md 4, 6 and 9. Nothing is judged here.
 """
 
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Final
 
 from noclobber.contract import Op, VersionKind
@@ -32,18 +27,12 @@ from noclobber_analyzer.knowledge import Knowledge
 from noclobber_analyzer.lines import ProcessLine, StrandLine
 from noclobber_analyzer.waits import Waits
 
-__all__ = ["Evicted", "Name", "View", "Window"]
+__all__ = ["Evicted", "Name", "Window"]
 
 Name = tuple[str, str]
 
 SYNC = frozenset({Op.SPAWN, Op.JOIN, Op.LOCK, Op.UNLOCK, Op.SEND, Op.RECEIVE})
-PASSING = frozenset({Op.SEND, Op.RECEIVE, Op.ACK, Op.NACK, Op.EFFECT})
-"""Operations that others are looked at with for their message or effect, not for all else that was done there."""
-STARTED_MAX = 256
-"""Accesses of a strand that somebody started which may be consequences of that."""
 ENDS = frozenset({Op.BEGIN, Op.COMMIT, Op.ABORT})
-WHOLE_MAX = 4_000
-"""Kept accesses up to which a view is simply everything."""
 COMPANY_MAX = 256
 """Accesses of one unit, message or effect up to which a new one makes the resources of all others dirty."""
 EDGE = 2
@@ -64,24 +53,11 @@ class Evicted:
     resources: set[str]
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """A part of the window that is complete for some resources.
-
-    Attributes:
-        accesses: each once. resources: those whose verdicts the view carries; None: all.
-    """
-
-    accesses: list[Access]
-    resources: frozenset[str] | None
-
-
 class Window:
     """The kept history.
 
     Args:
         accesses_max: most accesses kept.
-        whole_max: kept accesses up to which a view is everything.
 
     Attributes:
         strands, processes: what is known of each. units: kept accesses of each unit, transaction, message or effect.
@@ -91,12 +67,11 @@ class Window:
         trimmed: resources of which some accesses fell out and others are kept.
     """
 
-    def __init__(self, accesses_max: int = 1_000_000, whole_max: int = WHOLE_MAX) -> None:
+    def __init__(self, accesses_max: int = 1_000_000) -> None:
         self.strands: dict[str, StrandLine] = {}
         self.processes: dict[str, ProcessLine] = {}
         self.evicted = self.changes = 0
         self._accesses_max = accesses_max
-        self._whole_max = whole_max
         self._kept: dict[bytes, Access] = {}
         self.arrivals = Arrivals()
         self._edge = 0
@@ -337,56 +312,12 @@ class Window:
                 found[access.process.id].add(access.strand)
         return found
 
-    def view(self, resources: Iterable[str]) -> View:
-        """The history that the verdicts on some resources need."""
-        if len(self._kept) <= self._whole_max:
-            return View(list(self._kept.values()), None)
-        asked = frozenset(resources)
-        near = self._of_resources(asked)
-        for unit in {unit for access in near.values() for unit in units_of(access)}:
-            near.update(self.units[unit])
-        if self._waits.at(asked):
-            near.update(self._waits.all(self._resources))
-        for access in list(near.values()):
-            near.update(self._around(access))
-        locks = {lock.partition("#")[0] for access in near.values() for lock in access.locks}
-        states = {name for each in near.values() if each.op not in PASSING for name in touched(each)}
-        beside = self._of_resources((locks | states) - asked)
-        found = {**near, **beside}
-        for access in beside.values():
-            if access.txn_id:
-                found.update(self.units[access.txn_id])
-        return View(list(found.values()), asked)
+    def waiting_at(self, resources: frozenset[str]) -> Mapping[bytes, Access]:
+        """All waits and who was in the way, where one of these resources is waited for; else nothing."""
+        return self._waits.all(self._resources) if self._waits.at(resources) else _NOBODY
 
-    def _around(self, access: Access) -> Iterator[tuple[bytes, Access]]:
-        """What one access leads to elsewhere: of its message or effect, of what it links to or started.
-
-        And what its strand began with, from which it is seen who started it.
-        """
-        for unit in units_of(access)[1:]:
-            yield from self.units[unit].items()
-        for trace_id, span_id, _ in access.links:
-            yield from self._named((trace_id, span_id))
-        if access.model_span:
-            yield from self._named((access.trace_id, access.model_span))
-        if access.op is Op.SPAWN and access.strand_other:
-            yield from ((each.key, each) for each in self.captured(access.strand_other)[:STARTED_MAX])
-        first = self.strands[access.strand].accesses[0]
-        if first.strand_parent:
-            yield first.key, first
-            yield from self._numbered(first.strand_parent, first.strand_parent_seq)
-
-    def _named(self, name: Name) -> Iterator[tuple[bytes, Access]]:
-        access = self.get(name)
-        if access is not None:
-            yield access.key, access
-
-    def _numbered(self, strand: str, seq: int | None) -> Iterator[tuple[bytes, Access]]:
-        own = self.captured(strand)
-        at = bisect_left(own, seq or 0, key=attrgetter("seq"))
-        yield from ((each.key, each) for each in own[at : at + 1] if each.seq == seq)
-
-    def _of_resources(self, names: Iterable[str]) -> dict[bytes, Access]:
+    def of_resources(self, names: Iterable[str]) -> dict[bytes, Access]:
+        """Kept accesses of these resources, of containers above them and of what lies below."""
         found: dict[bytes, Access] = {}
         for name in names:
             for related in (name, *self._above(name), *self._below(name)):

@@ -23,6 +23,7 @@ from noclobber_analyzer.forms import access_of, roomy, told
 from noclobber_analyzer.history import History, HistoryBuilder
 from noclobber_analyzer.otlp_json import groups_of_json
 from noclobber_analyzer.sieve import Sieve
+from noclobber_analyzer.views import view_of
 from noclobber_analyzer.window import Window
 
 PACE = {"deadline": None, "suppress_health_check": list(HealthCheck)}
@@ -249,7 +250,7 @@ def _cost_of_one_unit(count: int) -> float:
     for access in accesses:
         window.add(access)
         sieve.add(access)
-    window.view({"x://0"})
+    view_of(window, {"x://0"}, whole_max=0)
     return (time.process_time() - begun) / count
 
 
