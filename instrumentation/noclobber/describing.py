@@ -1,4 +1,4 @@
-"""What an access becomes: one span with everything that its hook did not say.
+"""What a call becomes: its accesses, and for each one span with everything that its hook did not say.
 
 Who acted, in which run, step and unit, who started its strand, where in the code it was: noted at the call as cheaply
 as could be, named here, in the drain. A unit is the open transaction, else the pass through the step, else the strand,
@@ -7,6 +7,7 @@ which is said by leaving it out.
 
 import os
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Final
@@ -16,13 +17,14 @@ from opentelemetry import trace
 from noclobber import clock, scope, strands, versions
 from noclobber.access import Access, AttributeValue, Call
 from noclobber.contract import CONTRACT_VERSION, Attr, Op, Outcome, UnitKind
+from noclobber.declarations import Declarations
 from noclobber.otlp import Shared, Span
 from noclobber.resources import host_name
 from noclobber.scope import Scope
 from noclobber.settings import Settings
 from noclobber.strands import Strand
 
-__all__ = ["Describing"]
+__all__ = ["Describing", "accesses_of"]
 
 MARKS_LIBRARY: Final = "recorder"
 GROUPS_MAX: Final = 16_384
@@ -34,6 +36,23 @@ _SAID_HERE: Final = frozenset(
     }
 )  # fmt: skip
 """What stands in groups unless a hook says it."""
+
+
+def accesses_of(call: Call, declared: Declarations) -> Sequence[Access]:
+    """What a call was, by its hook, under the names that owners declared.
+
+    Raises:
+        ValueError: the hook tells of more or fewer accesses than it took numbers for.
+    """
+    assert call.build is not None
+    accesses = call.build(call)
+    if len(accesses) != call.count + len(call.more):
+        raise ValueError(f"{call.library}: {len(accesses)} accesses for {len(call.seqs)} numbers")
+    if call.locks:
+        locks = tuple(map(declared.named, call.locks))
+        for access in accesses:
+            access.attributes.setdefault(Attr.LOCKS, locks)
+    return [declared.applied(access) for access in accesses] if declared else accesses
 
 
 class _What(Shared):

@@ -20,11 +20,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from noclobber import clock, declarations, forks, scope, strands, versions
-from noclobber.access import UNREAD, Access, Build, Call
+from noclobber.access import UNREAD, Build, Call
 from noclobber.bases import Bases
 from noclobber.budget import OVERSPENT, Budget
 from noclobber.contract import FRONTIER_END, Attr, Op
-from noclobber.describing import Describing
+from noclobber.describing import Describing, accesses_of
 from noclobber.guard import GUARD
 from noclobber.in_hand import InHand
 from noclobber.otlp import Span
@@ -438,7 +438,7 @@ class Recorder:
             self._bases.spawned(call.facts, call.strand)
             self._in_hand.spawned(call.facts)
             return []
-        accesses = self._described(call)
+        accesses = accesses_of(call, self.declarations)
         if accesses[0].op is _JOIN:
             self._bases.joined(call.strand, call.facts[0])
         self._in_hand.follow(call, accesses)
@@ -447,19 +447,6 @@ class Recorder:
             return [self._describing.span(call, call.first_seq, accesses[0])]
         return [self._describing.span(call, seq, access) for seq, access in zip(call.seqs, accesses, strict=True)]
 
-    def _described(self, call: Call) -> Sequence[Access]:
-        assert call.build is not None
-        accesses = call.build(call)
-        if len(accesses) != call.count + len(call.more):
-            raise ValueError(f"{call.library}: {len(accesses)} accesses for {len(call.seqs)} numbers")
-        if call.locks:
-            locks = tuple(map(self.declarations.named, call.locks))
-            for access in accesses:
-                access.attributes.setdefault(Attr.LOCKS, locks)
-        if self.declarations:
-            return [self.declarations.applied(access) for access in accesses]
-        return accesses
-
     def _open_spans(self, now: int) -> list[Span]:
         """Calls that still wait, once they have waited long: sent now, and again under the same id at their end."""
         spans: list[Span] = []
@@ -467,7 +454,7 @@ class Recorder:
             if call.end_ns or call.span_id or call.build is None or now - call.start_ns <= OPEN_AFTER_NS:
                 continue
             with GUARD:
-                access = self._described(call)[0]
+                access = accesses_of(call, self.declarations)[0]
                 access.attributes[Attr.OPEN] = True
                 spans.append(self._describing.span(call, call.seq, access, until_ns=now))
         return spans

@@ -17,7 +17,7 @@ from typing import Any, Final
 from noclobber.bootstrap.registry import Integration
 from noclobber.guard import GUARD
 from noclobber.stores import mysql_session
-from noclobber.stores.mysql_async import aclosing, calling, commanding, executing, querying
+from noclobber.stores.mysql_async import aclosing, calling, commanding, executing, plainly, querying
 from noclobber.stores.mysql_session import closing, failing, inserting
 from noclobber.stores.sql_session import COVERED, recording
 from noclobber.stores.wrapping import Hook, Wrapping
@@ -45,8 +45,9 @@ def install(_library: ModuleType) -> None:
         (connection.Connection, "ensure_closed", aclosing),
     ]
     prepared = getattr(connection, "PreparedStatement", None)  # not before 0.2.14
-    if prepared is not None:
-        hooks += [(prepared, "execute", _preparing), (prepared, "execute_bulk", _preparing)]
+    if prepared is not None:  # cursors make and run some, too, inside what is recorded
+        reading = plainly(lambda self: mysql_session.querying(LIBRARY, self._connection, PREPARED))
+        hooks += [(prepared, "execute", reading), (prepared, "execute_bulk", reading)]
     _wrapping.wrap(hooks)
 
 
@@ -115,24 +116,6 @@ def _batching(original: Any) -> Any:
         return answer
 
     return executemany
-
-
-def _preparing(original: Any) -> Any:
-    """A prepared statement; cursors make and run some, too, inside what is recorded."""
-
-    async def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
-        running = None
-        with GUARD:
-            running = mysql_session.querying(LIBRARY, self._connection, PREPARED)
-        if running is None:
-            return await original(self, *args, **kwargs)
-        with failing(running):
-            answer = await original(self, *args, **kwargs)
-        with GUARD:
-            running.returned()
-        return answer
-
-    return execute
 
 
 INTEGRATION: Final = Integration("asyncmy", install, uninstall)

@@ -13,7 +13,7 @@ from noclobber.stores import mysql_session
 from noclobber.stores.mysql_session import Running, failing, inserting, let_go, starting, steering
 from noclobber.stores.sql_session import COVERED
 
-__all__ = ["aclosing", "batching", "calling", "commanding", "executing", "querying"]
+__all__ = ["aclosing", "batching", "calling", "commanding", "executing", "plainly", "querying"]
 
 Maker = Callable[[Any], Any]
 """Makes a wrapper of what was there."""
@@ -111,12 +111,17 @@ def querying(library: str) -> Maker:
 
 def commanding(library: str, text: str) -> Maker:
     """A command that the driver sends by itself."""
+    return plainly(lambda self: steering(library, self, text))
+
+
+def plainly(begin: Callable[[Any], Running | None]) -> Maker:
+    """A call of which nothing is known but that it returned; `begin` says, by its object, what it is recorded as."""
 
     def wrap(original: Any) -> Any:
-        async def command(self: Any, *args: Any, **kwargs: Any) -> Any:
+        async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
             running: Running | None = None
             with GUARD:
-                running = steering(library, self, text)
+                running = begin(self)
             if running is None:
                 return await original(self, *args, **kwargs)
             with failing(running):
@@ -125,7 +130,7 @@ def commanding(library: str, text: str) -> Maker:
                 running.returned()
             return answer
 
-        return command
+        return call
 
     return wrap
 
