@@ -4,14 +4,14 @@
 
 import argparse
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from noclobber.cli import Command, CommandError
+from noclobber_analyzer.commands.acting import done, wall_ns
 from noclobber_analyzer.commands.moments import moment_ns, moment_text
-from noclobber_analyzer.commands.stores import add_store_options, opened
+from noclobber_analyzer.commands.stores import add_store_options
 
 if TYPE_CHECKING:
     from noclobber_analyzer.tables import Store
@@ -34,32 +34,16 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(words: argparse.Namespace) -> int:
-    from noclobber_analyzer.alerts.audit import terminal
-
-    words.actor = words.actor or terminal()
-    task: Callable[[Store, argparse.Namespace], int] = {
-        "tokens": _tokens, "make": _make, "revoke": _revoke, "audit": _audit,
-    }[words.what]  # fmt: skip
     if (words.what in ("make", "revoke")) != (words.word is not None):
         raise CommandError("`make` takes a name, `revoke` an id, the others nothing")
-    with opened(words) as store:
-        try:
-            return task(store, words)
-        except ValueError as error:
-            raise CommandError(str(error)) from error
-
-
-def _now_ns() -> int:
-    from noclobber_analyzer.clock import SYSTEM
-
-    return SYSTEM.now_ns()
+    return done(words, {"tokens": _tokens, "make": _make, "revoke": _revoke, "audit": _audit})
 
 
 def _tokens(store: "Store", _words: argparse.Namespace) -> int:
     from noclobber_analyzer.report.text import plain
     from noclobber_dashboard.tokens import read_tokens
 
-    every, now_ns = read_tokens(store), _now_ns()
+    every, now_ns = read_tokens(store), wall_ns()
     for each in every:
         ended = "revoked" if each.revoked_ns else "" if each.is_valid(now_ns) else "over"
         until = f"until {moment_text(each.until_ns)}" if each.until_ns else "for ever"
@@ -77,7 +61,7 @@ def _make(store: "Store", words: argparse.Namespace) -> int:
     from noclobber_dashboard.identity import scopes_from
     from noclobber_dashboard.tokens import make_token
 
-    now_ns = _now_ns()
+    now_ns = wall_ns()
     ago_ns = moment_ns(words.length, "--for", now_ns)
     until_ns = 0 if ago_ns is None else now_ns + (now_ns - ago_ns)
     if ago_ns is not None and until_ns <= now_ns:
@@ -99,7 +83,7 @@ def _revoke(store: "Store", words: argparse.Namespace) -> int:
     if token is None:
         raise CommandError(f"there is no token '{words.word}'; `noclobber access tokens` lists them")
     if not token.revoked_ns:
-        row = revoke_row(token, actor=words.actor, now_ns=_now_ns())
+        row = revoke_row(token, actor=words.actor, now_ns=wall_ns())
         append_transitions(store, [from_where(row, at_terminal())])
     print(f"token {token.id} ({token.name}) is revoked")
     return 0

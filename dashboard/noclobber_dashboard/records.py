@@ -19,6 +19,17 @@ __all__ = [
 ]  # fmt: skip
 
 
+class _Row:
+    """A record whose fields are the columns of a row, by name."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Decode a row."""
+        return cls(**_typed(cls, row))
+
+
 @dataclass(frozen=True, slots=True)
 class WitnessAccess:
     """One access of a finding's witness; empty texts where the finding does not say."""
@@ -115,7 +126,7 @@ class FindingBody:
 
 
 @dataclass(frozen=True, slots=True)
-class FindingHead:
+class FindingHead(_Row):
     """One current finding: its typed columns, and its body as text."""
 
     id: str
@@ -132,11 +143,6 @@ class FindingHead:
     last_ns: int
     found_ns: int
     body: str = ""
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Decode a row of `findings`."""
-        return cls(**_typed(cls, row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +191,7 @@ class IssueHead:
 
 
 @dataclass(frozen=True, slots=True)
-class DefendedCount:
+class DefendedCount(_Row):
     """How many accesses one reason defended; of one resource where it names one."""
 
     reason: str
@@ -194,14 +200,9 @@ class DefendedCount:
     resources: int = 0
     last_ns: int = 0
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Decode a row."""
-        return cls(**_typed(cls, row))
-
 
 @dataclass(frozen=True, slots=True)
-class AccessRecord:
+class AccessRecord(_Row):
     """One stored access: the attributes that diagram, panel and API show."""
 
     trace_id: str
@@ -255,14 +256,9 @@ class AccessRecord:
         """Trace and span id."""
         return f"{self.trace_id}:{self.span_id}"
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Decode a row of `accesses`."""
-        return cls(**_typed(cls, row))
-
 
 @dataclass(frozen=True, slots=True)
-class ResourceHead:
+class ResourceHead(_Row):
     """How one resource was used lately."""
 
     resource: str
@@ -275,14 +271,9 @@ class ResourceHead:
     last_ns: int
     keys: tuple[str, ...]
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Decode a row."""
-        return cls(**_typed(cls, row))
-
 
 @dataclass(frozen=True, slots=True)
-class AgentHead:
+class AgentHead(_Row):
     """What one agent did lately."""
 
     agent: str
@@ -293,11 +284,6 @@ class AgentHead:
     resources: int
     strands: int
     last_ns: int
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Decode a row."""
-        return cls(**_typed(cls, row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +317,7 @@ class ProcessRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class CoverageRecord:
+class CoverageRecord(_Row):
     """What one agent's accesses through one library can prove.
 
     Attributes:
@@ -353,14 +339,9 @@ class CoverageRecord:
     unknown: int
     partial: int
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Decode a row."""
-        return cls(**_typed(cls, row))
-
 
 @dataclass(frozen=True, slots=True)
-class ClockRecord:
+class ClockRecord(_Row):
     """One clock; `least_ms` is the least time from the making of a mark to its arrival here."""
 
     clock: str
@@ -369,14 +350,9 @@ class ClockRecord:
     processes: int
     least_ms: int
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Decode a row."""
-        return cls(**_typed(cls, row))
-
 
 @dataclass(frozen=True, slots=True)
-class DeliveryRecord:
+class DeliveryRecord(_Row):
     """One attempt to deliver a webhook, or its beginning."""
 
     id: str
@@ -390,11 +366,6 @@ class DeliveryRecord:
     ok: bool
     elapsed_ms: float
     answer: str
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Decode a row of `deliveries`."""
-        return cls(**_typed(cls, row))
 
 
 def _typed(cls: type, row: Mapping[str, Any]) -> dict[str, Any]:

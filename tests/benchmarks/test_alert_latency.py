@@ -7,17 +7,14 @@ and one race of a kind: every race opens an issue of its own. Run with `nox -s b
 that does nothing else; the figures to reach are design alerts-and-safety.md 1.
 """
 
-import base64
 import os
-import secrets
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from processes import Up, wait_until
-from receivers import Receiver, serve
+from receivers import Receiver, receiving
 from traffic import Template, Traffic, lettered
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1_800)]
@@ -31,13 +28,8 @@ P50_S, P99_S = 1.0, 3.0
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """An endpoint that takes everything and notes when."""
-    made = Receiver(0, "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
-    server = serve(made)
-    made.port = server.server_address[1]
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield made
-    server.shutdown()
-    server.server_close()
+    with receiving() as started:
+        yield started()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ import pytest
 import standardwebhooks.webhooks
 from certificates import Authority
 from made_findings import HandClock
-from receivers import Answer, Receiver, arriving_s, serve, wait_until
+from receivers import Answer, Receiver, arriving_s, receiving, wait_until
 from results import write_result
 from told import a_row
 
@@ -36,7 +36,6 @@ from noclobber_analyzer.alerts.route_log import enable_row, resend_row
 from noclobber_analyzer.alerts.routes import Route
 from noclobber_analyzer.alerts.schedule import ATTEMPTS_MAX
 from noclobber_analyzer.alerts.sender import Lane
-from noclobber_analyzer.alerts.signing import new_secret
 from noclobber_analyzer.clock import SECOND_NS, SYSTEM
 from noclobber_analyzer.tables import Store, append_transitions, read_deliveries
 from noclobber_collector.store import open_store
@@ -47,23 +46,10 @@ SIZES = [pytest.param(100, id="100"), pytest.param(1_000, id="1000", marks=pytes
 
 
 @pytest.fixture
-def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Receiver]]:
+def make() -> Iterator[Callable[..., Receiver]]:
     """Starts receivers, each with a rule."""
-    servers = []
-
-    def started(rule: Callable[[str], Answer] | None = None, tls: ssl.SSLContext | None = None) -> Receiver:
-        receiver = Receiver(0, new_secret(), rule, tls)
-        server = serve(receiver)
-        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that hangs up is expected
-        receiver.port = server.server_address[1]
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        servers.append(server)
-        return receiver
-
-    yield started
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with receiving() as started:
+        yield started
 
 
 @pytest.fixture

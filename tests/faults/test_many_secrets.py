@@ -12,7 +12,6 @@ import random
 import string
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -21,10 +20,8 @@ import pytest
 from broker_stage import port
 from planted import _forms
 from processes import Up, wait_until
-from receivers import Receiver, serve
+from receivers import Receiver, receiving
 from results import write_result
-
-from noclobber_analyzer.alerts.signing import new_secret
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -90,13 +87,8 @@ def _files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """An endpoint that keeps every alert."""
-    made = Receiver(0, new_secret())
-    server = serve(made)
-    made.port = server.server_address[1]
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield made
-    server.shutdown()
-    server.server_close()
+    with receiving() as started:
+        yield started()
 
 
 def run(folder: Path, secrets: list[str], endpoint: str) -> dict[str, bytes]:

@@ -1,12 +1,13 @@
 """`noclobber alerts`: silences, dead letters and samples, from a terminal."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from noclobber.cli import Command, CommandError
+from noclobber_analyzer.commands.acting import Task, done, wall_ns
 from noclobber_analyzer.commands.moments import moment_ns, moment_text
-from noclobber_analyzer.commands.stores import add_store_options, opened
+from noclobber_analyzer.commands.stores import add_store_options
 
 if TYPE_CHECKING:
     from noclobber_analyzer.issues import Transition
@@ -31,24 +32,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Do what was asked for; 0: done, 2: unusable arguments or store."""
-    from noclobber_analyzer.alerts.audit import terminal
-
-    words.actor = words.actor or terminal()
-    task: Callable[[Store, argparse.Namespace], int] = {
+    tasks: dict[str, Task] = {
         "silences": _silences, "silence": _silence, "unsilence": _unsilence, "dead": _dead, "resend": _resend,
         "test": _test, "enable": _enable,
-    }[words.what]  # fmt: skip
-    with opened(words) as store:
-        try:
-            return task(store, words)
-        except ValueError as error:
-            raise CommandError(str(error)) from error
-
-
-def _now_ns() -> int:
-    from noclobber_analyzer.clock import SYSTEM
-
-    return SYSTEM.now_ns()
+    }  # fmt: skip
+    return done(words, tasks)
 
 
 def _append(store: "Store", rows: Sequence["Transition"]) -> None:
@@ -63,7 +51,7 @@ def _silences(store: "Store", words: argparse.Namespace) -> int:
     from noclobber_analyzer.report.text import plain
     from noclobber_analyzer.tables import read_transitions_of
 
-    now_ns = _now_ns()
+    now_ns = wall_ns()
     every = silences_from(read_transitions_of(store, [SILENCE_ADDED, SILENCE_ENDED]))
     shown = [each for each in every if words.all or each.end_ns > now_ns]
     for each in shown:
@@ -79,7 +67,7 @@ def _silences(store: "Store", words: argparse.Namespace) -> int:
 def _silence(store: "Store", words: argparse.Namespace) -> int:
     from noclobber_analyzer.alerts.silences import silence_row
 
-    now_ns = _now_ns()
+    now_ns = wall_ns()
     ago_ns = moment_ns(words.length, "--for", now_ns)
     if ago_ns is None or ago_ns >= now_ns:
         raise CommandError("for how long? Say --for 2h, or another time such as 30m or 7d")
@@ -100,7 +88,7 @@ def _unsilence(store: "Store", words: argparse.Namespace) -> int:
     name = _one(words, "a silence's id")
     if name not in every:
         raise CommandError(f"there is no silence '{name}'; `noclobber alerts silences` lists them")
-    _append(store, [end_row(every[name], actor=words.actor, now_ns=_now_ns())])
+    _append(store, [end_row(every[name], actor=words.actor, now_ns=wall_ns())])
     print(f"silence {name} is over")
     return 0
 
@@ -128,7 +116,7 @@ def _resend(store: "Store", words: argparse.Namespace) -> int:
     if unknown or not (names or words.all):
         raise CommandError(f"'{(unknown or [''])[0]}' is no dead letter; `noclobber alerts dead` lists them")
     chosen = [letters[name] for name in names]
-    _append(store, [resend_row(each.endpoint, each.transition, words.actor, _now_ns()) for each in chosen])
+    _append(store, [resend_row(each.endpoint, each.transition, words.actor, wall_ns()) for each in chosen])
     print(f"{len(chosen)} to be sent again by the running sender")
     return 0
 
@@ -137,7 +125,7 @@ def _test(store: "Store", words: argparse.Namespace) -> int:
     from noclobber_analyzer.alerts.route_log import sample_row
 
     name = _route(store, words)
-    _append(store, [sample_row(name, words.actor, _now_ns())])
+    _append(store, [sample_row(name, words.actor, wall_ns())])
     print(f"a sample is sent to {name} by the running sender")
     return 0
 
@@ -146,7 +134,7 @@ def _enable(store: "Store", words: argparse.Namespace) -> int:
     from noclobber_analyzer.alerts.route_log import enable_row
 
     name = _route(store, words)
-    _append(store, [enable_row(name, words.actor, _now_ns())])
+    _append(store, [enable_row(name, words.actor, wall_ns())])
     print(f"{name} is used again")
     return 0
 

@@ -1,11 +1,12 @@
 """A real HTTP receiver that verifies signatures with the reference library and misbehaves as told."""
 
+import contextlib
 import json
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from noclobber_analyzer.alerts.routes import Route, route_from
+from noclobber_analyzer.alerts.signing import new_secret
 
 WAIT_S = 20.0
 arriving_s = [0.0]
@@ -63,6 +65,26 @@ class Receiver:
         scheme = "https" if self.tls else "http"
         table = {"url": f"{scheme}://127.0.0.1:{self.port}/hook", "secrets": [self.secret], "allow": ["127.0.0.0/8"]}
         return route_from({"name": f"r{self.port}", **table, **words})
+
+
+@contextlib.contextmanager
+def receiving() -> Iterator[Callable[..., Receiver]]:
+    """Starts receivers on free ports, each with a rule and perhaps TLS; a client that hangs up on one is expected."""
+    servers = []
+
+    def started(rule: Callable[[str], Answer] | None = None, tls: ssl.SSLContext | None = None) -> Receiver:
+        receiver = Receiver(0, new_secret(), rule, tls)
+        server = serve(receiver)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        receiver.port = server.server_address[1]
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        servers.append(server)
+        return receiver
+
+    yield started
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 def serve(receiver: Receiver) -> ThreadingHTTPServer:
