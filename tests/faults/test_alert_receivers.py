@@ -192,7 +192,7 @@ def _hasty(route: Route, body: bytes, headers: dict[str, str], now_ns: int, time
     return post(route, body, headers, now_ns, timeout_s if route.name in OUTLIVING else PATIENCE_S)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("alerts", [pytest.param(1, id="1"), pytest.param(12, id="12", marks=pytest.mark.long)])
 def test_each_way_to_fail_ends_in_an_arrival_or_a_dead_letter_that_can_be_sent_again(
     alerts: int, make: Callable[..., Receiver], store: Store, tmp_path: Path, at_the_messages_time: None
