@@ -59,6 +59,17 @@ def long(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """What continuous integration runs of the faults: fifty kills, a hundred damaged starts, five minutes of soak.
+
+    They wait more than they work, so they run side by side.
+    """
+    modules = (f"tests/faults/test_{name}.py" for name in ("kill", "damage", "soak"))
+    chosen = ("-m", "long and not exhaustive", "--timeout=1500", "-n", "4", "--dist", "load")
+    session.run("pytest", *chosen, *modules, *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measures: ratios to a baseline inside the same run."""
     session.run("pytest", "-n", "0", "-m", "benchmark", "--timeout=900", "-s", *session.posargs)
