@@ -119,20 +119,29 @@ def _by_lost_read(state: State, write: Access, evidence: Evidence) -> Replaced |
 
 def _before_its_unit(write: Access, evidence: Evidence) -> Access | None:
     """The last access of the write's strand before it that belongs to another unit."""
-    own = evidence.history.strands[write.strand]
+    own = evidence.history.captured(write.strand)
     last = bisect_left(own, write.seq, key=lambda a: a.seq) - 1
     if last >= 0 and own[last].unit == write.unit:
-        begun = evidence.once(_begun_units)[write.strand]
+        begun = evidence.once(_Begun).of(write.strand)
         last = begun[bisect_right(begun, last) - 1] - 1
     return own[last] if last >= 0 else None
 
 
-def _begun_units(evidence: Evidence) -> dict[str, list[int]]:
-    """By strand, where in it another unit begins than the one of the access before: its first place is one."""
-    return {
-        strand: [0, *(at for at in range(1, len(own)) if own[at].unit != own[at - 1].unit)]
-        for strand, own in evidence.history.strands.items()
-    }
+class _Begun:
+    """Where in a strand another unit begins than the one of the access before: its first place is one."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._history = evidence.history
+        self._of: dict[str, list[int]] = {}
+
+    def of(self, strand: str) -> list[int]:
+        """The places where units begin, ascending; each strand is looked through once."""
+        known = self._of.get(strand)
+        if known is None:
+            own = self._history.captured(strand)
+            known = [0, *(at for at in range(1, len(own)) if own[at].unit != own[at - 1].unit)]
+            self._of[strand] = known
+        return known
 
 
 def _overwritten(write: Access) -> Version | None:
