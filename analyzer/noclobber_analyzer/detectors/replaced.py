@@ -60,6 +60,7 @@ class Replaced:
         why: how it is known.
         ordered: whether the victim was before the overwriter in sync order.
         either: whether it may have been the other way round.
+        older: the version that it had read besides the one that it replaced, and may have used; None: not in question.
     """
 
     victim: Access | None
@@ -67,6 +68,7 @@ class Replaced:
     why: str
     ordered: bool = False
     either: bool = False
+    older: Version | None = None
 
 
 def replaced_unseen(state: State, write: Access, evidence: Evidence) -> Replaced | None:
@@ -336,7 +338,8 @@ def _older_candidate(state: State, write: Access, over: Version) -> Replaced | N
     if not older or not makers or write.base_source is BaseSource.EXPLICIT:
         return None
     missing = "which of the versions that it had read the value was computed from (`noclobber.access` can say)"
-    return Replaced(makers[-1], Grade().at_most(Certainty.POSSIBLE, missing), "it had also read an older version")
+    grade = Grade().at_most(Certainty.POSSIBLE, missing)
+    return Replaced(makers[-1], grade, "it had also read an older version", older=older[-1])
 
 
 def _equal_to_what_it_replaced(state: State, write: Access, victim: Access | None) -> bool:
@@ -367,7 +370,7 @@ def _capped(state: State, write: Access, found: Replaced, evidence: Evidence) ->
             Certainty.POSSIBLE, "that the number in between is of this life: it may be an older one's"
         )
     grade = partial(grade, (write, *((victim,) if victim else ())))
-    return Replaced(victim, grade, found.why, found.ordered, found.either)
+    return replace(found, grade=grade)
 
 
 def capped_by_own(state: State, write: Access, grade: Grade, evidence: Evidence) -> Grade | None:
