@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from noclobber.access import Access, Call
-from noclobber.contract import Attr, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
+from noclobber.contract import Attr, Guard, Op, Outcome, VersionKind, WriteMode
 from noclobber.locks.holding import told
 from noclobber.stores.sql_plan import Plan, Verb
 from noclobber.stores.sql_reads import reads
@@ -23,6 +23,10 @@ REPEATABLE: Final = "repeatable_read"
 
 def describe(call: Call, statement: Statement) -> list[Access]:
     """The accesses that `statement` was, in the order of their numbers."""
+    plain = _plain_read(statement)
+    if plain is not None:
+        _place(plain, statement)
+        return [plain]
     memory = memory_of(call, statement.transaction)
     match statement.plan.verb:
         case Verb.SELECT:
@@ -50,6 +54,15 @@ def describe(call: Call, statement: Statement) -> list[Access]:
     return accesses
 
 
+def _plain_read(statement: Statement) -> Access | None:
+    """The read that it was, if it was of one row by its key and nothing about it was odd."""
+    look, rows = statement.plan.look, statement.rows
+    if look is None or rows is None or len(rows) != 1 or not statement.complete or statement.outcome is not None:
+        return None
+    (parameters,) = statement.parameters
+    return look.access(statement.place, statement.system, parameters, rows[0])
+
+
 def _work_on_taken(call: Call, statement: Statement, accesses: Sequence[Access]) -> None:
     """A row that its step, or strand, took as a task is worked on by later writes to it, in whatever transaction."""
     mine = around(call)
@@ -73,17 +86,16 @@ def boundary(op: Op, statement: Statement, outcome: Outcome, savepoint: str = ""
 
 def _place(access: Access, statement: Statement) -> None:
     attributes, transaction = access.attributes, statement.transaction
-    attributes.update(statement.attributes)
+    if statement.attributes:
+        attributes.update(statement.attributes)
     if statement.peer:
         attributes[Attr.PEER_ADDRESS] = statement.peer
     if transaction is None:
         return
-    attributes[Attr.TXN_ID] = attributes[Attr.UNIT] = transaction.id
-    attributes[Attr.UNIT_KIND] = UnitKind.TXN
-    if transaction.isolation:
-        attributes[Attr.TXN_ISOLATION] = _isolation(access, statement, transaction.isolation)
-    if statement.savepoint:
-        attributes[Attr.TXN_SAVEPOINT] = statement.savepoint
+    isolation = transaction.isolation or ""
+    if isolation == REPEATABLE and statement.system == "mysql":
+        isolation = _isolation(access, statement, isolation)
+    access.within = transaction.within(isolation, statement.savepoint)
     if transaction.isolation == "serializable":
         attributes.setdefault(Attr.GUARD, Guard.SERIALIZABLE)
 
@@ -95,7 +107,7 @@ def _isolation(access: Access, statement: Statement, isolation: str) -> str:
     """
     newest = access.op not in (Op.READ, Op.SCAN, Op.BEGIN, Op.COMMIT, Op.ABORT)
     newest |= statement.plan.locks or statement.plan.shares
-    return "read_committed" if statement.system == "mysql" and isolation == REPEATABLE and newest else isolation
+    return "read_committed" if newest else isolation
 
 
 def _may_be_half_a_key(plan: Plan) -> bool:
