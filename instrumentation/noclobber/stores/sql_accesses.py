@@ -12,10 +12,10 @@ from noclobber.locks.holding import told
 from noclobber.stores.sql_plan import Plan, Verb
 from noclobber.stores.sql_reads import reads
 from noclobber.stores.sql_statement import Statement
-from noclobber.stores.sql_units import around, memory_of
+from noclobber.stores.sql_units import Transaction, around, memory_of
 from noclobber.stores.sql_writes import changes, inserts
 
-__all__ = ["boundary", "describe"]
+__all__ = ["boundary", "describe", "placed"]
 
 _SELECT: Final = Verb.SELECT
 REPEATABLE: Final = "repeatable_read"
@@ -85,19 +85,24 @@ def boundary(op: Op, statement: Statement, outcome: Outcome, savepoint: str = ""
 
 
 def _place(access: Access, statement: Statement) -> None:
-    attributes, transaction = access.attributes, statement.transaction
+    transaction = statement.transaction
     if statement.attributes:
-        attributes.update(statement.attributes)
-    if statement.peer:
-        attributes[Attr.PEER_ADDRESS] = statement.peer
-    if transaction is None:
-        return
-    isolation = transaction.isolation or ""
+        access.attributes.update(statement.attributes)
+    isolation = "" if transaction is None else transaction.isolation or ""
     if isolation == REPEATABLE and statement.system == "mysql":
         isolation = _isolation(access, statement, isolation)
-    access.within = transaction.within(isolation, statement.savepoint)
-    if transaction.isolation == "serializable":
-        attributes.setdefault(Attr.GUARD, Guard.SERIALIZABLE)
+    placed(access, statement.peer, transaction, isolation, statement.savepoint)
+
+
+def placed(access: Access, peer: str | None, transaction: Transaction | None, isolation: str, savepoint: str) -> None:
+    """Say on `access` where it was: at which server, in which transaction of which promise, in which savepoint."""
+    if peer:
+        access.attributes[Attr.PEER_ADDRESS] = peer
+    if transaction is None:
+        return
+    access.within = transaction.within(isolation, savepoint)
+    if isolation == "serializable":
+        access.attributes.setdefault(Attr.GUARD, Guard.SERIALIZABLE)
 
 
 def _isolation(access: Access, statement: Statement, isolation: str) -> str:

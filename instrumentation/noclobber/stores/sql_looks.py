@@ -46,6 +46,10 @@ class Look:
     part: tuple[str, ...]
     common: Shared
 
+    def names_a_row(self, parameters: Any) -> bool:
+        """Whether no column of the key is NULL, which is the key of nothing."""
+        return None not in [value.of(parameters) for value in self.key]
+
     def access(self, place: str, system: str, parameters: Any, row: Sequence[Any]) -> Access | None:
         """The read that found `row`; None where it is not so plain."""
         names = [name_of_key(value.of(parameters)) for value in self.key]
