@@ -179,6 +179,7 @@ SUPPORTED = {
     "pymemcache": (("pymemcache==4.0.0",), ("stores/test_pymemcache.py",)),
     "pymysql": (("pymysql==1.1.0",), ("stores/test_mysql.py",)),
     "redis": (("redis==6.0.0",), ("stores/test_redis.py", "locks/test_redis_lock.py")),
+    "requests-cache": (("requests-cache==1.3.2",), ("stores/test_requests_cache.py",)),
     "sqlalchemy": (("sqlalchemy==2.0.40",), ("stores/test_sqlalchemy.py", "stores/test_sqlalchemy_async.py")),
 }
 """Library -> its oldest supported version, and the tests of its integration."""
