@@ -10,7 +10,8 @@ ROOT: Final = Path(__file__).parents[2]
 GUIDE: Final = ROOT / "docs" / "guide"
 PAGES: Final = [ROOT / "README.md", *sorted(GUIDE.glob("*.md"))]
 FENCED: Final = re.compile(r"^```(?P<kind>[^\n{]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-NAMED: Final = re.compile(r"# (\S+\.py)\n")
+PROGRAMS: Final = ("python", "js")
+NAMED: Final = re.compile(r"(?:#|//) (\S+\.(?:py|mjs))\n")
 
 
 class Block(NamedTuple):
@@ -23,7 +24,7 @@ class Block(NamedTuple):
     @property
     def file(self) -> str | None:
         """The name under which a reader saves it, where it is a program that says one."""
-        named = NAMED.match(self.text) if self.kind == "python" else None
+        named = NAMED.match(self.text) if self.kind in PROGRAMS else None
         return named[1] if named else None
 
 

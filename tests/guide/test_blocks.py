@@ -1,14 +1,15 @@
 """What the guide tells to type works: its programs run, its commands are parsed by the program's own parsers.
 
-`python` blocks that begin with a file's name are saved under it and `sh` blocks are run, page by page, in an empty
-folder; every other line that begins with `noclobber` is given to that command's parser, because it names servers that
-are not there.
+Programs (`python`, `js`) that begin with a file's name are saved under it and `sh` blocks are run, page by page, in an
+empty folder; every other line that begins with `noclobber` is given to that command's parser, because it names servers
+that are not there.
 """
 
 import argparse
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -25,8 +26,6 @@ from noclobber_dashboard.login import login_from
 
 TABLES: Final = {"resource", "alert", "inhibit", "login"}
 TIMEOUT_S: Final = 60
-
-
 BLOCKS: Final = [block for page in PAGES for block in blocks(page)]
 SHOWN: Final = {"", "console", "sh"}
 
@@ -71,6 +70,8 @@ def test_what_is_to_be_run_runs(page: Path, tmp_path: Path) -> None:
         if block.file is not None:
             (folder / block.file).write_text(block.text)
         elif block.kind == "sh":
+            if block.text.startswith("node ") and shutil.which("node") is None:
+                pytest.skip("there is no node on this machine")
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", block.text], cwd=folder, env=environ, capture_output=True, text=True,
                 timeout=TIMEOUT_S, check=False,
