@@ -99,6 +99,7 @@ def newcomer(tmp_path: Path, chromium: Any) -> Iterator[Newcomer]:
     """One with nothing but git, Python and a browser."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("this is no git checkout that could be cloned")
+    (tmp_path / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")  # whoever the checkout belongs to
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
     yield Newcomer(tmp_path, context.new_page())
     context.close()
