@@ -71,8 +71,30 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measures: ratios to a baseline inside the same run."""
-    session.run("pytest", "-n", "0", "-m", "benchmark", "--timeout=900", "-s", *session.posargs)
+    """Measures: ratios to a baseline inside the same run; one report of them, `dist/bench.md` and `dist/bench.json`."""
+    report = {"NOCLOBBER_BENCH_REPORT": str(Path("dist").absolute())}
+    where = ("tests/benchmarks", "tests/browser/test_large_store.py")
+    words = ("-n", "0", "-m", "benchmark", "--timeout=900", "-s", *(session.posargs or where))
+    session.run("pytest", *words, env=report)
+
+
+@nox.session
+def ratios(session: nox.Session) -> None:
+    """The short form of `bench`: fails where a ratio is 30 % above the committed one. A minute where it is quiet."""
+    words = ("-n", "0", "-m", "benchmark", "-s", "tests/benchmarks/test_ratios.py")
+    session.run("pytest", *words, *session.posargs, env={"NOCLOBBER_BENCH_REPORT": str(Path("dist").absolute())})
+
+
+@nox.session
+def newcomer(session: nox.Session) -> None:
+    """The quick start by the clock: clone, installs, an own agent's race in a real browser, in ten minutes at most."""
+    session.run("pytest", "-n", "0", "-m", "long", "-s", "tests/browser/test_newcomer.py", *session.posargs)
+
+
+@nox.session
+def image(session: nox.Session) -> None:
+    """The image, built by `buildah` over a Debian made by `mmdebstrap`, and started. Needs root, Linux and both."""
+    session.run("pytest", "-n", "0", "-m", "long", "-s", "tests/image", *session.posargs)
 
 
 @nox.session
@@ -90,9 +112,9 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(venv_backend="venv", python=["3.11", "3.12", "3.13", "3.14"])
 def compatible(session: nox.Session) -> None:
-    """The instrumentation's and the analyzer's tests on each Python, in environments of their own."""
+    """The instrumentation's, the collector's and the analyzer's tests on each Python, in environments of their own."""
     session.install("-e", ".[test]")
-    session.run("pytest", "tests/instrumentation", "tests/analyzer", *session.posargs)
+    session.run("pytest", "tests/instrumentation", "tests/collector", "tests/analyzer", *session.posargs)
 
 
 FRAMEWORKS = {
