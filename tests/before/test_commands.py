@@ -11,7 +11,7 @@ from noclobber.cli import main
 
 def test_chaos(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     """It stops at the first finding, says how to see it again, and reports what was held."""
-    command, report = program("memories", ""), program.folder / "chaos.json"
+    command, report = program("memories"), program.folder / "chaos.json"
     plan = program.folder / "plan.toml"
     plan.write_text("[[hold]]\nafter = 'read'\nchance = 1.0\nseconds = 0.5\n")
     words = ["chaos", "--plan", str(plan), "--seed", "7", "--runs", "3", "--report", str(report), "--", *command]
