@@ -66,21 +66,21 @@ def _path(report: str) -> str:
 
 _PAGE = """# Real defects, found before production
 
-{count} races that people have reported, each rebuilt from its report as a small program on the real library. Each program is
-right as long as luck keeps its strands apart. [`noclobber chaos`](before-production.md#chaos) brought every one out within 20
-runs, [`noclobber confirm`](before-production.md#confirm) forced it within 5 tries, the test that it wrote failed
-before the fix and passed after it, and the mended program yielded nothing in 20 runs under chaos.
+{count} races that people have reported, each rebuilt from its report as a small program on the real library. Each
+program is right as long as luck keeps its strands apart. [`noclobber chaos`](before-production.md#chaos) brought every
+one out within 20 runs, [`noclobber confirm`](before-production.md#confirm) forced it within 5 tries, the test that it
+wrote failed before the fix and passed after it, and the mended program yielded nothing in 20 runs under chaos.
 
-*chaos* is the run that brought it out, *confirm* the try that forced it: from what a lucky run foretold (latent), or from what
-chaos had brought out. The seeds are 1, 2, 3 and so on.
+*chaos* is the run that brought it out, *confirm* the try that forced it: from what a lucky run foretold (latent), or
+from what chaos had brought out. The seeds are 1, 2, 3 and so on.
 
 | report | library | finding | what is lost | chaos | confirm | fix |
 |---|---|---|---|---|---|---|
 {rows}
 
-The programs are `tests/before/programs`; a program that stands for a service uses the store or the queue on which the
-report's accesses meet. Run them with `nox -s defects`, those of agent frameworks with `nox -s frameworks`. This page is
-made by `tests/before/defect_page.py` of what that showed.
+The programs are in `tests/before/programs`; one that stands for a service or a framework uses the store or the queue on
+which the report's accesses meet. Run them with `nox -s defects`, those of agent frameworks with `nox -s frameworks`.
+This page is made of what that showed, by `tests/before/defect_page.py`.
 """
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ DEFECTS = (
     Defect(
         "conversations", ("openai/openai-agents-python#3820",), "lost_update",
         "a conversation: its turns go to one that the session forgot", "the id is created, and refused the second time",
-        "nats-py", ("{nats}",),
+        "nats-py", ("{nats}",), latent=False,
     ),
     Defect(
         "retries", ("strands-agents/harness-sdk#1176",), "interleaved_writes",

@@ -42,9 +42,7 @@ EACH = [
 class Race:
     """A defect's program, and what is done to it."""
 
-    def __init__(
-        self, defect: Defect, program: Program, places: Places, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def __init__(self, defect: Defect, program: Program, places: Places, capsys: pytest.CaptureFixture[str]) -> None:
         self.defect, self.program, self._capsys = defect, program, capsys
         self.command = program(defect.name, places(defect.words))
         self.written = program.folder / "test_race.py"
@@ -86,8 +84,12 @@ class Race:
     def test_passes(self) -> bool:
         """Whether the test that was written passes, in a fresh process."""
         words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", str(self.written)]
+        bare = {
+            **os.environ,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        }  # what it is run with counts, not what is installed
         done = subprocess.run(
-            words, capture_output=True, text=True, timeout=300, check=False, cwd=self.program.folder
+            words, capture_output=True, text=True, timeout=300, check=False, cwd=self.program.folder, env=bare
         )
         assert done.returncode in (0, 1), done.stdout + done.stderr
         assert done.returncode == 0 or "brought about in run" in done.stdout, done.stdout

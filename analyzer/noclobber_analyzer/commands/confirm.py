@@ -22,7 +22,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `noclobber confirm`."""
     parser.usage = "noclobber confirm FINDING [OPTIONS] -- COMMAND [ARGUMENT ...]"
     parser.add_argument("finding", metavar="FINDING", help="id of a finding, latent or not, or the beginning of it")
-    parser.add_argument("--from", dest="source", metavar="PATH", help="output of `check --latent --format json`, or of `chaos --findings`")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="PATH",
+        help="output of `check --latent --format json`, or of `chaos --findings`",
+    )
     parser.add_argument("--tries", type=int, default=5, help="runs at most (default 5)")
     parser.add_argument("--wait", type=float, default=3.0, metavar="S", help="longest hold of a strand (default 3)")
     parser.add_argument("--write-test", metavar="PATH", help="write a regression test for pytest, if it is confirmed")

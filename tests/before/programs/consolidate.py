@@ -5,7 +5,6 @@ Argument: path of a JSON file. Mended: what the model decided is applied to a fr
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def save(memories: list[str]) -> None:
     """Replace it at once, so that nobody sees a half."""
     scratch = PATH.with_name(f"{PATH.name}.new")
     scratch.write_text(json.dumps(memories))
-    os.replace(scratch, PATH)
+    scratch.replace(PATH)
 
 
 async def consolidate(lock: AsyncFileLock) -> None:

@@ -47,7 +47,8 @@ builder.add_edge("answer", END)
 conversation = builder.compile(checkpointer=SqliteSaver(connection))
 ask(conversation, "hello")
 threads = [
-    threading.Thread(target=ask, args=(conversation, question), name=f"run-{question}") for question in ("when", "where")
+    threading.Thread(target=ask, args=(conversation, question), name=f"run-{question}")
+    for question in ("when", "where")
 ]
 for thread in threads:
     thread.start()

@@ -1,4 +1,4 @@
-"""aegra#253: two requests see that a thread waits for a person's word, and both resume it: what it asks for is done twice.
+"""aegra#253: two requests see that a thread waits for a person's word, and both resume it: it is paid twice.
 
 Argument: URL of a PostgreSQL for SQLAlchemy and asyncpg. Mended: the status is in the condition of the UPDATE.
 """
@@ -12,9 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 HOW = "plain"
 (URL,) = sys.argv[1:]
 tables = sa.MetaData()
-threads = sa.Table(
-    "threads", tables, sa.Column("id", sa.Integer, primary_key=True), sa.Column("status", sa.Text)
-)
+threads = sa.Table("threads", tables, sa.Column("id", sa.Integer, primary_key=True), sa.Column("status", sa.Text))
 runs = sa.Table(
     "runs", tables, sa.Column("id", sa.Text, primary_key=True), sa.Column("thread", sa.Integer),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""hermes-agent#45534: at a restart the session's resumption and a message of its user both find it free, and both start.
+"""hermes-agent#45534: at a restart a session is resumed while its user writes: both find it free, and both start.
 
 Argument: URL of a PostgreSQL for asyncpg. Mended: one running agent for each session, which the database sees to.
 """
