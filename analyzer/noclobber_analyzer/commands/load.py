@@ -23,6 +23,8 @@ __all__ = ["COMMAND"]
 AGENTS_MAX: Final = 10_000
 ACCESSES_MAX: Final = 1_000_000
 SHOWN_EVERY_S: Final = 10.0
+STDERR: Final = 2
+"""Where what agents print goes: standard output is the verdict's."""
 START_S: Final = 120.0
 """What a scenario has to import its libraries and start its servers, and its process to hand over its spans."""
 
@@ -103,7 +105,7 @@ def _load(words: argparse.Namespace, seconds: float, spans: Path) -> dict[str, A
         program += ["--driver", words.driver]
     # Its own group: Ctrl-C comes to us alone, and we say when it ends.
     process = subprocess.Popen(
-        program, env=_environment(words, spans), pass_fds=(writing,), stdout=sys.stderr, start_new_session=True
+        program, env=_environment(words, spans), pass_fds=(writing,), stdout=STDERR, start_new_session=True
     )
     os.close(writing)
     with open(reading) as pipe, _ended(process, seconds + GRACE_S + START_S):  # noqa: PTH123  a descriptor
