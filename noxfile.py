@@ -157,6 +157,30 @@ def frameworks(session: nox.Session, which: str) -> None:
         session.run("pytest", *words, "tests/before/test_defects.py", *session.posargs)
 
 
+OTHERS = {
+    "langgraph": ("langgraph>=1", "langgraph-checkpoint-sqlite>=3"),
+    "mem0ai": ("mem0ai==2.2.1", "chromadb>=1.5,<2"),
+    "openai-agents": ("openai-agents>=0.24,<0.25", "sqlalchemy[asyncio]>=2.0.40"),
+    "crewai": ("crewai>=1.15,<2",),
+}
+"""Libraries that crowds of agents use (docs/guide/others.md), each in an environment of its own."""
+
+
+@nox.session(venv_backend="venv")
+@nox.parametrize("which", list(OTHERS), ids=list(OTHERS))
+def others(session: nox.Session, which: str) -> None:
+    """Crowds of agents on others' libraries, and races that were reported, in versions that have them."""
+    tools = ("aiosqlite", "psutil", "pytest>=8.4", "pytest-asyncio>=1.1", "pytest-timeout>=2.4", "pytest-xdist>=3.6")
+    session.install("-e", ".[analyzer]", *tools, *OTHERS[which])
+    found = {}
+    if which == "mem0ai":
+        for name, version in (("AFFECTED", "2.0.7"), ("MENDED", "2.0.8")):
+            found[f"NOCLOBBER_MEM0_{name}"] = folder = str(Path(session.create_tmp()).resolve() / version)
+            words = ("--quiet", "--no-deps", "--upgrade", "--target", folder)
+            session.run("python", "-m", "pip", "install", *words, f"mem0ai=={version}")
+    session.run("pytest", "-n", "0", "-m", "long", "--timeout=300", "tests/others", *session.posargs, env=found)
+
+
 @nox.session(venv_backend="venv")
 def clouds(session: nox.Session) -> None:
     """Clients of cloud services that pin an older botocore than the one that the other tests use."""
