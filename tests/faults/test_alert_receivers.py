@@ -231,24 +231,26 @@ def test_each_way_to_fail_ends_in_an_arrival_or_a_dead_letter_that_can_be_sent_a
 
 
 ROUNDS = 2
-TIMES, SLACK_S = 2.0, 0.25
+TIMES, TIMES_ALONE, SLACK_S = 2.0, 3.0, 0.25
 """What a busy machine adds to a p99 from one run to the next."""
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_other_endpoints_do_not_notice(make: Callable[..., Receiver], store: Store, tmp_path: Path) -> None:
-    """A good endpoint's p99 beside nine broken ones, by the real sender, is what it is beside nine that work.
+    """A good endpoint's p99 beside nine broken ones, by the real sender, is what it is beside nine that work, or alone.
 
-    In turns, and of each the better round: what else the machine does falls on both.
+    In turns, and of each the better round: what else the machine does falls on all. Alone it shares the store with
+    nobody, whose rows of the log are most of what a message costs.
     """
     held, good = threading.Event(), make(None)
-    found: dict[str, list[list[float]]] = {"working": [], "broken": []}
+    found: dict[str, list[list[float]]] = {"alone": [], "working": [], "broken": []}
     routes: list[Route] = []
     for turn in range(ROUNDS):
         folder = tmp_path / str(turn)
         folder.mkdir()
         beside = broken(make, folder, held)
+        found["alone"].append(_waits(store, good, [good.route(name="good")], f"alone{turn}"))
         for kind, others in (("working", {name: make(None) for name in beside}), ("broken", beside)):
             named = [each.route(name=f"{kind} {turn} {name}") for name, each in others.items()]
             routes += named
@@ -256,14 +258,15 @@ def test_other_endpoints_do_not_notice(make: Callable[..., Receiver], store: Sto
     held.set()
     p99 = {kind: min(waits[int(len(waits) * 0.99)] for waits in rounds) for kind, rounds in found.items()}
     p50 = {kind: min(waits[len(waits) // 2] for waits in rounds) for kind, rounds in found.items()}
-    print(f"\na good endpoint beside nine others, working and broken: p50 {p50['working']:.3f} and "
-          f"{p50['broken']:.3f} s, p99 {p99['working']:.3f} and {p99['broken']:.3f} s")  # fmt: skip
+    told = ", ".join(f"{kind} p50 {p50[kind]:.3f} s, p99 {p99[kind]:.3f} s" for kind in found)
+    print(f"\na good endpoint alone, beside nine that work, beside nine that are broken: {told}")
     write_result("alerts-others", {"alerts": 100, "rounds": ROUNDS, "p50_s": p50, "p99_s": p99})
     for route in routes:
         phases = [row.phase for row in read_deliveries(store) if row.endpoint == route.name]
         assert phases == ["begun", "done"] * (len(phases) // 2), route.name
     assert good.unverified == 0
     assert p99["broken"] <= max(TIMES * p99["working"], p99["working"] + SLACK_S)
+    assert p99["broken"] <= max(TIMES_ALONE * p99["alone"], p99["alone"] + SLACK_S)
 
 
 def _waits(store: Store, good: Receiver, routes: list[Route], name: str) -> list[float]:

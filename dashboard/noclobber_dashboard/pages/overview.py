@@ -60,15 +60,15 @@ def _tiles(queries: Queries, found: Sequence[FindingHead]) -> Node:
     critical = counted.get("critical", 0)
     columns = [(plural(count, "access"), "", (("", count),)) for count in rates]
     return Node("div", "tiles", (
-        tile("Findings", f"{counted.get('findings', 0):,}", "races that lost or broke state"),
-        tile("Critical", f"{critical:,}", "state was lost for certain", alarm=critical > 0),
+        tile("Findings", f"{counted.get('findings', 0):,}", "races on shared state"),
+        tile("Critical", f"{critical:,}", "the gravest of them", alarm=critical > 0),
         tile("Found after", duration(delays[len(delays) // 2]) if delays else "none yet",
              "median, from the race's end to its finding"),
         tile("Accesses", f"{sum(rates):,}", f"last {MINUTES_SHOWN} min",
              Bars(columns, f"accesses in each of the last {MINUTES_SHOWN} minutes")),
         tile("Lost on the way", f"{holes + dropped:,}",
              f"{holes:,} never arrived, {dropped:,} dropped by agents" if holes + dropped
-             else "every recorded access arrived", alarm=holes + dropped > 0),
+             else "nothing is known to be missing", alarm=holes + dropped > 0),
     ))  # fmt: skip
 
 
