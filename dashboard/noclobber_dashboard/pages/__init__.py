@@ -36,10 +36,7 @@ _STYLE: Final = """<style>
 .stAppHeader { background: transparent; height: 2.4rem; min-height: 2.4rem; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding: 2.6rem 0.9rem 2rem; }
-  /* tiles two by two: one below the other they would push everything else off a telephone's screen */
-  .stColumn:has([data-testid="stMetric"]) { min-width: calc(50% - 0.5rem); flex: 1 1 calc(50% - 0.5rem); }
 }
-[data-testid="stMetricValue"] { font-size: 1.75rem; font-variant-numeric: tabular-nums; }
 /* Streamlit's own export of a table leaves formulas in cells: files come from the API, where they are text */
 [data-testid="stElementToolbar"] button[aria-label^="Download as CSV"] { display: none; }
 [data-testid="stSidebarNav"] { padding-top: 0.5rem; }
