@@ -146,15 +146,16 @@ class Bases:
         if len(accesses) == 1:
             if accesses[0].finds_base:
                 self._find(known, call, accesses[0])
-            self._remember(known, call, accesses[0])
+            self._remember(known, call, accesses[0], call.first_seq)
             return
         own = _Knowledge(known)
-        for access in accesses:
+        numbered = list(zip(call.seqs, accesses, strict=True))
+        for seq, access in numbered:
             self._find(own, call, access)
             if access.op is not Op.READ:
-                self._remember(own, call, access)
-        for access in accesses:
-            self._remember(known, call, access)
+                self._remember(own, call, access, seq)
+        for seq, access in numbered:
+            self._remember(known, call, access, seq)
 
     def spawned(self, parent: Strand, child: Strand) -> None:
         """`child` starts with what `parent` knows now."""
@@ -255,7 +256,7 @@ class Bases:
 
     # -- remembering -----------------------------------------------------------------------------------------------
 
-    def _remember(self, known: _Knowledge, call: Call, access: Access) -> None:
+    def _remember(self, known: _Knowledge, call: Call, access: Access, seq: int) -> None:
         scope, txn = call.scope or _NOBODY, access.txn
         if txn is not None and access.op in _ENDS:
             self._note_end(access, txn)
@@ -272,12 +273,12 @@ class Bases:
         made = (txn, access.savepoint) if txn and op not in _LOOKS else None
         version = _resulting(access)
         if version is not None:  # else an own change to an unknown version: readers see it after base.seq, and grade it
-            self._learn(known, call, access, version, txn=txn, made_in=made, applied=op is not _READ)
+            self._learn(known, call, seq, access, version, txn=txn, made_in=made, applied=op is not _READ)
         for member in access.members:
-            self._learn(known, call, member, member.version, txn=txn, made_in=None, applied=False)
+            self._learn(known, call, seq, member, member.version, txn=txn, made_in=None, applied=False)
 
     def _learn(
-        self, known: _Knowledge, call: Call, got: Access | Member, version: str, *, txn: str | None,
+        self, known: _Knowledge, call: Call, seq: int, got: Access | Member, version: str, *, txn: str | None,
         made_in: tuple[str, str] | None, applied: bool,
     ) -> None:  # fmt: skip
         scope, strand = call.scope or _NOBODY, call.strand
@@ -286,8 +287,8 @@ class Bases:
         parts = got.part_versions
         alone = len(got.part) == 1 and (parts is None or parts.get(got.part[0]) == version)
         memory = Memory(
-            version, None if alone else parts, strand.id, call.first_seq, _end_ns(call), txn, unit, scope.run,
-            generation, made_in,
+            version, None if alone else parts, strand.id, seq, _end_ns(call), txn, unit, scope.run, generation,
+            made_in,
         )  # fmt: skip
         part, state = got.part, known.resources.get(got.resource)
         if made_in is None and (not part or alone) and (state is None or _is_same(state, part, version)):
