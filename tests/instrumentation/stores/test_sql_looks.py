@@ -126,6 +126,7 @@ def test_short_and_long_way_tell_the_same(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(statements=STATEMENTS, described=st.booleans(), driver=st.booleans())
 def test_short_and_long_way_tell_the_same_at_length(
