@@ -84,7 +84,8 @@ def bench(session: nox.Session) -> None:
     """Measures: ratios to a baseline inside the same run; one report of them, `dist/bench.md` and `dist/bench.json`."""
     report = {"NOCLOBBER_BENCH_REPORT": str(Path("dist").absolute())}
     where = ("tests/benchmarks", "tests/browser/test_large_store.py")
-    words = ("-n", "0", "-m", "benchmark", "--timeout=900", "-s", *(session.posargs or where))
+    which = ("-m", "benchmark and not long and not exhaustive")
+    words = ("-n", "0", *which, "--timeout=900", "-s", *(session.posargs or where))
     session.run("pytest", *words, env=report)
 
 
