@@ -46,7 +46,7 @@ def install() -> None:
     Raises:
         Unguardable: a version of the library that is not known.
     """
-    import botocore.client
+    import botocore.client  # type: ignore[import-untyped]  # it has no types
 
     _wrapping.wrap([(botocore.client.BaseClient, "_make_api_call", _calling)])
     if not _wrapping:
@@ -141,7 +141,7 @@ def _s3(below: Callable[..., Any], client: Any, operation: str, params: dict[str
 
 
 def _kept(call: Callable[[], Any], memory: Memory, resource: str) -> Any:
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # it has no types
 
     try:
         reply = call()
