@@ -9,6 +9,7 @@ from moto_stage import KEY_ID, SECRET, aws, client
 
 import noclobber
 from noclobber import StaleWrite, Unguardable
+from noclobber.guarding import aws as aws_guard
 from noclobber.settings import Settings
 from noclobber_analyzer.watching import Watched, hooked, watched
 
@@ -110,6 +111,25 @@ def test_an_item(server: str, seen: Watched, way: str) -> None:
     dynamodb.close()
     assert kinds(seen)[0] == 0
     assert "rejected" in kinds(seen)[1]
+
+
+def test_outside_of_the_block_nothing_is_asked(server: str) -> None:
+    """Neither DescribeTable nor anything else, whoever guards beside it; the block's own asks once."""
+    dynamodb = client("dynamodb", server)
+    asked: list[str] = []
+    dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: asked.append(model.name))
+    aws_guard._keys.clear()
+    item: Any = {"TableName": "accounts", "Item": {"id": {"S": "mine"}}}
+    with noclobber.guarded("s3://agents/*", ITEMS):
+        contextvars.Context().run(dynamodb.put_item, **item)
+        assert asked == ["PutItem"]
+        with pytest.raises(Unguardable, match="was not read"):
+            dynamodb.put_item(**item)
+        assert asked == ["PutItem", "DescribeTable"]
+    with noclobber.guarded("s3://agents/*"):
+        dynamodb.put_item(**item)
+    assert asked == ["PutItem", "DescribeTable", "PutItem"]
+    dynamodb.close()
 
 
 class _Table:

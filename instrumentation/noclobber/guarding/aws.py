@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from noclobber.guarding.blocks import Memory, Unguardable, memory_of, stale, wrote
+from noclobber.guard import GUARD
+from noclobber.guarding.blocks import Memory, Unguardable, guards, memory_of, stale, wrote
 from noclobber.stores import dynamodb, s3
 from noclobber.stores.aws_call import Asked
 from noclobber.stores.wrapping import Wrapping
@@ -68,6 +69,10 @@ def _calling(below: Callable[..., Any]) -> Any:
         guard = _GUARDS.get(service)
         if guard is None:
             return below(self, operation_name, api_params)
+        if not guards(f"{service}://"):
+            reply = below(self, operation_name, api_params)
+            _note(self, operation_name, api_params)
+            return reply
         return guard(below, self, operation_name, api_params)
 
     return make_api_call
@@ -76,7 +81,8 @@ def _calling(below: Callable[..., Any]) -> Any:
 def _refusing(below: Callable[..., Any]) -> Any:
     async def make_api_call(self: Any, operation_name: str, api_params: dict[str, Any]) -> Any:
         service = self.meta.service_model.service_name
-        named = _named(self, operation_name, api_params) if service in _GUARDS else ()
+        asks = service in _GUARDS and guards(f"{service}://")
+        named = _named(self, operation_name, api_params) if asks else ()
         for resource in named:
             if memory_of(resource) is not None:
                 raise Unguardable(f"noclobber can't guard {resource} through aiobotocore: give the condition yourself")
@@ -119,8 +125,7 @@ def _s3(below: Callable[..., Any], client: Any, operation: str, params: dict[str
     reads = operation in ("GetObject", "HeadObject") and "VersionId" not in params
     if not memories or not (reads or operation in S3_WRITES):
         reply = below(client, operation, params)
-        if operation in S3_WRITES:
-            _note(resources)
+        _note(client, operation, params)
         return reply
     (resource, *more), memory = resources, memories[0]
     if reads:
@@ -161,8 +166,7 @@ def _dynamodb(below: Callable[..., Any], client: Any, operation: str, params: di
     memories = [memory for resource in resources if (memory := memory_of(resource)) is not None]
     if not memories or not (operation == "GetItem" or operation in ITEM_WRITES or operation in OTHER_WRITES):
         reply = below(client, operation, params)
-        if operation in ITEM_WRITES:
-            _note(resources)
+        _note(client, operation, params)
         return reply
     resource, memory = resources[0], memories[0]
     if operation == "GetItem":
@@ -248,9 +252,13 @@ def _noted(below: Callable[..., Any], client: Any, operation: str, params: dict[
     return reply
 
 
-def _note(resources: list[str]) -> None:
-    for resource in resources:
-        wrote(resource)
+def _note(client: Any, operation: str, params: dict[str, Any]) -> None:
+    """Remember who writes; nothing is asked for that, and a mistake in it is nobody's concern."""
+    with GUARD:
+        table = "Item" in params and dynamodb.place(Asked("", params, client.meta.region_name or ""))
+        if (operation in S3_WRITES or operation in ITEM_WRITES) and (not table or table in _keys):
+            for resource in _named(client, operation, params):
+                wrote(resource)
 
 
 _GUARDS: Final = {"s3": _s3, "dynamodb": _dynamodb}

@@ -28,7 +28,7 @@ from weakref import WeakKeyDictionary
 from noclobber import scope, strands
 from noclobber.sites import Site, Sites
 
-__all__ = ["Memory", "StaleWrite", "Unguardable", "enforce", "guarded", "memory_of", "stale", "wrote"]
+__all__ = ["Memory", "StaleWrite", "Unguardable", "enforce", "guarded", "guards", "memory_of", "stale", "wrote"]
 
 STORES: Final = {
     "redis": ("redis", "noclobber.guarding.redis"),
@@ -99,6 +99,10 @@ class Memory:
         self.strict = strict
         self._patterns = patterns
         self._seen: OrderedDict[str, Any] = OrderedDict()
+
+    def names(self, scheme: str) -> bool:
+        """Whether it guards resources of this scheme."""
+        return any(pattern.startswith(scheme) for pattern in self._patterns)
 
     def covers(self, resource: str) -> bool:
         """Whether it guards this."""
@@ -178,6 +182,13 @@ def enforce(resources: Sequence[str]) -> None:
     _enforced = patterns
     _of_strands.clear()
     _give(_modules(before), before)
+
+
+def guards(scheme: str) -> bool:
+    """Whether the running code's calls on such resources may be under a guard; where not, they are left alone."""
+    return any(memory.names(scheme) for memory in _blocks.get()) or any(
+        pattern.startswith(scheme) for pattern in _enforced
+    )
 
 
 def memory_of(resource: str) -> Memory | None:

@@ -17,7 +17,7 @@ from noclobber import recorder
 from noclobber.access import Access, AttributeValue, Call
 from noclobber.contract import Attr, BaseSource, Guard, Op, Outcome
 from noclobber.guard import GUARD
-from noclobber.guarding.blocks import Memory, Unguardable, memory_of, stale, wrote
+from noclobber.guarding.blocks import Memory, Unguardable, guards, memory_of, stale, wrote
 from noclobber.stores.redis_commands import got
 from noclobber.stores.redis_place import home_of, is_cluster, place_of
 from noclobber.stores.wrapping import Wrapping
@@ -130,7 +130,7 @@ def _build_refused(call: Call) -> Sequence[Access]:
 
 def _of(client: Any, args: Sequence[Any], options: dict[str, Any]) -> _Guarded | None:
     """The command, if it reads or overwrites what is guarded here; whoever writes elsewhere is noted."""
-    if not args or not isinstance(args[0], str | bytes):
+    if not args or not isinstance(args[0], str | bytes) or not guards("redis://"):
         return None
     name = encode(args[0]).decode("ascii", "replace").upper()
     if len(args) < 2 or not (name in READS or name in OVERWRITES or name in SEVERAL):
@@ -172,10 +172,12 @@ def _refuse(name: str, resource: str, keys: Sequence[Any], *, cluster: bool) -> 
 
 
 def _note(client: Any, args: Sequence[Any]) -> None:
-    if args and isinstance(args[0], str | bytes):
-        name = encode(args[0]).decode("ascii", "replace").upper()
-        if name not in READS and len(args) > 1 and isinstance(args[1], str | bytes):
-            wrote(place_of(home_of(client)).of(args[1]))
+    """Remember who writes; a mistake in that is nobody's concern."""
+    with GUARD:
+        if args and isinstance(args[0], str | bytes):
+            name = encode(args[0]).decode("ascii", "replace").upper()
+            if name not in READS and len(args) > 1 and isinstance(args[1], str | bytes):
+                wrote(place_of(home_of(client)).of(args[1]))
 
 
 def _sync(below: Any) -> Any:
