@@ -348,8 +348,8 @@ def inventory(session: nox.Session) -> None:
 
 @nox.session(venv_backend="venv")
 def constraints(session: nox.Session) -> None:
-    """Write `constraints.txt` anew: what `noclobber[test]` brings today. Run the tests before it is committed."""
-    session.install(".[test]")
+    """Write `constraints.txt` anew: what `noclobber[test,locust]` brings today. Run the tests before it is committed."""
+    session.install(".[test,locust]")
     frozen = session.run("pip", "freeze", "--exclude", "noclobber", "--exclude", "pip", silent=True)
     assert isinstance(frozen, str)
     path = Path("constraints.txt")
