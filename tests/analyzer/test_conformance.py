@@ -207,6 +207,13 @@ def test_a_resource_is_held_against_its_rules(rule: str, tmp_path: Path) -> None
     assert broken(tmp_path, written(good(), OF_PROCESS[rule])) == {rule}
 
 
+def test_a_part_of_what_was_read_whole_has_a_version_of_its_own(tmp_path: Path) -> None:
+    """A base of one part, got from a read of all, is not the version of all."""
+    spans = good()
+    put(1, part="balance", version__base="the part's")(spans)
+    assert broken(tmp_path, written(spans)) == set()
+
+
 def test_two_keys_are_told(tmp_path: Path) -> None:
     """Their fingerprints do not compare."""
     other = {**PROCESS, "noclobber.process": "q", "noclobber.key_id": "other"}

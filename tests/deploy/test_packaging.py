@@ -39,6 +39,8 @@ DOES = {
     "demo": "noclobber demo --once --no-browser",
     "docs": "sphinx-build --version && python -c 'import furo, myst_parser, noclobber_dashboard.report_page'",
     "embedded": 'python -c \'import chdb; assert str(chdb.query("SELECT 7")).strip() == "7"\'',
+    "hypothesis": "python -c 'import hypothesis, noclobber_analyzer.evaluate'",
+    "locust": "python -c 'import locust'",
     "oidc": "python -c 'import authlib, noclobber_dashboard.login'",
     "pytest": "pytest -q --noclobber test_it.py",
     "sidecar": f"python -c \"{STORE}; print(s.rows('SELECT count() FROM accesses')); s.close()\"",

@@ -94,8 +94,8 @@ def _bases(accesses: Spans) -> Iterator[Breach]:
     for span in accesses:
         own = span.attributes
         source = known.get((own.get(Attr.VERSION_BASE_STRAND), own.get(Attr.VERSION_BASE_SEQ)))
-        if source is None or own.get(Attr.VERSION_BASE) is None:
-            continue
+        if source is None or own.get(Attr.VERSION_BASE) is None or own.get(Attr.PART) != source.get(Attr.PART):
+            continue  # a part of what was read whole has a version of its own
         results = source.get(Attr.RESULT_VERSIONS)
         got = {source.get(Attr.VERSION_READ), source.get(Attr.VERSION_WRITTEN)}
         if own[Attr.VERSION_BASE] not in got | set(results if isinstance(results, list) else ()):

@@ -56,7 +56,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "version.absent": Rule("2", True, "What was not found has the version that stands for nothing: 0, or absent."),
     "version.refused": Rule("2", True, "A write that was refused, or found nothing, overwrote nothing."),
     "base.source": Rule("2", True, "A base says where it comes from."),
-    "base.access": Rule("2", True, "The access that a base names, if it is in the record, read or made that version."),
+    "base.access": Rule("2", True, "The access that a base names, if it is in the record and of the same parts, read "
+                        "or made that version."),
     "guard.expected": Rule("2.1", True, "A version guard says the version that it asked for."),
     "unit.kind": Rule("2", True, "unit and unit.kind come together; inside a transaction the kind is txn."),
     "op.carries": Rule("2.1", True, "Each operation carries what its row asks for."),
