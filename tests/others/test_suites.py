@@ -28,6 +28,7 @@ SUITES = {
         "tests/test_writes_task_path_migration.py",
     ),
     "openai_agents": (
+        "tests/extensions/memory/test_advanced_sqlite_session.py",
         "tests/extensions/memory/test_async_sqlite_session.py",
         "tests/extensions/memory/test_sqlalchemy_session.py",
         "tests/memory/test_session.py",
