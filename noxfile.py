@@ -84,7 +84,8 @@ def bench(session: nox.Session) -> None:
     """Measures: ratios to a baseline inside the same run; one report of them, `dist/bench.md` and `dist/bench.json`."""
     report = {"NOCLOBBER_BENCH_REPORT": str(Path("dist").absolute())}
     where = ("tests/benchmarks", "tests/browser/test_large_store.py")
-    words = ("-n", "0", "-m", "benchmark", "--timeout=900", "-s", *(session.posargs or where))
+    which = ("-m", "benchmark and not long and not exhaustive")
+    words = ("-n", "0", *which, "--timeout=900", "-s", *(session.posargs or where))
     session.run("pytest", *words, env=report)
 
 
@@ -231,7 +232,7 @@ SUPPORTED = {
     "aio-pika": (("aio-pika==9.5.0", "aiormq==6.8.1", "pamqp==3.3.0", "exceptiongroup"), ("queues/test_rabbitmq.py",)),
     "aiokafka": (("aiokafka==0.12.0",), ("queues/test_kafka.py",)),
     "aiomysql": (("aiomysql==0.2.0",), ("stores/test_mysql.py",)),
-    "aiosqlite": (("aiosqlite==0.20.0",), ("stores/test_sqlite3.py",)),
+    "aiosqlite": (("aiosqlite==0.20.0",), ("stores/test_sqlite3.py", "stores/test_sqlite3_races.py")),
     "asyncmy": (("asyncmy==0.2.11",), ("stores/test_mysql.py",)),
     "asyncpg": (("asyncpg==0.30.0",), ("stores/test_asyncpg.py",)),
     "boto3": (
@@ -244,7 +245,10 @@ SUPPORTED = {
     "diskcache": (("diskcache==5.6.0",), ("stores/test_diskcache.py",)),
     "django": (("django==5.2",), ("stores/test_django.py",)),
     "filelock": (("filelock==3.16.0",), ("locks/test_filelock.py",)),
-    "fsspec": (("fsspec==2024.10.0",), ("stores/test_files.py", "stores/test_fsspec_memory.py")),
+    "fsspec": (
+        ("fsspec==2024.10.0",),
+        ("stores/test_files.py", "stores/test_files_races.py", "stores/test_fsspec_memory.py"),
+    ),
     "gevent": (("gevent==25.9.1",), ("test_greenlets.py",)),
     "http": (
         ("httpx==0.28.0", "requests==2.32.0", "aiohttp==3.12.0", "starlette==0.50.0"),
@@ -265,12 +269,18 @@ SUPPORTED = {
     ),
     "nats-py": (("nats-py==2.9.0",), ("queues/test_nats.py",)),
     "pika": (("pika==1.3.0",), ("queues/test_rabbitmq.py",)),
-    "psycopg": (("psycopg==3.2.0", "psycopg-binary==3.2.0"), ("stores/test_psycopg.py",)),
+    "psycopg": (
+        ("psycopg==3.2.0", "psycopg-binary==3.2.0"),
+        ("stores/test_psycopg.py", "stores/test_psycopg_races.py"),
+    ),
     "pymemcache": (("pymemcache==4.0.0",), ("stores/test_pymemcache.py",)),
     "pymysql": (("pymysql==1.1.0",), ("stores/test_mysql.py",)),
     "redis": (("redis==6.0.0",), ("stores/test_redis.py", "locks/test_redis_lock.py")),
     "requests-cache": (("requests-cache==1.3.2",), ("stores/test_requests_cache.py",)),
-    "sqlalchemy": (("sqlalchemy==2.0.40",), ("stores/test_sqlalchemy.py", "stores/test_sqlalchemy_async.py")),
+    "sqlalchemy": (
+        ("sqlalchemy==2.0.40",),
+        tuple(f"stores/test_{each}.py" for each in ("sqlalchemy", "sqlalchemy_units", "sqlalchemy_async", "sql_looks")),
+    ),
 }
 """Library -> its oldest supported version, and the tests of its integration."""
 

@@ -1,6 +1,7 @@
 """Celery over Redis: a task's message, its run as an agent's step, its result, and tasks that race."""
 
 import contextlib
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,8 +33,11 @@ def app(client: redis.Redis, valkey: str) -> Iterator[Celery]:
 
 @contextlib.contextmanager
 def working(app: Celery) -> Iterator[None]:
+    root = logging.getLogger()
+    level = root.level
     with start_worker(app, pool="solo", perform_ping_check=False, loglevel="CRITICAL"):
         yield
+    root.setLevel(level)  # which the worker has set, for tests of other modules, too
 
 
 def told(captured: Captured, *names: str) -> list[tuple[Any, ...]]:
