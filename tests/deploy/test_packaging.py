@@ -39,6 +39,7 @@ DOES = {
     "demo": "noclobber demo --once --no-browser",
     "docs": "sphinx-build --version && python -c 'import furo, myst_parser, noclobber_dashboard.report_page'",
     "embedded": 'python -c \'import chdb; assert str(chdb.query("SELECT 7")).strip() == "7"\'',
+    "locust": "noclobber load --help && python -c 'import noclobber_analyzer.load.locust'",
     "oidc": "python -c 'import authlib, noclobber_dashboard.login'",
     "pytest": "pytest -q --noclobber test_it.py",
     "sidecar": f"python -c \"{STORE}; print(s.rows('SELECT count() FROM accesses')); s.close()\"",
