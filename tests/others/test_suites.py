@@ -17,8 +17,18 @@ from crowd_stage import ACCESSES_MIN, QUIET
 PLUGIN = "noclobber_analyzer.pytest_plugin"
 VARIABLE = "NOCLOBBER_SUITES"
 SUITES = {
-    "langgraph_checkpoint_sqlite": ("tests/test_aiosqlite.py", "tests/test_async_store.py", "tests/test_sqlite.py"),
+    "langgraph_checkpoint_sqlite": (  # graphs first: where none is imported there is no graph to tell of
+        "tests/test_delta_channel_migration.py",
+        "tests/test_delta_parent_walk.py",
+        "tests/test_get_delta_channel_history.py",
+        "tests/test_aiosqlite.py",
+        "tests/test_async_store.py",
+        "tests/test_sqlite.py",
+        "tests/test_store.py",
+        "tests/test_writes_task_path_migration.py",
+    ),
     "openai_agents": (
+        "tests/extensions/memory/test_advanced_sqlite_session.py",
         "tests/extensions/memory/test_async_sqlite_session.py",
         "tests/extensions/memory/test_sqlalchemy_session.py",
         "tests/memory/test_session.py",
