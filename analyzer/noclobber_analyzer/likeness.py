@@ -26,10 +26,17 @@ def likeness(finding: Finding) -> str:
 
 
 def is_alike(finding: Finding, other: Finding) -> bool:
-    """Whether `finding`, which happened, is what `other` foretold: kind, resource, and a place in the code."""
+    """Whether `finding`, which happened, is what `other` foretold: kind, a resource, and a place in the code.
+
+    What spans several resources (a deadlock, a skew) is named by that of the access that came last: any of them counts.
+    """
     kinds = {finding.kind, *finding.also}
     sites, others = set(_actors(finding)), set(_actors(other))
-    return other.kind in kinds and like(finding.resource) == like(other.resource) and bool(sites & others)
+    return other.kind in kinds and bool(_resources(finding) & _resources(other)) and bool(sites & others)
+
+
+def _resources(finding: Finding) -> set[str]:
+    return {like(each) for each in (finding.resource, *(access.resource for access in finding.accesses))}
 
 
 def site(code: str | None) -> str:

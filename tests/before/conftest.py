@@ -1,6 +1,6 @@
-"""What these tests share: programs that race, each a copy that can be mended, and a Redis-compatible server."""
+"""What these tests share: programs that race, each a copy that can be mended, and the servers that they race on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,42 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """PostgreSQL; its URL."""
+    from noclobber_sidecar.demo import servers
+
+    with servers.postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url.replace("+psycopg", "")
+
+
+@pytest.fixture(scope="session")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """NATS with JetStream; its URL."""
+    from broker_stage import nats as server
+
+    with server(tmp_path_factory.mktemp("nats")) as url:
+        yield url
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
     """Programs in a folder of their own."""
     return Program(tmp_path)
+
+
+@pytest.fixture
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., list[str]]:
+    """A defect's arguments, with the servers that they name, which are started when they are first asked for."""
+
+    def place(words: tuple[str, ...]) -> list[str]:
+        text = "\x00".join(words).replace("{folder}", str(tmp_path))
+        for server in ("valkey", "postgres", "nats"):
+            if f"{{{server}}}" in text:
+                text = text.replace(f"{{{server}}}", request.getfixturevalue(server))
+        if "{sqlalchemy}" in text:
+            url = request.getfixturevalue("postgres").replace("postgresql://", "postgresql+asyncpg://")
+            text = text.replace("{sqlalchemy}", url)
+        return text.split("\x00") if text else []
+
+    return place

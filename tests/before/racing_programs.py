@@ -1,6 +1,7 @@
 """Copies of the programs that race, which can be mended."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["Program"]
@@ -14,18 +15,11 @@ class Program:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, name: str, valkey: str) -> list[str]:
+    def __call__(self, name: str, words: Sequence[str] = ()) -> list[str]:
         """The command that runs a copy of program `name`."""
         self.path = self.folder / f"{name}.py"
         self.path.write_text((PROGRAMS / f"{name}.py").read_text())
-        places = {
-            "accounts": [valkey],
-            "offices": [valkey],
-            "tickets": [str(self.folder / "tickets.db")],
-            "editors": [str(self.folder / "notes.txt")],
-            "plans": [f"sqlite:///{self.folder / 'plans.db'}"],
-        }
-        return ["python", str(self.path), *places.get(name, [])]
+        return ["python", str(self.path), *words]
 
     def mend(self) -> None:
         """Put the fix in."""
@@ -35,4 +29,5 @@ class Program:
 
     def environment(self) -> dict[str, str]:
         """What the programs need beside: which files are watched."""
-        return {"NOCLOBBER_WATCH_FILES": str(self.folder / "*.txt"), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+        watched = ",".join(str(self.folder / name) for name in ("notes.txt", "memory.json", "config.json"))
+        return {"NOCLOBBER_WATCH_FILES": watched, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}

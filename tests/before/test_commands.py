@@ -11,7 +11,7 @@ from noclobber.cli import main
 
 def test_chaos(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     """It stops at the first finding, says how to see it again, and reports what was held."""
-    command, report = program("memories", ""), program.folder / "chaos.json"
+    command, report = program("memories"), program.folder / "chaos.json"
     plan = program.folder / "plan.toml"
     plan.write_text("[[hold]]\nafter = 'read'\nchance = 1.0\nseconds = 0.5\n")
     words = ["chaos", "--plan", str(plan), "--seed", "7", "--runs", "3", "--report", str(report), "--", *command]
@@ -33,8 +33,8 @@ def test_chaos(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
         (["chaos", "--runs", "1", "--", "no-such-program"], "there is no program"),
         (["chaos", "--runs", "1", "--", "true"], "no access was captured"),
         (["confirm", "f1", "--from", "none.json", "--", "true"], "is no output of"),
-        (["confirm", "f1", "--from", "manifest.json", "--", "true"], "there is nothing to confirm"),
-        (["confirm", "e9", "--from", "manifest.json", "--", "true"], "no latent findings begin with e9"),
+        (["confirm", "f1", "--from", "manifest.json", "--", "true"], "has 1 strands in its witness"),
+        (["confirm", "e9", "--from", "manifest.json", "--", "true"], "no findings begin with e9"),
     ],
 )
 def test_mistakes(

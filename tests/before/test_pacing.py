@@ -1,6 +1,7 @@
 """Holds: whose, after what, how long; the same for the same seed, on every kind of strand; bounded; off by itself."""
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 import time
@@ -161,6 +162,32 @@ def test_async_redis_is_held_where_its_call_returns(captured: Captured, valkey: 
         assert asyncio.run(main()) == b"1"
     _, read, write = (span for span in captured.spans if span.attributes["noclobber.op"] in ("read", "write"))
     assert write.start_ns - read.end_ns >= 50_000_000
+
+
+def test_who_finds_nothing_is_held(captured: Captured) -> None:
+    """Also where a library says so by an error: what comes next may rest on it. A call that failed holds nobody."""
+    shared = tracked({"x": 0}, name="plan")
+    with noclobber.chaos(plan=always(0.001, "read")) as chaos, contextlib.suppress(KeyError):
+        shared["y"]
+    assert [each.op for each in chaos.injected] == ["read"]
+
+
+async def test_a_seam_that_raises_is_a_place_to_wait(captured: Captured) -> None:
+    """An async library that says by an error that nothing is there holds its caller before it has that."""
+
+    class Bucket:
+        async def get(self) -> str:
+            with noclobber.access("custom://bucket/x", "read") as a:
+                a.not_found()
+            raise KeyError("x")
+
+    seams.seam(Bucket, "get")
+    with noclobber.chaos(plan=always(0.05, "read")):
+        began = time.monotonic()
+        with pytest.raises(KeyError):
+            await Bucket().get()
+        assert time.monotonic() - began >= 0.05
+    seams._known.pop((Bucket, "get"))
 
 
 async def test_async_sqlalchemy_is_held_inside_its_greenlet(captured: Captured, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Steering: the strand that comes first is held until the other has passed, for a bounded time."""
 
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -10,9 +11,9 @@ import pytest
 from noclobber import lock, tracked
 from noclobber.pacing.steering import Point, Script, Steering, script_of, script_text
 from noclobber.testing import Captured, capture
-from noclobber_analyzer.finding import AccessRef
+from noclobber_analyzer.finding import AccessRef, Edge
 from noclobber_analyzer.rerun.regression import assert_mended, regression_test
-from noclobber_analyzer.rerun.steered import Unsteerable, points_of
+from noclobber_analyzer.rerun.steered import Unsteerable, points_of, sides_of
 
 READ, WRITE = (Point(op, "mem://*/plan/x") for op in ("read", "write"))
 
@@ -95,6 +96,47 @@ def test_points_of_a_finding() -> None:
     assert other == (hold, until)
     with pytest.raises(Unsteerable, match="has 1 strands"):
         points_of(a_finding(accesses=accesses[:2]))
+
+
+def test_a_side_is_more_than_a_strand() -> None:
+    """What one strand read and another wrote because of it is one side: a run whose checkpoints a pool puts."""
+    from made_findings import a_finding
+
+    accesses = tuple(
+        _access(strand, op, at)
+        for at, (strand, op) in enumerate([("a", "read"), ("b", "read"), ("pool-1", "write"), ("pool-2", "write")], 1)
+    )
+    edges = (Edge("s1", "s4", "base", "it continued this"), Edge("s2", "s3", "base", "it continued this"))
+    finding = a_finding(accesses=accesses, edges=edges)
+    assert [[access.strand for access in side] for side in sides_of(finding)] == [["a", "pool-2"], ["b", "pool-1"]]
+    hold, until = points_of(finding)[0]
+    assert [point.op for point in (*hold, *until)] == ["read", "write"]
+    assert '"strand": "strand-2"' in regression_test(["python", "agents.py"], finding)
+    assert "strand-3" not in regression_test(["python", "agents.py"], finding)
+
+
+@pytest.mark.parametrize(("end", "passes"), [("COMMIT", True), ("ROLLBACK", False)])
+def test_a_transaction_passes_when_it_commits(captured: Captured, tmp_path: Path, end: str, passes: bool) -> None:
+    """What it has written lets nobody go before; taken back it never does."""
+    setup = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    setup.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)")
+    setup.execute("INSERT INTO t VALUES (1, 5)")
+    row = "sqlite://*"
+    steering = Steering(Script((Point("read", row),), (Point("write", row),), str(tmp_path), 20, same=False))
+    (tmp_path / "held.1").write_text("somebody\nelsewhere")
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Point, "fits", lambda point, access, _resource, _site: str(access.op) == point.op)
+    steering.begin(captured.recorder)
+    try:
+        setup.execute("BEGIN")
+        setup.execute("UPDATE t SET n = 6 WHERE id = 1")
+        assert not (tmp_path / "passed.1").exists()
+        setup.execute(end)
+        assert (tmp_path / "passed.1").exists() == passes
+    finally:
+        steering.end(captured.recorder)
+        patch.undo()
+        setup.close()
 
 
 def test_a_regression_test_stands_for_itself(tmp_path: Path) -> None:

@@ -21,8 +21,13 @@ TRIES_MAX = 1000
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `noclobber confirm`."""
     parser.usage = "noclobber confirm FINDING [OPTIONS] -- COMMAND [ARGUMENT ...]"
-    parser.add_argument("finding", metavar="FINDING", help="id of a latent finding, or the beginning of it")
-    parser.add_argument("--from", dest="source", metavar="PATH", help="output of `check --latent --format json`")
+    parser.add_argument("finding", metavar="FINDING", help="id of a finding, latent or not, or the beginning of it")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="PATH",
+        help="output of `check --latent --format json`, or of `chaos --findings`",
+    )
     parser.add_argument("--tries", type=int, default=5, help="runs at most (default 5)")
     parser.add_argument("--wait", type=float, default=3.0, metavar="S", help="longest hold of a strand (default 3)")
     parser.add_argument("--write-test", metavar="PATH", help="write a regression test for pytest, if it is confirmed")
@@ -40,11 +45,11 @@ def run(words: argparse.Namespace) -> int:
 
     if not 0 < words.tries <= TRIES_MAX or words.wait <= 0:
         raise CommandError(f"--tries is a number from 1 to {TRIES_MAX}, --wait one of seconds above 0")
-    latent = _latent(words)
+    finding = _finding(words)
     try:
         outcome = confirm(
             command,
-            latent,
+            finding,
             tries=words.tries,
             wait_s=words.wait,
             timeout_s=words.timeout,
@@ -62,7 +67,7 @@ def run(words: argparse.Namespace) -> int:
     print(f"confirmed in try {outcome.tries}:", *finding_lines(outcome.finding), sep="\n")
     if words.write_test:
         try:
-            Path(words.write_test).write_text(regression_test(command, latent, wait_s=min(words.wait, 1.0)))
+            Path(words.write_test).write_text(regression_test(command, finding, wait_s=min(words.wait, 1.0)))
         except OSError as error:
             raise CommandError(f"can't write {words.write_test}: {error.strerror}") from error
         print(f"regression test: pytest {words.write_test}")
@@ -74,14 +79,11 @@ def _tell(number: int, ran: "Run") -> None:
     print(f"try {number}: {ended} after {ran.seconds:.2f} s, {ran.accesses} accesses", flush=True)
 
 
-def _latent(words: argparse.Namespace) -> "Finding":
+def _finding(words: argparse.Namespace) -> "Finding":
     found = [each for each in _known(words) if each.id.startswith(words.finding)]
-    latent = [each for each in found if not each.manifest]
-    if found and not latent:
-        raise CommandError(f"finding {words.finding} has happened: there is nothing to confirm")
-    if len(latent) != 1:
-        raise CommandError(f"{'no' if not latent else len(latent)} latent findings begin with {words.finding}")
-    return latent[0]
+    if len(found) != 1:
+        raise CommandError(f"{len(found) or 'no'} findings begin with {words.finding}")
+    return found[0]
 
 
 def _known(words: argparse.Namespace) -> "list[Finding]":

@@ -13,7 +13,7 @@ import msgspec
 from noclobber_analyzer.explain import title
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.report.text import finding_lines
-from noclobber_analyzer.rerun.steered import confirm
+from noclobber_analyzer.rerun.steered import confirm, sides_of
 
 __all__ = ["assert_mended", "regression_test"]
 
@@ -31,14 +31,14 @@ def assert_mended(
 
     Args:
         command: the program.
-        finding: the latent finding, as the test was written with.
+        finding: the finding, as the test was written with.
         tries: runs.
         wait_s: how long a strand is held at most.
         timeout_s: of one run.
         environment: laid over the present one.
     """
-    latent = Finding.from_json(finding)
-    outcome = confirm(command, latent, tries=tries, wait_s=wait_s, timeout_s=timeout_s, environment=environment)
+    told_of = Finding.from_json(finding)
+    outcome = confirm(command, told_of, tries=tries, wait_s=wait_s, timeout_s=timeout_s, environment=environment)
     if outcome.finding is not None:
         told = "\n".join(finding_lines(outcome.finding))
         raise AssertionError(f"brought about in run {outcome.tries} of {tries}:\n{told}")
@@ -49,26 +49,29 @@ def assert_mended(
         raise AssertionError("no access was captured, so nothing is shown: is the library instrumented?")
 
 
-def regression_test(command: Sequence[str], latent: Finding, *, wait_s: float = 1.0) -> str:
+def regression_test(command: Sequence[str], finding: Finding, *, wait_s: float = 1.0) -> str:
     """A test file for pytest."""
-    name = re.sub(r"\W+", "_", f"{latent.kind}_{latent.resource.partition('://')[2]}".lower()).strip("_")[:60]
-    said = _one_line(f"{title(latent.kind)} on {latent.resource}")
+    name = re.sub(r"\W+", "_", f"{finding.kind}_{finding.resource.partition('://')[2]}".lower()).strip("_")[:60]
+    said = _one_line(f"{title(finding.kind)} on {finding.resource}")
     return _TEST.format(
         title=said,
-        explanation=_one_line(latent.explanation),
+        explanation=_one_line(finding.explanation),
         command=list(command),
-        finding=_literal(_lasting(latent)),
+        finding=_literal(_lasting(finding)),
         name=name.rstrip("_"),
         wait_s=wait_s,
     )
 
 
-def _lasting(latent: Finding) -> dict[str, Any]:
+def _lasting(finding: Finding) -> dict[str, Any]:
     """What of a finding a test needs, in every run the same."""
-    told: dict[str, Any] = msgspec.to_builtins(latent)
-    strands: dict[str, str] = {}
+    told: dict[str, Any] = msgspec.to_builtins(finding)
+    side_of = {access.span_id: n for n, side in enumerate(sides_of(finding), 1) for access in side}
+    told["accesses"] = sorted(
+        (access for access in told["accesses"] if access["span_id"] in side_of), key=lambda access: access["start_ns"]
+    )
     for number, access in enumerate(told["accesses"], 1):
-        strand = strands.setdefault(access["strand"], f"strand-{len(strands) + 1}")
+        strand = f"strand-{side_of[access['span_id']]}"
         code = re.sub(r":\d+", ":0", access["code"].replace("\\", "/").rpartition("/")[2]) if access["code"] else None
         access |= {"trace_id": "", "span_id": f"{number:016x}", "strand": strand, "code": code}
         access |= {"start_ns": number, "end_ns": number}

@@ -1,8 +1,9 @@
-"""A latent finding, brought about: its program runs again, and one strand waits where the other has to pass.
+"""A finding, brought about: its program runs again, and one strand waits where the other has to pass.
 
-Of the two strands of the witness one is held after its first access (the read, the look, the first lock) until the
-other has done its last; the next try holds the other one. What counts is only what then happens: a manifest finding of
-the same bug, by the same evaluator as always.
+Of the two sides of the witness one is held after its first access (the read, the look, the first lock) until the
+other has done its last; the next try holds the other one. A side is a strand, with those that wrote what it had read
+(LangGraph puts a run's checkpoints on threads of their own). What counts is only what then happens: a manifest finding
+of the same bug, by the same evaluator as always. So it serves what was seen to happen once, too.
 
 Source: detection.md 5 (a script that forces the order turns latent into manifest).
 """
@@ -22,7 +23,7 @@ from noclobber_analyzer.finding import AccessRef, Finding
 from noclobber_analyzer.likeness import is_alike, site
 from noclobber_analyzer.rerun.program import Run, run_once
 
-__all__ = ["Outcome", "Unsteerable", "confirm", "points_of"]
+__all__ = ["Outcome", "Unsteerable", "confirm", "points_of", "sides_of"]
 
 TRIES: Final = 5
 WAIT_S: Final = 3.0
@@ -50,20 +51,33 @@ class Outcome:
     last: Run
 
 
-def points_of(latent: Finding) -> tuple[Points, Points]:
-    """Where to hold the one strand and what to wait for, and the same for the other.
+def sides_of(finding: Finding) -> list[list[AccessRef]]:
+    """The accesses of each side, in their order; the side that came first, first."""
+    accesses = sorted(finding.accesses, key=lambda each: (each.start_ns, each.span_id))
+    strand_of = {access.span_id: access.strand for access in accesses}
+    side_of = {access.strand: access.strand for access in accesses}
+    for edge in finding.edges:
+        if edge.type == "base" and edge.source in strand_of and edge.target in strand_of:
+            joined, into = side_of[strand_of[edge.target]], side_of[strand_of[edge.source]]
+            side_of |= {strand: into for strand, side in side_of.items() if side == joined}
+    sides: dict[str, list[AccessRef]] = {}
+    for access in accesses:
+        if access.op != Op.MODEL:
+            sides.setdefault(side_of[access.strand], []).append(access)
+    return list(sides.values())
+
+
+def points_of(finding: Finding) -> tuple[Points, Points]:
+    """Where to hold the one side and what to wait for, and the same for the other.
 
     Raises:
-        Unsteerable: its witness does not have two strands.
+        Unsteerable: its witness does not have two sides.
     """
-    strands: dict[str, list[AccessRef]] = {}
-    for access in sorted(latent.accesses, key=lambda each: (each.start_ns, each.span_id)):
-        if access.op != Op.MODEL:
-            strands.setdefault(access.strand, []).append(access)
-    if len(strands) != 2:
-        raise Unsteerable(f"finding {latent.id[:12]} has {len(strands)} strands in its witness; two can be steered")
-    one, other = strands.values()
-    last = 0 if latent.kind is Kind.DEADLOCK else -1
+    sides = sides_of(finding)
+    if len(sides) != 2:
+        raise Unsteerable(f"finding {finding.id[:12]} has {len(sides)} strands in its witness; two can be steered")
+    one, other = sides
+    last = 0 if finding.kind is Kind.DEADLOCK else -1
     return ((_point(one[0]),), (_point(other[last]),)), ((_point(other[0]),), (_point(one[last]),))
 
 
@@ -73,7 +87,7 @@ def _point(access: AccessRef) -> Point:
 
 def confirm(
     command: Sequence[str],
-    latent: Finding,
+    finding: Finding,
     *,
     tries: int = TRIES,
     wait_s: float = WAIT_S,
@@ -82,11 +96,11 @@ def confirm(
     declarations: Declarations = NOTHING_DECLARED,
     told: Callable[[int, Run], None] | None = None,
 ) -> Outcome:
-    """Run `command` until what `latent` foretells has happened, `tries` times at most.
+    """Run `command` until what `finding` tells has happened (again), `tries` times at most.
 
     Args:
         command: the program.
-        latent: the finding.
+        finding: what might happen, or did.
         tries: runs at most.
         wait_s: how long a strand is held at most.
         timeout_s: how long a run takes at most.
@@ -95,11 +109,11 @@ def confirm(
         told: called after each run.
 
     Raises:
-        Unsteerable: it has not two strands.
+        Unsteerable: it has not two sides.
         Unrunnable: there is no such program.
     """
-    sides = points_of(latent)
-    same = latent.kind is Kind.LOST_UPDATE
+    sides = points_of(finding)
+    same = finding.kind is Kind.LOST_UPDATE
     for number in range(1, max(1, tries) + 1):
         hold, until = sides[(number - 1) % 2]
         with tempfile.TemporaryDirectory(prefix="noclobber-steer-", ignore_cleanup_errors=True) as folder:
@@ -109,7 +123,7 @@ def confirm(
             run = run_once(command, more, timeout_s=timeout_s, declarations=declarations)
         if told is not None:
             told(number, run)
-        happened = next((each for each in run.findings if each.manifest and is_alike(each, latent)), None)
+        happened = next((each for each in run.findings if each.manifest and is_alike(each, finding)), None)
         if happened is not None:
             return Outcome(happened, number, run)
     return Outcome(None, number, run)

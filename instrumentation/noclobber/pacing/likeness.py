@@ -15,6 +15,7 @@ _CHANGING: Final = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"  # UUID
     r"|(?<![0-9A-Za-z])[0-9a-f]{12,}(?![0-9A-Za-z])"  # a hash, or a process
     r"|(?<![0-9A-Za-z])tmp[0-9a-z_]{8}(?![0-9a-z_])"  # of the module tempfile
+    r"|(?-i:(?<![\w-])(?=[\w-]*[a-z][A-Z])(?=[\w-]*(?:\d[A-Za-z]|[A-Za-z]\d))[\w-]{20,}(?![\w-]))"  # a random token
     r"|(?<![A-Za-z])\d+",
     re.IGNORECASE,
 )
@@ -25,6 +26,8 @@ def like(resource: str) -> str:
 
     >>> like("redis://cache:6379/0/acct:42"), like("mem://9f86d081884c7d65/plan/today")
     ('redis://cache:*/*/acct:*', 'mem://*/plan/today')
+    >>> like("redis://cache/0/session:ZRC15J62vSEaU_ch-IhKMgSd")
+    'redis://cache/*/session:*'
     """
     return _CHANGING.sub("*", resource)
 

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from noclobber import recorder, tasks
 from noclobber.access import Access, Call
+from noclobber.contract import Outcome
 from noclobber.guard import GUARD
 from noclobber.pacing import seams
 from noclobber.pacing.holds import Hold, hold, paced
@@ -52,6 +53,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
+def _answered(call: Call, accesses: Sequence[Access]) -> bool:
+    """Whether the program learnt something that it may act on: some libraries say by an error that nothing is there."""
+    return call.error is None or accesses[-1].outcome is Outcome.NOT_FOUND
+
+
 class Pacer:
     """Sees each access of one process as it ends."""
 
@@ -78,7 +84,7 @@ class Pacer:
         with GUARD:
             call.end_ns = recorder.now_ns()
             accesses = self._described(call)
-            held = self.hold_after(active, call, accesses) if accesses and call.error is None else None
+            held = self.hold_after(active, call, accesses) if accesses and _answered(call, accesses) else None
         call.end_ns = 0  # as the ring has it: no mark vouches for what is not in it yet
         active._ring.append(call)
         call.end_ns = recorder.now_ns()

@@ -79,11 +79,12 @@ DEFAULT: Final = Plan(
     rules=(
         Rule(frozenset({Op.READ, Op.SCAN, Op.RECEIVE}), chance=0.6, seconds=(0.0, 0.1)),
         Rule(frozenset({Op.MODEL}), seconds=(0.0, 0.2)),
-        Rule(frozenset({Op.WRITE, Op.LOCK, Op.UNLOCK}), chance=0.2, seconds=(0.0, 0.02)),
+        Rule(frozenset({Op.LOCK}), chance=0.4, seconds=(0.0, 0.1)),  # who has one lock may want another
+        Rule(frozenset({Op.WRITE, Op.UNLOCK}), chance=0.2, seconds=(0.0, 0.02)),
         Rule(frozenset({START}), chance=0.3, seconds=(0.0, 0.02)),
     )
 )
-"""Widens the window between a read and what is done because of it."""
+"""Widens the window between a read and what is done because of it, and between a lock and the next one."""
 _RULE: Final = {each.name for each in fields(Rule)}
 _CHOICE: Final = {"resource", "system", "agent", "chance"}
 _PLAN: Final = {"seed", "holds_max", "total_s_max", "hold", "lose", "again"}

@@ -52,7 +52,11 @@ def _pace(owner: Any, name: str) -> None:
 
     @functools.wraps(below)
     async def paced(*args: Any, **kwargs: Any) -> Any:
-        reply = await below(*args, **kwargs)
+        try:
+            reply = await below(*args, **kwargs)
+        except Exception:  # such as that nothing is there
+            await settle()
+            raise
         await settle()
         return reply
 

@@ -1,9 +1,9 @@
 """Steering: one strand is held at an access until another has passed its own, so that the losing order comes about.
 
-A script names, from a latent finding, after which access a strand is held and what another must have done before it
-goes on. Processes of one program agree through files in a folder: who creates `held.N` is the one that waits, whoever
-else does the awaited access creates `passed.N`. Each hold has an end, since a program that is right may never let the
-other pass: under a lock the holder waits out its time, and goes on.
+A script names, from a finding, after which access a strand is held and what another must have done before it goes on;
+what is done in a transaction is done when that commits. Processes of one program agree through files in a folder: who
+creates `held.N` is the one that waits, whoever else does the awaited access creates `passed.N`. Each hold has an end,
+since a program that is right may never let the other pass: under a lock the holder waits out its time, and goes on.
 
 Source: the trigger scripts of DCatch (Liu et al., ASPLOS 2017).
 """
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from noclobber import recorder
 from noclobber.access import Access, Call
+from noclobber.contract import Attr, Op
 from noclobber.pacing.holds import Hold
 from noclobber.pacing.likeness import like, site_of
 from noclobber.pacing.pacer import Pacer
@@ -26,6 +27,9 @@ __all__ = ["Point", "Script", "Steering", "script_of", "script_text"]
 
 ROUNDS_MAX: Final = 8
 """Holds in one run of the program."""
+TRANSACTIONS_MAX: Final = 1000
+"""Transactions whose commit lets somebody go; in others the access itself does."""
+_ENDS: Final = frozenset({Op.COMMIT, Op.ABORT})
 VAIN: Final = "in vain"
 VAIN_MAX: Final = 2
 """Holds whose time ran out, in one run: whoever is right waits no more often."""
@@ -89,6 +93,7 @@ class Steering(Pacer):
         self._script = script
         self._folder = Path(script.folder)
         self._round = 1
+        self._uncommitted: dict[str, str] = {}  # by transaction: the resource of what it has done that is waited for
         self._vain = 0
 
     def hold_after(self, active: "recorder.Recorder", call: Call, accesses: Sequence[Access]) -> Hold | None:
@@ -124,8 +129,17 @@ class Steering(Pacer):
         )
 
     def _pass(self, access: Access, resource: str, site: str, strand: str) -> None:
-        """Let the held strand go, if this access of another is what it waits for."""
-        if not any(point.fits(access, resource, site) for point in self._script.until):
+        """Let the held strand go, if this access of another is what it waits for, or commits that."""
+        transaction = access.attributes.get(Attr.TXN_ID)
+        if any(point.fits(access, resource, site) for point in self._script.until):
+            if isinstance(transaction, str) and len(self._uncommitted) < TRANSACTIONS_MAX:
+                self._uncommitted[transaction] = resource
+                return
+        elif access.op in _ENDS and transaction in self._uncommitted and Attr.TXN_SAVEPOINT not in access.attributes:
+            resource = self._uncommitted.pop(transaction)
+            if access.op is Op.ABORT:
+                return
+        else:
             return
         for number in range(self._round, ROUNDS_MAX + 1):
             with contextlib.suppress(OSError):
