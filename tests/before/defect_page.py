@@ -22,7 +22,8 @@ class Shown:
 
     Attributes:
         name: of its program. version: of its library. found_in: the run of chaos that brought it out.
-        forced_in: the try of `confirm` that forced it. mended_runs: of the mended program, without a finding.
+        forced_in: the try of `confirm` that forced it. latent: whether from what a lucky run foretold.
+        mended_runs: of the mended program, without a finding.
         held: how often strands were held in those.
     """
 
@@ -30,6 +31,7 @@ class Shown:
     version: str
     found_in: int
     forced_in: int
+    latent: bool
     mended_runs: int
     held: int
 
@@ -54,7 +56,7 @@ def _row(defect: Defect, shown: Shown) -> str:
     reports = ", ".join(f"[{name}](https://github.com/{_path(name)})" for name in defect.reports)
     cells = (
         reports, f"{defect.library} {shown.version}", f"[{defect.kind}](kinds.md)", defect.lost, str(shown.found_in),
-        f"{shown.forced_in} ({'latent' if defect.latent else 'chaos'})", defect.fix,
+        f"{shown.forced_in} ({'latent' if shown.latent else 'chaos'})", defect.fix,
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

@@ -44,8 +44,12 @@ class Point:
     site: str = ""
 
     def fits(self, access: Access, resource: str, site: str) -> bool:
-        """Whether an access is this one."""
-        return str(access.op) == self.op and like(resource) == self.resource and self.site in ("", site)
+        """Whether an access is this one: a row that a finding says was read may have come by a scan of its table."""
+        if self.site not in ("", site):
+            return False
+        if access.op is Op.SCAN and self.op == Op.READ and resource.endswith("/"):
+            return self.resource.startswith(like(resource))
+        return str(access.op) == self.op and like(resource) == self.resource
 
 
 @dataclass(frozen=True, slots=True)
