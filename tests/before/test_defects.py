@@ -25,13 +25,23 @@ RUNS, TRIES, MENDED_RUNS = 20, 5, 20
 ROUNDS = Path(__file__).with_name("mended_rounds.py")
 RESULTS = os.environ.get("NOCLOBBER_DEFECTS", "")
 """Folder for what is shown here; the page in the guide is made of it (`defect_page`)."""
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module can be imported; "" always."""
+    try:
+        return not module or importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it is in
+        return False
+
+
 Places = Callable[[tuple[str, ...]], list[str]]
 EACH = [
     pytest.param(
         defect,
         id=defect.name,
         marks=pytest.mark.skipif(
-            bool(defect.module) and importlib.util.find_spec(defect.module.partition(".")[0]) is None,
+            not _is_there(defect.module),
             reason=f"{defect.library} is not installed: `nox -s {defect.where}`",
         ),
     )
