@@ -59,6 +59,17 @@ def long(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """What continuous integration runs of the faults: fifty kills, a hundred damaged starts, five minutes of soak.
+
+    They wait more than they work, so they run side by side.
+    """
+    modules = (f"tests/faults/test_{name}.py" for name in ("kill", "damage", "soak"))
+    chosen = ("-m", "long and not exhaustive", "--timeout=1500", "-n", "4", "--dist", "load")
+    session.run("pytest", *chosen, *modules, *session.posargs)
+
+
+@nox.session
 def defects(session: nox.Session) -> None:
     """Real defects: found by chaos, forced by confirm, held down by the test it writes, silent once mended."""
     overlay = str(Path(session.create_tmp()).resolve() / "site-packages")  # what no other test needs
@@ -70,8 +81,30 @@ def defects(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measures: ratios to a baseline inside the same run."""
-    session.run("pytest", "-n", "0", "-m", "benchmark", "--timeout=900", "-s", *session.posargs)
+    """Measures: ratios to a baseline inside the same run; one report of them, `dist/bench.md` and `dist/bench.json`."""
+    report = {"NOCLOBBER_BENCH_REPORT": str(Path("dist").absolute())}
+    where = ("tests/benchmarks", "tests/browser/test_large_store.py")
+    words = ("-n", "0", "-m", "benchmark", "--timeout=900", "-s", *(session.posargs or where))
+    session.run("pytest", *words, env=report)
+
+
+@nox.session
+def ratios(session: nox.Session) -> None:
+    """The short form of `bench`: fails where a ratio is 30 % above the committed one. A minute where it is quiet."""
+    words = ("-n", "0", "-m", "benchmark", "-s", "tests/benchmarks/test_ratios.py")
+    session.run("pytest", *words, *session.posargs, env={"NOCLOBBER_BENCH_REPORT": str(Path("dist").absolute())})
+
+
+@nox.session
+def newcomer(session: nox.Session) -> None:
+    """The quick start by the clock: clone, installs, an own agent's race in a real browser, in ten minutes at most."""
+    session.run("pytest", "-n", "0", "-m", "long", "-s", "tests/browser/test_newcomer.py", *session.posargs)
+
+
+@nox.session
+def image(session: nox.Session) -> None:
+    """The image, built by `buildah` over a Debian made by `mmdebstrap`, and started. Needs root, Linux and both."""
+    session.run("pytest", "-n", "0", "-m", "long", "-s", "tests/image", *session.posargs)
 
 
 @nox.session
@@ -89,9 +122,9 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(venv_backend="venv", python=["3.11", "3.12", "3.13", "3.14"])
 def compatible(session: nox.Session) -> None:
-    """The instrumentation's and the analyzer's tests on each Python, in environments of their own."""
+    """The instrumentation's, the collector's and the analyzer's tests on each Python, in environments of their own."""
     session.install("-e", ".[test]")
-    session.run("pytest", "tests/instrumentation", "tests/analyzer", *session.posargs)
+    session.run("pytest", "tests/instrumentation", "tests/collector", "tests/analyzer", *session.posargs)
 
 
 FRAMEWORKS = {
@@ -122,6 +155,30 @@ def frameworks(session: nox.Session, which: str) -> None:
     if defect is not None:
         words = ("-n", "0", "--timeout=900", "-m", "long and not exhaustive", "-k", f"test_defect and {defect}")
         session.run("pytest", *words, "tests/before/test_defects.py", *session.posargs)
+
+
+OTHERS = {
+    "langgraph": ("langgraph>=1", "langgraph-checkpoint-sqlite>=3"),
+    "mem0ai": ("mem0ai==2.2.1", "chromadb>=1.5,<2"),
+    "openai-agents": ("openai-agents>=0.24,<0.25", "sqlalchemy[asyncio]>=2.0.40"),
+    "crewai": ("crewai>=1.15,<2",),
+}
+"""Libraries that crowds of agents use (docs/guide/others.md), each in an environment of its own."""
+
+
+@nox.session(venv_backend="venv")
+@nox.parametrize("which", list(OTHERS), ids=list(OTHERS))
+def others(session: nox.Session, which: str) -> None:
+    """Crowds of agents on others' libraries, and races that were reported, in versions that have them."""
+    tools = ("aiosqlite", "psutil", "pytest>=8.4", "pytest-asyncio>=1.1", "pytest-timeout>=2.4", "pytest-xdist>=3.6")
+    session.install("-e", ".[analyzer]", *tools, *OTHERS[which])
+    found = {}
+    if which == "mem0ai":
+        for name, version in (("AFFECTED", "2.0.7"), ("MENDED", "2.0.8")):
+            found[f"NOCLOBBER_MEM0_{name}"] = folder = str(Path(session.create_tmp()).resolve() / version)
+            words = ("--quiet", "--no-deps", "--upgrade", "--target", folder)
+            session.run("python", "-m", "pip", "install", *words, f"mem0ai=={version}")
+    session.run("pytest", "-n", "0", "-m", "long", "--timeout=300", "tests/others", *session.posargs, env=found)
 
 
 @nox.session(venv_backend="venv")
@@ -182,6 +239,7 @@ SUPPORTED = {
     "pymemcache": (("pymemcache==4.0.0",), ("stores/test_pymemcache.py",)),
     "pymysql": (("pymysql==1.1.0",), ("stores/test_mysql.py",)),
     "redis": (("redis==6.0.0",), ("stores/test_redis.py", "locks/test_redis_lock.py")),
+    "requests-cache": (("requests-cache==1.3.2",), ("stores/test_requests_cache.py",)),
     "sqlalchemy": (("sqlalchemy==2.0.40",), ("stores/test_sqlalchemy.py", "stores/test_sqlalchemy_async.py")),
 }
 """Library -> its oldest supported version, and the tests of its integration."""

@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
+from bench_report import pytest_runtest_logreport, pytest_sessionfinish, ratio
 
 from noclobber_collector.store import Store, open_store
+
+__all__ = ["pytest_runtest_logreport", "pytest_sessionfinish", "ratio"]
+"""Of the report of benchmarks: each test may hand over a figure."""
 
 SERVER: Final = os.environ.get("NOCLOBBER_CLICKHOUSE_URL", "")
 """A ClickHouse server for tests, with rights to make and drop databases; its databases `nc_test_*` are ours."""

@@ -11,7 +11,6 @@ The first effect is what left the system first: it can't be taken back. (First b
 Source: detection.md 6.
 """
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -116,7 +115,7 @@ class _Cone:
                 for receipt in self._evidence.received(access.message.id):
                     self._add(receipt, strength, access, "message")
             elif access.op is Op.SPAWN and access.strand_other is not None:
-                for started in self._evidence.history.strands.get(access.strand_other, ())[:LATER_MAX]:
+                for started in self._evidence.history.captured(access.strand_other)[:LATER_MAX]:
                     if self._is_consequence(started):
                         self._add(started, "weak", access, "spawn")
         return Affected(
@@ -177,9 +176,7 @@ class _Cone:
 
     def _later(self, access: Access) -> Iterator[Access]:
         """What the strand did after an access in the same unit or step."""
-        own = self._evidence.history.strands.get(access.strand, [])
-        first = bisect_right(own, access.seq, key=lambda a: a.seq)
-        for later in own[first : first + LATER_MAX]:
+        for later in self._evidence.history.onward(access, LATER_MAX):
             if (later.step or later.unit) == (access.step or access.unit) or later.unit == access.unit:
                 yield later
 

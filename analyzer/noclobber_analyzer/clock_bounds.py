@@ -126,6 +126,8 @@ class ClockBounds:
 
     def _take(self, pair: ClockPair) -> None:
         source, target = self._clock_of[pair.source.id], self._clock_of[pair.target.id]
+        if clock_of(pair.source) != source.name or clock_of(pair.target) != target.name:
+            return  # a clock that was set (`clock_steps`) bounds nothing
         at = pair.source_ns - pair.source.clock_offset_ns
         until = pair.target_ns - pair.target.clock_offset_ns
         source.last_ns, target.last_ns = max(source.last_ns, at), max(target.last_ns, until)

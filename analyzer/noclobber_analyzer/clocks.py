@@ -2,7 +2,8 @@
 
 One machine's monotonic clock orders its processes exactly, once each process's constant offset is taken off. Where the
 clock's name was not recorded, processes of one host are ordered by more than a millisecond. Clocks of different
-machines order nothing here (no bound is measured yet), and no clock ever orders two calls that overlap.
+machines order nothing here (`clock_bounds` measures how far they are apart), and no clock ever orders two calls that
+overlap. Accesses by a clock that was set while it was read are told by clocks of their own (`clock_steps`).
 
 Source: contract 2.2, detection.md 2.6.
 """
@@ -19,11 +20,11 @@ HOST_BOUND_NS: Final = 1_000_000
 
 def slack_ns(one: Process, other: Process) -> int | None:
     """By how much one must return before the other's call to be earlier; None: their clocks do not compare."""
-    if one.id == other.id or (one.clock is not None and one.clock == other.clock):
+    if one.clock != other.clock:
+        return None  # of one process, too, if its clock was set (`clock_steps`)
+    if one.clock is not None or one.id == other.id:
         return 0
-    if one.clock is None and other.clock is None and one.host is not None and one.host == other.host:
-        return HOST_BOUND_NS
-    return None
+    return HOST_BOUND_NS if one.host is not None and one.host == other.host else None
 
 
 def local_ns(process: Process, time_ns: int) -> int:

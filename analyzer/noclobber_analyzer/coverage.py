@@ -357,7 +357,7 @@ def _sentences(
 def in_clock_of(process: Process, access: Access, time_ns: int) -> int | None:
     """A time of an access, on the clock of a process; None if the two clocks do not compare."""
     if access.process.id == process.id:
-        return time_ns
+        return time_ns if access.process.clock == process.clock else None  # that was set (`clock_steps`)
     if process.clock is not None and process.clock == access.process.clock:
         return time_ns - access.process.clock_offset_ns + process.clock_offset_ns
     if process.clock is None and access.process.clock is None and process.host and process.host == access.process.host:

@@ -197,15 +197,21 @@ def issue_fingerprint(kind: Kind, resource: str, actors: Sequence[Access]) -> st
 def resource_pattern(resource: str) -> str:
     """The resource with its ids replaced by `*`, so that `acct:42` and `acct:7` are one pattern.
 
+    So are the names that a start gives by chance, or a restart would make a new issue of every old one: the process
+    that a store in memory is named by, a strand, and a port that a system hands out.
+
     >>> resource_pattern("redis://cache:6379/0/acct:42")
     'redis://cache:6379/0/acct:*'
     >>> resource_pattern("postgresql://db:5432/bank/accounts/id=7")
     'postgresql://db:5432/bank/accounts/id=*'
+    >>> resource_pattern("mem://9f86d081884c7d65/plan/today"), resource_pattern("redis://127.0.0.1:40113/0/plan")
+    ('mem://*/plan/today', 'redis://127.0.0.1:*/0/plan')
     """
     scheme, separator, rest = resource.partition("://")
     if not separator:
         return _ID.sub("*", resource)
     authority, slash, path = rest.partition("/")
+    authority = _authority(scheme, authority)
     return scheme + separator + authority + slash + "/".join(_segment(i, s) for i, s in enumerate(path.split("/")))
 
 
@@ -244,12 +250,24 @@ def severity(
     return next((level for least, level in _THRESHOLDS if score >= least), Severity.LOW)
 
 
-_ID = re.compile(
+_MADE = (
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"  # UUID
-    r"|(?<![0-9A-Za-z])[0-9a-f]{12,}(?![0-9A-Za-z])"  # a hash
-    r"|(?<![A-Za-z])\d+",
-    re.IGNORECASE,
+    r"|(?<![0-9A-Za-z])[0-9a-f]{12,}(?![0-9A-Za-z])"  # a hash, or a process
 )
+_MADE_ID = re.compile(_MADE, re.IGNORECASE)
+_ID = re.compile(rf"{_MADE}|(?<![A-Za-z])\d+", re.IGNORECASE)
+_HANDED_OUT = 32_768
+"""From here on ports are handed out by chance (Linux's default); below people choose them to tell servers apart."""
+
+
+def _authority(scheme: str, authority: str) -> str:
+    """Whose it is, without what is another at each start; numbers of hosts are names."""
+    if scheme == "strand":
+        return "*"
+    host, colon, port = authority.rpartition(":")
+    if colon and port.isdigit() and int(port) >= _HANDED_OUT:
+        authority = f"{host}:*"
+    return _MADE_ID.sub("*", authority)
 
 
 def _segment(index: int, segment: str) -> str:

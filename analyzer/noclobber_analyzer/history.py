@@ -8,6 +8,7 @@ scan as one read for each member, each write to a container beside every resourc
 Source: contract 2.4 (duplicates), analysis.md 2 (scans, containers), storage.md 8.3. Nothing is judged here.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -21,6 +22,7 @@ import msgspec
 from noclobber.contract import Op, Outcome, VersionKind
 from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access, Mark, Process, ids_of, key_of
+from noclobber_analyzer.clock_steps import apart, said_of, set_clocks
 from noclobber_analyzer.coverage import Coverage, measure
 from noclobber_analyzer.declared import NOTHING_DECLARED, as_declared
 from noclobber_analyzer.decode import Unreadable, decode_process, decode_span
@@ -36,6 +38,7 @@ CONTEXT_SPANS_MAX: Final = 200_000
 
 _CANONICAL: Final = attrgetter("start_ns", "key")
 _PROGRAM: Final = attrgetter("strand", "seq", "key")
+_SEQ: Final = attrgetter("seq")
 
 STATE_OPS: Final = frozenset({Op.READ, Op.WRITE, Op.DELETE, Op.UPDATE})
 """Operations that read or change the state of one resource."""
@@ -58,7 +61,8 @@ class History:
 
     Attributes:
         accesses: each once, in canonical order (recorded start, span id, trace id), which proves nothing.
-        strands: by strand, ascending by `seq`.
+        strands: by strand, ascending by `seq`; of a part what it holds of them. Who asks what a strand did next to an
+            access asks `captured`, `back` or `onward`: a part leaves out what touched other things.
         resources: accesses to the state of each resource, in canonical order; scans as reads of their members,
             container writes with every resource below.
         transactions: accesses of each transaction, ascending by (strand, seq).
@@ -108,6 +112,19 @@ class History:
     def captured(self, strand: str) -> Sequence[Access]:
         """All that was captured of a strand, ascending by `seq`; a live view holds but a part of it."""
         return self.strands.get(strand, ()) if self._captured is None else self._captured(strand)
+
+    def back(self, access: Access, limit: int) -> Iterator[Access]:
+        """What its strand did before an access, the last first, so many at most."""
+        own = self.captured(access.strand)
+        upto = bisect_left(own, access.seq, key=_SEQ)
+        return (own[place] for place in range(upto - 1, max(-1, upto - 1 - limit), -1))
+
+    def onward(self, access: Access, limit: int | None = None) -> Iterator[Access]:
+        """What its strand did after an access, so many at most; None: to its end."""
+        own = self.captured(access.strand)
+        first = bisect_right(own, access.seq, key=_SEQ)
+        end = len(own) if limit is None else min(len(own), first + limit)
+        return (own[place] for place in range(first, end))
 
     @cached_property
     def by_name(self) -> Mapping[tuple[str, str], Access]:
@@ -249,6 +266,9 @@ class HistoryBuilder:
         unreadable = len(self._unreadable - {a.name for a in accesses}) if self._unreadable else 0
         self._accesses.clear()  # the layout needs the room
         history = History(accesses, self._processes, Coverage())
+        unsteady = set_clocks(history.strands.values())
+        if unsteady:
+            history = History(apart(accesses, unsteady, history.captured), self._processes, Coverage())
         history.coverage = measure(
             history.strands,
             _touching(accesses),
@@ -260,6 +280,7 @@ class HistoryBuilder:
             silent=silent,
             unreadable=unreadable,
         )
+        history.coverage.unknown += said_of(unsteady)
         history.context = self._context
         return history
 

@@ -14,6 +14,8 @@ from typing import Final, Protocol
 from noclobber.contract import Kind
 from noclobber_analyzer.access import Process
 from noclobber_analyzer.belonging import touched
+from noclobber_analyzer.clock_pairs import clock_of
+from noclobber_analyzer.clock_steps import apart
 from noclobber_analyzer.evaluate import Evaluation
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.history import History
@@ -77,14 +79,17 @@ class Judging:
 
     def history(self, view: View, coverage: LiveCoverage) -> History:
         """The part of the kept history that is judged."""
-        accesses = sorted(view.accesses, key=lambda a: (a.start_ns, a.span_id, a.trace_id))
-        processes: dict[str, Process] = {access.process.id: access.process for access in accesses}
-        history = History(accesses, processes, coverage, self._window.captured)
-        history.trimmed = self._window.trimmed
+        window, accesses = self._window, view.accesses
+        if window.set_clocks:
+            accesses = apart(accesses, window.set_clocks, window.captured)
+        accesses = sorted(accesses, key=lambda a: (a.start_ns, a.span_id, a.trace_id))
+        processes: dict[str, Process] = {access.process.id: access.process for access in view.accesses}
+        history = History(accesses, processes, coverage, window.captured)
+        history.trimmed = window.trimmed
         if view.resources is not None:
-            history.read_from, history.size = self._window.read_from, len(self._window)
-            history.synchronised = self._window.edges.into
-            history.has_prints = self._window.has_prints
+            history.read_from, history.size = window.read_from, len(window)
+            history.synchronised = window.edges.into
+            history.has_prints = window.has_prints
         return history
 
     def holds_firmly(self, names: Iterable[Name]) -> bool:
@@ -102,8 +107,16 @@ class Judging:
             return all(access.role not in KNOWN for access in finding.accesses)
         return finding.kind in (Kind.UNKNOWN_WRITER, Kind.GARBAGE_READ)
 
+    def discredited(self, finding: Finding) -> bool:
+        """Whether an access of a finding goes by a clock that was set while it was read."""
+        wrong = self._window.set_clocks
+        kept = (self._window.get((each.trace_id, each.span_id)) for each in finding.accesses) if wrong else ()
+        return any(access is not None and clock_of(access.process) in wrong for access in kept)
+
     def because(self, finding: Finding) -> str:
         """What has arrived since a finding was written."""
+        if self.discredited(finding):
+            return "judged anew without the times of a clock that was set back while it was read, it does not hold"
         own = {(access.trace_id, access.span_id) for access in finding.accesses}
         known_ns = max((self._window.loaded_ns(name) for name in own), default=0)
         later = [

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from noclobber_analyzer.access import Access, Mark, Process
+from noclobber_analyzer.clock_steps import runs_backwards
 from noclobber_analyzer.coverage import Gap, holes
 
 __all__ = ["ProcessLine", "StrandLine"]
@@ -23,6 +24,7 @@ class StrandLine:
         accesses: those that are kept, by `seq`. gaps: the holes between them.
         cut: whether its beginning fell out. torn: whether some fell out that were not its first.
         of: the process whose accesses these are.
+        called_ns: the latest call that came in its turn. backwards: whether its times contradict its numbers.
     """
 
     accesses: list[Access] = field(default_factory=list)
@@ -30,12 +32,18 @@ class StrandLine:
     cut: bool = False
     torn: bool = False
     of: "ProcessLine | None" = None
+    called_ns: int = 0
+    backwards: bool = False
 
     def add(self, access: Access) -> bool:
-        """Take an access; returns whether the holes have to be measured anew."""
+        """Take an access; returns whether holes and times have to be looked at anew."""
         if self.accesses and self.accesses[-1].seq + 1 == access.seq:
             self.accesses.append(access)
-            return False
+            start_ns = access.start_ns
+            if start_ns >= self.called_ns:
+                self.called_ns = start_ns
+                return False
+            return not self.backwards and access.end_ns < self.called_ns
         insort(self.accesses, access, key=_by_seq)
         return True
 
@@ -56,9 +64,11 @@ class StrandLine:
             self.measure()
 
     def measure(self) -> bool:
-        """Find the holes anew; returns whether they changed."""
+        """Find the holes anew, and whether times run backwards; returns whether the holes changed."""
         before, self.torn = self.gaps, False
         self.gaps = holes(self.accesses[0].strand, self.accesses, whole=not self.cut) if self.accesses else []
+        self.called_ns = max((access.start_ns for access in self.accesses), default=0)
+        self.backwards = self.backwards or runs_backwards(self.accesses)
         return before != self.gaps
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from noclobber_analyzer.clock import SECOND_NS
 from noclobber_analyzer.clock_bounds import ClockBounds, measure_clocks
+from noclobber_analyzer.clock_pairs import clock_of
 from noclobber_analyzer.coverage import Coverage
 from noclobber_analyzer.window import Window
 
@@ -39,7 +40,9 @@ class LiveClocks:
         """What is known now, or was a minute ago where much is kept; `coverage` says whether accesses are missing."""
         if self._is_due(now_ns):
             processes = [line.process for line in self._window.processes.values()]
-            self._bounds = measure_clocks(self._window.accesses(), processes, whole=coverage.is_whole)
+            wrong, accesses = self._window.set_clocks, self._window.accesses()
+            accesses = [each for each in accesses if clock_of(each.process) not in wrong] if wrong else accesses
+            self._bounds = measure_clocks(accesses, processes, whole=coverage.is_whole)
             self._measured_at = self._window.changes, now_ns
         return self._bounds
 

@@ -25,7 +25,7 @@ from noclobber_analyzer.otlp_json import NotARequest, groups_of_json
 from noclobber_analyzer.otlp_protobuf import groups_of_protobuf
 from noclobber_analyzer.spans import SpanGroup
 
-__all__ = ["SUFFIXES", "read_otlp"]
+__all__ = ["SUFFIXES", "files_in", "opened", "read_otlp"]
 
 SUFFIXES: Final = (".json", ".jsonl", ".ndjson", ".pb", ".binpb", ".bin", ".otlp", ".proto")
 """What is taken from a folder, each also with `.gz`; a file that is named outright may be called anything."""
@@ -59,7 +59,7 @@ def read_otlp(
         InputError: a file is missing, unreadable, cut off, damaged, or no OTLP; or a folder holds none.
     """
     builder = HistoryBuilder(declarations)
-    for path in _files(paths):
+    for path in files_in(paths):
         for groups in _requests(path):
             for group in groups:
                 builder.add_group(group)
@@ -68,7 +68,12 @@ def read_otlp(
     return builder.finish(ended=True)
 
 
-def _files(paths: Iterable[str]) -> Iterator[str]:
+def files_in(paths: Iterable[str]) -> Iterator[str]:
+    """Each file of these paths, those of folders in order of name.
+
+    Raises:
+        InputError: a folder holds none.
+    """
     for path in paths:
         if path == "-" or not Path(path).is_dir():
             yield path
@@ -86,7 +91,7 @@ def _is_telemetry(name: str) -> bool:
 def _requests(path: str) -> Iterator[list[SpanGroup]]:
     """The requests of one file, one after the other."""
     try:
-        with _opened(path) as stream:
+        with opened(path) as stream:
             head = stream.readline()
             if head.lstrip().startswith(b"{") and not head.startswith(b"\n"):
                 yield from _json_requests(path, head, stream)
@@ -99,7 +104,7 @@ def _requests(path: str) -> Iterator[list[SpanGroup]]:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[_Lines]:
+def opened(path: str) -> Iterator[_Lines]:
     """The file's bytes, unpacked where they are gzip."""
     with ExitStack() as stack:
         file = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb", BUFFER))

@@ -4,7 +4,8 @@ A history is judged anew whenever something arrives, and the store already holds
 again keeps its id; one that accesses of another kind come to cover keeps its kind; one that no longer holds is taken
 back, with a reason that names what arrived since. Nothing is taken back while its verdict waits for a process, nor
 once some of its accesses fell out of the kept history: that is forgetting, not learning. A `certain` finding rests on
-no absence, so that one which vanishes shows a bug: it stays, and is told loudly.
+no absence, so that one which vanishes shows a bug: it stays, and is told loudly. Only where a clock turns out to have
+been set (`clock_steps`) is what its times had told taken back.
 
 Source: analysis.md 4 (late data), contract 3 (`status`, `revision`). Nothing is judged here.
 """
@@ -39,6 +40,7 @@ def reconcile(
     *,
     holds: Callable[[Iterable[tuple[str, str]]], bool],
     because: Callable[[Finding], str],
+    discredited: Callable[[Finding], bool] = lambda _: False,
 ) -> Changes:
     """Compare a judgement with the open findings on the same resources.
 
@@ -47,6 +49,7 @@ def reconcile(
         standing: open findings on the resources that were judged, by id.
         holds: whether all these accesses are still in the history that was judged.
         because: what has arrived since a finding was written.
+        discredited: whether times told it of a clock that is no longer believed.
     """
     whole = {name: finding for name, finding in standing.items() if holds(_all_names(finding))}
     found_ids = {finding.id for finding in evaluation.findings}
@@ -59,7 +62,7 @@ def reconcile(
     for name, finding in vanished.items():
         if name in kept or finding.resource in evaluation.waiting:
             continue
-        if finding.certainty is Certainty.CERTAIN:
+        if finding.certainty is Certainty.CERTAIN and not discredited(finding):
             contradicted.append(name)
             continue
         gone[name] = because(finding)

@@ -88,6 +88,12 @@ def stored_history(
     return builder.finish(ended=True, whole=stretch == Stretch())
 
 
+def _goes_by_a_set_clock(finding: Finding, history: History) -> bool:
+    """Whether an access of a finding is told by another clock than its process names (`clock_steps`)."""
+    own = (history.by_name.get((each.trace_id, each.span_id)) for each in finding.accesses)
+    return any(each is not None and each.process.clock != history.processes[each.process.id].clock for each in own)
+
+
 def portions(minutes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """First and last minutes of portions of so many rows, at least one minute each."""
     portions: list[tuple[int, int]] = []
@@ -129,6 +135,7 @@ def write_judgement(
         standing,
         holds=kept,
         because=lambda _: REASON,
+        discredited=lambda finding: _goes_by_a_set_clock(finding, history),
     )
     ledger.write(changes.found, changes.gone, now_ns)
     defences = Defences(store)

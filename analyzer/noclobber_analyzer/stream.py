@@ -351,7 +351,13 @@ class Stream:
             self.waiting.pop(name, None)
 
     def _is_quiet(self, name: str) -> bool:
-        if not self._sifts or name in self._pressing or name in self.waiting or self._standing.has(name):
+        if (
+            not self._sifts
+            or self.window.set_clocks
+            or name in self._pressing
+            or name in self.waiting
+            or self._standing.has(name)
+        ):
             return False
         return not self._sieve.needs_judgement(name)
 
@@ -431,6 +437,7 @@ class Stream:
             standing,
             holds=self._judging.holds_firmly,
             because=self._judging.because,
+            discredited=self._judging.discredited,
         )
         for name in changes.contradicted:
             self.totals.contradicted += 1

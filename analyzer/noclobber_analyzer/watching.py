@@ -15,7 +15,7 @@ from noclobber.access import AttributeValue
 from noclobber.otlp import Span, request_bytes
 from noclobber.settings import Settings
 from noclobber.testing import KEY
-from noclobber_analyzer.evaluate import evaluate
+from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.history import HistoryBuilder
 from noclobber_analyzer.otlp_protobuf import groups_of_protobuf
@@ -52,15 +52,24 @@ class Watched(recorder.Sink):
         self._noted()
         return self._count
 
+    @property
+    def spans(self) -> Sequence[Span]:
+        """What was recorded so far, marks included."""
+        return self._noted()
+
     def findings(self, *, latent: bool = False) -> list[Finding]:
         """What races there were so far."""
+        return self.evaluation(latent=latent).findings
+
+    def evaluation(self, *, latent: bool = False) -> Evaluation:
+        """What the evaluator makes of it so far."""
         spans = self._noted()
         if not self._count:
-            return []
+            return Evaluation()
         builder = HistoryBuilder(self.recorder.declarations)
         for group in groups_of_protobuf(request_bytes(self._resource, spans)):
             builder.add_group(group)
-        return evaluate(builder.finish(ended=True), latent=latent, declarations=self.recorder.declarations).findings
+        return evaluate(builder.finish(ended=True), latent=latent, declarations=self.recorder.declarations)
 
     def _noted(self) -> list[Span]:
         if self.recorder._ring or not self._spans:

@@ -19,6 +19,7 @@ from noclobber.contract import Op, VersionKind
 from noclobber_analyzer.access import Access, Mark, Process, key_of
 from noclobber_analyzer.arrivals import Arrivals
 from noclobber_analyzer.belonging import touched, touches_one, units_of
+from noclobber_analyzer.clock_pairs import clock_of
 from noclobber_analyzer.coverage import Gap, Lack, drops, tail
 from noclobber_analyzer.edges import Edges
 from noclobber_analyzer.forms import sent_by
@@ -65,6 +66,7 @@ class Window:
         arrivals: in which order they came. evicted: accesses that fell out.
         changes: how often an access came or went, or a mark told of a loss.
         trimmed: resources of which some accesses fell out and others are kept.
+        set_clocks: clocks that were set while they were read; their times prove nothing between strands.
     """
 
     def __init__(self, accesses_max: int = 1_000_000) -> None:
@@ -88,6 +90,7 @@ class Window:
         self._read_from: tuple[int, list[tuple[str, int, str, int]]] = (-1, [])
         self._gone: dict[str, int] = {}
         self._loose: set[str] = set()
+        self.set_clocks: set[str] = set()
 
     @property
     def horizon_ns(self) -> int:
@@ -199,10 +202,23 @@ class Window:
         return self._concerned(access) | self._waits.for_the_owner(access)
 
     def measure(self) -> set[str]:
-        """Find the holes of strands whose accesses came out of order; returns the resources where holes changed."""
+        """Look at strands whose accesses came out of order; returns the resources where holes changed, or a clock fell.
+
+        Whose times run backwards discredits its clock, and with it the times of all that go by it.
+        """
         loose, self._loose = self._loose, set()
-        changed = [name for name in loose if (line := self.strands.get(name)) is not None and line.measure()]
-        return {resource for name in changed for resource in self.of_strand(name)}
+        lines = [(name, line) for name in loose if (line := self.strands.get(name)) is not None]
+        changed = [name for name, line in lines if line.measure()]
+        found = {resource for name in changed for resource in self.of_strand(name)}
+        clocks = {clock_of(line.of.process) for _, line in lines if line.backwards and line.of is not None}
+        return found | (self._discredit(clocks - self.set_clocks) if clocks else set())
+
+    def _discredit(self, clocks: set[str]) -> set[str]:
+        """Believe some clocks no longer; returns the resources that were touched by them."""
+        self.set_clocks |= clocks
+        self.changes += bool(clocks)
+        processes = [name for name, line in self.processes.items() if clock_of(line.process) in clocks]
+        return set().union(*map(self.of_process, processes))
 
     def _process(self, process: Process) -> ProcessLine:
         line = self.processes.get(process.id)

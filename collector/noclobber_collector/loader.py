@@ -55,8 +55,11 @@ REST_SPANS: Final = 3_000
 so many spans the loader rests REST times as long as it took, up to REST_MAX_S, and takes all that came meanwhile. Few
 spans are loaded as soon as their segment is closed, since no more than four of these come in a second; and it does not
 rest while more waits than one insert takes."""
-SPANS_MAX: Final = 25_000
+SPANS_MAX: Final = 50_000
 """Spans in one insert: the engine's memory grows with it."""
+REST_FULL_S: Final = 1.5
+"""Rest after an insert that was full, and a part of it after one that was less: at the highest rates inserts are large,
+and what was inserted in large parts is merged less often, which costs more than anything else that is done to a row."""
 KEEP_LOADED_S: Final = 300.0
 TIDY_EVERY_S: Final = 5.0
 TELL_EVERY_S: Final = 1.0
@@ -193,8 +196,8 @@ class Loader:
                 self._tidy()
                 if not busy:
                     self._wait_for_segments()
-                elif self.loaded - loaded >= REST_SPANS and not self._is_behind():
-                    self._stopping.wait(min(REST * self._last_load_s, REST_MAX_S))
+                elif not self._is_behind():
+                    self._stopping.wait(rest_s(self.loaded - loaded, self._last_load_s))
             except Exception as error:
                 self._wait_after(error)
 
@@ -381,6 +384,13 @@ class Loader:
         for path in due:
             path.unlink()
         self._phases.enter(Phase.IDLE)
+
+
+def rest_s(spans: int, took_s: float) -> float:
+    """How long to rest after an insert of so many spans."""
+    if spans < REST_SPANS:
+        return 0.0
+    return max(min(REST * took_s, REST_MAX_S), REST_FULL_S * min(1.0, spans / SPANS_MAX))
 
 
 def _changed_at(folder: Path) -> int:

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute
 from noclobber_dashboard.acts import act_routes
 from noclobber_dashboard.api import api_routes
 from noclobber_dashboard.journal import Journal
+from noclobber_dashboard.parts import Parts, part_routes
 from noclobber_dashboard.pooled import PooledStore, Store
 from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.security import Gate
@@ -57,10 +58,13 @@ def build_app(
     bootstrap.load_config_options(streamlit_options(settings))
     import streamlit as st
 
+    from noclobber_dashboard.pages import PARTS
+
     oidc = settings.login.oidc if settings.login else None
     pooled = PooledStore(store)
     queries = Queries(pooled)
-    serve(queries, settings, pooled)
+    parts = Parts(queries, PARTS)
+    serve(queries, settings, pooled, parts)
 
     @asynccontextmanager
     async def lifespan(_app: "st.App") -> AsyncIterator[None]:
@@ -74,10 +78,11 @@ def build_app(
     return st.App(
         SCRIPT,
         lifespan=lifespan,
-        routes=[*routes, *_store_routes(store), *act_routes(queries, pooled), *api_routes(queries), *shell_routes()],
+        routes=[*routes, *_store_routes(store), *act_routes(queries, pooled), *api_routes(queries), *part_routes(parts),
+                *shell_routes()],
         middleware=[Middleware(Gate, settings=settings, tokens=Tokens(pooled), journal=Journal(pooled))],
         secrets={"auth": {**oidc.for_streamlit()}} if oidc else None,
-    )
+    )  # fmt: skip
 
 
 async def _run_all(steps: Sequence[Callable[[], None]]) -> None:

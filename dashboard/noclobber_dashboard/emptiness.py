@@ -8,7 +8,7 @@ import streamlit as st
 from noclobber_collector.errors import StoreError
 from noclobber_dashboard.components.prose import Node, prose
 
-__all__ = ["RUN_SNIPPET", "nothing_here"]
+__all__ = ["RUN_SNIPPET", "empty_box", "nothing_here"]
 
 RUN_SNIPPET = "noclobber run --agent planner -- python your_agent.py"
 
@@ -17,8 +17,17 @@ LOOK_S: Final = 2
 NOTICES: Final = "This page notices by itself when the first of it arrives."
 
 
+def empty_box(title: str, words: str, snippet: str = "") -> Node:
+    """That there is nothing, why, and what to do next; the snippet can be copied."""
+    copyable = Node(
+        "div", "copyline", (Node("pre", children=(snippet,)), Node("button", copy=snippet, children=("copy",)))
+    )
+    next_steps = (copyable, Node("p", "quiet small", (NOTICES,))) if snippet else ()
+    return Node("div", "empty", (Node("h2", children=(title,)), Node("p", "quiet", (words,)), *next_steps))
+
+
 def nothing_here(title: str, words: str, snippet: str = "", until: Callable[[], bool] | None = None) -> None:
-    """Say that there is nothing, why, and what to do next; the snippet can be copied.
+    """Say so on a page.
 
     Args:
         title: of the box.
@@ -26,23 +35,7 @@ def nothing_here(title: str, words: str, snippet: str = "", until: Callable[[], 
         snippet: the command that changes it.
         until: asked every few seconds; once it holds, the page is shown anew. None: whoever calls refreshes by itself.
     """
-    copyable = Node(
-        "div", "copyline", (Node("pre", children=(snippet,)), Node("button", copy=snippet, children=("copy",)))
-    )
-    prose(
-        [
-            Node(
-                "div",
-                "empty",
-                (
-                    Node("h2", children=(title,)),
-                    Node("p", "quiet", (words,)),
-                    *([copyable, Node("p", "quiet small", (NOTICES,))] if snippet else []),
-                ),
-            )
-        ],
-        key=f"empty-{title}",
-    )
+    prose([empty_box(title, words, snippet)], key=f"empty-{title}")
     if until is not None:
         _look(until)
 

@@ -56,7 +56,7 @@ class Endpoint:
         ]
         words += [
             f"{name}: {', '.join(map(str, patterns))}"
-            for name in ("kinds", "resources", "agents")
+            for name in ("kinds", "resources", "agents", "services")
             if isinstance(patterns := self.facts.get(name), list) and patterns
         ]
         return "; ".join([*words, *(["latent, too"] if self.facts.get("latent") is True else [])])

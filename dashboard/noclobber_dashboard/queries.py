@@ -2,7 +2,8 @@
 
 Every read has a maximum of rows and of seconds, so that a page can slow the engine but not stop it; what counts
 accesses looks back over a window that is the shorter the more there are. Reads for pages go through one cache that
-all visitors share (`cached.py`): ten open tabs ask the store as often as one. The API reads through, since its
+all visitors share (`cached.py`): ten open tabs ask the store as often as one, and hardly at all while nothing is
+written (`store_version.py`). The API reads through, since its
 callers page and filter. The SQL itself stands in `statements`; what an issue's log means is said by
 `noclobber_analyzer.issues`.
 """
@@ -71,6 +72,7 @@ from noclobber_dashboard.statements import (
     TOTALS,
     TRANSITIONS,
 )  # fmt: skip
+from noclobber_dashboard.store_version import store_version
 
 __all__ = ["DAY_MIN", "PAGE_MAX", "SNAPSHOT_MAX", "WINDOWS_MIN", "FindingFilter", "Queries", "Reader"]
 
@@ -147,7 +149,7 @@ class Queries:
     def __init__(self, store: Reader, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._store = store
         self._now_ns = now_ns
-        self._cached = Cached(ttl_s=SNAPSHOT_TTL_S)
+        self._cached = Cached(ttl_s=SNAPSHOT_TTL_S, version=lambda: store_version(store))
 
     # -- what pages show: shared between visitors ---------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Final
 
 from noclobber_analyzer.report.text import plain
-from noclobber_dashboard.components.prose import Node
+from noclobber_dashboard.components.prose import Node, text_of
 from noclobber_dashboard.graph import witness_dot
 from noclobber_dashboard.layout import lay_out
 from noclobber_dashboard.records import AccessRecord, FindingBody, FindingHead
@@ -95,10 +95,7 @@ def as_markdown(head: FindingHead, body: FindingBody) -> str:
 
 def _inline(node: Node) -> str:
     """A paragraph of our own tree: names and code as code spans, the rest escaped."""
-    return "".join(
-        _escaped(child) if isinstance(child, str) else "".join(_code(str(text)) for text in child.children)
-        for child in node.children
-    )
+    return "".join(_escaped(child) if isinstance(child, str) else _code(text_of(child)) for child in node.children)
 
 
 def _marked(text: str) -> str:

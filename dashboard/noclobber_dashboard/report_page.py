@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from noclobber_analyzer.finding import Finding
 from noclobber_dashboard.components.prose import Node
+from noclobber_dashboard.components.prose import script as prose_script
 from noclobber_dashboard.diagram import diagram_data
 from noclobber_dashboard.recorded import Recorded, read_finding
 from noclobber_dashboard.records import FindingBody, FindingHead
@@ -102,7 +103,7 @@ def scripts() -> str:
     """One module: the components' scripts and styles, and what puts each finding into its place."""
     parts, sheets = [], {}
     for name in ("prose", "spacetime"):
-        text = (_COMPONENTS / name / f"{name}.js").read_text("utf-8")
+        text = prose_script() if name == "prose" else (_COMPONENTS / name / f"{name}.js").read_text("utf-8")
         inside, found = re.subn(r"^export default function ", "const component = function ", text, flags=re.MULTILINE)
         assert found == 1, f"{name}.js has one default export"
         parts.append(f"const {name} = (() => {{\n{inside}\nreturn component;\n}})();")

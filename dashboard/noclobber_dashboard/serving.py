@@ -6,6 +6,7 @@ this process leaves here what all of them share.
 
 from dataclasses import dataclass
 
+from noclobber_dashboard.parts import Parts
 from noclobber_dashboard.pooled import Store
 from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.settings import DashboardSettings
@@ -20,14 +21,15 @@ class Served:
     queries: Queries
     settings: DashboardSettings
     store: Store
+    parts: Parts
 
 
 _current: list[Served] = []
 
 
-def serve(queries: Queries, settings: DashboardSettings, store: Store) -> None:
+def serve(queries: Queries, settings: DashboardSettings, store: Store, parts: Parts) -> None:
     """Make this the store that pages show from now on."""
-    _current[:] = [Served(queries, settings, store)]
+    _current[:] = [Served(queries, settings, store, parts)]
 
 
 def served() -> Served:

@@ -37,7 +37,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--store", metavar="URL", default=os.environ.get("NOCLOBBER_STORE"),
         help="http(s)://user@host:8123 instead of the embedded store [NOCLOBBER_STORE]",
     )  # fmt: skip
-    parser.add_argument("--dashboard-port", type=int, default=8501, metavar="PORT", help="dashboard and API (8501)")
+    parser.add_argument(
+        "--dashboard-port", type=int, default=os.environ.get("NOCLOBBER_DASHBOARD_PORT", "8501"), metavar="PORT",
+        help="dashboard and API (8501) [NOCLOBBER_DASHBOARD_PORT]",
+    )  # fmt: skip
     parser.add_argument("--webhook", action="append", default=[], metavar="URL", help="send alerts there; repeatable")
     parser.add_argument("--webhook-secret", metavar="whsec_...", help="signs them (or NOCLOBBER_WEBHOOK_SECRET)")
     parser.add_argument(

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
-from noclobber.contract import Op, Outcome
+from noclobber.contract import Attr, Op, Outcome
 from noclobber.scope import Scope, current
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
+    from noclobber.otlp import Shared
     from noclobber.strands import Strand
+    from noclobber.within import Within
 
 __all__ = ["UNREAD", "Access", "AttributeValue", "Build", "Call", "Member"]
 
@@ -62,6 +64,8 @@ class Access:
         unseen: whether its author got what nobody saw here (rows of a server's cursor): perhaps a newer state of this
             resource, or of any below it, than the one that is remembered. A later write from an older memory is
             partial then. A name: of the container whose rows they are, where it is another than the resource.
+        within: the transaction that it is part of, where its hook tells that so rather than in `attributes`.
+        common: what stands beside `attributes` in many accesses alike, the part among it where there is one.
         held: of a `receive`: whether the message stays in hand until it is acknowledged or given back; None: until
             the next receipt, since nobody will acknowledge it; False: it was only looked at.
     """
@@ -78,6 +82,24 @@ class Access:
     remembered: bool = True
     held: bool | None = True
     unseen: bool | str = False
+    within: "Within | None" = None
+    common: "Shared | None" = None
+
+    @property
+    def txn(self) -> str | None:
+        """Id of its transaction, None outside of one."""
+        if self.within is not None:
+            return self.within.txn
+        found = self.attributes.get(Attr.TXN_ID)
+        return found if isinstance(found, str) else None
+
+    @property
+    def savepoint(self) -> str:
+        """Path of the savepoint in it, empty where there is none."""
+        if self.within is not None:
+            return self.within.savepoint
+        found = self.attributes.get(Attr.TXN_SAVEPOINT)
+        return found if isinstance(found, str) else ""
 
 
 UNREAD: Final = object()

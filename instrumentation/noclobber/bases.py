@@ -48,6 +48,7 @@ _NOBODY: Final = Scope()
 _READ, _DELETE, _OK, _REJECTED = Op.READ, Op.DELETE, Outcome.OK, Outcome.REJECTED  # looked up once: they are slow
 _LOOKS: Final = frozenset({Op.READ, Op.SCAN})
 _CHANGES: Final = frozenset({Op.WRITE, Op.DELETE, Op.UPDATE})
+_ENDS: Final = frozenset({Op.COMMIT, Op.ABORT})
 _ANSWERED: Final = frozenset({Outcome.OK, Outcome.NOT_FOUND})
 _STRENGTH: Final = (BaseSource.REMEMBERED, BaseSource.RECALLED, BaseSource.OBSERVED)
 
@@ -145,15 +146,16 @@ class Bases:
         if len(accesses) == 1:
             if accesses[0].finds_base:
                 self._find(known, call, accesses[0])
-            self._remember(known, call, accesses[0])
+            self._remember(known, call, accesses[0], call.first_seq)
             return
         own = _Knowledge(known)
-        for access in accesses:
+        numbered = list(zip(call.seqs, accesses, strict=True))
+        for seq, access in numbered:
             self._find(own, call, access)
             if access.op is not Op.READ:
-                self._remember(own, call, access)
-        for access in accesses:
-            self._remember(known, call, access)
+                self._remember(own, call, access, seq)
+        for seq, access in numbered:
+            self._remember(known, call, access, seq)
 
     def spawned(self, parent: Strand, child: Strand) -> None:
         """`child` starts with what `parent` knows now."""
@@ -202,7 +204,7 @@ class Bases:
             return
         memories = list(found.values())
         newest = max(memories, key=lambda memory: memory.end_ns)
-        scope, txn = call.scope or _NOBODY, _text(access, Attr.TXN_ID)
+        scope, txn = call.scope or _NOBODY, access.txn
         sources = [self._source(memory, call.strand, txn, scope) for memory in memories]
         base = newest.version if len(found) == 1 else fingerprint_parts({k[0]: m.version for k, m in found.items()})
         attributes[Attr.VERSION_BASE] = base
@@ -254,9 +256,9 @@ class Bases:
 
     # -- remembering -----------------------------------------------------------------------------------------------
 
-    def _remember(self, known: _Knowledge, call: Call, access: Access) -> None:
-        scope, txn = call.scope or _NOBODY, _text(access, Attr.TXN_ID)
-        if txn is not None:
+    def _remember(self, known: _Knowledge, call: Call, access: Access, seq: int) -> None:
+        scope, txn = call.scope or _NOBODY, access.txn
+        if txn is not None and access.op in _ENDS:
             self._note_end(access, txn)
         if access.unseen:
             known.look({access.resource if access.unseen is True else access.unseen: _end_ns(call)})
@@ -268,29 +270,33 @@ class Bases:
         if op is _DELETE and access.resource.endswith("/") and access.outcome is Outcome.OK:
             for resource in [each for each in known.resources if each.startswith(access.resource)]:
                 known.put(resource, None)
-        made = (txn, _text(access, Attr.TXN_SAVEPOINT) or "") if txn and op not in _LOOKS else None
+        made = (txn, access.savepoint) if txn and op not in _LOOKS else None
         version = _resulting(access)
         if version is not None:  # else an own change to an unknown version: readers see it after base.seq, and grade it
-            self._learn(known, call, access, version, txn=txn, made_in=made, applied=op is not _READ)
+            self._learn(known, call, seq, access, version, txn=txn, made_in=made, applied=op is not _READ)
         for member in access.members:
-            self._learn(known, call, member, member.version, txn=txn, made_in=None, applied=False)
+            self._learn(known, call, seq, member, member.version, txn=txn, made_in=None, applied=False)
 
     def _learn(
-        self, known: _Knowledge, call: Call, got: Access | Member, version: str, *, txn: str | None,
+        self, known: _Knowledge, call: Call, seq: int, got: Access | Member, version: str, *, txn: str | None,
         made_in: tuple[str, str] | None, applied: bool,
     ) -> None:  # fmt: skip
         scope, strand = call.scope or _NOBODY, call.strand
         unit = _unit(scope)
         generation = self._generations.get(txn or unit or strand.id, 0) if self._generations else 0
+        parts = got.part_versions
+        alone = len(got.part) == 1 and (parts is None or parts.get(got.part[0]) == version)
         memory = Memory(
-            version, got.part_versions, strand.id, call.first_seq, _end_ns(call), txn, unit, scope.run, generation,
+            version, None if alone else parts, strand.id, seq, _end_ns(call), txn, unit, scope.run, generation,
             made_in,
         )  # fmt: skip
-        state = known.resources.get(got.resource)
-        if not got.part and made_in is None and (state is None or _is_same(state, version)):
-            state = {(): memory}  # what `_with` would come to, by a shorter way: reads are many, and mostly nothing new
+        part, state = got.part, known.resources.get(got.resource)
+        if made_in is None and (not part or alone) and (state is None or _is_same(state, part, version)):
+            state = {
+                part: memory
+            }  # what `_with` would come to, by a shorter way: reads are many, and mostly nothing new
         else:
-            state = self._with(state or {}, got.part, memory, strand, scope, made=applied)
+            state = self._with(state or {}, part, memory, strand, scope, made=applied)
         known.put(got.resource, state)
         if len(known.resources) > RESOURCES_MAX:
             self._trim(known)
@@ -342,7 +348,7 @@ class Bases:
         failed = access.op is Op.COMMIT and access.outcome in (Outcome.REJECTED, Outcome.ERROR)
         if access.op is Op.ABORT or failed:
             paths = self._aborted.setdefault(txn, [])
-            paths.append("" if failed else _text(access, Attr.TXN_SAVEPOINT) or "")
+            paths.append("" if failed else access.savepoint)
             if len(self._aborted) > UNITS_MAX:
                 self._aborted.popitem(last=False)
 
@@ -395,9 +401,9 @@ def _varied(memory: Memory, version: str, parts: Mapping[str, str] | None) -> Me
     )  # fmt: skip
 
 
-def _is_same(state: State, version: str) -> bool:
-    """Whether a version of the whole is all that is known, is this one, and stands whatever becomes of transactions."""
-    known = state.get(()) if len(state) == 1 else None
+def _is_same(state: State, part: tuple[str, ...], version: str) -> bool:
+    """Whether this version of `part` is all that is known, and stands whatever becomes of transactions."""
+    known = state.get(part) if len(state) == 1 else None
     return known is not None and known.version == version and known.made_in is None and not known.candidates
 
 

@@ -30,6 +30,7 @@ OVERVIEW = {
     "compare": "what two runs found: new, gone, more often",
     "chaos": "run a program again and again, hold its strands at their accesses, find what luck hides",
     "confirm": "bring a finding about, and write the test that holds it down",
+    "load": "let many agents do one task at once for a while, and find the races between them",
     "analyze": "the same over what is stored",
     "findings": "list, show or export the findings in the store",
     "alerts": "silences, messages that were given up, and samples",
@@ -44,7 +45,7 @@ OVERVIEW = {
 }
 EXTRA_OF = {
     "demo": "demo", "up": "sidecar", "doctor": "sidecar", "collector": "collector", "check": "analyzer",
-    "chaos": "analyzer", "confirm": "analyzer", "compare": "analyzer",
+    "chaos": "analyzer", "confirm": "analyzer", "compare": "analyzer", "load": "analyzer",
     "analyze": "analyzer", "findings": "analyzer", "alerts": "analyzer", "forget": "analyzer", "backup": "analyzer",
     "restore": "analyzer", "analyzer": "analyzer", "access": "dashboard", "report": "dashboard",
     "dashboard": "dashboard",

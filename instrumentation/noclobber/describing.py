@@ -118,14 +118,19 @@ class Describing:
         """The span of `access`, which is number `seq` of its strand; until now where the call still waits."""
         strand, told = call.strand, access.attributes
         kept = strand.kept.get(self) or self._strand(strand)
-        own_unit = Attr.TXN_ID in told or Attr.UNIT_KIND in told or Attr.UNIT in told
+        within, common = access.within, access.common
+        own_unit = within is not None or Attr.TXN_ID in told or Attr.UNIT_KIND in told or Attr.UNIT in told
         trace_id, parent_id, who = self._who(call, kept, own_unit=own_unit)
         what = self._what(access)
         shared: tuple[Shared, ...] = (what, who)
         if call.site is not None:
             shared = (what, who, self._where(*call.site))
+        if within is not None:
+            shared = (*shared, within)
+        if common is not None:
+            shared = (*shared, common)
         own: dict[str, AttributeValue] = {Attr.RESOURCE: access.resource, Attr.SEQ: seq, **told}
-        if access.part or strand.parent_id is not None or own_unit:
+        if strand.parent_id is not None or (access.part and common is None) or (own_unit and within is None):
             self._rarer(call, seq, access, own)
         if not _SAID_HERE.isdisjoint(told):  # the hook knows better
             own = {name: value for each in shared for name, value in each.attributes.items()} | own
@@ -147,7 +152,7 @@ class Describing:
         if strand.parent_id is not None and (not strand.announced or seq in (1, strand.announced)):
             own.setdefault(Attr.STRAND_PARENT, strand.parent_id)
             own.setdefault(Attr.STRAND_PARENT_SEQ, strand.parent_seq)
-        if access.part:
+        if access.part and access.common is None:
             own.setdefault(Attr.PART, access.part[0] if len(access.part) == 1 else access.part)
         if Attr.TXN_ID in own:
             own.setdefault(Attr.UNIT, own[Attr.TXN_ID])

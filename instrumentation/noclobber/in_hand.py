@@ -161,7 +161,7 @@ def _in_unit(call: Call, accesses: Sequence[Access], step: str, unit: str) -> No
         return
     call.scope = replace(scope, step=step, unit=unit)
     for access in accesses:
-        if Attr.TXN_ID not in access.attributes:
+        if access.txn is None:
             access.attributes[Attr.UNIT_KIND] = UnitKind.MESSAGE
 
 

@@ -183,6 +183,8 @@ class Outbox:
                 file.write(export.data)
             beside.rename(path)
         except OSError:
+            with contextlib.suppress(OSError):  # half an export is of use to nobody, least of all on a full disk
+                path.with_suffix(".part").unlink()
             return False
         export.path, export.data = path, None
         return True

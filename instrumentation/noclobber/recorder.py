@@ -21,18 +21,17 @@ from typing import TYPE_CHECKING, Final
 
 from noclobber import clock, declarations, forks, scope, strands, versions
 from noclobber.access import UNREAD, Build, Call
-from noclobber.bases import Bases
 from noclobber.budget import OVERSPENT, Budget
-from noclobber.contract import FRONTIER_END, Attr, Op
+from noclobber.contract import FRONTIER_END, Attr
 from noclobber.describing import Describing, accesses_of
 from noclobber.guard import GUARD
-from noclobber.in_hand import InHand
 from noclobber.otlp import Span
 from noclobber.own_thread import OwnThread
 from noclobber.scope import Enclosed
 from noclobber.settings import Settings
 from noclobber.sink import Sink
 from noclobber.sites import Site, Sites
+from noclobber.stages import Stages
 from noclobber.strands import Strand
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ __all__ = ["Recorder", "Sink", "active", "begin", "end", "start", "stop", "swap"
 OPEN_AFTER_NS: Final = 5_000_000_000
 """A call that still waits after so long is sent open."""
 MARK_IDLE_NS: Final = 1_000_000_000
-_JOIN: Final = Op.JOIN  # an enumeration's member costs as much to look up as a function's call
 SPANS_MAX: Final = 2000
 """Spans in one export."""
 log = logging.getLogger("noclobber")
@@ -196,8 +194,6 @@ class Recorder:
 
     def _reset(self) -> None:
         self._ring: deque[Call] = deque()
-        self._bases = Bases()
-        self._in_hand = InHand()
         self._stopping = False
         self._wake = threading.Event()
         self._drained = threading.Condition()
@@ -209,6 +205,7 @@ class Recorder:
         self._waiting: set[Call] = set()
         self._sink = self._given_sink
         self._describing = Describing(self.settings, self._given_ids)
+        self._stages = Stages(self._describing, self._drop)
         self._thread: threading.Thread | None = None
         self._dropping = threading.Lock()  # only ever taken where something is dropped
         self.dropped = 0
@@ -372,7 +369,7 @@ class Recorder:
 
     def _round(self, *, ending: bool) -> None:
         now = now_ns()
-        spans = self._spans(self._take())
+        spans = self._stages.spans(self._take(), self.declarations)
         if not self._held_back:
             self._frontier = now
         while len(spans) > SPANS_MAX:
@@ -419,33 +416,9 @@ class Recorder:
                 self._held_back = True
                 break
             calls.append(ring.popleft())
-        return calls
-
-    def _spans(self, calls: Sequence[Call]) -> list[Span]:
-        spans: list[Span] = []
-        for call in calls:
-            try:
-                spans += self._of_call(call)
-            except BaseException as error:  # a program's own `__repr__` may raise anything
-                self._drop(call)  # it could not be described: a hole, and counted
-                GUARD.caught(error)
-        return spans
-
-    def _of_call(self, call: Call) -> list[Span]:
         if self._waiting:
-            self._waiting.discard(call)
-        if not call.count:
-            self._bases.spawned(call.facts, call.strand)
-            self._in_hand.spawned(call.facts)
-            return []
-        accesses = accesses_of(call, self.declarations)
-        if accesses[0].op is _JOIN:
-            self._bases.joined(call.strand, call.facts[0])
-        self._in_hand.follow(call, accesses)
-        self._bases.resolve(call, accesses)
-        if len(accesses) == 1:
-            return [self._describing.span(call, call.first_seq, accesses[0])]
-        return [self._describing.span(call, seq, access) for seq, access in zip(call.seqs, accesses, strict=True)]
+            self._waiting.difference_update(calls)
+        return calls
 
     def _open_spans(self, now: int) -> list[Span]:
         """Calls that still wait, once they have waited long: sent now, and again under the same id at their end."""

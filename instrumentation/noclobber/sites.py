@@ -49,6 +49,11 @@ class Sites:
             frame = frame.f_back
         return None
 
+    def of_file(self, name: str) -> bool:
+        """Whether a file is the program's own."""
+        known = self.own.get(name)
+        return self._judge(name) if known is None else known
+
     def _judge(self, name: str) -> bool:
         own = not ("site-packages" in name or name.startswith(("<", _STANDARD_LIBRARY, _OWN)))
         if len(self.own) < FILES_MAX:

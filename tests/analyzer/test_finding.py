@@ -65,10 +65,15 @@ def test_the_id_depends_on_kind_resource_and_anchors_in_any_order() -> None:
         ("postgresql://db/bank/jobs/id=9", "postgresql://db/bank/jobs/id=*"),
         ("langgraph://store/users/u1/profile", "langgraph://store/users/u1/profile"),
         ("s3://b/550e8400-e29b-41d4-a716-446655440000.json", "s3://b/*.json"),
+        ("mem://9f86d081884c7d65/plan/today", "mem://*/plan/today"),
+        ("redis://127.0.0.1:40113/0/plan", "redis://127.0.0.1:*/0/plan"),
+        ("redis://127.0.0.1:6380/0/plan", "redis://127.0.0.1:6380/0/plan"),
+        ("redis://10.0.0.7:6379/0/plan", "redis://10.0.0.7:6379/0/plan"),
+        ("strand://s2-a0aeb4e5", "strand://*"),
     ],
 )
 def test_ids_inside_a_resource_become_placeholders(resource: str, pattern: str) -> None:
-    """The authority stays, numbers and hashes in the path go, names stay."""
+    """Numbers and hashes in the path go, and what a start gives by chance; names stay, with the ports people chose."""
     assert resource_pattern(resource) == pattern
 
 

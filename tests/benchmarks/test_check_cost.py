@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from bench_report import Ratio
 
 FOLDER = os.environ.get("NOCLOBBER_HISTORIES")
 pytestmark = [
@@ -116,8 +117,9 @@ def bytes_each(cost: Cost, start: Cost, accesses: int) -> float:
     return (cost.peak_mb - start.peak_mb) * 2**20 / accesses
 
 
-def say(name: str, cost: Cost, base: Cost, accesses: int) -> None:
+def say(ratio: Ratio, name: str, cost: Cost, base: Cost, accesses: int) -> None:
     """One line of the report."""
+    ratio("detection", name, cost.cpu_s, "s of CPU", "the same file parsed and counted", base.cpu_s)
     print(
         f"\n{name}: {cost.cpu_s:.2f} s CPU ({cost.cpu_s / accesses * 1e6:.1f} us an access), "
         f"{cost.cpu_s / base.cpu_s:.2f} x the baseline's {base.cpu_s:.2f} s; "
@@ -125,12 +127,12 @@ def say(name: str, cost: Cost, base: Cost, accesses: int) -> None:
     )
 
 
-def test_hundred_thousand(tmp_path: Path) -> None:
+def test_hundred_thousand(tmp_path: Path, ratio: Ratio) -> None:
     """100,000 operations with six kinds injected: target 3 s and 300 MB; here no more than 3.6 baselines and 150 MB."""
     path = with_six_kinds(tmp_path, 100_000)
     base, cost = min(measured("-c", BASELINE, str(path)) for _ in range(3)), min(check(path) for _ in range(3))
     accesses = assert_found(path, cost.out)
-    say("check, 100,000 operations", cost, base, accesses)
+    say(ratio, "check, 100,000 operations", cost, base, accesses)
     assert cost.peak_mb < 150
     assert cost.cpu_s < 3.6 * base.cpu_s
 
@@ -146,13 +148,13 @@ def test_growth(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_million(tmp_path: Path) -> None:
+def test_million(tmp_path: Path, ratio: Ratio) -> None:
     """1,000,000 operations: target 25 s, 600 B an access at its peak, exponent 1.1 over the last decade."""
     start = idle(tmp_path)
     part, third, whole = (with_six_kinds(tmp_path, operations) for operations in (100_000, 300_000, 1_000_000))
     base, one, cost = measured("-c", BASELINE, str(whole)), check(part), check(whole)
     accesses = assert_found(whole, cost.out)
-    say("check, 1,000,000 operations", cost, base, accesses)
+    say(ratio, "check, 1,000,000 operations", cost, base, accesses)
     exponent = math.log10((cost.cpu_s - start.cpu_s) / (one.cpu_s - start.cpu_s))
     middle = check(third)
     each = [bytes_each(middle, start, assert_found(third, middle.out)), bytes_each(cost, start, accesses)]
@@ -162,14 +164,14 @@ def test_million(tmp_path: Path) -> None:
     assert max(each) <= 600
 
 
-def test_one_hot_resource(tmp_path: Path) -> None:
+def test_one_hot_resource(tmp_path: Path, ratio: Ratio) -> None:
     """One resource, all strands overlapping, one stale read: named, in time that does not depend on the strands."""
     times = {}
     for strands in (5, 12, 50, 200):
         path = history(tmp_path, 20_000, "--strands", str(strands), "--seed", "3", "--hot")
         base, cost = measured("-c", BASELINE, str(path)), min(check(path) for _ in range(2))
         *findings, last = (json.loads(line) for line in cost.out.splitlines())
-        say(f"check, one hot resource, {strands} strands", cost, base, int(last["summary"]["accesses"]))
+        say(ratio, f"check, one hot resource, {strands} strands", cost, base, int(last["summary"]["accesses"]))
         label = json.loads(Path(str(path).replace(".otlp.", ".labels.")).read_text().splitlines()[0])
         sure = [f for f in findings if f["certainty"] != "possible"]
         assert [f["kind"] for f in sure] == ["stale_read"]

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
+from bench_report import Ratio, plain_loop_ms
 from processes import Up, ask, counted
 from traffic import Template, Traffic
 
@@ -176,7 +177,7 @@ def test_what_an_access_costs(
     up: Up,
     template: Callable[..., Template],
     look: Callable[[Traffic, Costs], Look],
-    record_property: Callable[[str, object], None],
+    ratio: Ratio,
 ) -> None:
     """CPU of receiver, engine and analyzer for each of half a million accesses, all races found."""
     made = template(25_000, 50_000)
@@ -189,7 +190,7 @@ def test_what_an_access_costs(
     print(f"\n{traffic.acknowledged:,} accesses, all kinds on: {_each(us)}")
     print(f"{1e6 / sum(us):,.0f} accesses/s per core; {sum(us) / base:.1f} times a plain loop")
     print(f"engine and analyzer {costs.megabytes} MB; the sender was {traffic.late_s:.1f} s behind at most")
-    record_property("us_per_access", sum(us))
+    ratio("detection", "live, receiver to finding", sum(us), "us of CPU an access", "a plain loop over the same", base)
 
 
 def _each(us: Seconds) -> str:
@@ -243,7 +244,7 @@ def test_how_long_a_finding_takes(
     up: Up,
     template: Callable[..., Template],
     look: Callable[[Traffic, Costs], Look],
-    record_property: Callable[[str, object], None],
+    ratio: Ratio,
 ) -> None:
     """At 5,000 accesses a second: from the return of a race's last access to its finding in the store, both lanes."""
     made = template(5_000, 20_000, races=10)
@@ -275,5 +276,7 @@ def test_how_long_a_finding_takes(
         print(
             f"\n{kind}: p50 {p50:.2f} s, p99 {p99:.2f} s of {len(waits)}; it was sent up to {traffic.late_s:.2f} s late"
         )
-        record_property(f"{kind}_p99_s", p99)
+        for name, value in (("p50", p50), ("p99", p99)):
+            what = f"{kind}, race to finding, {name}"
+            ratio("live latency", what, value * 1e3, "ms", "a loop of plain Python", plain_loop_ms())
     assert all_found

@@ -8,11 +8,11 @@ import http.client
 import statistics
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from bench_report import Ratio, plain_loop_ms
 from made import ACCESS, accesses, request
 from processes import Receiver, Up, wait_until
 
@@ -24,6 +24,7 @@ from noclobber_collector.store import open_store
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
 
+PARSER = "the protobuf parser alone"
 FULL = {
     **ACCESS,
     "noclobber.run": "run-1",
@@ -85,7 +86,7 @@ def send_all(port: int, bodies: list[bytes], connections: int = 4) -> None:
 
 
 @pytest.mark.parametrize("size", [50, 500])
-def test_accept_and_spool(tmp_path: Path, size: int, record_property: Callable[[str, object], None]) -> None:
+def test_accept_and_spool(tmp_path: Path, size: int, ratio: Ratio) -> None:
     """Spans a second and core that the receiver checks and makes durable."""
     made = request([FULL] * size)
     data = made.SerializeToString()
@@ -100,10 +101,10 @@ def test_accept_and_spool(tmp_path: Path, size: int, record_property: Callable[[
     us = spent_s / (count * size) * 1e6
     print(f"\nreceiver, {size} spans of {len(data) // size} B a request: {per_s:,.0f} spans/s per core")
     print(f"{us:.2f} us a span, {us / base:.1f} times the parser alone")
-    record_property("spans_per_core_second", per_s)
+    ratio("ingest", f"accepted and on disk, {size} spans a request", us, "us a span", PARSER, base)
 
 
-def test_the_whole_pipeline(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+def test_the_whole_pipeline(tmp_path: Path, ratio: Ratio) -> None:
     """CPU of receiver and engine for each span, until it is loaded, counted, and seen by the analyzer."""
     bodies = [request([{**FULL, "noclobber.strand": f"s{n}", "noclobber.seq": i + 1,
                         "noclobber.resource": f"redis://h/0/{n % 500}"} for i in range(500)]).SerializeToString()
@@ -122,12 +123,10 @@ def test_the_whole_pipeline(tmp_path: Path, record_property: Callable[[str, obje
     per_s, base = 1e6 / (receiver_us + engine_us), baseline_us(bodies[0], 500)
     print(f"\nwhole pipeline: {per_s:,.0f} spans/s per core, analysis of what was loaded so far included")
     print(f"receiver {receiver_us:.1f} us a span, engine {engine_us:.1f} us; the parser alone {base:.2f} us")
-    record_property("us_per_span", receiver_us + engine_us)
+    ratio("ingest", "receiver and engine, analysis included", receiver_us + engine_us, "us a span", PARSER, base)
 
 
-def test_load_and_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
-) -> None:
+def test_load_and_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: Ratio) -> None:
     """CPU of reading segments into the store and counting them, without analysis, in segments as under load."""
     monkeypatch.chdir(tmp_path)
     data = request([FULL] * 500).SerializeToString()
@@ -144,7 +143,7 @@ def test_load_and_count(
     assert store.rows("SELECT count() FROM accesses") == [(100_000,)]
     store.close()
     print(f"\nload and count: {100_000 / spent_s:,.0f} spans/s per core, {spent_s * 10:.1f} us a span")
-    record_property("us_per_span", spent_s * 10)
+    ratio("ingest", "loaded and counted", spent_s * 10, "us a span", PARSER, baseline_us(data, 500))
 
 
 def waiting(up: Up) -> bool:
@@ -153,7 +152,7 @@ def waiting(up: Up) -> bool:
 
 
 @pytest.mark.parametrize("per_s", [1_000, 5_000])
-def test_acknowledged_until_loaded(tmp_path: Path, per_s: int, record_property: Callable[[str, object], None]) -> None:
+def test_acknowledged_until_loaded(tmp_path: Path, per_s: int, ratio: Ratio) -> None:
     """At so many spans a second: from the acknowledgement until the segment was noted as counted."""
     with Up(tmp_path) as up:
         up.wait_until_ready()
@@ -175,7 +174,9 @@ def test_acknowledged_until_loaded(tmp_path: Path, per_s: int, record_property: 
         f"\nacknowledged -> loaded at {per_s:,} spans/s: p50 {p50:.0f} ms, p99 {p99:.0f} ms ({len(waits_ms)} requests)"
     )
     print(f"engine, analysis included: {share:.0%} of a core")
-    record_property("p50_ms", p50)
+    for name, value in (("p50", p50), ("p99", p99)):
+        what = f"acknowledged to loaded at {per_s:,} spans/s, {name}"
+        ratio("live latency", what, value, "ms", "a loop of plain Python", plain_loop_ms())
     assert len(waits_ms) == len(acknowledged)
 
 

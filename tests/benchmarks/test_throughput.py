@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 import pytest
+from bench_report import Ratio
 from contract_spans import contract_requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from processes import Process, Receiver, ask, wait_until
@@ -38,17 +39,16 @@ REQUESTS, SPANS = 200, 500
 PEER_REQUESTS = 4
 """A peer gets the first of the same requests: it takes too long for all."""
 BYTES_MAX = 110
+PLAIN, FIRST = "decoded in plain Python, not stored", "loaded by the first design (SQL flatten)"
 
 
-def test_spans_per_core(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
-) -> None:
+def test_spans_per_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: Ratio) -> None:
     """All ways in one table; every span is in the store, and takes few bytes there."""
     monkeypatch.chdir(tmp_path)
     bodies = contract_requests(REQUESTS, SPANS)
     total = REQUESTS * SPANS
     took_us = {"protobuf's parser alone": _us(lambda: [check(body) for body in bodies], total)}
-    took_us["decoded in plain Python, not stored"] = _us(lambda: [_decoded(body) for body in bodies[:40]], 40 * SPANS)
+    took_us[PLAIN] = _us(lambda: [decoded(body) for body in bodies[:40]], 40 * SPANS)
     receiver_us = _receive(tmp_path, bodies) / total * 1e6
     took_us["accepted, on disk, acknowledged"] = receiver_us
     store = open_store(f"chdb://{tmp_path / 'store'}")
@@ -57,7 +57,7 @@ def test_spans_per_core(
     took_us["the whole pipeline, into the store"] = pipeline_us = receiver_us + loader_us
     took_us["... and merged into one part"] = pipeline_us + merge_us
     _first_design(store, bodies[:50], "warm too")
-    took_us["loaded by the first design (SQL flatten)"] = _first_design(store, bodies[:50], "other")
+    took_us[FIRST] = _first_design(store, bodies[:50], "other")
     for name, load in (("this design", _load_ready), ("the first design", _load_protobuf)):
         small_ms = min(_us(lambda load=load: load(store, bodies[:2], "small"), 1) / 1e3 for _ in range(7))  # type: ignore[misc]
         print(f"\na segment of {2 * SPANS:,} spans, loaded by {name}: {small_ms:.0f} ms of CPU", end="")
@@ -68,9 +68,12 @@ def test_spans_per_core(
     print(f"\n{total:,} spans of {sum(map(len, bodies)) // total} B, 21 attributes; {bytes_a_span:.0f} B each on disk")
     for line in table(took_us, "the whole pipeline, into the store"):
         print(line)
-    record_property("spans_per_core_second", 1e6 / pipeline_us)
+    ours, wire = "the whole pipeline, into the store", sum(map(len, bodies)) / total
+    for name in (PLAIN, FIRST, *(key for key in took_us if key.startswith("Phoenix"))):
+        ratio("ingest", ours, pipeline_us, "us a span", name, took_us[name])
+    ratio("disk", "in the store after merges", bytes_a_span, "B a span", "as it came, in protobuf", wire)
     assert bytes_a_span <= BYTES_MAX
-    assert loader_us < took_us["loaded by the first design (SQL flatten)"]
+    assert loader_us < took_us[FIRST]
     if phoenix:
         assert took_us["Phoenix, into its store"] > 20 * pipeline_us
 
@@ -89,7 +92,7 @@ def _us(work: Callable[[], object], spans: int) -> float:
     return (time.process_time() - begun) / spans * 1e6
 
 
-def _decoded(body: bytes) -> list[dict[str, object]]:
+def decoded(body: bytes) -> list[dict[str, object]]:
     """What anybody would write first: the library's parser, and a dictionary for each span."""
     return [
         {pair.key: getattr(pair.value, pair.value.WhichOneof("value") or "string_value") for pair in span.attributes}
@@ -160,18 +163,18 @@ def _first_design(store: Store, bodies: Sequence[bytes], name: str) -> float:
 
 
 def _load_protobuf(store: Store, bodies: Sequence[bytes], name: str) -> None:
-    data, settings = _segment(bodies, name)
+    data, settings = segment(bodies, name)
     schema = files("noclobber_collector.schema").joinpath("otlp.proto").read_text()
     settings |= {"format_schema_source": "string", "format_schema_message_name": "Request", "format_schema": schema}
     store.load("incoming", data, "Protobuf", settings)
 
 
 def _load_ready(store: Store, bodies: Sequence[bytes], name: str) -> None:
-    data, settings = _segment(bodies, name)
+    data, settings = segment(bodies, name)
     store.load("accesses", flatten([data]), "ArrowStream", settings)
 
 
-def _segment(bodies: Sequence[bytes], name: str) -> tuple[bytes, dict[str, Any]]:
+def segment(bodies: Sequence[bytes], name: str) -> tuple[bytes, dict[str, Any]]:
     """The bytes of a new segment, and what an insert of it is told."""
     number = int(time.time() * 1000) << 16
     data = b"".join(frame(body, number, at, name.encode()) for at, body in enumerate(bodies))

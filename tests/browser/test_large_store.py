@@ -17,10 +17,12 @@ from typing import Any
 
 import psutil
 import pytest
+from bench_report import Ratio, plain_loop_ms
 from driving import READY, Dashboard, Visit
 from processes import Up, wait_until
 from traffic import Template, Traffic
 
+LOOP = "a loop of plain Python"
 pytestmark = [pytest.mark.browser, pytest.mark.benchmark, pytest.mark.timeout(5_400)]
 
 KINDS = ("lost_update", "fork", "dirty_read", "double_claim", "lock_violation", "stale_read")
@@ -81,9 +83,7 @@ def findings(tab: Visit, count: int) -> list[str]:
     return [finding["id"] for finding in answer["findings"]]
 
 
-def test_a_finding_is_painted_at_once(
-    visit: Callable[..., Visit], large: Dashboard, up: Up, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_finding_is_painted_at_once(visit: Callable[..., Visit], large: Dashboard, up: Up, ratio: Ratio) -> None:
     """Each in a new browser that has cached nothing: the diagram stands within two seconds, at the median."""
     some, engine, quiet = findings(visit(large), 6), engine_of(up), is_quiet()
     took, warm, spent = [], [], []
@@ -100,14 +100,20 @@ def test_a_finding_is_painted_at_once(
     print(
         f"\nfirst paint {cold_s:.2f} s with nothing cached, {warm_s:.2f} s again, {cpu_s:.2f} s of the engine; {load()}"
     )
-    record_property("first_paint_s", cold_s)
+    for name, value in (("nothing cached", cold_s), ("again", warm_s)):
+        ratio(
+            "dashboard",
+            f"first paint of a finding, {name}",
+            value * 1e3,
+            "ms",
+            "a loop of plain Python",
+            plain_loop_ms(),
+        )
     assert cpu_s <= PAINT_CPU_S
     assert cold_s <= FIRST_PAINT_S or not quiet
 
 
-def test_pages_switch_at_once(
-    visit: Callable[..., Visit], large: Dashboard, up: Up, record_property: Callable[[str, object], None]
-) -> None:
+def test_pages_switch_at_once(visit: Callable[..., Visit], large: Dashboard, up: Up, ratio: Ratio) -> None:
     """From the click in the menu until the page stands still, each page twice: the better of the two."""
     tab, engine, quiet = visit(large), engine_of(up), is_quiet()
     patient(tab, "/")
@@ -123,7 +129,14 @@ def test_pages_switch_at_once(
             spent[name] = min(spent.get(name, 60.0), spent_s(engine) - cpu_s)
     told = ", ".join(f"{name} {seconds:.2f} (engine {spent[name]:.2f})" for name, seconds in took.items())
     print(f"\nswitched in seconds: {told}; {load()}")
-    record_property("switch_s", max(took.values()))
+    ratio(
+        "dashboard",
+        "the slowest switch of a page",
+        max(took.values()) * 1e3,
+        "ms",
+        "a loop of plain Python",
+        plain_loop_ms(),
+    )
     assert tab.complaints == []
     assert {name: seconds for name, seconds in spent.items() if seconds > SWITCH_CPU_S} == {}
     assert not quiet or {name: seconds for name, seconds in took.items() if seconds > SWITCH_S} == {}
@@ -134,7 +147,7 @@ def test_pages_switch_at_once(
     [120, pytest.param(600, marks=pytest.mark.long), pytest.param(3_600, marks=pytest.mark.exhaustive)],
 )
 def test_open_tabs_cost_little(
-    visit: Callable[..., Visit], large: Dashboard, up: Up, seconds: int, record_property: Callable[[str, object], None]
+    visit: Callable[..., Visit], large: Dashboard, up: Up, seconds: int, ratio: Ratio
 ) -> None:
     """Ten tabs that refresh by themselves take half a core at most, and no memory that is not given back."""
     engine = engine_of(up)
@@ -153,8 +166,7 @@ def test_open_tabs_cost_little(
     slope = statistics.linear_regression([at / 6 for at in range(len(memory))], memory).slope
     print(f"\n{TABS} tabs: {share:.2f} cores more than {alone:.2f}; {memory[0]:.0f} MB, then {memory[-1]:.0f} MB, "
           f"{slope:+.2f} MB a minute over {seconds} s; {load()}")  # fmt: skip
-    record_property("tabs_cores", share)
-    record_property("memory_slope_mb_a_min", slope)
+    ratio("dashboard", f"{TABS} tabs that refresh, {seconds} s", share, "cores", "a whole core", 1.0)
     assert share <= CORES
     assert slope <= SLOPE_MB_A_MIN or max(memory) - memory[0] < 8
     assert [entry for tab in tabs for entry in tab.complaints] == []

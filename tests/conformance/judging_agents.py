@@ -12,6 +12,9 @@ from typing import Any
 from rounds import sanity
 
 from noclobber.cli import main
+from noclobber_analyzer.conformance.record import breaches_of
+from noclobber_analyzer.conformance.rules import RULES
+from noclobber_analyzer.conformance.wire import read_wire
 
 __all__ = ["AGENTS", "Judged", "judged"]
 
@@ -72,7 +75,9 @@ def _run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def _conforms(file: Path) -> None:
-    """Each span is as the contract says, by an independent reading of it where that is at hand."""
+    """Each span is as the contract says, by our own kit, and by an independent reading of it where that is at hand."""
+    broken = [breach for breach in breaches_of(read_wire([str(file)])) if RULES[breach.rule].must]
+    assert broken == []
     checker = sanity()
     if checker is not None:
         problems, _ = checker.read(str(file))

@@ -22,7 +22,7 @@ TESTS = Path(__file__).parents[1]
 HERE = (
     "sqlite3", "aiosqlite", "sqlalchemy", "django", "redis", "diskcache", "multiprocessing", "files", "langgraph",
     "httpx", "requests", "aiohttp", "aiohttp-web", "starlette", "faststream", "google-cloud-pubsub",
-    "fsspec-memory",
+    "fsspec-memory", "requests-cache",
 )  # fmt: skip
 LARGE = (
     "psycopg", "asyncpg", "pymysql", "aiomysql", "asyncmy", "pymemcache", "botocore", "python-dynamodb-lock", "nats",

@@ -1,5 +1,6 @@
 """The dashboard's own routes as an application, and a store that is away."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,6 +12,7 @@ from noclobber_collector.errors import StoreUnreachableError
 from noclobber_dashboard.acts import act_routes
 from noclobber_dashboard.api import api_routes
 from noclobber_dashboard.journal import Journal
+from noclobber_dashboard.parts import Part, Parts, part_routes
 from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.security import Gate
 from noclobber_dashboard.settings import DashboardSettings
@@ -22,7 +24,9 @@ __all__ = ["TOKEN", "Away", "application"]
 TOKEN = "a-token-of-some-length"
 
 
-def application(store: Any, settings: DashboardSettings, *, journal: bool = False) -> Starlette:
+def application(
+    store: Any, settings: DashboardSettings, *, journal: bool = False, parts: Sequence[Part] = ()
+) -> Starlette:
     """The dashboard's routes behind its gate, with a bare WebSocket where Streamlit has its own.
 
     Streamlit allows one application in a process, for ever; the whole of it is tested in `tests/browser`.
@@ -34,7 +38,8 @@ def application(store: Any, settings: DashboardSettings, *, journal: bool = Fals
 
     queries = Queries(store)
     routes = [
-        *act_routes(queries, store), *api_routes(queries), *shell_routes(), WebSocketRoute("/_stcore/stream", stream),
+        *act_routes(queries, store), *api_routes(queries), *part_routes(Parts(queries, parts)), *shell_routes(),
+        WebSocketRoute("/_stcore/stream", stream),
     ]  # fmt: skip
     gate = Middleware(Gate, settings=settings, tokens=Tokens(store), journal=Journal(store) if journal else None)
     return Starlette(routes=routes, middleware=[gate])

@@ -7,6 +7,7 @@ import sample
 from assembled import TOKEN, Away, application
 from starlette.testclient import TestClient
 
+from noclobber_dashboard.parts import Parts
 from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.serving import serve
 from noclobber_dashboard.settings import DashboardSettings
@@ -23,7 +24,7 @@ def filled(real_store: Any) -> Any:
 def queries(filled: Any) -> Queries:
     """The dashboard's questions over the filled store, served to pages."""
     made = Queries(filled)
-    serve(made, DashboardSettings(), filled)
+    serve(made, DashboardSettings(), filled, Parts(made, ()))
     return made
 
 

@@ -210,7 +210,7 @@ def test_the_window_shrinks_with_the_load(rows: list[int], minutes: int) -> None
         """A store with so many rows in each window."""
 
         def dicts(self, sql: str, parameters: Any = None) -> list[dict[str, Any]]:
-            return [{"rows": rows.pop(0)}]
+            return [] if "system.parts" in sql else [{"rows": rows.pop(0)}]
 
     assert Queries(Busy()).window_min() == minutes
     assert not rows

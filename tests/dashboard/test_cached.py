@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from noclobber_dashboard.cached import ENTRIES_MAX, REST, Cached
+from noclobber_dashboard.cached import ENTRIES_MAX, KEPT_MAX_S, REST, Cached
 
 
 class Hand:
@@ -83,3 +83,31 @@ def test_the_cache_is_bounded() -> None:
         cached.get(number, partial(int, number))
     assert cached.get(0, lambda: -1) == -1
     assert cached.get(ENTRIES_MAX, lambda: -1) == ENTRIES_MAX
+
+
+def test_an_answer_serves_on_while_nothing_was_written() -> None:
+    """Beyond its time only the version is asked; a new one, or too long a time, and the store is asked again."""
+    clock, asked, version = Hand(), [], [1]
+    cached = Cached(2.0, clock, lambda: version[0])
+    for now in (0.0, 3.0, KEPT_MAX_S - 1):
+        clock.now = now
+        cached.get("key", lambda: asked.append(clock.now))
+    assert asked == [0.0]
+    version[0] = 2
+    clock.now = KEPT_MAX_S - 0.5
+    cached.get("key", lambda: asked.append(clock.now))
+    assert asked == [0.0], "the version itself serves as long as any answer"
+    for now in (KEPT_MAX_S + 2, KEPT_MAX_S + 9, 2 * KEPT_MAX_S + 3):
+        clock.now = now
+        cached.get("key", lambda: asked.append(clock.now))
+    assert asked == [0.0, KEPT_MAX_S + 2, 2 * KEPT_MAX_S + 3]
+
+
+def test_where_nothing_is_known_of_changes_each_answer_has_its_time() -> None:
+    """A store that is spread over servers tells no version: what is old is asked again."""
+    clock, asked = Hand(), []
+    cached = Cached(2.0, clock, lambda: None)
+    for now in (0.0, 3.0):
+        clock.now = now
+        cached.get("key", lambda: asked.append(clock.now))
+    assert asked == [0.0, 3.0]

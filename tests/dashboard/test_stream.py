@@ -45,14 +45,22 @@ def test_what_agents_did_is_counted(queries: Queries) -> None:
 def test_lanes_are_bounded() -> None:
     """The busiest agents have lanes of their own, the others share one; an unknown operation is drawn as other."""
     busy = [access(n, "busy") for n in range(3)]
-    rows, lanes = dots([*busy, *(access(n, f"a{n:02}", "write") for n in range(20)), access(99, "busy", "new-op")])
-    assert len(lanes) == LANES_MAX
-    assert (lanes[0], lanes[-1]) == ("busy", f"{21 - LANES_MAX + 1} others")
-    assert {row["lane"] for row in rows} == set(lanes)
-    assert [row["what"] for row in rows if row["op"] == "new-op"] == ["other"]
+    drawn = dots([*busy, *(access(n, f"a{n:02}", "write") for n in range(20)), access(99, "busy", "new-op")])
+    assert len(drawn.lanes) == LANES_MAX
+    assert (drawn.lanes[0], drawn.lanes[-1]) == ("busy", f"{21 - LANES_MAX + 1} others")
+    assert {lane for lane, *_ in drawn.points} == set(range(LANES_MAX))
+    assert [look for _, _, _, look, said in drawn.points if "new-op" in said] == ["other"]
+
+
+def test_dots_stand_where_their_times_are() -> None:
+    """From the first begin to the last end is the whole width; the axis tells the clock at even places."""
+    drawn = dots([access(0, "a"), access(2, "b", end_ns=4_000_000)])
+    assert [(left, wide) for _, left, wide, _, _ in drawn.points] == [(0.0, 10.0), (50.0, 50.0)]
+    assert [left for left, _ in drawn.ticks] == [0.0, 25.0, 50.0, 75.0, 100.0]
+    assert (drawn.ticks[0][1], drawn.ticks[-1][1]) == ("00:00:00.000", "00:00:00.004")
 
 
 def test_an_access_that_has_not_ended_says_so() -> None:
     """A call that hangs is no call of zero length."""
-    rows, _ = dots([access(1, "a", open=True, end_ns=0), access(2, "a")])
-    assert [row["took"] for row in rows] == ["still open", "400 µs"]
+    drawn = dots([access(1, "a", open=True, end_ns=0), access(2, "a")])
+    assert [said.rpartition(", ")[2] for *_, said in drawn.points] == ["still open", "400 µs"]

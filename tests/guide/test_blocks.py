@@ -1,45 +1,32 @@
 """What the guide tells to type works: its programs run, its commands are parsed by the program's own parsers.
 
-`python` blocks that begin with a file's name are saved under it and `sh` blocks are run, page by page, in an empty
-folder; every other line that begins with `noclobber` is given to that command's parser, because it names servers that
-are not there.
+Programs (`python`, `js`) that begin with a file's name are saved under it and `sh` blocks are run, page by page, in an
+empty folder; every other line that begins with `noclobber` is given to that command's parser, because it names servers
+that are not there.
 """
 
 import argparse
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import pytest
+from guide_blocks import PAGES, Block, blocks
 
 from noclobber.declarations import declaration_from
 from noclobber.pacing.plan import plan_of
 from noclobber_dashboard.login import login_from
 
-ROOT: Final = Path(__file__).parents[2]
-PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
-BLOCK: Final = re.compile(r"^```(?P<kind>[^\n{]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 TABLES: Final = {"resource", "alert", "inhibit", "login"}
 TIMEOUT_S: Final = 60
-
-
-class Block(NamedTuple):
-    """A fenced block of a page."""
-
-    page: Path
-    kind: str
-    text: str
-
-
-BLOCKS: Final = [
-    Block(page, found["kind"].strip(), found["text"]) for page in PAGES for found in BLOCK.finditer(page.read_text())
-]
+BLOCKS: Final = [block for page in PAGES for block in blocks(page)]
 SHOWN: Final = {"", "console", "sh"}
 
 
@@ -80,10 +67,11 @@ def test_what_is_to_be_run_runs(page: Path, tmp_path: Path) -> None:
     folder.mkdir()
     environ = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "NOCLOBBER_SPOOL": str(tmp_path / "spool")}
     for block in (block for block in BLOCKS if block.page == page):
-        named = re.match(r"# (\S+\.py)\n", block.text)
-        if block.kind == "python" and named:
-            (folder / named[1]).write_text(block.text)
+        if block.file is not None:
+            (folder / block.file).write_text(block.text)
         elif block.kind == "sh":
+            if block.text.startswith("node ") and shutil.which("node") is None:
+                pytest.skip("there is no node on this machine")
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", block.text], cwd=folder, env=environ, capture_output=True, text=True,
                 timeout=TIMEOUT_S, check=False,

@@ -22,6 +22,7 @@ from noclobber_analyzer.alerts.message import Message, message_about, message_id
 from noclobber_analyzer.alerts.route_log import ADDED, ENABLED, RESEND, SAMPLE, TEST, news
 from noclobber_analyzer.alerts.routes import Route, wants
 from noclobber_analyzer.alerts.schedule import Breaker, Next, next_attempt
+from noclobber_analyzer.alerts.services import services_of
 from noclobber_analyzer.clock import SECOND_NS, Clock
 from noclobber_analyzer.issues import NOTIFYING, Event, Transition
 from noclobber_analyzer.tables import Delivery, Store, append_transitions, read_deliveries, read_transitions
@@ -146,8 +147,10 @@ class Outbox:
             self._note_route(row)
 
     def _offer(self, row: Transition, data: Mapping[str, object]) -> None:
+        asks = any(endpoint.route.services for endpoint in self._endpoints.values())
+        services = services_of(self._store, data) if asks else ()
         for name, endpoint in self._endpoints.items():
-            if row.at_ns < endpoint.added_ns or not wants(endpoint.route, data):
+            if row.at_ns < endpoint.added_ns or not wants(endpoint.route, data, services):
                 continue
             message = message_id(row.id, name)
             queue = endpoint.queues[row.issue]

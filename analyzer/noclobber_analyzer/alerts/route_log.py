@@ -54,6 +54,7 @@ def facts_of(route: Route) -> dict[str, object]:
         "kinds": sorted(route.kinds),
         "resources": list(route.resources),
         "agents": list(route.agents),
+        **({"services": list(route.services)} if route.services else {}),
         "latent": route.latent,
         "allow": [str(network) for network in route.allow],
         "group_wait_s": route.group_wait_s,

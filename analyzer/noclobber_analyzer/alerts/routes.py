@@ -73,6 +73,7 @@ class Route:
         min_severity, min_certainty: least that is told.
         kinds: only these; empty: all but `unknown_writer` and `blind_overwrite`.
         resources, agents: shell patterns, one of which has to match; empty: any.
+        services: the same, of the services that the accesses came from.
         latent: whether findings that luck prevented are told.
         allow: networks inside which an address may lie although it is not public.
         group_wait_s: how long further findings of an open issue are gathered. An opening never waits.
@@ -91,6 +92,7 @@ class Route:
     kinds: frozenset[Kind] = frozenset()
     resources: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
     latent: bool = False
     allow: tuple[Network, ...] = ()
     format: Format = Format.STANDARD
@@ -105,12 +107,13 @@ class Route:
     repeat_s: float = GROUPING.repeat_s
 
 
-def wants(route: Route, data: Mapping[str, object]) -> bool:
+def wants(route: Route, data: Mapping[str, object], services: Sequence[str] = ()) -> bool:
     """Whether a route is to be told of an issue.
 
     Args:
         route: the endpoint.
         data: the issue as in the transition's row (contract 3).
+        services: those that had part in it. Empty: not known; a message too many is better than one too few.
     """
     kind = data.get("kind")
     named = kind in route.kinds if route.kinds else kind not in ONLY_WHEN_NAMED
@@ -121,6 +124,7 @@ def wants(route: Route, data: Mapping[str, object]) -> bool:
         and (route.latent or data.get("manifest") is not False)
         and _matches(route.resources, data.get("resources"))
         and _matches(route.agents, data.get("agents"))
+        and (not services or _matches(route.services, services))
     )
 
 
@@ -166,8 +170,8 @@ def routes_from(
 
 
 KNOWN = frozenset(
-    {"name", "url", "secret", "secrets", "min_severity", "min_certainty", "kinds", "resources", "agents", "latent",
-     "allow", "format", "headers", "group_wait", "group_interval", "repeat"}
+    {"name", "url", "secret", "secrets", "min_severity", "min_certainty", "kinds", "resources", "agents",
+     "services", "latent", "allow", "format", "headers", "group_wait", "group_interval", "repeat"}
 )  # fmt: skip
 OF_FORMAT: Mapping[Format, frozenset[str]] = {
     Format.PAGERDUTY: frozenset({"routing_key"}),
@@ -199,6 +203,7 @@ def route_from(table: Mapping[str, object]) -> Route:
             kinds=frozenset(Kind(word) for word in _words(table.get("kinds"))),
             resources=_words(table.get("resources")),
             agents=_words(table.get("agents")),
+            services=_words(table.get("services")),
             latent=table.get("latent", False) is True,
             allow=tuple(ipaddress.ip_network(word) for word in _words(table.get("allow"))),
             format=style,

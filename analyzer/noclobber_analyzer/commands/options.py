@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from noclobber_analyzer.evaluate import Evaluation
     from noclobber_analyzer.history import History
 
-__all__ = ["add_report_options", "declared", "print_report", "progress", "thresholds"]
+__all__ = ["add_report_options", "declared", "print_report", "progress", "report_of", "thresholds"]
 
 PROGRESS_EVERY = 20_000
 
@@ -84,7 +84,15 @@ def declared(words: argparse.Namespace) -> "Declarations":
 
 
 def print_report(words: argparse.Namespace, history: "History", judged: "Evaluation", limits: Thresholds) -> int:
-    """Print what was judged, as the options say; returns the exit code.
+    """Print what was judged, as the options say; returns the exit code."""
+    report = report_of(words, history, judged, limits)
+    for line in FORMATS[words.format](report):
+        print(line)
+    return report.exit_code
+
+
+def report_of(words: argparse.Namespace, history: "History", judged: "Evaluation", limits: Thresholds) -> Report:
+    """What was judged, held against the baseline that was named, which is written anew where that was asked for.
 
     Raises:
         CommandError: the baseline can't be read, or not be written.
@@ -102,10 +110,7 @@ def print_report(words: argparse.Namespace, history: "History", judged: "Evaluat
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"can't write the baseline {words.baseline}: {error.strerror}") from error
-    report = Report.of(history, judged, limits, known)
-    for line in FORMATS[words.format](report):
-        print(line)
-    return report.exit_code
+    return Report.of(history, judged, limits, known)
 
 
 def progress(what: str) -> Callable[[int], None] | None:

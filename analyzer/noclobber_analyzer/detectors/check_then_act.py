@@ -55,11 +55,9 @@ def _checks(act: Access, evidence: Evidence) -> list[Access]:
     """
     if act.step is None and act.unit_kind is None:
         return []
-    own = evidence.history.strands[act.strand]
-    upto = bisect_left(own, act.seq, key=lambda a: a.seq)
     settled: set[tuple[str, str]] = set()
     found: list[Access] = []
-    for access in reversed(own[max(0, upto - BACK_MAX) : upto]):
+    for access in evidence.history.back(act, BACK_MAX):
         if (access.step or access.unit) != (act.step or act.unit) or access.outcome is Outcome.REJECTED:
             break
         predicate = access.scan.predicate or "" if access.op is Op.SCAN and access.scan is not None else ""

@@ -10,7 +10,6 @@ what somebody had given back. An equal value never defends a take.
 Source: noclobber; contract 3.1 and 2 (`message.*`), detection.md 3.5.
 """
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -114,9 +113,7 @@ def selection(take: Access, evidence: Evidence) -> Access | None:
     """The last scan or read by which the strand saw the task before it took it."""
     if take.op is Op.RECEIVE:
         return None  # a queue hands out; nobody selects
-    own = evidence.history.strands.get(take.strand, [])
-    upto = bisect_left(own, take.seq, key=lambda a: a.seq)
-    for access in reversed(own[max(0, upto - SELECTION_MAX) : upto]):
+    for access in evidence.history.back(take, SELECTION_MAX):
         if access.op is Op.SCAN and access.scan is not None and take.resource in access.scan.resources:
             return access
         if access.op is Op.READ and access.resource == take.resource:

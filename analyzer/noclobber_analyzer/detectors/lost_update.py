@@ -70,7 +70,7 @@ def _candidate(state: State, write: Access, found: Replaced, evidence: Evidence)
         grade=found.grade,
         also=(Kind.STALE_WRITE,),
         ordered=found.ordered,
-        words={"why": found.why, "over": write.overwritten or ""},
+        words={"why": found.why, "over": write.overwritten or "", "older": found.older or ""},
     )
 
 

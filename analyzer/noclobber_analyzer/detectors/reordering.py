@@ -68,7 +68,7 @@ def _decided(access: Access, evidence: Evidence) -> _Decided | None:
     model = evidence.history.by_name.get((access.trace_id, access.model_span or ""))
     if model is not None and model.op is Op.MODEL and model.strand != access.strand:
         return _Decided(model.seq, access.name, access, model, named=True)
-    first = evidence.history.strands[access.strand][0]
+    first = evidence.history.captured(access.strand)[0]
     started = evidence.history.at(first.strand_parent, first.strand_parent_seq)
     if started is None or started.op is not Op.SPAWN:
         return None

@@ -78,9 +78,7 @@ def _kind_grade(one: Access, later: Access, evidence: Evidence) -> Grade | None:
 
 def _is_used(look: Access, evidence: Evidence) -> bool:
     """Whether the unit went on to write, act or acknowledge."""
-    own = evidence.history.strands.get(look.strand, [])
-    later = own[bisect_right(own, look.seq, key=lambda a: a.seq) :]
-    for access in later:
+    for access in evidence.history.onward(look):
         if access.unit != look.unit:
             return False
         if access.op in _USING:

@@ -60,6 +60,7 @@ class Replaced:
         why: how it is known.
         ordered: whether the victim was before the overwriter in sync order.
         either: whether it may have been the other way round.
+        older: the version that it had read besides the one that it replaced, and may have used; None: not in question.
     """
 
     victim: Access | None
@@ -67,6 +68,7 @@ class Replaced:
     why: str
     ordered: bool = False
     either: bool = False
+    older: Version | None = None
 
 
 def replaced_unseen(state: State, write: Access, evidence: Evidence) -> Replaced | None:
@@ -119,20 +121,29 @@ def _by_lost_read(state: State, write: Access, evidence: Evidence) -> Replaced |
 
 def _before_its_unit(write: Access, evidence: Evidence) -> Access | None:
     """The last access of the write's strand before it that belongs to another unit."""
-    own = evidence.history.strands[write.strand]
+    own = evidence.history.captured(write.strand)
     last = bisect_left(own, write.seq, key=lambda a: a.seq) - 1
     if last >= 0 and own[last].unit == write.unit:
-        begun = evidence.once(_begun_units)[write.strand]
+        begun = evidence.once(_Begun).of(write.strand)
         last = begun[bisect_right(begun, last) - 1] - 1
     return own[last] if last >= 0 else None
 
 
-def _begun_units(evidence: Evidence) -> dict[str, list[int]]:
-    """By strand, where in it another unit begins than the one of the access before: its first place is one."""
-    return {
-        strand: [0, *(at for at in range(1, len(own)) if own[at].unit != own[at - 1].unit)]
-        for strand, own in evidence.history.strands.items()
-    }
+class _Begun:
+    """Where in a strand another unit begins than the one of the access before: its first place is one."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._history = evidence.history
+        self._of: dict[str, list[int]] = {}
+
+    def of(self, strand: str) -> list[int]:
+        """The places where units begin, ascending; each strand is looked through once."""
+        known = self._of.get(strand)
+        if known is None:
+            own = self._history.captured(strand)
+            known = [0, *(at for at in range(1, len(own)) if own[at].unit != own[at - 1].unit)]
+            self._of[strand] = known
+        return known
 
 
 def _overwritten(write: Access) -> Version | None:
@@ -327,7 +338,8 @@ def _older_candidate(state: State, write: Access, over: Version) -> Replaced | N
     if not older or not makers or write.base_source is BaseSource.EXPLICIT:
         return None
     missing = "which of the versions that it had read the value was computed from (`noclobber.access` can say)"
-    return Replaced(makers[-1], Grade().at_most(Certainty.POSSIBLE, missing), "it had also read an older version")
+    grade = Grade().at_most(Certainty.POSSIBLE, missing)
+    return Replaced(makers[-1], grade, "it had also read an older version", older=older[-1])
 
 
 def _equal_to_what_it_replaced(state: State, write: Access, victim: Access | None) -> bool:
@@ -358,7 +370,7 @@ def _capped(state: State, write: Access, found: Replaced, evidence: Evidence) ->
             Certainty.POSSIBLE, "that the number in between is of this life: it may be an older one's"
         )
     grade = partial(grade, (write, *((victim,) if victim else ())))
-    return Replaced(victim, grade, found.why, found.ordered, found.either)
+    return replace(found, grade=grade)
 
 
 def capped_by_own(state: State, write: Access, grade: Grade, evidence: Evidence) -> Grade | None:

@@ -8,7 +8,6 @@ in order. Where both reads are lost nothing links the two, and nothing is said.
 Source: detection.md 2.5 (what stood in a hole is a choice of the world), 3.3 (`write_skew`).
 """
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -72,9 +71,8 @@ def _part(name: str, evidence: Evidence) -> _Part | None:
     own = evidence.history.transactions[name]
     first, last = own[0], own[-1]
     end = evidence.fates.end_of(first)
-    strand = evidence.history.strands[first.strand]
-    place = bisect_left(strand, first.seq, key=lambda a: a.seq)
-    hole = not evidence.is_whole and hole_between(evidence.history, strand[place - 1].seq if place else None, last)
+    before = next(evidence.history.back(first, 1), None)
+    hole = not evidence.is_whole and hole_between(evidence.history, before.seq if before is not None else None, last)
     part = _Part(first, last, whole=not hole and end is not None and end.outcome is not Outcome.UNKNOWN)
     for access in own:
         if access.op is Op.READ and access.resource not in part.writes:

@@ -53,11 +53,25 @@ def _lost_update(candidate: Candidate) -> str:
     replaced = _made(victim)
     when = phrases.gap(victim, write)
     before = f" {when} before" if when else ""
+    if write.base is None or candidate.words.get("older"):
+        return _lost_update_perhaps(candidate, write, victim, before)
     waited = " although it had been made to wait for it" if candidate.ordered else ""
     return (
         f"{phrases.agent(write)} {verb} `{phrases.key(write.resource)}` {read}, but replaced {replaced} that "
         f"{phrases.others(write, victim)} had made{before}, unseen{waited}. "
         f"That {_thing(victim)} is lost{window(candidate)}."
+    )
+
+
+def _lost_update_perhaps(candidate: Candidate, write: Access, victim: Access, before: str) -> str:
+    """Where nobody knows what the value was computed from."""
+    older = candidate.words.get("older")
+    read = f", having read {phrases.state(write.base)} and, before that, {phrases.state(older)}," if older else ""
+    basis = "which of the two it was computed from" if older else "what it was computed from"
+    return (
+        f"{phrases.agent(write)} {'deleted' if write.op is Op.DELETE else 'wrote'} `{phrases.key(write.resource)}`"
+        f"{read} and replaced what {phrases.others(write, victim)} had made{before}. Nobody recorded {basis}: if it "
+        f"was the older state, that {_thing(victim)} is lost{window(candidate)}."
     )
 
 

@@ -23,7 +23,10 @@ from noclobber_dashboard.pages import (
 )
 from noclobber_dashboard.pages.boundary import guarded
 
-__all__ = ["run"]
+__all__ = ["PARTS", "run"]
+
+PARTS: Final = (overview.PART, live.PART, health.PART)
+"""What keeps itself fresh while it is shown."""
 
 _ICON: Final = str(Path(__file__).parent.parent / "icon.png")
 SIDEBAR_WIDTH: Final = 208

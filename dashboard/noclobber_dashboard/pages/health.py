@@ -1,72 +1,62 @@
 """Can what is shown be trusted? What arrived, what was lost, who is silent, whose clock and key are whose."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-import streamlit as st
-
 from noclobber.contract import FRONTIER_END
-from noclobber_dashboard.components.prose import Node, prose
-from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
+from noclobber_dashboard.components.prose import Cell, Column, Node, Shape, Since, Table, prose
+from noclobber_dashboard.emptiness import RUN_SNIPPET, empty_box
 from noclobber_dashboard.lacks import lacks, state_of
-from noclobber_dashboard.pages.boundary import guarded
-from noclobber_dashboard.pages.tables import ROW_HEIGHT
+from noclobber_dashboard.pages.tables import tile
+from noclobber_dashboard.parts import Part
+from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.records import ClockRecord, CoverageRecord, DeliveryRecord, ProcessRecord
 from noclobber_dashboard.serving import served
-from noclobber_dashboard.wording import age, clock_time, duration, plural, window
+from noclobber_dashboard.wording import clock_time, duration, plural, window
 
-__all__ = ["render"]
+__all__ = ["PART", "render"]
 
 REFRESH_S: Final = 5
 SHOWN_MAX: Final = 200
 DELIVERIES_READ: Final = 40
-TABLE_HEIGHT_MAX: Final = 360
 
 
 def render() -> None:
-    """Show the health of the recording; it refreshes by itself."""
+    """Show the health of the recording, which keeps itself fresh."""
     prose([Node("h1", children=("Health",))], key="health-title")
-    _live()
+    served().parts.show("health")
 
 
-@st.fragment(run_every=REFRESH_S)
-def _live() -> None:
-    guarded(_parts)()
-
-
-def _parts() -> None:
-    queries = served().queries
-    processes, totals = queries.processes(), queries.totals()
+def _parts(queries: Queries, _asked: Mapping[str, str]) -> Sequence[Shape]:
+    processes = queries.processes()
     if not processes:
-        lately = window(queries.window_min())
-        nothing_here(
-            f"No process has reported in the {lately}", "Start an agent with its shared state recorded:", RUN_SNIPPET
-        )
-        return
+        title = f"No process has reported in the {window(queries.window_min())}"
+        return [empty_box(title, "Start an agent with its shared state recorded:", RUN_SNIPPET)]
     now_ns = time.time_ns()
+    shown: list[Shape] = [
+        _tiles(queries, processes),
+        Node("div", children=_verdicts(processes, lacks(queries, now_ns))),
+        Node("div", children=_table(processes, now_ns)),
+        Node("div", children=tuple(_coverage(queries.coverage()))),
+        Node("div", children=tuple(_clocks(queries))),
+        Node("div", children=tuple(_deliveries(queries))),
+    ]
+    return [Node("div", "stack-of", shown)]
+
+
+def _tiles(queries: Queries, processes: Sequence[ProcessRecord]) -> Node:
     lost = sum(record.holes for record in processes)
     dropped = sum(record.dropped for record in processes)
-    recent = sum(queries.rates(30))
-    tiles = st.columns(5, gap="small")
-    tiles[0].metric(
-        f"Accesses, {window(queries.window_min())}", f"{totals.get('accesses', 0):,}", border=True, height="stretch"
-    )
-    tiles[1].metric("Last 30 min", f"{recent:,}", border=True, height="stretch")
-    tiles[2].metric("Holes", f"{lost:,}", border=True, height="stretch", help="sequence numbers that never arrived")
-    tiles[3].metric("Dropped by agents", f"{dropped:,}", border=True, height="stretch")
-    tiles[4].metric("Analyzer's word", _analyzer(now_ns), border=True, height="stretch",
-                    help="age of its newest checkpoint; it writes one when something has arrived")  # fmt: skip
-    prose(_verdicts(processes, lacks(queries, now_ns)), key="health-verdicts")
-    _table(processes, now_ns)
-    _coverage(queries.coverage())
-    _clocks(queries.clocks())
-    _deliveries()
-
-
-def _analyzer(now_ns: int) -> str:
-    newest = max((int(row["at_ns"]) for row in served().queries.cursors()), default=0)
-    return age(newest, now_ns) if newest else "none"
+    newest_ns = max((int(row["at_ns"]) for row in queries.cursors()), default=0)
+    return Node("div", "tiles", (
+        tile("Accesses", f"{queries.totals().get('accesses', 0):,}", window(queries.window_min())),
+        tile("Accesses", f"{sum(queries.rates(30)):,}", "last 30 min"),
+        tile("Never arrived", f"{lost:,}", "holes in the numbers that agents give their accesses", alarm=lost > 0),
+        tile("Dropped by agents", f"{dropped:,}", "their buffers were full", alarm=dropped > 0),
+        tile("Analyzer", Since(newest_ns) if newest_ns else "none yet",
+             "its newest checkpoint; it writes one when something has arrived"),
+    ))  # fmt: skip
 
 
 def _verdicts(processes: Sequence[ProcessRecord], lacking: Sequence[str]) -> list[Node]:
@@ -106,100 +96,88 @@ def _warning(words: str) -> Node:
     return Node("p", "warning", (words,))
 
 
-def _table(processes: Sequence[ProcessRecord], now_ns: int) -> None:
-    shown = processes[:SHOWN_MAX]
-    st.dataframe(
+def _table(processes: Sequence[ProcessRecord], now_ns: int) -> list[Node | Table]:
+    columns = (
+        Column("process"),
+        Column("state", says="live: it says each second how far all it did has arrived; silent: it stopped doing so"),
+        Column("agents"), Column("host (pid)"),
+        Column("received", "num", "accesses that arrived, retries counted again"),
+        Column("announced", "num", "accesses that it says it made"),
+        Column("holes", "num", "sequence numbers that never arrived"), Column("dropped", "num"),
+        Column("complete up to", says="everything before has arrived"), Column("clock"), Column("key id"),
+        Column("process id"),
+    )  # fmt: skip
+    rows: list[list[Cell]] = [
         [
-            {
-                "process": record.service or record.process[:12],
-                "state": state_of(record, now_ns),
-                "agents": list(record.agents),
-                "host": f"{record.host} ({record.pid})",
-                "received": record.received,
-                "announced": record.announced,
-                "holes": record.holes,
-                "dropped": record.dropped,
-                "complete up to": _frontier(record, now_ns),
-                "clock": record.clock[:12],
-                "key id": ", ".join(record.keys),
-                "process id": record.process,
-            }
-            for record in shown
-        ],
-        hide_index=True,
-        column_config={"agents": st.column_config.ListColumn("agents", width="medium")},
-        alt="processes",
-    )
-    if len(processes) > SHOWN_MAX:
-        prose([Node("p", "quiet small", (f"and {len(processes) - SHOWN_MAX:,} more",))], key="health-more")
+            record.service or record.process[:12], state_of(record, now_ns), ", ".join(record.agents),
+            f"{record.host} ({record.pid})", record.received, record.announced, record.holes, record.dropped,
+            _frontier(record), record.clock[:12], ", ".join(record.keys), record.process,
+        ]
+        for record in processes[:SHOWN_MAX]
+    ]  # fmt: skip
+    title = Node("h2", children=("Processes",))
+    return [title, Table(columns, rows, "processes"), *_more(len(processes))]
 
 
-def _frontier(record: ProcessRecord, now_ns: int) -> str:
+def _more(count: int) -> list[Node]:
+    return [Node("p", "quiet small", (f"and {count - SHOWN_MAX:,} more",))] if count > SHOWN_MAX else []
+
+
+def _frontier(record: ProcessRecord) -> Cell:
     if record.frontier_ns >= FRONTIER_END:
         return "the end"
-    return f"{duration(max(0, now_ns - record.frontier_ns))} ago" if record.frontier_ns else "unknown"
+    return Since(record.frontier_ns) if record.frontier_ns else "unknown"
 
 
-def _coverage(rows: Sequence[CoverageRecord]) -> None:
+def _coverage(rows: Sequence[CoverageRecord]) -> Iterator[Node | Table]:
     """What can be proved of each agent through each library, since a race that is not recorded is not found."""
     if not rows:
         return
-    prose([Node("h2", children=("Coverage by agent and library",))], key="health-coverage")
-    shares = ("versions known", "base known", "replaced known")
-    told = (
-        "how many reads and writes carry a version", "how many writes say what they were computed from",
-        "how many writes say what they really replaced: only these can be certain by themselves",
+    columns = (
+        Column("agent"), Column("library"), Column("systems"), Column("accesses", "num"),
+        Column("versions known", "share", "how many reads and writes carry a version"),
+        Column("base known", "share", "how many writes say what they were computed from"),
+        Column("replaced known", "share",
+               "how many writes say what they really replaced: only these can be certain by themselves"),
+        Column("guarded", "num", "writes that the store itself would refuse on a stale base"),
+        Column("unanswered", "num", "calls that ended without an answer"),
+        Column("partial", "num", "calls that were captured only in part"),
     )  # fmt: skip
-    st.dataframe(
+    cells: list[list[Cell]] = [
         [
-            {
-                "agent": row.agent, "library": row.library or "unknown", "systems": list(row.systems),
-                "accesses": row.accesses, shares[0]: _share(row.known, row.versioned),
-                shares[1]: _share(row.based, row.writes), shares[2]: _share(row.replaced, row.writes),
-                "guarded": row.guarded, "unanswered": row.unknown, "partial": row.partial,
-            }
-            for row in rows[:SHOWN_MAX]
-        ],
-        hide_index=True,
-        height=min(TABLE_HEIGHT_MAX, ROW_HEIGHT * (min(len(rows), SHOWN_MAX) + 1) + 3),
-        column_config={
-            "systems": st.column_config.ListColumn("systems", width=110),
-            **{
-                name: st.column_config.ProgressColumn(name, help=help_, min_value=0, max_value=100, format="%d %%",
-                                                      width=125)
-                for name, help_ in zip(shares, told, strict=True)
-            },
-        },
-        alt="coverage by agent and library",
-    )  # fmt: skip
-    if len(rows) > SHOWN_MAX:
-        prose([Node("p", "quiet small", (f"and {len(rows) - SHOWN_MAX:,} more",))], key="health-coverage-more")
+            row.agent, row.library or "unknown", ", ".join(row.systems), row.accesses,
+            _share(row.known, row.versioned), _share(row.based, row.writes), _share(row.replaced, row.writes),
+            row.guarded, row.unknown, row.partial,
+        ]
+        for row in rows[:SHOWN_MAX]
+    ]  # fmt: skip
+    yield Node("h2", children=("Coverage by agent and library",))
+    yield Node("p", "quiet small", ("The more of this is known, the surer a finding can be.",))
+    yield Table(columns, cells, "coverage by agent and library")
+    yield from _more(len(rows))
 
 
 def _share(part: int, whole: int) -> int | None:
     return 100 * part // whole if whole else None
 
 
-def _clocks(rows: Sequence[ClockRecord]) -> None:
+def _clocks(queries: Queries) -> Iterator[Node | Table]:
     """How far each clock is off, as far as marks tell, and how far they are apart by what messages and reads prove."""
+    rows: Sequence[ClockRecord] = queries.clocks()
     if not rows:
         return
-    prose([Node("h2", children=("Clocks",))], key="health-clocks")
-    st.dataframe(
-        [
-            {
-                "clock": row.clock[:12] or "not named", "host": row.host, "services": list(row.services),
-                "processes": row.processes, "bound": _bound(row.least_ms),
-            }
-            for row in rows[:SHOWN_MAX]
-        ],
-        hide_index=True,
-        column_config={"bound": st.column_config.TextColumn("bound by its marks", width="large")},
-        alt="clocks",
+    columns = (
+        Column("clock"), Column("host"), Column("services"), Column("processes", "num"), Column("bound by its marks"),
     )  # fmt: skip
+    cells: list[list[Cell]] = [
+        [row.clock[:12] or "not named", row.host, ", ".join(row.services), row.processes, _bound(row.least_ms)]
+        for row in rows[:SHOWN_MAX]
+    ]
+    yield Node("h2", children=("Clocks",))
+    yield Table(columns, cells, "clocks")
     if len(rows) > 1:
-        lines = served().queries.clock_bounds() or ["Nothing recorded bounds how far these clocks are apart."]
-        prose([Node("ul", children=[Node("li", "small", (line,)) for line in lines])], key="health-bounds")
+        lines = queries.clock_bounds() or ["Nothing recorded bounds how far these clocks are apart."]
+        yield Node("ul", children=[Node("li", "small", (line,)) for line in lines])
 
 
 def _bound(least_ms: int) -> str:
@@ -208,27 +186,23 @@ def _bound(least_ms: int) -> str:
     return f"ahead of this machine by {length} at least" if least_ms < 0 else f"behind by {length} at most"
 
 
-def _deliveries() -> None:
-    rows = _attempts(served().queries.deliveries(DELIVERIES_READ))
+def _deliveries(queries: Queries) -> Iterator[Node | Table]:
+    rows = _attempts(queries.deliveries(DELIVERIES_READ))
     if not rows:
         return
-    prose([Node("h2", children=("Latest webhook attempts",))], key="health-deliveries")
-    st.dataframe(
+    columns = (
+        Column("when"), Column("endpoint"), Column("attempt", "num"), Column("outcome"), Column("took"),
+        Column("answer"), Column("message"),
+    )  # fmt: skip
+    cells: list[list[Cell]] = [
         [
-            {
-                "when": age(row.at_ns),
-                "endpoint": row.endpoint,
-                "attempt": row.attempt,
-                "outcome": _outcome(row),
-                "took": f"{row.elapsed_ms:.0f} ms" if row.phase == "done" else "",
-                "answer": row.answer[:200],
-                "message": row.id,
-            }
-            for row in rows
-        ],
-        hide_index=True,
-        alt="webhook attempts",
-    )
+            Since(row.at_ns), row.endpoint, row.attempt, _outcome(row),
+            f"{row.elapsed_ms:.0f} ms" if row.phase == "done" else "", row.answer[:200], row.id,
+        ]
+        for row in rows
+    ]  # fmt: skip
+    yield Node("h2", children=("Latest webhook attempts",))
+    yield Table(columns, cells, "webhook attempts")
 
 
 def _attempts(rows: Sequence[DeliveryRecord]) -> list[DeliveryRecord]:
@@ -242,3 +216,6 @@ def _outcome(row: DeliveryRecord) -> str:
         return "under way"
     answered = {0: "no answer", -1: "blocked"}.get(row.status, str(row.status))
     return f"delivered ({answered})" if row.ok else f"given up ({answered})" if row.final else f"failed ({answered})"
+
+
+PART: Final = Part("health", REFRESH_S, _parts)

@@ -1,78 +1,78 @@
 """Is state being lost right now, where, and is the recording itself sound?"""
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-import streamlit as st
-
 from noclobber.contract import Severity
-from noclobber_dashboard.components.prose import Node, prose
-from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
-from noclobber_dashboard.pages.boundary import guarded
-from noclobber_dashboard.pages.tables import DEFENDED_WORDS, SEVERITY_COLORS, finding_link, resource_link
+from noclobber_dashboard.components.prose import Bars, Node, Shape, Since, prose
+from noclobber_dashboard.emptiness import RUN_SNIPPET, empty_box
+from noclobber_dashboard.pages.tables import (
+    DEFENDED_WORDS,
+    SEVERITY_COLORS,
+    finding_link,
+    resource_link,
+    tile,
+)
+from noclobber_dashboard.parts import Part
+from noclobber_dashboard.queries import Queries
 from noclobber_dashboard.records import FindingHead
 from noclobber_dashboard.retelling import certainty_look, severity_look
 from noclobber_dashboard.serving import served
-from noclobber_dashboard.wording import age, duration, kind_title, short_name, shorten
+from noclobber_dashboard.wording import duration, kind_title, plural, short_name, shorten
 
-__all__ = ["render"]
+__all__ = ["PART", "render"]
 
 REFRESH_S: Final = 4
 MINUTES_SHOWN: Final = 30
 NEWEST_SHOWN: Final = 6
 HOTTEST_SHOWN: Final = 8
 HOURS_SHOWN: Final = 24
-HOUR_NS: Final = 3_600_000_000_000
+HOUR_S: Final = 3_600
+HOURS_LABELLED: Final = 4
+"""Every so many hours one is named."""
 
 
 def render() -> None:
-    """Show the overview; its parts refresh by themselves."""
+    """Show the overview, which keeps itself fresh."""
     prose([Node("h1", children=("Overview",))], key="overview-title")
-    _live()
+    served().parts.show("overview")
 
 
-@st.fragment(run_every=REFRESH_S)
-def _live() -> None:
-    guarded(_parts)()
-
-
-def _parts() -> None:
-    totals = served().queries.totals()
-    found = [head for head in served().queries.recent_findings() if head.status != "retracted"]
+def _parts(queries: Queries, _asked: Mapping[str, str]) -> Sequence[Shape]:
+    totals = queries.totals()
+    found = [head for head in queries.recent_findings() if head.status != "retracted"]
     if not totals.get("accesses") and not found:
-        nothing_here(
-            "Nothing has arrived yet",
-            "Start an agent with its shared state recorded, or run `noclobber demo` to see a race between two.",
-            RUN_SNIPPET,
-        )
-        return
-    _metrics(found)
-    _defended()
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
-        _newest(found)
-    with right:
-        _hottest(found)
-    _per_hour(found)
+        words = "Start an agent with its shared state recorded, or run `noclobber demo` to see a race between two."
+        return [empty_box("Nothing has arrived yet", words, RUN_SNIPPET)]
+    shown = [_tiles(queries, found), *_defended(queries)]
+    shown.append(Node("div", "beside", (_newest(found), _hottest(queries, found))))
+    return [Node("div", "stack-of", [*shown, *_per_hour(found)])]
 
 
-def _metrics(found: Sequence[FindingHead]) -> None:
-    spans = sum(served().queries.rates(MINUTES_SHOWN))
-    counted = served().queries.counted()
+def _tiles(queries: Queries, found: Sequence[FindingHead]) -> Node:
+    rates = queries.rates(MINUTES_SHOWN)
+    counted = queries.counted()
     delays = sorted(head.found_ns - head.last_ns for head in found if head.found_ns > head.last_ns > 0)
-    lost = sum(record.holes + record.dropped for record in served().queries.processes())
-    tiles = st.columns(5, gap="small")
-    tiles[0].metric("Findings", f"{counted.get('findings', 0):,}", border=True, height="stretch")
-    tiles[1].metric("Critical", f"{counted.get('critical', 0):,}", border=True, height="stretch")
-    tiles[2].metric("Found after", duration(delays[len(delays) // 2]) if delays else "none yet", border=True,
-                    height="stretch", help="median, from the end of the last access to the finding")  # fmt: skip
-    tiles[3].metric("Accesses, last 30 min", f"{spans:,}", border=True, height="stretch")
-    tiles[4].metric("Lost on the way", f"{lost:,}", border=True, height="stretch",
-                    help="holes in sequence numbers, and accesses that agents dropped")  # fmt: skip
+    holes = sum(record.holes for record in queries.processes())
+    dropped = sum(record.dropped for record in queries.processes())
+    critical = counted.get("critical", 0)
+    columns = [(plural(count, "access"), "", (("", count),)) for count in rates]
+    return Node("div", "tiles", (
+        tile("Findings", f"{counted.get('findings', 0):,}", "races that lost or broke state"),
+        tile("Critical", f"{critical:,}", "state was lost for certain", alarm=critical > 0),
+        tile("Found after", duration(delays[len(delays) // 2]) if delays else "none yet",
+             "median, from the race's end to its finding"),
+        tile("Accesses", f"{sum(rates):,}", f"last {MINUTES_SHOWN} min",
+             Bars(columns, f"accesses in each of the last {MINUTES_SHOWN} minutes")),
+        tile("Lost on the way", f"{holes + dropped:,}",
+             f"{holes:,} never arrived, {dropped:,} dropped by agents" if holes + dropped
+             else "every recorded access arrived", alarm=holes + dropped > 0),
+    ))  # fmt: skip
 
 
-def _newest(found: Sequence[FindingHead]) -> None:
+def _newest(found: Sequence[FindingHead]) -> Node:
     order = sorted(found, key=lambda head: (-_rank(head), -head.last_ns))[:NEWEST_SHOWN]
     rows = [
         Node(
@@ -86,19 +86,18 @@ def _newest(found: Sequence[FindingHead]) -> None:
                     Node("p", children=(shorten(", ".join(head.agents), 90),)),
                 )),
                 Node("span", f"pill {certainty_look(head.certainty)}", (head.certainty,)),
-                Node("span", "when", (age(head.last_ns),)),
+                Node("span", "when", (Since(head.last_ns),)),
             ),
         )
         for head in order
     ]  # fmt: skip
-    with st.container(border=True, height="stretch"):
-        empty = [Node("p", "quiet", ("No finding: nothing recorded so far was lost.",))]
-        prose([Node("h2", children=("Worst and newest",)), *(rows or empty)], key="overview-newest")
+    empty = [Node("p", "quiet", ("No finding: nothing recorded so far was lost.",))]
+    return Node("div", "card", (Node("h2", children=("Worst and newest",)), *(rows or empty)))
 
 
-def _defended() -> None:
+def _defended(queries: Queries) -> Iterator[Node]:
     """One line: what guards, locks and the store itself held."""
-    counts = served().queries.defended()
+    counts = queries.defended()
     if not counts:
         return
     pills = [
@@ -107,12 +106,12 @@ def _defended() -> None:
         )
         for row in counts
     ]
-    label = Node("span", "quiet", ("What guards held, last 24 h",))
-    prose([Node("div", "strip holds", (label, *pills))], key="overview-defended")
+    label = Node("span", "quiet", ("Races that were prevented, last 24 h",))
+    yield Node("div", "strip holds", (label, *pills))
 
 
-def _hottest(found: Sequence[FindingHead]) -> None:
-    counted = served().queries.findings_by_resource()
+def _hottest(queries: Queries, found: Sequence[FindingHead]) -> Node:
+    counted = queries.findings_by_resource()
     worst: dict[str, str] = {}
     for head in sorted(found, key=_rank):
         worst[head.resource] = head.severity
@@ -124,45 +123,28 @@ def _hottest(found: Sequence[FindingHead]) -> None:
         ))
         for resource, count in list(counted.items())[:HOTTEST_SHOWN]
     ]  # fmt: skip
-    with st.container(border=True, height="stretch"):
-        empty = [Node("p", "quiet", ("None.",))]
-        prose([Node("h2", children=("Resources with most findings",)), *(rows or empty)], key="overview-hottest")
+    empty = [Node("p", "quiet", ("None.",))]
+    return Node("div", "card", (Node("h2", children=("Resources with most findings",)), *(rows or empty)))
 
 
-def _per_hour(found: Sequence[FindingHead]) -> None:
+def _per_hour(found: Sequence[FindingHead]) -> Iterator[Node]:
     if not found:
         return
-    import altair as alt
-    import pandas as pd
-
-    newest = max(head.last_ns for head in found) // HOUR_NS
-    counted = Counter((head.last_ns // HOUR_NS, head.severity) for head in found)
-    hours = range(newest - HOURS_SHOWN + 1, newest + 1)
-    # whole milliseconds: with finer times vega stacks the hours wrongly
-    rows = pd.DataFrame(
-        [(pd.Timestamp(hour * 3_600, unit="s"), severity, counted[hour, severity], rank)
-         for hour in hours for rank, severity in enumerate(SEVERITY_COLORS)],
-        columns=["hour", "severity", "findings", "rank"],
-    )  # fmt: skip
-    axis = alt.Axis(labelAngle=0, labelOverlap=True, format="%H:%M")
-    chart = (
-        alt.Chart(rows)
-        .mark_bar(cornerRadius=1.5)
-        .encode(
-            x=alt.X("hour:O", title=None, timeUnit="utcdayhours", axis=axis),
-            y=alt.Y("findings:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d", tickCount=3)),
-            color=alt.Color("severity:N", legend=None,
-                            scale=alt.Scale(domain=list(SEVERITY_COLORS), range=list(SEVERITY_COLORS.values()))),
-            order=alt.Order("rank:Q"),
-            tooltip=["severity", "findings"],
-        )
-        .properties(height=140)
-    )  # fmt: skip
-    with st.container(border=True):
-        legend = [Node("span", f"pill {severity_look(name)}", (name,)) for name in SEVERITY_COLORS]
-        prose([Node("div", "head", (Node("h2", children=("Findings per hour (UTC)",)), *legend))], key="overview-hours")
-        st.altair_chart(chart, width="stretch")
+    newest = max(head.last_ns for head in found) // (HOUR_S * 1_000_000_000)
+    counted = Counter((head.last_ns // (HOUR_S * 1_000_000_000), head.severity) for head in found)
+    columns = []
+    for hour in range(newest - HOURS_SHOWN + 1, newest + 1):
+        parts = [(severity_look(name), counted[hour, name]) for name in reversed(SEVERITY_COLORS)]
+        said = ", ".join(f"{counted[hour, name]:,} {name}" for name in SEVERITY_COLORS if counted[hour, name])
+        clock = time.strftime("%H:%M", time.gmtime(hour * HOUR_S))
+        columns.append((f"{clock} UTC: {said or 'none'}", clock if hour % HOURS_LABELLED == 0 else "", parts))
+    legend = [Node("span", f"pill {severity_look(name)}", (name,)) for name in SEVERITY_COLORS]
+    title = Node("div", "head", (Node("h2", children=("Findings per hour (UTC)",)), *legend))
+    yield Node("div", "card", (title, Bars(columns, "findings in each of the last 24 hours, by severity")))
 
 
 def _rank(head: FindingHead) -> int:
     return Severity(head.severity).rank if head.severity in set(Severity) else -1
+
+
+PART: Final = Part("overview", REFRESH_S, _parts)

@@ -3,7 +3,7 @@
 from typing import Final
 from urllib.parse import quote
 
-from noclobber_dashboard.components.prose import Node
+from noclobber_dashboard.components.prose import Node, Shape
 from noclobber_dashboard.records import DefendedCount
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "files_of",
     "finding_link",
     "resource_link",
+    "tile",
     "told",
 ]
 
@@ -65,3 +66,13 @@ def files_of(name: str) -> Node:
 def told(counts: list[DefendedCount]) -> str:
     """`12 rejected by a guard, 3 held apart by a lock`."""
     return ", ".join(f"{row.count:,} {DEFENDED_WORDS.get(row.reason, row.reason)}" for row in counts)
+
+
+def tile(name: str, value: Shape | str, note: str = "", plot: Shape | None = None, *, alarm: bool = False) -> Node:
+    """One number that is looked at from afar, with what it means below it."""
+    children: list[Shape | str] = [
+        Node("span", "name", (name,)),
+        Node("span", "value alarm" if alarm else "value", (value,)),
+    ]
+    children += [plot] if plot else []
+    return Node("div", "tile", [*children, Node("span", "note", (note,))])

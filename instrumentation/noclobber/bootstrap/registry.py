@@ -54,6 +54,7 @@ INTEGRATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "pottery": ("noclobber.locks.pottery", ("pottery",)),
     "pymemcache": ("noclobber.stores.pymemcache", ("pymemcache",)),
     "diskcache": ("noclobber.stores.diskcache", ("diskcache",)),
+    "requests-cache": ("noclobber.stores.requests_cache", ("requests_cache",)),
     "multiprocessing": ("noclobber.stores.managers", ("multiprocessing.managers",)),
     "sqlalchemy": ("noclobber.stores.sqlalchemy", ("sqlalchemy",)),
     "sqlite3": ("noclobber.stores.sqlite3", ("sqlite3",)),

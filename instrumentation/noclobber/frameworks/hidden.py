@@ -9,16 +9,17 @@ Source: contract 2.4 (one call is counted once).
 import contextlib
 import inspect
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry import context as otel
 
-from noclobber import scope, strands
+from noclobber import edges, scope, strands
 from noclobber.frameworks.seams import Seams, is_hidden
 from noclobber.guard import GUARD
 from noclobber.scope import Enclosed, Scope
 
-__all__ = ["hide", "hiding"]
+__all__ = ["hide", "hiding", "showing"]
 
 
 def hide(seams: Seams, owner: type, names: tuple[str, ...]) -> None:
@@ -44,6 +45,41 @@ def hiding() -> Iterator[None]:
         with GUARD:
             if strand is not None:
                 strand.suppressed -= 1
+            if token is not None:
+                otel.detach(token)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown(Scope):
+    """The scope of what is told of besides the call that it is part of."""
+
+
+@contextlib.contextmanager
+def showing(library: str) -> Iterator[None]:
+    """Inside a recorded call of `library`: what happens here touches other state than that call is told of.
+
+    All that one such call shows is one step, whatever threads it runs in: its writes rest on what it read itself. What
+    a call that is shown is made of stays hidden.
+    """
+    token = strand = None
+    suppressed = 0
+    with GUARD:
+        known = scope.current()
+        call = known.call if isinstance(known, Enclosed) else None
+        if known is not None and call is not None and call.library == library and not isinstance(call.scope, _Shown):
+            step = f"{library}-{call.strand.id}-{call.first_seq}"
+            shown = _Shown(known.agent, known.run, step, known.explicit, step)
+            token = otel.attach(otel.set_value(scope._KEY, shown))
+            strand = strands.current()
+            if strand.parent_id == call.strand.id and not strand.seq:  # a helper of the call, of which nobody was told
+                edges.note_spawn(strand, call.strand)
+            suppressed, strand.suppressed = strand.suppressed, 0
+    try:
+        yield
+    finally:
+        with GUARD:
+            if strand is not None:
+                strand.suppressed += suppressed
             if token is not None:
                 otel.detach(token)
 

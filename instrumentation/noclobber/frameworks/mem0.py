@@ -3,7 +3,7 @@
 A memory is a text under an id: an update replaces the text whole, and of two updates the later wins, whatever either
 had read. A search or a listing is a scan that proves nothing by what it does not find. What `add` has made of its
 messages it tells itself; new memories get new ids, so they replace nothing. The vector store and the history below are
-counted here, once. Texts leave only as keyed prints.
+counted here, once; the rows of names that mem0 keeps besides are told by `mem0_entities`. Texts leave only as prints.
 
 Source: mem0/memory/main.py (2.2); capture.md 5.
 """
@@ -16,7 +16,7 @@ from noclobber import versions
 from noclobber.access import Member
 from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Attr, Op, Outcome, VersionKind, WriteMode
-from noclobber.frameworks import places
+from noclobber.frameworks import mem0_entities
 from noclobber.frameworks.hidden import hide
 from noclobber.frameworks.seams import Seams, arecorded, recorded
 from noclobber.frameworks.states import Told, absent, ended, printed, starting
@@ -49,10 +49,12 @@ def install(library: ModuleType) -> None:
     if _wrapping:
         for owner in (library.Memory, library.AsyncMemory):
             hide(_seams, owner, ("__init__", "history"))
+            mem0_entities.watch(owner)
 
 
 def uninstall() -> None:
     """Put back what was there."""
+    mem0_entities.unwatch()
     _seams.restore()
     _wrapping.restore()
 
@@ -60,21 +62,8 @@ def uninstall() -> None:
 # -- names -----------------------------------------------------------------------------------------------------------
 
 
-def _container(memory: Any) -> list[str]:
-    """The vector store's server or file, and its collection; of one in memory the object."""
-    config = memory.config.vector_store.config
-    host, path = getattr(config, "host", None), getattr(config, "path", None)
-    if host:
-        place = f"{host}:{getattr(config, 'port', '')}"
-    elif path:
-        place = places.of_file(str(path))
-    else:
-        place = places.of_object(memory)
-    return [place, str(memory.collection_name)]
-
-
 def _resource(memory: Any, memory_id: Any) -> str:
-    return uri(LIBRARY, "", *_container(memory), str(memory_id))
+    return uri(LIBRARY, "", *mem0_entities.container(memory), str(memory_id))
 
 
 def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str) -> Any:
@@ -98,7 +87,7 @@ def _get(memory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told:
 
 def _list(memory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told:
     asked = {"asked": [*args], **{name: value for name, value in kwargs.items() if name in ("query", "filters")}}
-    told = Told(Op.SCAN, uri(LIBRARY, "", *_container(memory)), LIBRARY, part=TEXT)
+    told = Told(Op.SCAN, uri(LIBRARY, "", *mem0_entities.container(memory)), LIBRARY, part=TEXT)
     told.attributes = {
         Attr.PREDICATE: versions.fingerprint(versions.encode(asked)),
         Attr.SCAN_APPROXIMATE: True,
@@ -138,7 +127,7 @@ def _add(memory: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Told:
         return changes[1:]
 
     attributes = {Attr.WRITE_MODE: WriteMode.APPEND}
-    return Told(Op.UPDATE, uri(LIBRARY, "", *_container(memory)), LIBRARY, {**attributes}, learn=got)
+    return Told(Op.UPDATE, uri(LIBRARY, "", *mem0_entities.container(memory)), LIBRARY, {**attributes}, learn=got)
 
 
 def _change(memory: Any, made: Any) -> Told:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from noclobber import strands
 from noclobber.guard import GUARD
 
-__all__ = ["HOLD_S_MAX", "Hold", "hold", "in_task", "paced", "settle"]
+__all__ = ["HOLD_S_MAX", "Hold", "forgive", "hold", "paced", "settle"]
 
 HOLD_S_MAX: Final = 60.0
 """No hold is longer, whatever a plan says."""
@@ -50,17 +50,26 @@ class Hold:
         if self.ended is not None:
             self.ended(rest > 0)
 
+    def block(self) -> None:
+        """Wait in a thread."""
+        for pause in self.waits():
+            time.sleep(pause)
+
+    async def pause(self) -> None:
+        """Wait in a task, without blocking its loop."""
+        for pause in self.waits():
+            await asyncio.sleep(pause)
+
 
 def hold(strand: strands.Strand, held: Hold) -> bool:
     """Make the running code, which is `strand`, wait; whether it can."""
     loop = _get_running_loop()
     if loop is None:
-        for pause in held.waits():
-            time.sleep(pause)
+        held.block()
         return True
     wait = _of_greenlet()
     if wait is not None:
-        wait(in_task(held))
+        wait(held.pause())
         return True
     if current_task(loop) is None or len(_owed) >= OWED_MAX:
         return False
@@ -75,17 +84,17 @@ def _of_greenlet() -> Callable[[Any], Any] | None:
     return known.await_only if known is not None and inside is not None and inside() else None
 
 
-async def in_task(held: Hold) -> None:
-    """Wait without blocking the loop."""
-    for pause in held.waits():
-        await asyncio.sleep(pause)
-
-
 async def settle() -> None:
     """Pay what the running task owes."""
     held = _owed.pop(strands.current().id, None) if _owed else None
     if held is not None:
-        await in_task(held)
+        await held.pause()
+
+
+def forgive() -> None:
+    """What the running task owes it need not pay: it has waited for something else."""
+    if _owed:
+        _owed.pop(strands.current().id, None)
 
 
 def paced(inner: Any, first: Callable[[], Hold | None] | None = None) -> Any:
@@ -116,7 +125,7 @@ def _stepped(inner: Coroutine[Any, Any, Any], first: Callable[[], Hold | None] |
         while True:
             if held is not None:
                 try:
-                    yield from in_task(held).__await__()
+                    yield from held.pause().__await__()
                 except BaseException as raised:  # a cancellation while it is held belongs to what is held
                     value, error = None, raised
             try:

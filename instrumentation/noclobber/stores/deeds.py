@@ -17,7 +17,7 @@ from noclobber.access import Access, Call
 from noclobber.contract import Attr, Op, Outcome
 from noclobber.guard import GUARD
 
-__all__ = ["Deed", "Note", "recorded", "recorded_async"]
+__all__ = ["Deed", "Note", "quietly", "recorded", "recorded_async"]
 
 CHANGES: Final = frozenset({Op.WRITE, Op.DELETE, Op.UPDATE})
 
@@ -92,6 +92,20 @@ def recorded_async(library: str, note: Note) -> Callable[[Any], Any]:
         return method
 
     return make
+
+
+def quietly(original: Any) -> Any:
+    """The wrapper of a method that is part of no access: what it does below is not told."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        strand = strands.current()
+        strand.suppressed += 1
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            strand.suppressed -= 1
+
+    return method
 
 
 Begun = tuple[Call, Deed]

@@ -24,7 +24,7 @@ from noclobber.contract import ABSENT, Attr, Guard, Op, Outcome, VersionKind, Wr
 from noclobber.guard import GUARD
 from noclobber.locks import holding
 from noclobber.resources import host_name, quoted, uri
-from noclobber.stores.deeds import Deed, Note, recorded
+from noclobber.stores.deeds import Deed, Note, quietly, recorded
 from noclobber.stores.object_values import UNKNOWN, Kept, kept, state
 from noclobber.stores.wrapping import Wrapping
 
@@ -79,7 +79,7 @@ def install(library: ModuleType) -> None:
     _wrapping.wrap(
         [
             *((library.Cache, name, recorded(LIBRARY, _noting(name))) for name in _ORDER),
-            *((library.Cache, name, _quietly) for name in _QUIET),
+            *((library.Cache, name, quietly) for name in _QUIET),
             (library.Cache, "transact", _transacting),
             (recipes.Lock, "acquire", _locking(Op.LOCK)),
             (recipes.Lock, "release", _locking(Op.UNLOCK)),
@@ -91,18 +91,6 @@ def uninstall() -> None:
     """Put back what was there."""
     _wrapping.restore()
     _open.clear()
-
-
-def _quietly(original: Any) -> Any:
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        strand = strands.current()
-        strand.suppressed += 1
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            strand.suppressed -= 1
-
-    return method
 
 
 # -- at the call ---------------------------------------------------------------------------------------------------

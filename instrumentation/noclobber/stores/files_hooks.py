@@ -16,6 +16,7 @@ import copy
 import functools
 import io
 import os
+import pkgutil
 import stat
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -66,8 +67,8 @@ class _Function:
         return repr(self._original)
 
     def __reduce__(self) -> Any:
-        # A copy of a function is that function.
-        return "open" if self._original is _io.open else (copy.copy, (self._original,))
+        # A copy of a function is that function; since 3.13 `open` calls itself `_io.open`, which is no name of ours.
+        return (pkgutil.resolve_name, ("io:open",)) if self._original is _io.open else (copy.copy, (self._original,))
 
 
 # -- which files ---------------------------------------------------------------------------------------------------

@@ -166,6 +166,10 @@ class RecordedFile(io.FileIO):
 
     noclobber_watch: Watch | None = None
 
+    def __repr__(self) -> str:
+        """As `FileIO`'s, which names the class since Python 3.13."""
+        return f"<_io.FileIO {super().__repr__().partition(' ')[2]}"
+
     def readinto(self, buffer: Any, /) -> Any:
         """As `FileIO.readinto`."""
         watch = self.noclobber_watch

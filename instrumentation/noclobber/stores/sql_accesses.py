@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from noclobber.access import Access, Call
-from noclobber.contract import Attr, Guard, Op, Outcome, UnitKind, VersionKind, WriteMode
+from noclobber.contract import Attr, Guard, Op, Outcome, VersionKind, WriteMode
 from noclobber.locks.holding import told
 from noclobber.stores.sql_plan import Plan, Verb
 from noclobber.stores.sql_reads import reads
 from noclobber.stores.sql_statement import Statement
-from noclobber.stores.sql_units import around, memory_of
+from noclobber.stores.sql_units import Transaction, around, memory_of
 from noclobber.stores.sql_writes import changes, inserts
 
-__all__ = ["boundary", "describe"]
+__all__ = ["boundary", "describe", "placed"]
 
 _SELECT: Final = Verb.SELECT
 REPEATABLE: Final = "repeatable_read"
@@ -23,6 +23,10 @@ REPEATABLE: Final = "repeatable_read"
 
 def describe(call: Call, statement: Statement) -> list[Access]:
     """The accesses that `statement` was, in the order of their numbers."""
+    plain = _plain_read(statement)
+    if plain is not None:
+        _place(plain, statement)
+        return [plain]
     memory = memory_of(call, statement.transaction)
     match statement.plan.verb:
         case Verb.SELECT:
@@ -50,6 +54,15 @@ def describe(call: Call, statement: Statement) -> list[Access]:
     return accesses
 
 
+def _plain_read(statement: Statement) -> Access | None:
+    """The read that it was, if it was of one row by its key and nothing about it was odd."""
+    look, rows = statement.plan.look, statement.rows
+    if look is None or rows is None or len(rows) != 1 or not statement.complete or statement.outcome is not None:
+        return None
+    (parameters,) = statement.parameters
+    return look.access(statement.place, statement.system, parameters, rows[0])
+
+
 def _work_on_taken(call: Call, statement: Statement, accesses: Sequence[Access]) -> None:
     """A row that its step, or strand, took as a task is worked on by later writes to it, in whatever transaction."""
     mine = around(call)
@@ -72,20 +85,24 @@ def boundary(op: Op, statement: Statement, outcome: Outcome, savepoint: str = ""
 
 
 def _place(access: Access, statement: Statement) -> None:
-    attributes, transaction = access.attributes, statement.transaction
-    attributes.update(statement.attributes)
-    if statement.peer:
-        attributes[Attr.PEER_ADDRESS] = statement.peer
+    transaction = statement.transaction
+    if statement.attributes:
+        access.attributes.update(statement.attributes)
+    isolation = "" if transaction is None else transaction.isolation or ""
+    if isolation == REPEATABLE and statement.system == "mysql":
+        isolation = _isolation(access, statement, isolation)
+    placed(access, statement.peer, transaction, isolation, statement.savepoint)
+
+
+def placed(access: Access, peer: str | None, transaction: Transaction | None, isolation: str, savepoint: str) -> None:
+    """Say on `access` where it was: at which server, in which transaction of which promise, in which savepoint."""
+    if peer:
+        access.attributes[Attr.PEER_ADDRESS] = peer
     if transaction is None:
         return
-    attributes[Attr.TXN_ID] = attributes[Attr.UNIT] = transaction.id
-    attributes[Attr.UNIT_KIND] = UnitKind.TXN
-    if transaction.isolation:
-        attributes[Attr.TXN_ISOLATION] = _isolation(access, statement, transaction.isolation)
-    if statement.savepoint:
-        attributes[Attr.TXN_SAVEPOINT] = statement.savepoint
-    if transaction.isolation == "serializable":
-        attributes.setdefault(Attr.GUARD, Guard.SERIALIZABLE)
+    access.within = transaction.within(isolation, savepoint)
+    if isolation == "serializable":
+        access.attributes.setdefault(Attr.GUARD, Guard.SERIALIZABLE)
 
 
 def _isolation(access: Access, statement: Statement, isolation: str) -> str:
@@ -95,7 +112,7 @@ def _isolation(access: Access, statement: Statement, isolation: str) -> str:
     """
     newest = access.op not in (Op.READ, Op.SCAN, Op.BEGIN, Op.COMMIT, Op.ABORT)
     newest |= statement.plan.locks or statement.plan.shares
-    return "read_committed" if statement.system == "mysql" and isolation == REPEATABLE and newest else isolation
+    return "read_committed" if newest else isolation
 
 
 def _may_be_half_a_key(plan: Plan) -> bool:

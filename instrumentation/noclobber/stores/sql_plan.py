@@ -12,11 +12,14 @@ decided by `sql_accesses`.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from noclobber.contract import Op, WriteMode
 from noclobber.stores.sql_tables import Table
 from noclobber.stores.sql_text import Control, Key
+
+if TYPE_CHECKING:
+    from noclobber.stores.sql_looks import Look
 
 __all__ = ["Bind", "Claim", "Constant", "Plan", "Set", "SetKind", "Source", "Value", "Verb", "values_of"]
 
@@ -156,6 +159,7 @@ class Plan:
         claim: see `Claim`. counted: the output is computed from many rows (count, group by).
         near: rows are ordered by their distance to a vector, which an index finds approximately.
         control: what it does to its transaction. lock: see `Lock`. known: whether all of this is all there is.
+        look: what all its reads have in common, where it is a plain read of one row.
     """
 
     verb: Verb
@@ -182,6 +186,7 @@ class Plan:
     control: Control | None = None
     lock: Lock | None = None
     known: bool = True
+    look: "Look | None" = field(default=None, compare=False)
 
     def keys_of(self, parameters: Any) -> tuple[tuple[Any, ...], ...] | None:
         """The keys of the rows that one call names, without repetition; None where it names none."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from noclobber.contract import WriteMode
 from noclobber.guard import GUARD
 from noclobber.stores.sql_locks import lock_in, unlocks_all
+from noclobber.stores.sql_looks import look_of
 from noclobber.stores.sql_plan import NOTHING, Claim, Constant, Plan, Set, SetKind, Source, Value, Verb
 from noclobber.stores.sql_predicates import Expressions, Where, conjunctions, queries
 from noclobber.stores.sql_tables import Catalogue, Table
@@ -67,6 +68,8 @@ class Planner:
         plan = self.known(text)
         if plan is None:
             plan = self._make(text)
+            if plan.verb is Verb.SELECT:
+                plan = replace(plan, look=look_of(plan))
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
             self._plans[text] = plan

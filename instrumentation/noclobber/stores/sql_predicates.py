@@ -220,7 +220,7 @@ class Where:
 
 
 def conjunctions(node: Any) -> Iterator[Any]:
-    """The conditions that AND joins."""
+    """The conditions that AND joins, those of `(a, b) = (1, 2)` one by one."""
     from sqlglot import exp
 
     while isinstance(node, exp.Paren):
@@ -228,6 +228,9 @@ def conjunctions(node: Any) -> Iterator[Any]:
     if isinstance(node, exp.And):
         yield from conjunctions(node.this)
         yield from conjunctions(node.expression)
+    elif isinstance(node, exp.EQ) and isinstance(node.this, exp.Tuple) and isinstance(node.expression, exp.Tuple):
+        for left, right in zip(node.this.expressions, node.expression.expressions, strict=False):
+            yield exp.EQ(this=left.copy(), expression=right.copy())
     else:
         yield node
 

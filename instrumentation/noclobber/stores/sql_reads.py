@@ -53,8 +53,9 @@ def _keyed_reads(statement: Statement, keys: Sequence[tuple[Any, ...]], memory: 
             lost = True
     accesses = []
     container = statement.container(table)
-    for key in keys:
-        name = key_name(table, key)
+    names = [key_name(table, key) for key in keys]
+    lost = lost or not known.keys() <= {*names}  # the database takes another spelling for the same key
+    for name in names:
         access = Access(Op.READ, container + name, statement.system)
         _guard_read(access, statement, memory)
         _read(access, statement, known.get(name), unknown=lost or not statement.complete)

@@ -24,7 +24,7 @@ from noclobber.stores.sql_statement import ROWS_MAX, Statement, count
 from noclobber.stores.sql_units import Transaction, around
 from noclobber.stores.sql_values import kept_all, kept_row
 
-__all__ = ["PARAMETERS_MAX", "WRITES", "Reading", "Run", "State", "bare", "build_boundary", "statement_of"]
+__all__ = ["PARAMETERS_MAX", "WRITES", "Reading", "Run", "State", "bare", "build_boundary", "statement_of", "told"]
 
 PARAMETERS_MAX: Final = 10_000
 """Parameter sets of one executemany that are told; one with more is told as a whole, partial."""
@@ -171,7 +171,11 @@ def _is_piecemeal(statement: Statement) -> bool:
 
 
 def _build(call: Call) -> Sequence[Access]:
-    statement: Statement = call.facts
+    return told(call, call.facts)
+
+
+def told(call: Call, statement: Statement) -> Sequence[Access]:
+    """What `call`, a statement that has ended, was; in the drain."""
     accesses = describe(call, statement)
     _notice_guess(statement)
     return accesses

@@ -14,6 +14,7 @@ from typing import Final
 
 from noclobber import strands
 from noclobber.access import Call
+from noclobber.within import Within
 
 __all__ = ["Memory", "Transaction", "around", "memory_of", "new_transaction"]
 
@@ -81,11 +82,19 @@ class Transaction:
     memory: Memory = field(default_factory=Memory)
     _root: _Savepoint = field(default_factory=lambda: _Savepoint("", ""))
     _open: list[_Savepoint] = field(default_factory=list)
+    _within: Within | None = None
 
     @property
     def savepoint(self) -> str:
         """Path of the innermost open savepoint, empty where there is none."""
         return self._open[-1].path if self._open else ""
+
+    def within(self, isolation: str, savepoint: str) -> Within:
+        """What an access says of it that it promised `isolation`, in `savepoint`; used in the drain only."""
+        within = self._within
+        if within is None or within.savepoint != savepoint or within.isolation != isolation:
+            within = self._within = Within(self.id, isolation, savepoint)
+        return within
 
     def save(self, name: str) -> None:
         """Open a savepoint."""

@@ -33,6 +33,8 @@ IMMUTABLE: Final = frozenset(
         dt.timedelta,
     }
 )  # fmt: skip
+_FIXED: Final = IMMUTABLE - {str, bytes}
+"""Kinds of values that are never too long to wait."""
 NULL: Final = b"\x00NULL"
 
 
@@ -45,6 +47,8 @@ class Kept:
 
 def kept_row(row: Sequence[Any]) -> tuple[Any, ...]:
     """A row as it is now, whatever its owner does to it later."""
+    if _FIXED.issuperset(map(type, row)):
+        return tuple(row)
     if IMMUTABLE.issuperset(map(type, row)) and not any(map(_is_long, row)):
         return tuple(row)
     return tuple(value if _may_wait(value) else Kept(shortened(_bytes(value))) for value in row)
@@ -62,11 +66,11 @@ def _may_wait(value: Any) -> bool:
 
 def kept_all(parameters: Any) -> Any:
     """Parameters as they are now: a mapping stays one, a sequence becomes a tuple; lists of key values stay lists."""
-    if isinstance(parameters, Mapping):
+    if type(parameters) is not tuple and isinstance(parameters, Mapping):
         if all(map(_may_wait, parameters.values())):
             return dict(parameters)
         return {name: _kept_parameter(value) for name, value in parameters.items()}
-    if all(map(_may_wait, parameters)):
+    if _FIXED.issuperset(map(type, parameters)) or all(map(_may_wait, parameters)):
         return tuple(parameters)
     return tuple(map(_kept_parameter, parameters))
 

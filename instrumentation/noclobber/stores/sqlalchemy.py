@@ -21,11 +21,13 @@ from noclobber.bootstrap.registry import Integration
 from noclobber.contract import Op
 from noclobber.guard import GUARD
 from noclobber.stores.sql_database import Database
+from noclobber.stores.sql_looks import Look
 from noclobber.stores.sql_plan import NOTHING, Plan, Verb
 from noclobber.stores.sql_run import WRITES, Run, State, statement_of
 from noclobber.stores.sql_session import COVERED
 from noclobber.stores.sql_statement import Statement, count
 from noclobber.stores.sqlalchemy_exact import replaced_rows
+from noclobber.stores.sqlalchemy_looks import Looking
 from noclobber.stores.sqlalchemy_place import learn_tables
 from noclobber.stores.sqlalchemy_results import Listening
 from noclobber.stores.sqlalchemy_transactions import (
@@ -36,6 +38,7 @@ from noclobber.stores.sqlalchemy_transactions import (
     closing,
     ending,
     locks_of,
+    site_beyond,
     state_of,
 )  # fmt: skip
 
@@ -125,8 +128,13 @@ def _executing(original: Any) -> Any:
     return execute
 
 
-def _start(connection: Any, context: Any) -> "_Run | Steering | None":
+def _start(connection: Any, context: Any) -> "_Run | Looking | Steering | None":
     """What notes a statement that is about to run; None where there is nothing to note. May raise."""
+    known: State | None = connection.__dict__.get("_noclobber")
+    if known is not None and not known.reading:
+        plan = known.database.planner.known(context.statement)
+        if plan is not None and plan.look is not None and len(context.parameters) == 1:
+            return _look(known, plan, plan.look, context.parameters[0])
     active = recorder.recording()
     if active is None:
         return None
@@ -149,6 +157,17 @@ def _start(connection: Any, context: Any) -> "_Run | Steering | None":
     if active.settings.exact or active.declarations.declared:
         statement.replaced = replaced_rows(active, connection, statement)
     return _Run(active, state, context, statement, begin_call(active, number))
+
+
+def _look(state: State, plan: Plan, look: Look, parameters: Any) -> Looking | None:
+    """What notes a plain read; None where it is not to be noted, or names no row."""
+    call = recorder.begun(LIBRARY) if look.names_a_row(parameters) else None
+    if call is None:
+        return None
+    if call.site is None:
+        active = recorder.active()
+        call.site = None if active is None else site_beyond(active)
+    return Looking(state, plan, look, parameters, call)
 
 
 def _plan(database: Database, context: Any) -> Plan:

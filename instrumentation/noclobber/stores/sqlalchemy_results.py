@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from noclobber.guard import GUARD
 
-__all__ = ["Listener", "Listening"]
+__all__ = ["Listener", "Listening", "Overheard"]
 
 
 class Listener(Protocol):
@@ -25,14 +25,22 @@ class Listener(Protocol):
         ...
 
 
-class Listening:
-    """A result's way of fetching rows, which tells a listener what was fetched and when it was the last."""
+class Overheard:
+    """A result's way of fetching rows, of which it is told what was fetched and when it was the last: a `Listener`."""
 
-    __slots__ = ("_busy", "_closed", "_inner", "_run")
+    __slots__ = ("_busy", "_closed", "_inner")
 
-    def __init__(self, inner: Any, run: Listener) -> None:
-        self._inner, self._run = inner, run
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
         self._busy = self._closed = False
+
+    def add(self, rows: Sequence[Any]) -> None:
+        """Rows that the caller gets."""
+        raise NotImplementedError
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Nothing more will come."""
+        raise NotImplementedError
 
     @property
     def alternate_cursor_description(self) -> Any:
@@ -52,7 +60,7 @@ class Listening:
     def _close(self) -> None:
         self._closed = True
         if not self._busy:
-            self._run.finish()
+            self.finish()
 
     def yield_per(self, result: Any, dbapi_cursor: Any, num: int) -> None:
         """The result changes its strategy; it stays listened to."""
@@ -84,17 +92,37 @@ class Listening:
         try:
             return fetch(*args)
         except BaseException:
-            self._run.finish(complete=False)
+            self.finish(complete=False)
             raise
         finally:
             self._busy = False
 
     def _got(self, rows: Sequence[Any]) -> None:
-        with GUARD:
-            self._run.add(rows)
+        try:
+            self.add(rows)
             if self._closed:
-                self._run.finish()
+                self.finish()
+        except Exception as error:
+            GUARD.caught(error)
 
     def handle_exception(self, result: Any, dbapi_cursor: Any, err: BaseException) -> Any:
         """Raises, as the strategy would."""
         return self._inner.handle_exception(result, dbapi_cursor, err)
+
+
+class Listening(Overheard):
+    """A result's way of fetching rows, which tells a listener."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, inner: Any, run: Listener) -> None:
+        super().__init__(inner)
+        self._run = run
+
+    def add(self, rows: Sequence[Any]) -> None:
+        """Rows that the caller gets."""
+        self._run.add(rows)
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Nothing more will come."""
+        self._run.finish(complete=complete)

@@ -13,6 +13,7 @@ from noclobber import recorder
 from noclobber.access import Call
 from noclobber.contract import Op, Outcome
 from noclobber.guard import GUARD
+from noclobber.sites import Site
 from noclobber.stores.sql_locks import GivenBack, Locks, end_all
 from noclobber.stores.sql_outcomes import outcome_of
 from noclobber.stores.sql_plan import Verb
@@ -30,6 +31,7 @@ __all__ = [
     "closing",
     "ending",
     "locks_of",
+    "site_beyond",
     "state_of",
 ]
 
@@ -69,10 +71,16 @@ def closing(original: Any) -> Any:
 def begin_call(active: recorder.Recorder, number: int) -> Call:
     """Note that a call begins; its place in the code, also where an async engine runs it."""
     call = active.begin(LIBRARY, number)
-    if call.site is None and (greenlet := sys.modules.get("greenlet")) is not None:
-        parent = greenlet.getcurrent().parent  # an async engine's statement runs in a greenlet of its own
-        call.site = active._site(parent.gr_frame) if parent is not None else None
+    if call.site is None:
+        call.site = site_beyond(active)
     return call
+
+
+def site_beyond(active: recorder.Recorder) -> Site | None:
+    """The place in the code where an async engine was called, whose statements run in greenlets of their own."""
+    greenlet = sys.modules.get("greenlet")
+    parent = None if greenlet is None else greenlet.getcurrent().parent
+    return None if parent is None else active._site(parent.gr_frame)
 
 
 # -- transactions --------------------------------------------------------------------------------------------------

@@ -231,3 +231,15 @@ def test_of_two_pairs_the_surer_hides_no_other() -> None:
     story = "Crx1 Cwx2<1 B[ Bwx3<2 B} A[ Arx2 Awx3<2 A] B[ Brx2 Bwx4<2 B] Drx2 Dwx5<2"
     lines = told(story, kind=COUNTER, lost=(10,))
     assert {line.split()[3] for line in lines if line.startswith("lost_update")} == {"A>B", "B>D"}
+
+
+def test_the_sentence_names_no_base_that_nobody_knows() -> None:
+    """Where it may have used the older of its reads, or nothing tells what it used, the sentence says just that."""
+    found = judge("Arx1 Brx0 Brx2 Awx2<1^1 Bwx3<2^2~0", kind=COUNTER).findings
+    (older,) = (f for f in found if f.kind == "lost_update")
+    assert older.explanation.startswith(
+        "`B` wrote `x`, having read version 2 and, before that, version 0, and replaced what `A` had made"
+    )
+    assert "Nobody recorded which of the two it was computed from" in older.explanation
+    (unknown,) = (f for f in judge("Brx Awx Bwx", kind=None).findings if f.kind == "lost_update")
+    assert "from" not in unknown.explanation.partition("Nobody recorded what it was computed from")[0]

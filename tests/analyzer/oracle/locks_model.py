@@ -191,6 +191,26 @@ class LockServer(Stage):
             for mine in write.under
         )
 
+    def bare(self) -> list[Write]:
+        """Writes by whoever held nothing, while another did who gave it back later."""
+        return [
+            write
+            for write in self.writes
+            if not write.under
+            and any(
+                held.gave and held.at < write.at < (held.left_at or 0)
+                for held in self.tenures
+                if f"s{held.line}" != write.call.strand
+            )
+        ]
+
+    def share_held(self) -> tuple[int, int]:
+        """Of the looks and writes since a second line came, those made under a lock, and all."""
+        both = sorted((*self.looks, *self.writes), key=lambda each: each.at)
+        first = both[0].call.strand if both else ""
+        since = next((at for at, each in enumerate(both) if each.call.strand != first), len(both))
+        return sum(bool(each.under) for each in both[since:]), len(both) - since
+
     @property
     def had_again(self) -> bool:
         """Whether a line has had a lock more than once."""

@@ -178,10 +178,15 @@ class Log(_Consumers):
 
     Things: `send`, and `split`: sent to a head that has not heard of the last message; `next`, `skip` and `rewind`: the
     next message, the one after it, the one before; `work`, `done` with the message that a line got last but `to`.
+
+    Args:
+        keys: the ordering key of each message, a letter each, again from the start where there are more messages; "":
+            none. Then order is promised among messages of one key only.
     """
 
-    def __init__(self, program: Iterable[Thing]) -> None:
+    def __init__(self, program: Iterable[Thing], *, keys: str = "") -> None:
         super().__init__(keyed=False, groups="ggg", told=True)
+        self.keys = keys
         self.sent: list[Sent] = []
         self.turns: list[int] = []
         self._stands = 0
@@ -202,8 +207,13 @@ class Log(_Consumers):
         last = max((sent.place for sent in self.sent), default=0)
         place = max(1, last if thing.does == "split" else last + 1)
         name = f"{len(self.sent)}"
-        call = self.note(thing, Op.SEND, "queue://q", system="kafka", message=Message(name, seq=place))
+        message = Message(name, seq=place, key=self.key_of(name))
+        call = self.note(thing, Op.SEND, "queue://q", system="kafka", message=message)
         self.sent.append(Sent(name, place, call))
+
+    def key_of(self, name: str) -> str | None:
+        """The ordering key of a message."""
+        return self.keys[int(name) % len(self.keys)] if self.keys else None
 
     def _hand(self, thing: Thing) -> None:
         step = {"next": 1, "skip": 2, "rewind": -1}[thing.does]
@@ -214,7 +224,8 @@ class Log(_Consumers):
         if not self.turns or self.turns[-1] != thing.line:
             self.turns.append(thing.line)
         self._stands, turn = place, len(self.turns)
-        message = Message(there.message, group="g", seq=place, session=f"turn-{turn}")
+        key = self.key_of(there.message)
+        message = Message(there.message, group="g", seq=place, session=f"turn-{turn}", key=key)
         receipt = self.note(thing, Op.RECEIVE, "queue://q", system="kafka", message=message)
         self.handed.append(Handing(there.message, thing.line, receipt, self.now, place, turn))
 
@@ -242,11 +253,12 @@ class Log(_Consumers):
         )
 
     def too_late(self) -> list[Handing]:
-        """What was surely applied after something behind it had been, within one assignment."""
+        """What was surely applied after something behind it had been, of one assignment and key."""
         late = []
         for one in self.handed:
             mine = self._first_applied(one)
-            behind = (self._first_applied(h) for h in self.handed if h.turn == one.turn and h.place > one.place)
+            same = (h for h in self.handed if h.turn == one.turn and self.key_of(h.message) == self.key_of(one.message))
+            behind = (self._first_applied(h) for h in same if h.place > one.place)
             if mine is not None and any(other is not None and other[1] < mine[0] for other in behind):
                 late.append(one)
         return late

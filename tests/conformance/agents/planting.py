@@ -230,6 +230,21 @@ def with_diskcache() -> None:
         cache.get("note")
 
 
+@plants("requests-cache")
+def with_requests_cache() -> None:
+    import requests
+    import requests_cache
+
+    response = requests.Response()
+    response.status_code, response._content, response.url = 200, SECRET.encode(), f"http://127.0.0.1/{SECRET}"
+    response.request = requests.Request("GET", response.url).prepare()
+    response.raw = requests_cache.CachedHTTPResponse(body=SECRET.encode())
+    with requests_cache.CachedSession(str(FOLDER / "pages"), backend="filesystem") as session:
+        session.cache.save_response(response)
+        assert session.cache.contains(url=response.url)
+        session.cache.get_response(session.cache.create_key(response.request))
+
+
 @plants("multiprocessing")
 def with_managers() -> None:
     import multiprocessing

@@ -177,7 +177,8 @@ pid = os.fork()
 with access('x://child' if pid == 0 else 'x://parent', 'read'): pass
 if pid: assert os.waitpid(pid, 0)[1] == 0
 """
-    done = noclobber(tmp_path, "--file", str(out), "--file-only", "--", sys.executable, program(tmp_path, text))
+    quiet = ("-W", "ignore:This process")  # since 3.12 Python warns whoever forks beside threads
+    done = noclobber(tmp_path, "--file", str(out), "--file-only", "--", sys.executable, *quiet, program(tmp_path, text))
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(each["noclobber.resource"] for each in accesses_of(out)) == ["x://child", "x://parent", "x://parent"]
 

@@ -109,6 +109,7 @@ def test_composite_key() -> None:
     """All columns of a key have to be given, in whatever order; a part of it is a condition."""
     plan = planned("SELECT guest FROM seats WHERE number = :n AND hall = :h", SEATS)
     assert plan.keys == ((Bind("h"), Bind("n")),)
+    assert planned("SELECT guest FROM seats WHERE (number, hall) = (:n, :h)", SEATS).keys == plan.keys
     part = planned("SELECT guest FROM seats WHERE hall = :h", SEATS)
     assert (part.keys, part.conditions) == (None, (("hall", Bind("h")),))
 

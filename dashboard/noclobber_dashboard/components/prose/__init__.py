@@ -2,65 +2,50 @@
 
 Streamlit's markdown would read a resource named `![](http://host/x)` as an image and fetch it. Here a page hands over
 a tree of `Node`s; the script makes elements of a fixed set of tags and sets every text by `textContent`. Links lead
-to this dashboard's own pages, and where a page says so (`outside`) to an address that the operator set.
+to this dashboard's own pages, and where a page says so (`outside`) to an address that the operator set. What is to
+stay fresh names the part (`parts.py`) that the script asks for again.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Node", "prose", "text_of"]
+from noclobber_dashboard.components.prose.nodes import Node, Shape, text_of
+from noclobber_dashboard.components.prose.shapes import Bars, Cell, Column, Dots, Since, Table
+
+__all__ = [
+    "SCRIPT_FILES", "Bars", "Cell", "Column", "Dots", "Node", "Shape", "Since", "Table", "prose", "script", "show",
+    "text_of",
+]  # fmt: skip
 
 _HERE: Final = Path(__file__).parent
+SCRIPT_FILES: Final = ("shapes.js", "prose.js")
+"""One script in two files: how shapes are drawn, and how a tree of them is kept fresh."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One element: what it is, how it looks, what it says.
-
-    Attributes:
-        tag: one of the script's tags (div, span, p, h1, h2, code, b, ul, li, a, button, pre).
-        look: class names of `prose.css`.
-        children: texts and further nodes.
-        href: for `a`: a path of this dashboard.
-        outside: for `a`: an http or https address elsewhere, opened apart; never one that a name is part of.
-        copy: for `button`: what a click copies.
-        title: shown on hover.
-    """
-
-    tag: str = "span"
-    look: str = ""
-    children: Sequence["Node | str"] = field(default=())
-    href: str = ""
-    outside: str = ""
-    copy: str = ""
-    title: str = ""
-
-    def as_data(self) -> dict[str, Any]:
-        """The node as the script reads it."""
-        children = [child if isinstance(child, str) else child.as_data() for child in self.children]
-        extras = {"href": self.href, "outside": self.outside, "copy": self.copy, "title": self.title}
-        return {"tag": self.tag, "look": self.look, "children": children} | {k: v for k, v in extras.items() if v}
+@cache
+def script() -> str:
+    """The component's script."""
+    return "\n".join((_HERE / name).read_text("utf-8") for name in SCRIPT_FILES)
 
 
 @cache
 def _component() -> Callable[..., Any]:
     import streamlit as st
 
-    css, js = ((_HERE / name).read_text("utf-8") for name in ("prose.css", "prose.js"))
+    css = (_HERE / "prose.css").read_text("utf-8")
     mount: Callable[..., Any] = st.components.v2.component(
-        "noclobber_prose", html='<div class="prose"></div>', css=css, js=js
+        "noclobber_prose", html='<div class="prose"></div>', css=css, js=script()
     )
     return mount
 
 
-def prose(nodes: Sequence[Node], key: str) -> None:
-    """Show nodes here, one below the other."""
-    _component()(data={"nodes": [node.as_data() for node in nodes]}, key=key)
+def prose(nodes: Sequence[Shape], key: str) -> None:
+    """Show shapes here, one below the other."""
+    show({"nodes": [node.as_data() for node in nodes]}, key)
 
 
-def text_of(node: Node) -> str:
-    """All texts of a node in reading order, for tests and for copying."""
-    return "".join(child if isinstance(child, str) else text_of(child) for child in node.children)
+def show(data: dict[str, Any], key: str) -> None:
+    """Show what is made already: `nodes`, and perhaps where and how often it is asked for anew (`parts.py`)."""
+    _component()(data=data, key=key)

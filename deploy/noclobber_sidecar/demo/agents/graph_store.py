@@ -62,6 +62,16 @@ def withdraw(state: State, runtime: Runtime) -> dict[str, Any]:
     return book(state, runtime.store, -20)
 
 
+def graph_over(store: BaseStore) -> Any:
+    """The graph: both nodes begin at once."""
+    builder = StateGraph(State)
+    for node in (deposit, withdraw):
+        builder.add_node(node.__name__, node)
+        builder.add_edge(START, node.__name__)
+        builder.add_edge(node.__name__, END)
+    return builder.compile(store=store)
+
+
 def main() -> None:
     """Run the graph once and print the balance that it ends with."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -71,15 +81,9 @@ def main() -> None:
     parser.add_argument("--begin-at", type=float, default=0.0, help="unix time at which to begin")
     parser.add_argument("--longest-s", type=float, default=0.5, help="longest pause, before the work and in it")
     words = parser.parse_args()
-    builder = StateGraph(State)
-    builder.add_node("deposit", deposit)
-    builder.add_node("withdraw", withdraw)
-    for node in ("deposit", "withdraw"):
-        builder.add_edge(START, node)
-        builder.add_edge(node, END)
     store = InMemoryStore()
     store.put(NAMESPACE, words.account, {"balance": 100})
-    graph = builder.compile(store=store)
+    graph = graph_over(store)
     locks = words.locks if words.safely == "lock" else None
     time.sleep(max(0.0, words.begin_at - time.time()))
     graph.invoke({"account": words.account, "longest_s": words.longest_s, "locks": locks})
