@@ -199,4 +199,5 @@ def test_programs_know_nothing_of_noclobber() -> None:
 
 def test_page_is_of_the_results() -> None:
     """The guide's table is what was measured, of every defect."""
+    assert len(DEFECTS) == 20
     assert PAGE.read_text() == page(shown_in())
