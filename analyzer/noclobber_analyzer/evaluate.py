@@ -10,10 +10,12 @@ Source: house.md (one evaluator), analysis.md 1, 4 and 6. What each kind means s
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from noclobber.contract import Certainty, Defence
 from noclobber.declarations import Declarations
 from noclobber_analyzer.access import Access
+from noclobber_analyzer.belonging import touched
 from noclobber_analyzer.composing import broken_by, compose, id_of
 from noclobber_analyzer.declared import NOTHING_DECLARED
 from noclobber_analyzer.defences import defences
@@ -102,7 +104,7 @@ def evaluate(
     waiting: dict[str, frozenset[str]] = {}
     edges = dependencies(evidence)
     near = _with_rings(resources, edges)
-    candidates = list(_of_kinds(evidence, near, filtered=filtered))
+    candidates = _of_kinds(evidence, near, filtered=filtered)
     candidates += cycles(evidence, candidates, edges)
     candidates += invariant_violation(evidence, declarations)
     meant: list[Candidate] = []
@@ -221,16 +223,41 @@ def _with_rings(resources: frozenset[str] | None, edges: Sequence[Dependency]) -
     return resources.union(*(ring for ring in rings(edges) if not ring.isdisjoint(resources)))
 
 
-def _of_kinds(evidence: Evidence, resources: frozenset[str] | None, *, filtered: bool) -> Iterable[Candidate]:
-    for name, accesses in sorted(evidence.history.resources.items()):
-        if (resources is None or name in resources) and not (filtered and is_quiet(name, accesses)):
-            state = evidence.state(name)
-            for of_state in OF_STATE:
-                yield from of_state(state, evidence)
-    for of_history in OF_HISTORY:
-        for candidate in of_history(evidence):
-            if resources is None or _speaks_of(candidate, resources):
-                yield candidate
+def _of_kinds(evidence: Evidence, resources: frozenset[str] | None, *, filtered: bool) -> list[Candidate]:
+    """What detectors propose of some resources, and of those where what covers that may stand, or what it covers.
+
+    In the order in which they would propose it of all: of two that are alike precedence keeps the first.
+    """
+    every = evidence.history.resources.keys()
+    states = {name: _of_state(name, evidence, filtered=filtered) for name in sorted(every) if _is_in(name, resources)}
+    told = [candidate for of_history in OF_HISTORY for candidate in of_history(evidence)]
+    if resources is not None:
+        proposed = chain(*states.values(), (c for c in told if _speaks_of(c, resources)))
+        beside = _connected(proposed, evidence) - resources
+        states |= {name: _of_state(name, evidence, filtered=filtered) for name in beside & every}
+        told = [candidate for candidate in told if _speaks_of(candidate, resources | beside)]
+    return [*chain.from_iterable(states[name] for name in sorted(states)), *told]
+
+
+def _is_in(name: str, resources: frozenset[str] | None) -> bool:
+    return resources is None or name in resources
+
+
+def _of_state(name: str, evidence: Evidence, *, filtered: bool) -> list[Candidate]:
+    if filtered and is_quiet(name, evidence.history.resources[name]):
+        return []
+    state = evidence.state(name)
+    return [candidate for of_state in OF_STATE for candidate in of_state(state, evidence)]
+
+
+def _connected(candidates: Iterable[Candidate], evidence: Evidence) -> set[str]:
+    """Resources that the anchors and consequences of candidates touch: precedence settles these together."""
+    found: set[str] = set()
+    for candidate in candidates:
+        for name in (*(anchor.name for anchor in candidate.anchors), *candidate.consequences):
+            access = evidence.history.by_name.get(name)
+            found.update(touched(access) if access is not None else ())
+    return found
 
 
 def _speaks_of(candidate: Candidate, resources: frozenset[str]) -> bool:

@@ -129,7 +129,7 @@ class Stream:
         self._hints = Hints(store, self.share.own, share.owner if share else "")
         self._pressing: set[str] = set()
         self._late: set[str] = set()
-        self._newest_ns = 0
+        self._newest_ns = self._settled_ns = 0
         self._checkpoint_at_ns = 0
         self._unwritten = False
 
@@ -314,7 +314,7 @@ class Stream:
             self._soil(self.window.of_process(process))
         moved = settled.moved | (silent - self.silent)
         self._soil(name for name, processes in self.waiting.items() if processes & moved)
-        self.silent = silent
+        self.silent, self._settled_ns = silent, now_ns
         if self._clocks.asked:
             self._soil(self._clocks.outdated(now_ns, LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)))
         if self._conflicts is not None and not self.share.is_all:
@@ -366,7 +366,8 @@ class Stream:
         now_ns = self._clock.now_ns()
         names = frozenset(list(self._dirty)[: self._limits.resources_max])
         self._standing.refresh(self.window.horizon_ns)
-        coverage = LiveCoverage(self.window, self.frontiers, now_ns, self._clocks)
+        # whoever fell silent since that was last looked at is not silent here: else nobody would judge it anew later
+        coverage = LiveCoverage(self.window, self.frontiers, self._settled_ns, self._clocks)
         judged, evaluation = self._evaluated(names, coverage)
         written, changed = self._write(judged, evaluation, now_ns)
         self._remember(judged, evaluation)

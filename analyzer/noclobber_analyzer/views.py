@@ -94,10 +94,10 @@ def _around(access: Access, window: Window) -> Iterator[_Keyed]:
 
 
 def _in_steps_of(near: Collection[Access], window: Window) -> list[_Keyed]:
-    """What was checked and done in the same steps, in whatever units: a step may hold transactions, and act after."""
+    """What was checked, thought and done in the same steps, in whatever units: a step may hold transactions."""
     steps = {(each.strand, each.step): each for each in near if each.step is not None and _checks_or_acts(each)}
     same = (each for one in steps.values() for each in _in_step_of(one, window))
-    return [(each.key, each) for each in same if _checks_or_acts(each)]
+    return [(each.key, each) for each in same if each.op is Op.MODEL or _checks_or_acts(each)]
 
 
 def _in_step_of(one: Access, window: Window) -> Iterator[Access]:

@@ -68,12 +68,17 @@ def _next_in_strand(accesses: Sequence[WitnessAccess]) -> Iterable[tuple[Witness
 def _node(number: int, access: WitnessAccess, names: VersionNames, race: tuple[str, str] | None) -> str:
     version = access.version_written or access.version_read
     what = f"{access.op} {short_name(access.resource)} {names.name(access.resource, version)}"
-    label = "\n".join((shorten(access.agent, 40), shorten(what, 60), access.role.replace("_", " ")))
+    label = "\n".join(map(_one_line, (shorten(access.agent, 40), shorten(what, 60), access.role.replace("_", " "))))
     racing = race is not None and access.key in race
     color = _RACE if racing else _LINE.get(access.op, "#6b7687")
     fill = _FILL.get(access.op, "#eef0f3")
     width = ", penwidth=2.4" if racing else ""
     return f'n{number} [label={quoted(label)}, color="{color}", fillcolor="{fill}"{width}];'
+
+
+def _one_line(text: str) -> str:
+    """A name's own line ends as blanks: the graphviz of browsers fails on some labels that begin with a line end."""
+    return " ".join(text.split("\n")).strip()
 
 
 def quoted(text: str) -> str:

@@ -50,6 +50,7 @@ from noclobber_dashboard.statements import (
     DEFENDED_BY_REASON,
     DEFENDED_BY_RESOURCE,
     DELIVERIES,
+    FINDINGS_BY_HOUR,
     FINDINGS_BY_RESOURCE,
     FINDINGS_COUNTED,
     HAS_DEFENDED,
@@ -164,6 +165,16 @@ class Queries:
     def counted(self) -> Mapping[str, int]:
         """`findings` and `critical`: how many manifest findings hold, of all that are stored."""
         return self._cached.get(("counted",), lambda: _numbers(self._ask(FINDINGS_COUNTED)))
+
+    def findings_by_hour(self, since_ns: int) -> Mapping[tuple[int, str], int]:
+        """How many findings hold, by the hour of their end (since 1970) and by severity."""
+        return self._cached.get(
+            ("counted", "hour", since_ns),
+            lambda: {
+                (int(row["hour"]), str(row["severity"])): int(row["count"])
+                for row in self._ask(FINDINGS_BY_HOUR, since=since_ns)
+            },
+        )
 
     def findings_by_resource(self) -> Mapping[str, int]:
         """How many findings hold on each resource, most first, `SNAPSHOT_MAX` resources at most."""

@@ -88,7 +88,9 @@ def facts_strip(
         facts.append(_fact("agents", agents))
     window = _window(body)
     if window:
-        facts.append(_fact("exposed for", window, "from the read that went stale to the write that built on it"))
+        facts.append(
+            _fact("time from read to write", window, "how long the write rested on a read that went stale meanwhile")
+        )
     if not head.manifest:
         margin = duration(body.margin_ns) if body.margin_ns is not None else "an unknown margin"
         facts.append(_fact("latent", f"missed by {margin}"))

@@ -26,6 +26,7 @@ __all__ = [
     "DEFENDED_BY_REASON",
     "DEFENDED_BY_RESOURCE",
     "DELIVERIES",
+    "FINDINGS_BY_HOUR",
     "FINDINGS_BY_RESOURCE",
     "FINDINGS_COUNTED",
     "HAS_DEFENDED",
@@ -58,6 +59,11 @@ _CURRENT: Final = (
 FINDINGS_COUNTED: Final = (
     "SELECT count() AS findings, countIf(severity = 'critical') AS critical FROM (" + _CURRENT
     + ") WHERE manifest AND status = 'open'" + _LIMITS
+)  # fmt: skip
+FINDINGS_BY_HOUR: Final = (
+    "SELECT intDiv(last_ns, 3600000000000) AS hour, severity, count() AS count FROM (" + _CURRENT + ") WHERE manifest"
+    " AND status = 'open' AND last_ns >= {since:UInt64} GROUP BY hour, severity ORDER BY hour, severity LIMIT 200"
+    + _LIMITS
 )  # fmt: skip
 FINDINGS_BY_RESOURCE: Final = (
     "SELECT resource, count() AS count FROM (" + _CURRENT + ") WHERE manifest AND status = 'open' AND resource != ''"

@@ -2,8 +2,9 @@
 
 Usually nothing of this is needed: `noclobber run -- python agent.py` instruments a program without a line in it.
 In code: `noclobber.instrument()`, then `with noclobber.agent("planner"):`, `with noclobber.access(...)` for state
-that no integration knows, `noclobber.tracked(...)` for objects shared in a process, and `noclobber.lock(...)` for its
-locks. Names are loaded when they are first used, so importing this package costs next to nothing.
+that no integration knows, `noclobber.tracked(...)` for objects shared in a process, `noclobber.lock(...)` for its
+locks, and `with noclobber.guarded(...)` for writes that shall not replace what nobody has seen. Names are loaded when
+they are first used, so importing this package costs next to nothing.
 
 PYTEST_DONT_REWRITE: in a process that was instrumented before pytest began, pytest would warn that it can't.
 """
@@ -16,15 +17,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from noclobber.api import access, agent, instrument, run, step, uninstrument
     from noclobber.declarations import declare
+    from noclobber.guarding.blocks import StaleWrite, Unguardable, guarded
     from noclobber.locks.named import lock
     from noclobber.pacing.chaos import chaos
     from noclobber.tracking import tracked
 
-__all__ = ["access", "agent", "chaos", "declare", "instrument", "lock", "run", "step", "tracked", "uninstrument"]
+__all__ = [
+    "StaleWrite",
+    "Unguardable",
+    "access",
+    "agent",
+    "chaos",
+    "declare",
+    "guarded",
+    "instrument",
+    "lock",
+    "run",
+    "step",
+    "tracked",
+    "uninstrument",
+]
 
 _HOME = {
+    "StaleWrite": "noclobber.guarding.blocks",
+    "Unguardable": "noclobber.guarding.blocks",
     "chaos": "noclobber.pacing.chaos",
     "declare": "noclobber.declarations",
+    "guarded": "noclobber.guarding.blocks",
     "lock": "noclobber.locks.named",
     "tracked": "noclobber.tracking",
 }

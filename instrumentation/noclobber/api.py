@@ -1,6 +1,6 @@
 """What a program may say by itself: who acts, and accesses that no integration sees.
 
-Nothing here raises because of noclobber: switched off, every call does nothing.
+Nothing here raises because of noclobber: switched off, every call does nothing. Guards that somebody asks for do.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ def instrument(
     exact: Sequence[str] = (),
     span_exporter: "SpanExporter | None" = None,
     without: Sequence[str] = (),
+    enforce: Sequence[str] = (),
 ) -> bool:
     """Switch instrumentation on in this process; whether it is on now.
 
@@ -39,7 +40,16 @@ def instrument(
         exact: URI patterns of resources that may be asked for what a write replaces; `"*"` is all.
         span_exporter: give spans to this exporter of OpenTelemetry's SDK instead of a collector.
         without: names of integrations to leave off.
+        enforce: URI patterns of resources whose writes become conditional ones, for the whole process, as inside
+            `noclobber.guarded`; nothing where empty, which is how it should start.
+
+    Raises:
+        Unguardable: `enforce` names what can't be guarded. Nothing else raises.
     """
+    if enforce:
+        from noclobber.guarding.blocks import enforce as switch_on
+
+        switch_on(enforce)
     from noclobber import recorder
     from noclobber.bootstrap.activate import activate
     from noclobber.settings import load
@@ -64,9 +74,13 @@ def instrument(
 
 def uninstrument() -> None:
     """Take all hooks out again and hand over what was recorded."""
+    import sys
+
     from noclobber.bootstrap.activate import deactivate
 
     with GUARD:
+        if "noclobber.guarding.blocks" in sys.modules:
+            sys.modules["noclobber.guarding.blocks"].enforce(())
         deactivate()
 
 

@@ -23,7 +23,7 @@ from contract_spans import contract_requests
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from test_agent_cost import CALLS, Client, Discards, Encodes, Hooked, calling, medians, nothing, stock_client
-from test_queries import ZIPF, Hour, history, least_ms
+from test_queries import ZIPF, Hour, history
 from test_throughput import decoded, segment
 
 from noclobber import recorder, versions
@@ -57,9 +57,15 @@ class Measured(NamedTuple):
 Measure = Callable[[Path], Measured]
 
 
-def cpu_ms(work: Callable[[], object], runs: int = 5) -> float:
-    """The least of several runs."""
-    return least_ms(work, runs)[0]
+def in_turn(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 7) -> Measured:
+    """Milliseconds of CPU, of each the least of several rounds; in turn, so that both meet the same machine."""
+    took: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for work, times in zip((ours, theirs), took, strict=True):
+            begun = time.process_time()
+            work()
+            times.append((time.process_time() - begun) * 1e3)
+    return Measured(min(took[0]), min(took[1]), "ms of CPU")
 
 
 def get_caller(_: Path) -> Measured:
@@ -94,7 +100,7 @@ def flattened(_: Path) -> Measured:
     """Spans into the columns of the store, against a decoder in plain Python that stores nothing."""
     bodies = contract_requests(REQUESTS, SPANS)
     data, _settings = segment(bodies, "ratios")
-    return Measured(cpu_ms(lambda: flatten([data])), cpu_ms(lambda: [decoded(body) for body in bodies]), "ms of CPU")
+    return in_turn(lambda: flatten([data]), lambda: [decoded(body) for body in bodies])
 
 
 def on_disk(folder: Path) -> Measured:
@@ -120,8 +126,7 @@ def one_history(folder: Path) -> Measured:
     store = open_store(f"chdb://{folder / 'queries'}")
     try:
         hour = Hour(store, ROWS, ZIPF)
-        asked = cpu_ms(history(hour, 0), 9)
-        return Measured(asked, cpu_ms(lambda: store.rows("SELECT uniqExact(resource) FROM accesses"), 9), "ms of CPU")
+        return in_turn(history(hour, 0), lambda: store.rows("SELECT uniqExact(resource) FROM accesses"), 15)
     finally:
         store.close()
 
@@ -139,7 +144,7 @@ def judged(folder: Path) -> Measured:
         return seen
 
     assert len(evaluate(read_otlp([str(path)])).findings) == RACES
-    return Measured(cpu_ms(lambda: evaluate(read_otlp([str(path)])), 3), cpu_ms(counted, 3), "ms of CPU")
+    return in_turn(lambda: evaluate(read_otlp([str(path)])), counted, 5)
 
 
 def _run() -> str:
@@ -198,7 +203,7 @@ def finding_drawn(folder: Path) -> Measured:
         for number in range(LOOPS):
             str(number)
 
-    return Measured(cpu_ms(lambda: [drawn(each, recorded) for each in findings]), cpu_ms(loop), "ms of CPU")
+    return in_turn(lambda: [drawn(each, recorded) for each in findings], loop)
 
 
 MEASURES: Final[dict[str, tuple[str, str, Measure]]] = {

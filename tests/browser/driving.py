@@ -40,6 +40,8 @@ class Dashboard:
     url: str
     process: subprocess.Popen[bytes]
     ids: dict[str, Any] = field(default_factory=dict)
+    is_shared: bool = False
+    """Tabs on it may share a browser's cache and cookies: nobody signs in there."""
 
     def stop(self) -> None:
         """End it as a person would."""
@@ -62,6 +64,13 @@ class Visit:
         """Go to a page and wait until it stands."""
         self.page.goto(self.base + path)
         self.ready(diagram=diagram)
+
+    def switch(self, path: str) -> None:
+        """Go to a page of the menu as a person does, by a click: nothing is loaded anew. Wide windows only."""
+        title = PAGES[path]
+        self.page.get_by_test_id("stSidebarNav").get_by_role("link", name=title, exact=True).click()
+        self.page.locator(".stElementContainer .prose h1", has_text=title).first.wait_for(timeout=WAIT_MS)
+        self.ready()
 
     def ready(self, *, diagram: bool = False) -> None:
         """Wait until the page stands still."""

@@ -34,8 +34,12 @@ def test_nothing_serious_is_found(
     """All pages, and the finding with a box opened and the menu of copies."""
     tab = visit(bank, width, 800, scheme)
     found = {}
+    tab.open("/")
     for path in PAGES:
-        tab.open(path)
+        if width > 600:
+            tab.switch(path)
+        else:
+            tab.open(path)
         found |= judged(tab, script, path)
     tab.open(f"/finding?id={bank.ids['bank']}", diagram=True)
     tab.page.locator(".spacetime .box.race").last.click()
@@ -47,7 +51,8 @@ def test_nothing_serious_is_found(
 
 def judged(tab: Visit, script: str, path: str) -> dict[tuple[str, str], list[str]]:
     """By page and rule, the nodes that break it seriously."""
-    tab.page.evaluate(script)
+    if not tab.page.evaluate("'axe' in window"):
+        tab.page.evaluate(script)
     violations: list[dict[str, Any]] = tab.page.evaluate(RUN, {"resultTypes": ["violations"]})
     return {
         (path, violation["id"]): [f"{node['target']} {node['html'][:160]}" for node in violation["nodes"][:4]]

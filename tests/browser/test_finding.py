@@ -1,6 +1,6 @@
 """The page that an alert opens: the race is seen in the first screen, and a person can act."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any
 
@@ -18,6 +18,17 @@ def tab(visit: Callable[..., Visit], bank: Dashboard) -> Visit:
     return made
 
 
+@pytest.fixture(scope="module")
+def still(chromium: Any, bank: Dashboard) -> Iterator[Visit]:
+    """The same once for all tests that look and touch nothing."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    made = Visit(context.new_page(), bank.url)
+    made.watch()
+    made.open(f"/finding?id={bank.ids['bank']}", diagram=True)
+    yield made
+    context.close()
+
+
 def boxes(tab: Visit, selector: str) -> list[dict[str, float]]:
     return [box for each in tab.page.locator(selector).all() if (box := each.bounding_box()) is not None]
 
@@ -29,38 +40,38 @@ def meet(one: dict[str, float], other: dict[str, float]) -> bool:
     return wide > 1 and high > 1
 
 
-def test_both_racing_boxes_are_in_the_first_screen(tab: Visit) -> None:
+def test_both_racing_boxes_are_in_the_first_screen(still: Visit) -> None:
     """Without scrolling, 1280 by 800 shows both racing accesses whole, and the sentence above them."""
-    racing = boxes(tab, ".spacetime .box.race")
+    racing = boxes(still, ".spacetime .box.race")
     assert len(racing) == 2
     for box in racing:
         assert box["x"] >= 0
         assert box["y"] >= 0
         assert box["x"] + box["width"] <= 1280
         assert box["y"] + box["height"] <= 800
-    sentence = boxes(tab, ".prose p.lead")[0]
-    strip = boxes(tab, ".prose .strip")[0]
-    diagram = boxes(tab, ".spacetime")[0]
+    sentence = boxes(still, ".prose p.lead")[0]
+    strip = boxes(still, ".prose .strip")[0]
+    diagram = boxes(still, ".spacetime")[0]
     assert sentence["y"] < strip["y"] < diagram["y"] < 300
     assert strip["height"] < 60
-    assert tab.complaints == []
+    assert still.complaints == []
 
 
-def test_an_arc_joins_the_racing_boxes(tab: Visit) -> None:
+def test_an_arc_joins_the_racing_boxes(still: Visit) -> None:
     """The red line begins at one box and ends at the other, with its name on it."""
-    arc = boxes(tab, ".spacetime .arc path[data-from]")[0]
-    upper, lower = sorted(boxes(tab, ".spacetime .box.race"), key=lambda box: box["y"])
+    arc = boxes(still, ".spacetime .arc path[data-from]")[0]
+    upper, lower = sorted(boxes(still, ".spacetime .box.race"), key=lambda box: box["y"])
     assert upper["y"] + upper["height"] - 4 <= arc["y"] <= upper["y"] + upper["height"] + 16
     assert lower["y"] - 16 <= arc["y"] + arc["height"] <= lower["y"] + 4
-    assert tab.page.locator(".spacetime .arc text").text_content() == "unordered conflict"
+    assert still.page.locator(".spacetime .arc text").text_content() == "unordered conflict"
 
 
-def test_no_two_labels_overlap(tab: Visit) -> None:
+def test_no_two_labels_overlap(still: Visit) -> None:
     """Every word in the diagram can be read, and none is cut off at its edge."""
-    words = boxes(tab, ".spacetime svg text")
+    words = boxes(still, ".spacetime svg text")
     assert len(words) > 10
     assert [pair for pair in combinations(words, 2) if meet(*pair)] == []
-    scroll = boxes(tab, ".spacetime .scroll")[0]
+    scroll = boxes(still, ".spacetime .scroll")[0]
     assert all(scroll["y"] <= box["y"] and box["y"] + box["height"] <= scroll["y"] + scroll["height"] for box in words)
 
 
@@ -79,9 +90,9 @@ def test_a_race_of_two_lanes_alone(visit: Callable[..., Visit], start: Callable[
         assert tab.complaints == []
 
 
-def test_no_label_overlaps_a_box(tab: Visit) -> None:
+def test_no_label_overlaps_a_box(still: Visit) -> None:
     """The names of arrows stand beside the boxes, never on them."""
-    labels, bodies = boxes(tab, ".spacetime .edge-label"), boxes(tab, ".spacetime .box .body")
+    labels, bodies = boxes(still, ".spacetime .edge-label"), boxes(still, ".spacetime .box .body")
     assert labels
     assert not [1 for label in labels for body in bodies if meet(label, body)]
 
@@ -162,15 +173,15 @@ def test_it_is_copied_and_downloaded_in_each_form(tab: Visit, bank: Dashboard) -
     assert tab.complaints == []
 
 
-def test_what_follows_has_its_order(tab: Visit) -> None:
+def test_what_follows_has_its_order(still: Visit) -> None:
     """States, fix, affected, certainty, issue: from what happened to what to do."""
-    tab.page.locator(".prose h2", has_text="How it was grouped").wait_for()
-    titles = tab.page.locator(".prose h2").all_inner_texts()
+    still.page.locator(".prose h2", has_text="How it was grouped").wait_for()
+    titles = still.page.locator(".prose h2").all_inner_texts()
     assert titles == [
         "States of acct:42", "How to fix it", "Who was affected", "How sure this is", "How often it came",
         "How it was grouped",
     ]  # fmt: skip
-    assert "incrby" in tab.page.locator(".stCode").inner_text()
+    assert "incrby" in still.page.locator(".stCode").inner_text()
 
 
 def test_somebody_acknowledges_and_it_is_logged(visit: Callable[..., Visit], start: Callable[..., Dashboard]) -> None:

@@ -16,10 +16,13 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.parametrize(
+    "kind", ["executor", *(pytest.param(each, marks=pytest.mark.long) for each in ("pool", "process"))]
+)
 @pytest.mark.parametrize("way", ["in turn", "at once"])
-def test_race_and_twin(valkey: str, way: str, tmp_path: Path) -> None:
+def test_race_and_twin(valkey: str, way: str, kind: str, tmp_path: Path) -> None:
     """In turn nothing is found; at once one job's change is lost, and found."""
-    found = judged(tmp_path / "spans.jsonl", "pools.py", valkey, way, scope="redis")
+    found = judged(tmp_path / "spans.jsonl", "pools.py", valkey, way, kind, scope="redis")
     if way == "in turn":
         assert (found.kinds, found.printed) == ([], "10000144\n")
     else:

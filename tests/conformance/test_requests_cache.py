@@ -16,7 +16,8 @@ def test_race(where: str, tmp_path: Path) -> None:
     assert "notes of everybody" not in found.spans
 
 
-@pytest.mark.parametrize("where", ["sqlite", pytest.param("filesystem", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("where", ["sqlite", "filesystem"])
 def test_locked_twin(where: str, tmp_path: Path) -> None:
     """The same in turn: silent and defended."""
     found = judged(tmp_path / "spans.jsonl", "pages.py", "locked", where, str(tmp_path), scope="requests-cache")

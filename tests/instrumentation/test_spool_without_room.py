@@ -58,7 +58,11 @@ def small_files(folder: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     ("room", "words"),
-    [(small_disk, ()), (no_folder, ()), pytest.param(small_files, ("100000",), marks=pytest.mark.long)],
+    [
+        (small_disk, ()),
+        pytest.param(no_folder, (), marks=pytest.mark.long),
+        pytest.param(small_files, ("100000",), marks=pytest.mark.long),
+    ],
 )
 def test_a_spool_without_room_is_not_the_programs_problem(
     room: "contextlib._GeneratorContextManager[Path]", words: tuple[str, ...], tmp_path: Path

@@ -55,7 +55,13 @@ class _Told:
         kinds = Counter(str(each.kind) for each in self.failing)
         found = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"
         said = f"seed {self.seed}: {ended} after {self.ran.seconds:.2f} s, {self.ran.accesses} accesses"
-        return f"{said}, held {len(self.injected)} times ({held_s:.2f} s): {found}"
+        what = Counter(each.get("what", "hold") for each in self.injected)
+        spoilt = "".join(
+            f", {what[name]} {words}"
+            for name, words in (("lose", "acks lost"), ("again", "messages again"))
+            if what[name]
+        )
+        return f"{said}, held {what['hold']} times ({held_s:.2f} s){spoilt}: {found}"
 
     def json(self) -> dict[str, Any]:
         """For the report."""

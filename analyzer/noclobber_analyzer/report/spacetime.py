@@ -6,7 +6,7 @@ finding rests on carry a mark and their role. Names come from outside: control c
 Source: Lamport, Time, Clocks, and the Ordering of Events, CACM 1978, figure 1.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,7 +39,7 @@ def spacetime(events: Sequence[Event], findings: Sequence[Finding] = ()) -> Iter
 
     >>> rows = [Event("1", "A", "read acct"), Event("2", "B", "read acct"), Event("3", "A", "write acct")]
     >>> print("\n".join(spacetime(rows)))
-          A           B
+         A           B
       1  read acct   |
       2  |           read acct
       3  write acct  |
@@ -48,21 +48,20 @@ def spacetime(events: Sequence[Event], findings: Sequence[Finding] = ()) -> Iter
     cells = {event.span_id: _cell(event, roles) for event in events}
     lanes = list(dict.fromkeys(event.lane for event in events))
     widths = {
-        lane: max(len(phrases.short(lane)) + 1, *(len(cells[each.span_id]) for each in events if each.lane == lane))
+        lane: max(len(phrases.short(lane)), *(len(cells[each.span_id]) for each in events if each.lane == lane))
         for lane in lanes
     }
-    yield plain(
-        "      " + "  ".join(phrases.short(lane).ljust(widths[lane] - 1).join(("", " ")) for lane in lanes).rstrip()
-    )
+    yield _row("     ", ((phrases.short(lane), widths[lane]) for lane in lanes))
     for number, event in _shown(events):
         if event is None:
             yield f"     ... {number} more ..."
             continue
-        row = (cells[event.span_id] if lane == event.lane else "|" for lane in lanes)
-        yield plain(
-            f"{number:>3}  "
-            + "  ".join(f"{cell:<{widths[lane]}}" for cell, lane in zip(row, lanes, strict=True)).rstrip()
-        )
+        row = ((cells[event.span_id] if lane == event.lane else "|", widths[lane]) for lane in lanes)
+        yield _row(f"{number:>3}  ", row)
+
+
+def _row(head: str, cells: Iterable[tuple[str, int]]) -> str:
+    return plain((head + "  ".join(f"{words:<{width}}" for words, width in cells)).rstrip())
 
 
 def _cell(event: Event, roles: dict[str, str]) -> str:

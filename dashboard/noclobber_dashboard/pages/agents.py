@@ -86,8 +86,8 @@ def _chart(rows: list[dict[str, object]], agents: Sequence[str]) -> Any:
     scale = alt.Scale(domain=list(SEVERITY_COLORS), range=list(SEVERITY_COLORS.values()))
     axis: dict[str, Any] = {"sort": list(agents), "title": None, "scale": alt.Scale(domain=list(agents))}
     base = alt.Chart(pd.DataFrame(rows)).encode(
-        x=alt.X("other:N", axis=alt.Axis(labelAngle=-40, labelLimit=140, orient="top"), **axis),
-        y=alt.Y("one:N", axis=alt.Axis(labelLimit=180), **axis),
+        x=alt.X("other:N", axis=alt.Axis(labelAngle=-40, labelLimit=140, orient="top", labelFlush=False), **axis),
+        y=alt.Y("one:N", axis=alt.Axis(labelLimit=180, labelFlush=False), **axis),
         tooltip=["one", "other", "findings", "severity", "kinds"],
     )
     pair = alt.selection_point(name=_PAIR, fields=["one", "other"])
@@ -177,14 +177,14 @@ def _table(agents: Sequence[AgentHead], met: Sequence[Encounter], lately: str) -
         height=min(TABLE_HEIGHT_MAX, ROW_HEIGHT * (len(shown) + 1) + 3),
         column_config={
             "open": st.column_config.LinkColumn("", display_text="findings", width=70),
-            "agent": st.column_config.TextColumn("Agent", width=190),
+            "agent": st.column_config.TextColumn("Agent", width=165),
             "findings": st.column_config.NumberColumn("Findings", width=70),
-            "with": st.column_config.ListColumn("Races with", width=200),
+            "with": st.column_config.ListColumn("Races with", width=190),
             "reads": st.column_config.NumberColumn("Reads", width=65),
             "writes": st.column_config.NumberColumn("Writes", width=65),
             "resources": st.column_config.NumberColumn("Resources", width=75),
             "strands": st.column_config.NumberColumn("Strands", width=65),
-            "services": st.column_config.TextColumn("Services", width=130),
+            "services": st.column_config.TextColumn("Services", width=120),
             "last": st.column_config.TextColumn("Last seen", width=90),
         },
         alt="agents",

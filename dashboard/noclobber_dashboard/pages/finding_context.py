@@ -26,7 +26,7 @@ AFFECTED_AGENTS_MAX: Final = 20
 CASCADE_MAX: Final = 8
 _HOW: Final = {"message": "by its message,", "spawn": "in a strand that was started,"}
 _REASONS: Final = {
-    Certainty.CERTAIN: "Certain: it holds in every world that fits the recorded versions.",
+    Certainty.CERTAIN: "Certain: what was recorded leaves no other explanation.",
     Certainty.LIKELY: "Likely: unique prints, happens-before or exact clocks say so, and nothing contradicts.",
     Certainty.POSSIBLE: "Possible: the pattern is there, but evidence is missing.",
 }

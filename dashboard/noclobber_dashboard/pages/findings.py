@@ -72,7 +72,7 @@ def _so_far() -> str:
 
 def _filters(every: Sequence[FindingHead]) -> _Asked:
     kinds = sorted({head.kind for head in every} & set(Kind))
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
         text = st.text_input("Search", placeholder="resource, agent, id", key="q", bind="query-params", width=165)
         severities = st.pills("Severity", [str(item) for item in Severity], selection_mode="multi", key="severity",
                               bind="query-params")  # fmt: skip
@@ -177,14 +177,14 @@ def _table(found: Sequence[FindingHead], issues: Mapping[str, IssueHead]) -> lis
         column_config={
             "open": st.column_config.LinkColumn("", display_text="open", width=55),
             "severity": st.column_config.MultiselectColumn(
-                "Severity", options=list(PILL_COLORS), color=list(PILL_COLORS.values()), width=90
+                "Severity", options=list(PILL_COLORS), color=list(PILL_COLORS.values()), width=80
             ),
-            "kind": st.column_config.TextColumn("Kind", width=120),
+            "kind": st.column_config.TextColumn("Kind", width=115),
             "resource": st.column_config.TextColumn("Resource", width=240),
-            "agents": st.column_config.ListColumn("Agents", width=190),
+            "agents": st.column_config.ListColumn("Agents", width=225),
             "certainty": st.column_config.TextColumn("Certainty", width=75),
-            "state": st.column_config.TextColumn("State", width=90),
-            "last": st.column_config.TextColumn("Last seen", width=90),
+            "state": st.column_config.TextColumn("State", width=80),
+            "last": st.column_config.TextColumn("Last seen", width=85),
         },
         alt="findings",
     )

@@ -111,9 +111,9 @@ def _table(shown: Sequence[IssueHead]) -> list[IssueHead]:
             "severity": st.column_config.MultiselectColumn(
                 "Severity", options=list(PILL_COLORS), color=list(PILL_COLORS.values()), width=85
             ),
-            "issue": st.column_config.TextColumn("Issue", width=250),
-            "state": st.column_config.TextColumn("State", width=140),
-            "agents": st.column_config.ListColumn("Agents", width=190),
+            "issue": st.column_config.TextColumn("Issue", width=265),
+            "state": st.column_config.TextColumn("State", width=90),
+            "agents": st.column_config.ListColumn("Agents", width=225),
             "certainty": st.column_config.TextColumn("Certainty", width=75),
             "count": st.column_config.NumberColumn("Findings", width=65),
             "last": st.column_config.TextColumn("Last seen", width=90),

@@ -86,7 +86,7 @@ def _plot(every: Sequence[EscapeRecord]) -> None:
     axis = alt.Axis(values=_decades(rows["seconds"]), labelExpr=_TIME_LABEL, title=None)
     base = alt.Chart(rows).encode(
         x=alt.X("seconds:Q", scale=alt.Scale(type="log"), axis=axis),
-        y=alt.Y("issue:N", sort=order, title=None, axis=alt.Axis(labelLimit=320)),
+        y=alt.Y("issue:N", sort=order, title=None, axis=alt.Axis(labelLimit=320, labelFlush=False)),
         tooltip=["issue", "what", "length"],
     )
     windows = base.transform_filter("datum.what == 'window'").mark_tick(color=_WINDOW_COLOR, thickness=3, size=16)
@@ -132,16 +132,16 @@ def _table(every: Sequence[EscapeRecord]) -> None:
         column_config={
             "open": st.column_config.LinkColumn("", display_text="open", width=55),
             "severity": st.column_config.MultiselectColumn(
-                "Severity", options=list(PILL_COLORS), color=list(PILL_COLORS.values()), width=85
+                "Severity", options=list(PILL_COLORS), color=list(PILL_COLORS.values()), width=75
             ),
-            "kind": st.column_config.TextColumn("Kind", width=110),
-            "resource": st.column_config.TextColumn("Resource", width=200),
-            "agents": st.column_config.ListColumn("Agents", width=170),
-            "margin": st.column_config.TextColumn("Margin", width=70),
-            "window": st.column_config.TextColumn("Window", width=70),
-            "part": st.column_config.TextColumn("Of window", width=80, help="margin as a part of the window"),
+            "kind": st.column_config.TextColumn("Kind", width=105),
+            "resource": st.column_config.TextColumn("Resource", width=190),
+            "agents": st.column_config.ListColumn("Agents", width=215),
+            "margin": st.column_config.TextColumn("Margin", width=62),
+            "window": st.column_config.TextColumn("Window", width=62),
+            "part": st.column_config.TextColumn("Of window", width=72, help="margin as a part of the window"),
             "certainty": st.column_config.TextColumn("Certainty", width=75),
-            "last": st.column_config.TextColumn("Last seen", width=90),
+            "last": st.column_config.TextColumn("Last seen", width=85),
         },
         alt="latent races, the narrowest escape first",
     )

@@ -1,7 +1,6 @@
 """Is state being lost right now, where, and is the recording itself sound?"""
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -30,6 +29,7 @@ NEWEST_SHOWN: Final = 6
 HOTTEST_SHOWN: Final = 8
 HOURS_SHOWN: Final = 24
 HOUR_S: Final = 3_600
+HOUR_NS: Final = HOUR_S * 1_000_000_000
 HOURS_LABELLED: Final = 4
 """Every so many hours one is named."""
 
@@ -48,7 +48,7 @@ def _parts(queries: Queries, _asked: Mapping[str, str]) -> Sequence[Shape]:
         return [empty_box("Nothing has arrived yet", words, RUN_SNIPPET)]
     shown = [_tiles(queries, found), *_defended(queries)]
     shown.append(Node("div", "beside", (_newest(found), _hottest(queries, found))))
-    return [Node("div", "stack-of", [*shown, *_per_hour(found)])]
+    return [Node("div", "stack-of", [*shown, *_per_hour(queries, found)])]
 
 
 def _tiles(queries: Queries, found: Sequence[FindingHead]) -> Node:
@@ -127,15 +127,17 @@ def _hottest(queries: Queries, found: Sequence[FindingHead]) -> Node:
     return Node("div", "card", (Node("h2", children=("Resources with most findings",)), *(rows or empty)))
 
 
-def _per_hour(found: Sequence[FindingHead]) -> Iterator[Node]:
+def _per_hour(queries: Queries, found: Sequence[FindingHead]) -> Iterator[Node]:
     if not found:
         return
-    newest = max(head.last_ns for head in found) // (HOUR_S * 1_000_000_000)
-    counted = Counter((head.last_ns // (HOUR_S * 1_000_000_000), head.severity) for head in found)
+    newest = max(head.last_ns for head in found) // HOUR_NS
+    oldest = newest - HOURS_SHOWN + 1
+    counted = queries.findings_by_hour(oldest * HOUR_NS)
     columns = []
-    for hour in range(newest - HOURS_SHOWN + 1, newest + 1):
-        parts = [(severity_look(name), counted[hour, name]) for name in reversed(SEVERITY_COLORS)]
-        said = ", ".join(f"{counted[hour, name]:,} {name}" for name in SEVERITY_COLORS if counted[hour, name])
+    for hour in range(oldest, newest + 1):
+        counts = {name: counted.get((hour, name), 0) for name in SEVERITY_COLORS}
+        parts = [(severity_look(name), count) for name, count in reversed(counts.items())]
+        said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
         clock = time.strftime("%H:%M", time.gmtime(hour * HOUR_S))
         columns.append((f"{clock} UTC: {said or 'none'}", clock if hour % HOURS_LABELLED == 0 else "", parts))
     legend = [Node("span", f"pill {severity_look(name)}", (name,)) for name in SEVERITY_COLORS]

@@ -94,6 +94,7 @@ def _chart(shown: Sequence[ResourceHead], caught: Mapping[str, int], held: Mappi
     label = alt.Axis(
         labelLimit=LABEL_PX,
         labelOverlap=False,
+        labelFlush=False,
         title=None,
         labelExpr="length(datum.label) > 36 ? '…' + slice(datum.label, -35) : datum.label",
     )
@@ -140,12 +141,12 @@ def _table(shown: Sequence[ResourceHead], caught: Mapping[str, int], held: Mappi
         key="resources-table",
         height=min(TABLE_HEIGHT_MAX, ROW_HEIGHT * (len(shown) + 1) + 3),
         column_config={
-            "resource": st.column_config.TextColumn("Resource", width=265),
-            "system": st.column_config.TextColumn("System", width=85),
+            "resource": st.column_config.TextColumn("Resource", width=235),
+            "system": st.column_config.TextColumn("System", width=75),
             "findings": st.column_config.NumberColumn("Findings", width=65),
             "accesses": st.column_config.NumberColumn("Accesses", width=70),
             "writes": st.column_config.NumberColumn("Writes", width=60),
-            "agents": st.column_config.ListColumn("Agents", width=170),
+            "agents": st.column_config.ListColumn("Agents", width=215),
             "guards": st.column_config.TextColumn("Guards", width=75),
             "defended": st.column_config.NumberColumn(
                 "Defended", width=70, help="accesses that a guard, lock or the store held"

@@ -32,6 +32,22 @@ TABLE_HEIGHT_MAX: Final = 330
 DEAD_SHOWN: Final = 200
 ANSWER_SHOWN: Final = 160
 ROUTE_SNIPPET: Final = '[[alert]]\nname = "ops"\nformat = "slack"\nurl = "https://hooks.slack.com/services/..."'
+_HOLDS: Final = {
+    "accesses": "what agents did to shared state",
+    "findings": "races, each with its evidence",
+    "transitions": "what became of issues, and who did it",
+    "defended": "races that a guard, a lock or the store prevented",
+    "deliveries": "attempts to deliver alerts",
+    "minute_stats": "accesses counted by minute",
+    "conflicts": "what analyzers that share a store tell each other",
+    "cursors": "how far the analyzer is",
+    "leases": "which analyzer judges what",
+    "ingest": "which parts of the spool are loaded",
+    "incoming": "what is being loaded",
+    "forgotten": "what was deleted on request",
+    "schema_migrations": "the store's own version",
+}
+"""What a table is for, in words."""
 _QUIET: Final = (IssueState.SILENCED, IssueState.ACCEPTED)
 
 
@@ -68,13 +84,13 @@ def _routes(every: Sequence[Endpoint]) -> None:
         "last": [_last(each) for each in every],
     }
     picked = _table(rows, "settings-routes-table", "alert routes", choose="single-row", columns={
-        "name": st.column_config.TextColumn("Route", width=150),
-        "format": st.column_config.TextColumn("Format", width=90),
-        "where": st.column_config.TextColumn("Where", width=200),
-        "wants": st.column_config.TextColumn("Is told of", width=260),
+        "name": st.column_config.TextColumn("Route", width=100),
+        "format": st.column_config.TextColumn("Format", width=80),
+        "where": st.column_config.TextColumn("Where", width=150),
+        "wants": st.column_config.TextColumn("Is told of", width=320),
         "delivered": st.column_config.NumberColumn("Delivered", width=75),
         "dead": st.column_config.NumberColumn("Given up", width=70),
-        "last": st.column_config.TextColumn("Last attempt", width=230),
+        "last": st.column_config.TextColumn("Last attempt", width=180),
     })  # fmt: skip
     chosen = [every[place] for place in picked if place < len(every)]
     if not may_operate():
@@ -202,6 +218,7 @@ def _storage(tables: Sequence[Any]) -> None:
     prose([Node("h2", children=("What is kept, and for how long",))], key="settings-storage")
     rows = {
         "table": [str(row["name"]) for row in tables],
+        "holds": [_HOLDS.get(str(row["name"]), "") for row in tables],
         "rows": [int(row["rows"]) for row in tables],
         "MB on disk": [int(row["bytes"]) / 1e6 for row in tables],
         "kept": [f"{int(row['days'])} days" if int(row["days"]) else "for ever" for row in tables],

@@ -13,12 +13,12 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from noclobber import recorder, strands
+from noclobber import recorder, scope, strands
 from noclobber.access import Access, Call
 from noclobber.contract import Attr, Op
 from noclobber.pacing.holds import Hold
@@ -35,7 +35,10 @@ NEVER: Final = frozenset({Op.JOIN, Op.SPAWN, Op.MARK})
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """One hold: whose, after which of its accesses, how long, by which rule of the plan (from 1)."""
+    """One hold: whose, after which of its accesses, how long, by which rule of the plan (from 1).
+
+    `what` is `lose` for an acknowledgement that was not sent and `again` for a message that was handed out again.
+    """
 
     strand: str
     number: int
@@ -43,6 +46,7 @@ class Injection:
     resource: str
     seconds: float
     rule: int
+    what: str = "hold"
 
 
 def drawn(*words: object) -> float:
@@ -68,6 +72,8 @@ class Chaos(Pacer):
         self.injected: list[Injection] = []
         self.held_s = 0.0
         self._count = 0
+        self._spoilt = 0
+        self._deliveries: dict[tuple[str, str], int] = {}
         self._told_to = told_to
 
     def hold_after(self, active: "recorder.Recorder", call: Call, accesses: Sequence[Access]) -> Hold | None:
@@ -99,6 +105,55 @@ class Chaos(Pacer):
                 seconds = self._seconds(rule, 0.0, place.label, START)
                 return self._inject(Injection(place.label, 0, START, "", seconds, number))
         return None
+
+    def loses(self, resource: str, system: str) -> bool:
+        """Whether the acknowledgement that is about to be sent is lost."""
+        return self._spoils("lose", self.plan.lose, Op.ACK, resource, system)
+
+    def repeats(self, resource: str, system: str) -> bool:
+        """Whether the message that has just been received is handed out again."""
+        return self._spoils("again", self.plan.again, Op.RECEIVE, resource, system)
+
+    def _spoils(self, what: str, rules: Sequence[Rule], op: Op, resource: str, system: str) -> bool:
+        active, known = recorder.active(), scope.current()
+        if active is None:
+            return False
+        agent = (known.agent if known is not None else None) or active.settings.agent or ""
+        label, named = self.place(strands.current(), agent).label, active.declarations.named(resource)
+        for rule_number, rule in enumerate(rules, 1):
+            if rule.takes(str(op), named, system, agent):
+                return self._spoil(Injection(label, 0, str(op), named, 0.0, rule_number, what), rule.chance)
+        return False
+
+    def _spoil(self, injection: Injection, chance: float) -> bool:
+        with self._lock:
+            where = injection.what, injection.strand
+            number = self._deliveries[where] = self._deliveries.get(where, 0) + 1
+            if drawn(self.plan.seed, *where, number) >= chance or self._spoilt >= self.plan.holds_max:
+                return False
+            self._spoilt += 1
+            told = replace(injection, number=number)
+            if len(self.injected) < KEPT_MAX:
+                self.injected.append(told)
+        if self._told_to is not None:
+            _append(self._told_to, asdict(told))
+        return True
+
+    def begin(self, active: "recorder.Recorder") -> None:
+        """Pace, and spoil deliveries where the plan says so."""
+        super().begin(active)
+        if self.plan.lose or self.plan.again:
+            from noclobber.pacing import deliveries
+
+            deliveries.begin(self)
+
+    def end(self, active: "recorder.Recorder") -> None:
+        """Let everything run and arrive as it does."""
+        if self.plan.lose or self.plan.again:
+            from noclobber.pacing import deliveries
+
+            deliveries.end()
+        super().end(active)
 
     def _seconds(self, rule: Rule, lease_s: float, *where: object) -> float:
         """How long a strand is held there; 0: not."""

@@ -58,11 +58,15 @@ class Plan:
 
     Attributes:
         seed: of all that is drawn. rules: the first that speaks of an access decides.
-        holds_max: how many holds a process makes at most. total_s_max: how long they are together at most.
+        lose: acknowledgements that never arrive. again: messages that are handed out again (`deliveries`).
+        holds_max: how many holds a process makes at most, and how many deliveries go wrong.
+        total_s_max: how long the holds are together at most.
     """
 
     seed: int = 0
     rules: tuple[Rule, ...] = ()
+    lose: tuple[Rule, ...] = ()
+    again: tuple[Rule, ...] = ()
     holds_max: int = 1000
     total_s_max: float = 30.0
 
@@ -82,7 +86,8 @@ DEFAULT: Final = Plan(
 )
 """Widens the window between a read and what is done because of it, and between a lock and the next one."""
 _RULE: Final = {each.name for each in fields(Rule)}
-_PLAN: Final = {"seed", "holds_max", "total_s_max", "hold"}
+_CHOICE: Final = {"resource", "system", "agent", "chance"}
+_PLAN: Final = {"seed", "holds_max", "total_s_max", "hold", "lose", "again"}
 
 
 def load(path: Path) -> Plan:
@@ -106,15 +111,41 @@ def plan_of(table: Mapping[str, Any]) -> Plan:
         PlanError: a word or a value that it does not know.
     """
     _known("the plan", table, _PLAN)
-    rules = table.get("hold", [])
-    if not isinstance(rules, list) or len(rules) > RULES_MAX or not all(isinstance(rule, dict) for rule in rules):
-        raise PlanError("`hold` is a list of tables: [[hold]]")
+    holds = tuple(_rule(number, rule) for number, rule in enumerate(_tables(table, "hold"), 1))
+    lose, again = (
+        tuple(_choice(f"{name} {number}", op, rule) for number, rule in enumerate(_tables(table, name), 1))
+        for name, op in (("lose", Op.ACK), ("again", Op.RECEIVE))
+    )
     return Plan(
         seed=_whole("seed", table.get("seed", DEFAULT.seed)),
-        rules=tuple(_rule(number, rule) for number, rule in enumerate(rules, 1)) or DEFAULT.rules,
+        rules=holds or (() if lose or again else DEFAULT.rules),
+        lose=lose,
+        again=again,
         holds_max=_whole("holds_max", table.get("holds_max", DEFAULT.holds_max)),
         total_s_max=_number("total_s_max", table.get("total_s_max", DEFAULT.total_s_max), 3600.0),
     )
+
+
+def _tables(table: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    rules = table.get(name, [])
+    if not isinstance(rules, list) or len(rules) > RULES_MAX or not all(isinstance(rule, dict) for rule in rules):
+        raise PlanError(f"`{name}` is a list of tables: [[{name}]]")
+    return rules
+
+
+def _choice(where: str, op: Op, table: Mapping[str, Any]) -> Rule:
+    """Which acknowledgements or receipts go wrong, and how often."""
+    _known(where, table, _CHOICE)
+    resource, system, agent = _patterns(where, table)
+    chance = _number(f"{where}: `chance`", table.get("chance", 0.5), 1.0)
+    return Rule(frozenset({str(op)}), resource, system, agent, chance=chance)
+
+
+def _patterns(where: str, table: Mapping[str, Any]) -> tuple[str, str, str]:
+    for name in ("resource", "system", "agent"):
+        if not isinstance(table.get(name, "*"), str):
+            raise PlanError(f"{where}: `{name}` is a pattern, such as 'redis://*'")
+    return table.get("resource", "*"), table.get("system", "*"), table.get("agent", "*")
 
 
 def _rule(number: int, table: Mapping[str, Any]) -> Rule:
@@ -125,14 +156,9 @@ def _rule(number: int, table: Mapping[str, Any]) -> Rule:
     words = [after] if isinstance(after, str) else after
     if not isinstance(words, list) or not words or not set(words) <= known:
         raise PlanError(f"{where}: `after` is one or more of {', '.join(sorted(known))}; not {after!r}")
-    for name in ("resource", "system", "agent"):
-        if not isinstance(table.get(name, "*"), str):
-            raise PlanError(f"{where}: `{name}` is a pattern, such as 'redis://*'")
     return Rule(
         frozenset(words),
-        table.get("resource", "*"),
-        table.get("system", "*"),
-        table.get("agent", "*"),
+        *_patterns(where, table),
         chance=_number(f"{where}: `chance`", table.get("chance", 0.5), 1.0),
         seconds=_span(where, table.get("seconds", [0.0, 0.05])),
         lease=table.get("lease", False) is True,

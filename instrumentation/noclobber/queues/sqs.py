@@ -21,7 +21,7 @@ from noclobber.resources import quoted
 from noclobber.stores.aws_call import Asked, Noted
 from noclobber.versions import fingerprint
 
-__all__ = ["note"]
+__all__ = ["SYSTEM", "note", "queue_of"]
 
 SYSTEM: Final = "aws_sqs"
 HANDLES_MAX: Final = 4096
@@ -41,11 +41,11 @@ def note(asked: Asked) -> Noted | None:
     late = asked.operation == "ReceiveMessage"
     if not entries and not late:
         return None
-    kept = {"queue": _queue(asked.region, url), "entries": entries}
+    kept = {"queue": queue_of(asked.region, url), "entries": entries}
     return Noted(asked.operation, kept, len(entries), describe, _messages if late else _answers, late=late)
 
 
-def _queue(region: str, url: str) -> str:
+def queue_of(region: str, url: str) -> str:
     """The queue's URI: accounts and regions have queues of one name."""
     account, _, name = urlsplit(url).path.strip("/").rpartition("/")
     return f"sqs://{quoted(region)}/{quoted(account)}/{quoted(name)}"

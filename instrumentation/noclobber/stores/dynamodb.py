@@ -13,7 +13,7 @@ Source: DynamoDB API reference; contract 2.1; capture.md section 2 and 2.2.
 
 import copy
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from noclobber.stores.aws_call import Asked, Noted
 from noclobber.stores.dynamodb_expressions import REMOVED, UNKNOWN, change_of, condition_of, projected
 from noclobber.versions import encode, fingerprint, fingerprint_parts, is_numeric, is_weak
 
-__all__ = ["exact", "note", "place", "plain"]
+__all__ = ["exact", "note", "place", "plain", "resource_of"]
 
 SYSTEM: Final = "aws.dynamodb"
 RESULTS_MAX: Final = 64
@@ -184,6 +184,11 @@ def _resource(table: str, item: Mapping[str, Any]) -> str | None:
     names = _keys.get(table, ())
     if not names or not all(name in item for name in names):
         return None
+    return resource_of(table, item, names)
+
+
+def resource_of(table: str, item: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The URI of an item whose table's key has these `names`, in their order."""
     return table + ",".join(
         f"{quoted(name)}={quoted(_bytes(item[name]).decode('utf-8', 'backslashreplace'))}" for name in names
     )

@@ -19,7 +19,7 @@ from noclobber.resources import quoted
 from noclobber.stores.aws_call import Asked, Noted
 from noclobber.versions import WEAK_WORD_MAX, fingerprint
 
-__all__ = ["note"]
+__all__ = ["note", "resource_of"]
 
 SYSTEM: Final = "aws.s3"
 ETAGS_MAX: Final = 4096
@@ -65,14 +65,14 @@ def _keep(reply: Any) -> dict[str, Any]:
     return kept
 
 
-def _resource(bucket: str, key: str) -> str:
+def resource_of(bucket: str, key: str) -> str:
     """The object's URI. A key that ends in a slash is one object: it must not read as all that lies below."""
     path = "/".join(map(quoted, key.split("/")))
     return f"s3://{quoted(bucket)}/" + (path[:-1] + "%2F" if path.endswith("/") else path)
 
 
 def _of(noted: Noted) -> str:
-    return _resource(noted.params["Bucket"], noted.params["Key"])
+    return resource_of(noted.params["Bucket"], noted.params["Key"])
 
 
 # -- versions ------------------------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def _delete_many(noted: Noted) -> list[Access]:
     reply = noted.reply or {}
     accesses = []
     for key, named, etag in noted.params["Objects"]:
-        resource = _resource(noted.params["Bucket"], key)
+        resource = resource_of(noted.params["Bucket"], key)
         access = _deleted(resource, named, versioned=key in reply.get("Marked", ()))
         _guard(access, etag)
         code = reply.get("Errors", {}).get(key)
@@ -204,7 +204,7 @@ def _copy(noted: Noted) -> list[Access]:
     """The store reads one object and writes another; the reply names the source's version only if it has an id."""
     reply = noted.reply or {}
     bucket, key, named = noted.params["CopySource"]
-    source = Access(Op.READ, _resource(bucket, key), SYSTEM, noted.failed or Outcome.OK, remembered=False)
+    source = Access(Op.READ, resource_of(bucket, key), SYSTEM, noted.failed or Outcome.OK, remembered=False)
     if named:
         source.resource += f"?versionId={quoted(named)}"
     _version(source, {"VersionId": reply.get("CopySourceVersionId")}, Attr.VERSION_READ)
@@ -235,7 +235,7 @@ def _list(noted: Noted) -> list[Access]:
     bucket = params["Bucket"]
     attributes: dict[str, AttributeValue] = {
         Attr.PREDICATE: "*" if whole else fingerprint(asked.encode()),
-        Attr.RESULT_RESOURCES: tuple(_resource(bucket, key) for key in keys[:RESULTS_MAX]),
+        Attr.RESULT_RESOURCES: tuple(resource_of(bucket, key) for key in keys[:RESULTS_MAX]),
         Attr.RESULT_COUNT: len(keys),
     }
     paged = reply.get("IsTruncated") or any(params.get(each) for each in ("ContinuationToken", "StartAfter", "Marker"))

@@ -171,7 +171,6 @@ CHILD = """
     from noclobber_analyzer.clock import SYSTEM
     from noclobber_collector.store import open_store
     from streams import a_stream, run_dry
-from told_requests import told_requests
 
     data, portion = Path({data!r}), int(sys.argv[1])
     store = open_store(f"chdb://{{data}}/store")

@@ -13,6 +13,7 @@ from noclobber_analyzer.clock import SYSTEM
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.history import History
 from noclobber_analyzer.otlp_files import read_otlp
+from noclobber_analyzer.stream import Limits, Stream
 
 
 def receive(agent: Agent, at: float, task: str = "t1", **more: object) -> Request:
@@ -303,3 +304,26 @@ def test_defended_accesses_are_written_once(intake: Intake) -> None:
     run_dry(a_stream(intake.store))
     assert intake.defended() == {"rejected": 1}
     assert intake.counts()[1] == 1
+
+
+def test_silence_that_falls_between_two_looks(intake: Intake) -> None:
+    """Judging took so long that a process seemed silent meanwhile: nothing is judged by that which nobody mends."""
+    clock = HandClock(SYSTEM.now_ns())
+
+    def slowly(history: History, *, resources: frozenset[str] | None = None) -> Evaluation:
+        clock.move(60)
+        return evaluate(history, resources=resources)
+
+    other = Agent("other")
+    intake.take([other.write(ACCOUNT, "1", "2", 0.05), other.mark(9.0)])
+    _, _, maker = claimed_twice(intake)
+    stream = Stream(intake.store, slowly, clock, "live", Limits(whole_max=0, resources_max=1), sifts=False)
+    stream.open()
+    stream.step()
+    assert list(stream._dirty) == [QUEUE]
+    stream.step()
+    assert intake.findings() == []
+    intake.take([maker.mark(3.0, 3.0)])
+    run_dry(stream)
+    (finding,) = intake.findings()
+    assert not any("record ends" in missing for missing in finding.missing)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from intake import generated, written
+from random_stories import random_story
 
 from noclobber.contract import VersionKind
 from noclobber_analyzer.access import Access
@@ -99,6 +100,35 @@ def test_what_was_lost_of_the_unit_itself() -> None:
     history = in_units(("2", "Ary"), ("1", "Bwx"), ("-", "Arx"), ("4", "Awx"))
     assert [finding.kind for finding in evaluate(history).findings] == ["lost_update"]
     same(history)
+
+
+ELSEWHERE = {
+    "one scan": "A[ Brx1 Bry1 ( Ala2 Dwz2<1^1!unknown C[r Aiy3<1 Awx4<1^1? Dfh<k Drx1 Ana2 Awx5 ) ( Cfg Cla3 "
+    "Arx5 ) Cwx6 Cwx7 Dqx7y3",
+    "what came of a task": "Alb2 Ds1 Bg1 Cwz2 Dm Cdx<1 Ddy<1 Dwx5<1^1!unknown Cwz6<2!unknown Brz2 D*E Erx5 Aqx5y1 Ag1 "
+    "Ala3 Awz7<6^6 Btx1 Cwy9<1!rejected",
+    "what a unit read in half": "Arx1 Cfg<k Dry1 ( Bla2 Cry1 ) Aqx1y1 C[r Cwy2<1 Cwz3<1 Dux4 Cwx5 Dfg<k Aqx5y2 "
+    "Awy6<2^2!unknown Drz3 As1 Awx7 Cm ( Brx7 Cwx8<5^7 Cqx8y6 )",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ELSEWHERE.values(), ids=ELSEWHERE.keys())
+def test_what_covers_it_stands_elsewhere(text: str) -> None:
+    """A verdict that one at another resource covers, or that covers one there, is told as in the whole.
+
+    Of one scan that found two states each of which was half of a change, two analyzers told, and one told one thing.
+    """
+    same(Story(kind=VersionKind.COUNTER).history(text))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(200))
+def test_random_stories(seed: int) -> None:
+    """Random stories of all sorts of facts, with and without losses."""
+    rng = random.Random(seed)
+    text = random_story(rng, rng.choice([8, 15, 30]))
+    kind = rng.choice([VersionKind.COUNTER, VersionKind.CHAIN, None])
+    same(Story(kind=kind, clocks=rng.choice(["one", "apart"])).history(text))
 
 
 @pytest.mark.parametrize("checked_in", ["txn", "step"])

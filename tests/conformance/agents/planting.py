@@ -8,181 +8,13 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
-SECRET = os.environ["PLANTED"]
-TIMEOUT_S = 30
-FOLDER = Path(os.environ["FOLDER"])
-PLANTS: dict[str, Callable[[], object]] = {}
+import planting_messages
+import planting_sql
+from plants import FOLDER, PLANTS, SECRET, TIMEOUT_S, plants
 
-
-def plants(name: str) -> Callable[[Callable[[], object]], Callable[[], object]]:
-    """Note which integration a function is for."""
-
-    def note(function: Callable[[], object]) -> Callable[[], object]:
-        PLANTS[name] = function
-        return function
-
-    return note
-
-
-def statements(mark: str) -> list[tuple[str, tuple[object, ...]]]:
-    """A secret in parameters, in literals, in conditions, in what fails."""
-    return [
-        ("DROP TABLE IF EXISTS notes", ()),
-        ("CREATE TABLE notes (id integer PRIMARY KEY, owner varchar(80), text varchar(80) UNIQUE)", ()),
-        (f"INSERT INTO notes (id, owner, text) VALUES (1, {mark.format(1)}, 'x')", (SECRET,)),
-        (f"INSERT INTO notes (id, owner, text) VALUES (2, '{SECRET}', '{SECRET}')", ()),
-        ("SELECT id, owner, text FROM notes WHERE id = 1", ()),
-        (f"SELECT id, owner, text FROM notes WHERE owner = {mark.format(1)}", (SECRET,)),
-        (f"SELECT id FROM notes WHERE owner > '{SECRET}' ORDER BY id", ()),
-        (
-            f"UPDATE notes SET owner = {mark.format(1)} WHERE id = 1 AND owner = {mark.format(2)}",
-            (SECRET + "!", SECRET),
-        ),
-        (f"UPDATE notes SET owner = owner || '{SECRET}' WHERE id = 1", ()),
-        (f"DELETE FROM notes WHERE owner = '{SECRET}' AND id = 7", ()),
-        (f"INSERT INTO notes (id, owner, text) VALUES (3, 'y', {mark.format(1)})", (SECRET,)),
-        (f"SELECT '{SECRET}' FROM nothing_here", ()),
-    ]
-
-
-def run_all(execute: Callable[..., object], mark: str) -> None:
-    """The same, by a driver; the last ones fail."""
-    for text, parameters in statements(mark):
-        with contextlib.suppress(Exception):
-            execute(text, parameters)
-
-
-@plants("sqlite3")
-def with_sqlite3() -> None:
-    import sqlite3
-
-    with contextlib.closing(sqlite3.connect(FOLDER / "a.db", isolation_level=None)) as connection:
-        run_all(lambda text, parameters: connection.execute(text, parameters).fetchall(), "?")
-
-
-@plants("aiosqlite")
-def with_aiosqlite() -> None:
-    import aiosqlite
-
-    async def act() -> None:
-        async with aiosqlite.connect(FOLDER / "b.db") as connection:
-            for text, parameters in statements("?"):
-                with contextlib.suppress(Exception):
-                    await connection.execute_fetchall(text, parameters)
-
-    asyncio.run(act())
-
-
-@plants("sqlalchemy")
-def with_sqlalchemy() -> None:
-    from sqlalchemy import create_engine
-
-    engine = create_engine(f"sqlite:///{FOLDER / 'c.db'}", isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        run_all(lambda text, parameters: connection.exec_driver_sql(text, parameters or None), "?")
-    engine.dispose()
-
-
-@plants("django")
-def with_django() -> None:
-    import django
-    from django.conf import settings
-    from django.db import connection, models
-
-    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(FOLDER / "d.db")}
-    settings.configure(DATABASES={"default": database}, INSTALLED_APPS=[])
-    django.setup()
-
-    class Note(models.Model):
-        owner = models.CharField(max_length=80)
-
-        class Meta:
-            app_label = "planting"
-
-        def __str__(self) -> str:
-            return self.owner
-
-    with connection.schema_editor() as editor:
-        editor.create_model(Note)
-    note = Note.objects.create(owner=SECRET)
-    note.save()
-    assert Note.objects.get(owner=SECRET).owner == SECRET
-    connection.close()
-
-
-@plants("psycopg")
-def with_psycopg() -> None:
-    import psycopg
-
-    with psycopg.connect(os.environ["POSTGRES"], autocommit=True) as connection:
-        run_all(lambda text, parameters: connection.execute(text, parameters or None), "%s")
-        with connection.cursor() as cursor, cursor.copy(f"COPY (SELECT '{SECRET}', id FROM notes) TO STDOUT") as copy:
-            list(copy)
-        connection.execute("SELECT pg_advisory_lock(hashtext(%s))", (SECRET,))
-
-
-@plants("asyncpg")
-def with_asyncpg() -> None:
-    import asyncpg
-
-    async def act() -> None:
-        connection = await asyncpg.connect(os.environ["POSTGRES"])
-        for text, parameters in statements("${}"):
-            with contextlib.suppress(Exception):
-                await connection.fetch(text, *parameters)
-        await connection.fetchmany("SELECT id, owner FROM notes WHERE owner = $1", [(SECRET,)])
-        await connection.close()
-
-    asyncio.run(act())
-
-
-@plants("pymysql")
-def with_pymysql() -> None:
-    import pymysql
-
-    with contextlib.closing(pymysql.connect(**mysql(), database="bank", autocommit=True)) as connection:
-        run_all(lambda text, parameters: connection.cursor().execute(text, parameters or None), "%s")
-
-
-@plants("aiomysql")
-def with_aiomysql() -> None:
-    import aiomysql
-
-    through_mysql(aiomysql)
-
-
-@plants("asyncmy")
-def with_asyncmy() -> None:
-    import asyncmy
-
-    through_mysql(asyncmy)
-
-
-def through_mysql(driver: object) -> None:
-    """The same by an asynchronous driver."""
-
-    async def act() -> None:
-        connection = await driver.connect(**mysql(), db="bank", autocommit=True)
-        async with connection.cursor() as cursor:
-            for text, parameters in statements("%s"):
-                with contextlib.suppress(Exception):
-                    await cursor.execute(text, parameters or None)
-        await connection.ensure_closed()
-
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MySQL's own, about a table that is not there
-        asyncio.run(act())
-
-
-def mysql() -> dict[str, object]:
-    """Where the server is."""
-    return {"host": "127.0.0.1", "port": int(os.environ["MARIADB"]), "user": "agents"}
+__all__ = ["planting_messages", "planting_sql"]
 
 
 @plants("redis")
@@ -340,26 +172,6 @@ def with_langgraph() -> None:
     compiled.invoke({"text": SECRET}, {"configurable": {"thread_id": "1"}})
 
 
-@plants("nats")
-def with_nats() -> None:
-    import nats
-
-    async def act() -> None:
-        connection = await nats.connect(os.environ["NATS"])
-        stream = connection.jetstream()
-        await stream.add_stream(name="notes", subjects=["notes"])
-        await stream.publish("notes", SECRET.encode(), headers={"note": SECRET})
-        subscription = await stream.pull_subscribe("notes", "worker")
-        for message in await subscription.fetch(1):
-            await message.ack()
-        bucket = await stream.create_key_value(bucket="notes")
-        await bucket.put("note", SECRET.encode())
-        await bucket.get("note")
-        await connection.close()
-
-    asyncio.run(asyncio.wait_for(act(), TIMEOUT_S))
-
-
 @plants("httpx")
 def with_http() -> None:
     """All of HTTP's clients and servers: each other's body, query and headers."""
@@ -399,58 +211,6 @@ for also in ("requests", "aiohttp", "aiohttp-web", "starlette"):
     PLANTS[also] = PLANTS["httpx"]
 
 
-@plants("pika")
-def with_pika() -> None:
-    import pika
-
-    with pika.BlockingConnection(pika.URLParameters(os.environ["RABBITMQ"])) as connection:
-        channel = connection.channel()
-        channel.queue_declare("notes")
-        channel.basic_publish("", "notes", SECRET.encode(), pika.BasicProperties(headers={"note": SECRET}))
-        method, _, _ = channel.basic_get("notes")
-        channel.basic_ack(method.delivery_tag)
-
-
-@plants("aio_pika")
-def with_aio_pika() -> None:
-    import aio_pika
-
-    async def act() -> None:
-        async with await aio_pika.connect(os.environ["RABBITMQ"]) as connection:
-            channel = await connection.channel()
-            queue = await channel.declare_queue("other-notes")
-            message = aio_pika.Message(SECRET.encode(), headers={"note": SECRET})
-            await channel.default_exchange.publish(message, "other-notes")
-            await (await queue.get()).ack()
-
-    asyncio.run(asyncio.wait_for(act(), TIMEOUT_S))
-
-
-@plants("aiokafka")
-def with_aiokafka() -> None:
-    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-
-    async def act() -> None:
-        at = os.environ["KAFKA"]
-        async with AIOKafkaProducer(bootstrap_servers=at) as producer:
-            await producer.send_and_wait("notes", SECRET.encode(), partition=0, headers=[("note", SECRET.encode())])
-        consumer = AIOKafkaConsumer(bootstrap_servers=at, group_id="workers", auto_offset_reset="earliest")
-        consumer.assign([TopicPartition("notes", 0)])
-        async with consumer:
-            await consumer.getone()
-
-    asyncio.run(asyncio.wait_for(act(), TIMEOUT_S))
-
-
-@plants("confluent_kafka")
-def with_confluent() -> None:
-    import confluent_kafka
-
-    producer = confluent_kafka.Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
-    producer.produce("notes", SECRET.encode(), headers={"note": SECRET})
-    assert producer.flush(TIMEOUT_S) == 0
-
-
 @plants("kazoo")
 def with_kazoo() -> None:
     from kazoo.client import KazooClient
@@ -472,61 +232,6 @@ def with_etcd() -> None:
     client.put("note", SECRET)
     client.get("note")
     client.replace("note", SECRET, SECRET + "!")
-
-
-@plants("celery")
-def with_celery() -> None:
-    from celery import Celery
-    from celery.contrib.testing.worker import start_worker
-
-    app = Celery("jobs", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
-    app.conf.update(worker_hijack_root_logger=False, broker_connection_retry_on_startup=True)
-
-    @app.task(name="jobs.note")
-    def note(text: str, **_: object) -> str:
-        return text
-
-    with start_worker(app, pool="solo", perform_ping_check=False, loglevel="CRITICAL"):
-        assert note.delay(SECRET, more=SECRET).get(timeout=TIMEOUT_S) == SECRET
-
-
-@plants("faststream")
-def with_faststream() -> None:
-    from faststream import FastStream
-    from faststream.redis import RedisBroker, StreamSub
-
-    broker = RedisBroker(os.environ["REDIS"], logger=None)
-
-    async def act() -> None:
-        handled = asyncio.Event()
-
-        @broker.subscriber(stream=StreamSub("faststream-notes", group="all", consumer="one"))
-        async def note(text: str) -> None:
-            handled.set()
-            raise ValueError(text)
-
-        app = FastStream(broker, logger=None)
-        await app.start()
-        await broker.publish(SECRET, stream="faststream-notes", headers={"note": SECRET})
-        await handled.wait()
-        await app.stop()
-
-    asyncio.run(asyncio.wait_for(act(), TIMEOUT_S))
-
-
-@plants("google-cloud-pubsub")
-def with_pubsub() -> None:
-    from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
-
-    subscription = os.environ["PUBSUB_SUBSCRIPTION"]
-    publisher = PublisherClient()
-    publisher.publish(os.environ["PUBSUB_TOPIC"], SECRET.encode(), note=SECRET).result(TIMEOUT_S)
-    publisher.stop()
-    publisher.transport.close()
-    with SubscriberClient() as client:
-        for each in client.pull(subscription=subscription, max_messages=1).received_messages:
-            assert each.message.data == SECRET.encode()
-            client.acknowledge(subscription=subscription, ack_ids=[each.ack_id])
 
 
 @plants("pymongo")

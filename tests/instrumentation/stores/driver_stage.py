@@ -1,14 +1,18 @@
 """What the tests of plain drivers share: threads that race, and what the analyzer says of what was captured."""
 
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import pytest
 from sql_stage import DIFFERS, row_of
 
 from noclobber import agent
+from noclobber.guard import GUARD
 from noclobber.otlp import json_line
 from noclobber_analyzer.evaluate import Evaluation, evaluate
 from noclobber_analyzer.otlp_files import read_otlp
@@ -24,6 +28,30 @@ SCHEMA = (
 Reads, Writes = Callable[[], Any], Callable[[Any], None]
 """What reads a value, and what writes one."""
 VERSION = {"version.kind": "fingerprint", "version.verbatim": False}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    """The bank in SQLite."""
+    file = tmp_path / "bank.db"
+    connection = sqlite3.connect(file)
+    for statement in SCHEMA:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+    yield file
+    GUARD.failures.clear()
+
+
+@pytest.fixture
+def dsn(postgres_url: str) -> str:
+    """The bank's database, fresh."""
+    found = postgres_url.replace("postgresql+psycopg", "postgresql")
+    with psycopg.connect(found, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS accounts, jobs CASCADE")
+        for statement in SCHEMA:
+            connection.execute(statement)
+    return found
 
 
 def together(*agents: Callable[[], None]) -> None:
@@ -64,6 +92,11 @@ def overtaken(read: Callable[[], Any], change: Callable[[], Any], *rest: Callabl
         changed.set()
 
     together(careful, quick)
+
+
+async def one(connection: Any, query: str, *parameters: Any) -> Any:
+    """The first column of the first row."""
+    return (await (await connection.execute(query, parameters)).fetchone())[0]
 
 
 def judged(captured: Any, folder: Path) -> Evaluation:

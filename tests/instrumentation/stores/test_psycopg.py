@@ -1,14 +1,13 @@
 """psycopg 3 against a real PostgreSQL, sync and async: statements, transactions, rows, races."""
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from driver_stage import SCHEMA, START, TIMEOUT_S, VERSION, findings, judged, overtaken, story, together, told
+from driver_stage import START, TIMEOUT_S, VERSION, dsn, findings, one, overtaken, story, told
 from psycopg import sql
 from psycopg.rows import class_row, dict_row, namedtuple_row, scalar_row
 from sql_stage import postgres_url, printed
@@ -18,22 +17,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from noclobber.guard import GUARD
 from noclobber.testing import capture
 
-__all__ = ["postgres_url"]
+__all__ = ["dsn", "postgres_url"]
 
 SELECT = "SELECT bal FROM accounts WHERE id = %s"
 UPDATE = "UPDATE accounts SET bal = %s WHERE id = %s"
 WEAK = {"version.weak": True, "size": 8, "content.numeric": True}
-
-
-@pytest.fixture
-def dsn(postgres_url: str) -> str:
-    """The bank's database, fresh."""
-    found = postgres_url.replace("postgresql+psycopg", "postgresql")
-    with psycopg.connect(found, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS accounts, jobs CASCADE")
-        for statement in SCHEMA:
-            connection.execute(statement)
-    return found
 
 
 def test_read_then_write(dsn: str) -> None:
@@ -479,7 +467,7 @@ def test_cancelled(dsn: str) -> None:
             write = asyncio.ensure_future(waiter.execute(UPDATE, (2, 1)))
             waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %s"
             async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as looker:
-                while not await _one(looker, waiting, waiter.info.backend_pid):  # noqa: ASYNC110  no event of ours
+                while not await one(looker, waiting, waiter.info.backend_pid):  # noqa: ASYNC110  no event of ours
                     await asyncio.sleep(0)
             write.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -489,107 +477,3 @@ def test_cancelled(dsn: str) -> None:
         asyncio.run(act())
         outcomes = [each["outcome"] for each in told(captured) if each["op"] == "write"]
         assert sorted(outcomes) == ["error", "ok"]
-
-
-async def _one(connection: Any, query: str, *parameters: Any) -> Any:
-    return (await (await connection.execute(query, parameters)).fetchone())[0]
-
-
-# -- races ---------------------------------------------------------------------------------------------------------
-
-
-def race(dsn: str, select: str, update: str, *, stale: bool = True, level: Any = None) -> Any:
-    """Two agents add to one balance, both from what they read before; unless reading locks."""
-    read, wrote = threading.Barrier(2), threading.Event()
-
-    def book(amount: int, *, first: bool) -> None:
-        with psycopg.connect(dsn) as connection:
-            connection.isolation_level = level
-            row = connection.execute(select).fetchone()
-            assert row is not None
-            if stale:
-                read.wait(TIMEOUT_S)
-                assert first or wrote.wait(TIMEOUT_S)
-            try:
-                connection.execute(update, {"new": row[0] + amount, "amount": amount, "old": row[0]})
-                connection.commit()
-            except psycopg.errors.SerializationFailure:
-                connection.rollback()
-        wrote.set()
-
-    with capture(background=True, fixed=False) as captured:
-        together(lambda: book(50, first=True), lambda: book(-20, first=False))
-    return captured
-
-
-PLAIN = "SELECT bal FROM accounts WHERE id = 1"
-OVERWRITE = "UPDATE accounts SET bal = %(new)s WHERE id = 1"
-
-
-def test_lost_update(dsn: str, tmp_path: Path) -> None:
-    """Both wrote what they computed from one balance: one update is lost."""
-    assert findings(race(dsn, PLAIN, OVERWRITE), tmp_path) == [("lost_update", "likely")]
-
-
-@pytest.mark.parametrize(
-    ("select", "update", "how"),
-    [
-        (f"{PLAIN} FOR UPDATE", OVERWRITE, {"stale": False}),
-        (PLAIN, "UPDATE accounts SET bal = bal + %(amount)s WHERE id = 1", {}),
-        (PLAIN, "UPDATE accounts SET bal = %(new)s WHERE id = 1 AND bal = %(old)s", {}),
-        (PLAIN, OVERWRITE, {"level": psycopg.IsolationLevel.SERIALIZABLE}),
-    ],
-)
-def test_safe_twins(dsn: str, tmp_path: Path, select: str, update: str, how: Any) -> None:
-    """Locked, in place, compared, or serializable: nothing is lost, and it counts as defended."""
-    judgement = judged(race(dsn, select, update, **how), tmp_path)
-    assert judgement.findings == []
-    assert judgement.defended
-
-
-def test_lost_update_async(dsn: str, tmp_path: Path) -> None:
-    """Two tasks on two connections."""
-
-    async def book(amount: int, read: asyncio.Barrier) -> None:
-        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-            balance = await _one(connection, SELECT, 1)
-            await read.wait()
-            await connection.execute(UPDATE, (balance + amount, 1))
-
-    async def act() -> None:
-        read = asyncio.Barrier(2)
-        both: list[Awaitable[None]] = [book(50, read), book(-20, read)]
-        await asyncio.wait_for(asyncio.gather(*both), TIMEOUT_S)
-
-    with capture(background=True, fixed=False) as captured:
-        asyncio.run(act())
-    assert findings(captured, tmp_path) == [("lost_update", "likely")]
-
-
-def claims(dsn: str, claim: Callable[[Any, Callable[[], object]], None]) -> Any:
-    """Two agents claim at once; each may wait until both have looked."""
-    seen = threading.Barrier(2)
-
-    def act() -> None:
-        with psycopg.connect(dsn) as connection:
-            claim(connection, lambda: seen.wait(TIMEOUT_S))
-
-    with capture(background=True, fixed=False) as captured:
-        together(act, act)
-    return captured
-
-
-def test_double_claim(dsn: str, tmp_path: Path) -> None:
-    """Both saw the job as new and took it; with SKIP LOCKED each takes another one."""
-    query = "SELECT id FROM jobs WHERE status = 'new' ORDER BY id LIMIT 1"
-
-    def take(connection: Any, seen: Callable[[], object], query: str = query) -> None:
-        (job,) = connection.execute(query).fetchone()
-        seen()
-        connection.execute("UPDATE jobs SET status = 'running' WHERE id = %s", (job,))
-
-    assert [kind for kind, _ in findings(claims(dsn, take), tmp_path)] == ["double_claim"]
-    with psycopg.connect(dsn) as connection:
-        connection.execute("UPDATE jobs SET status = 'new'")
-    apart = claims(dsn, lambda connection, seen: take(connection, seen, f"{query} FOR UPDATE SKIP LOCKED"))
-    assert findings(apart, tmp_path) == []

@@ -116,7 +116,7 @@ def both_ways(statements: list[Statement], path: Path, *, described: bool, drive
         assert found == spans_of(statements, path, described=described, driver=driver)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(statements=STATEMENTS, described=st.booleans(), driver=st.booleans())
 def test_short_and_long_way_tell_the_same(
     tmp_path: Path, driver: bool, statements: list[Statement], described: bool
@@ -126,6 +126,7 @@ def test_short_and_long_way_tell_the_same(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(statements=STATEMENTS, described=st.booleans(), driver=st.booleans())
 def test_short_and_long_way_tell_the_same_at_length(
