@@ -29,7 +29,7 @@ OVERVIEW = {
     "report": "findings of OTLP files as one page with pictures",
     "compare": "what two runs found: new, gone, more often",
     "chaos": "run a program again and again, hold its strands at their accesses, find what luck hides",
-    "confirm": "bring a latent finding about, and write the test that holds it down",
+    "confirm": "bring a finding about, and write the test that holds it down",
     "load": "let many agents do one task at once for a while, and find the races between them",
     "analyze": "the same over what is stored",
     "findings": "list, show or export the findings in the store",

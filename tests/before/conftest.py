@@ -1,5 +1,6 @@
 """What these tests share: programs that race, each a copy that can be mended, and the servers that they race on."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,11 +18,14 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """PostgreSQL; its URL."""
+def postgres() -> Iterator[str]:
+    """PostgreSQL; its URL. Its folder has a short name, since that of its socket may not be long."""
     from noclobber_sidecar.demo import servers
 
-    with servers.postgres(tmp_path_factory.mktemp("postgres")) as url:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        servers.postgres(Path(folder)) as url,
+    ):
         yield url.replace("+psycopg", "")
 
 

@@ -22,7 +22,8 @@ class Shown:
 
     Attributes:
         name: of its program. version: of its library. found_in: the run of chaos that brought it out.
-        forced_in: the try of `confirm` that forced it. mended_runs: of the mended program, without a finding.
+        forced_in: the try of `confirm` that forced it. latent: whether from what a lucky run foretold.
+        mended_runs: of the mended program, without a finding.
         held: how often strands were held in those.
     """
 
@@ -30,6 +31,7 @@ class Shown:
     version: str
     found_in: int
     forced_in: int
+    latent: bool
     mended_runs: int
     held: int
 
@@ -47,16 +49,20 @@ def shown_in(folder: Path = RESULTS) -> dict[str, Shown]:
 def page(shown: Mapping[str, Shown]) -> str:
     """The page, as Markdown."""
     rows = "\n".join(_row(defect, shown[defect.name]) for defect in DEFECTS)
-    return _PAGE.format(count=len(DEFECTS), rows=rows)
+    return _PAGE.format(rows=rows)
 
 
 def _row(defect: Defect, shown: Shown) -> str:
     reports = ", ".join(f"[{name}](https://github.com/{_path(name)})" for name in defect.reports)
+    library = _LABELS.get(defect.library, "{library} {version}").format(library=defect.library, version=shown.version)
     cells = (
-        reports, f"{defect.library} {shown.version}", f"[{defect.kind}](kinds.md)", defect.lost, str(shown.found_in),
-        f"{shown.forced_in} ({'latent' if defect.latent else 'chaos'})", defect.fix,
+        reports, library, f"[{defect.kind}](kinds.md)", defect.lost, str(shown.found_in),
+        f"{shown.forced_in} ({'latent' if shown.latent else 'chaos'})", defect.fix,
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
+
+
+_LABELS = {"sqlite3": "sqlite3 of Python {version}", "noclobber": "objects in memory (`noclobber.tracked`)"}
 
 
 def _path(report: str) -> str:
@@ -66,7 +72,7 @@ def _path(report: str) -> str:
 
 _PAGE = """# Real defects, found before production
 
-{count} races that people have reported, each rebuilt from its report as a small program on the real library. Each
+Twenty races that people have reported, each rebuilt from its report as a small program on the real library. Each
 program is right as long as luck keeps its strands apart. [`noclobber chaos`](before-production.md#chaos) brought every
 one out within 20 runs, [`noclobber confirm`](before-production.md#confirm) forced it within 5 tries, the test that it
 wrote failed before the fix and passed after it, and the mended program yielded nothing in 20 runs under chaos.

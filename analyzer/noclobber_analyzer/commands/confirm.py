@@ -1,4 +1,4 @@
-"""`noclobber confirm`: bring a latent finding about, and write the test that holds it down."""
+"""`noclobber confirm`: bring a finding about (again), and write the test that holds it down."""
 
 import argparse
 from pathlib import Path
@@ -102,14 +102,16 @@ def _known(words: argparse.Namespace) -> "list[Finding]":
 
 COMMAND = Command(
     name="confirm",
-    summary="bring a latent finding about by steering its program, and write the test that holds it down",
+    summary="bring a finding about by steering its program, and write the test that holds it down",
     configure=configure,
     run=run,
     epilog=(
         "examples:\n"
         "  noclobber run --file run.jsonl --file-only -- python agents.py\n"
         "  noclobber check --latent --format json run.jsonl > latent.json\n"
-        "  noclobber confirm 3f9a0c --from latent.json --write-test test_race.py -- python agents.py\n\n"
+        "  noclobber confirm 3f9a0c --from latent.json --write-test test_race.py -- python agents.py\n"
+        "  noclobber chaos --findings found.jsonl -- python agents.py\n"
+        "  noclobber confirm 82c1 --from found.jsonl --write-test test_race.py -- python agents.py\n\n"
         "exit code: 0 not reproduced, 1 confirmed, 2 unusable arguments, finding or program"
     ),
 )

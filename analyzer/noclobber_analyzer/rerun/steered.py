@@ -3,7 +3,7 @@
 Of the two sides of the witness one is held after its first access (the read, the look, the first lock) until the
 other has done its last; the next try holds the other one. A side is a strand, with those that wrote what it had read
 (LangGraph puts a run's checkpoints on threads of their own). What counts is only what then happens: a manifest finding
-of the same bug, by the same evaluator as always. So it serves what was seen to happen once, too.
+of the same bug, likely at least, by the same evaluator as always. So it serves what was seen to happen once, too.
 
 Source: detection.md 5 (a script that forces the order turns latent into manifest).
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from noclobber.contract import Kind, Op
+from noclobber.contract import Certainty, Kind, Op
 from noclobber.declarations import Declarations
 from noclobber.pacing.likeness import like
 from noclobber.pacing.steering import Point, Script, script_text
@@ -81,6 +81,11 @@ def points_of(finding: Finding) -> tuple[Points, Points]:
     return ((_point(one[0]),), (_point(other[last]),)), ((_point(other[0]),), (_point(one[last]),))
 
 
+def _happened(finding: Finding) -> bool:
+    """Whether it shows damage; what is possible in some world is not confirmed by that."""
+    return finding.manifest and finding.certainty is not Certainty.POSSIBLE
+
+
 def _point(access: AccessRef) -> Point:
     return Point(access.op, like(access.resource), site(access.code))
 
@@ -123,7 +128,7 @@ def confirm(
             run = run_once(command, more, timeout_s=timeout_s, declarations=declarations)
         if told is not None:
             told(number, run)
-        happened = next((each for each in run.findings if each.manifest and is_alike(each, finding)), None)
+        happened = next((each for each in run.findings if _happened(each) and is_alike(each, finding)), None)
         if happened is not None:
             return Outcome(happened, number, run)
     return Outcome(None, number, run)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from noclobber import recorder
 from noclobber.access import Access, Call
-from noclobber.contract import Attr, Op
+from noclobber.contract import Op
 from noclobber.pacing.holds import Hold
 from noclobber.pacing.likeness import like, site_of
 from noclobber.pacing.pacer import Pacer
@@ -44,8 +44,12 @@ class Point:
     site: str = ""
 
     def fits(self, access: Access, resource: str, site: str) -> bool:
-        """Whether an access is this one."""
-        return str(access.op) == self.op and like(resource) == self.resource and self.site in ("", site)
+        """Whether an access is this one: a row that a finding says was read may have come by a scan of its table."""
+        if self.site not in ("", site):
+            return False
+        if access.op is Op.SCAN and self.op == Op.READ and resource.endswith("/"):
+            return self.resource.startswith(like(resource))
+        return str(access.op) == self.op and like(resource) == self.resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +134,13 @@ class Steering(Pacer):
 
     def _pass(self, access: Access, resource: str, site: str, strand: str) -> None:
         """Let the held strand go, if this access of another is what it waits for, or commits that."""
-        transaction = access.attributes.get(Attr.TXN_ID)
+        transaction = access.txn
         if any(point.fits(access, resource, site) for point in self._script.until):
-            if isinstance(transaction, str) and len(self._uncommitted) < TRANSACTIONS_MAX:
+            if transaction is not None and len(self._uncommitted) < TRANSACTIONS_MAX:
                 self._uncommitted[transaction] = resource
                 return
-        elif access.op in _ENDS and transaction in self._uncommitted and Attr.TXN_SAVEPOINT not in access.attributes:
+        elif transaction in self._uncommitted and access.op in _ENDS and not access.savepoint:
+            assert transaction is not None
             resource = self._uncommitted.pop(transaction)
             if access.op is Op.ABORT:
                 return

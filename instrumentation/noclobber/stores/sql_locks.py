@@ -179,6 +179,13 @@ class Locks:
             if hold.transaction == transaction and f"{hold.path}/".startswith(f"{path}/" if path else "")
         ])  # fmt: skip
 
+    def doomed(self, active: "Recorder", failed: Call, transaction: str, path: str) -> list[GivenBack]:
+        """`failed` doomed a transaction, or its savepoint `path`: during that call PostgreSQL gave back its locks."""
+        given = self.end_of(active, failed.library, transaction, path)
+        for call, _ in given:
+            call.start_ns = failed.start_ns  # another may have had the lock before the refusal arrived here
+        return given
+
     def close(self, active: "Recorder | None", library: str) -> None:
         """The connection closes, or gives back all."""
         if active is None or not self._holds:

@@ -12,7 +12,7 @@ from typing import Final
 from noclobber.contract import Outcome
 from noclobber.stores.sql_plan import Verb
 
-__all__ = ["outcome_of"]
+__all__ = ["dooms", "outcome_of"]
 
 REFUSED: Final = frozenset({"40001"})
 UNIQUE: Final = frozenset({"23505", "23P01"})
@@ -30,9 +30,9 @@ def outcome_of(error: BaseException, verb: Verb) -> tuple[Outcome, bool]:
 
     A connection that broke, a cancelled task, a client's own timeout: the server may have applied it.
     """
-    original = getattr(error, "orig", None) or error
+    original = _original(error)
     number = original.args[0] if original.args and type(original).__module__ in _MYSQL else None
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    state = _state(original)
     if number is not None:
         state = None  # MySQL's own number says more: 40001 is a deadlock there, which no guard has found
     if state in REFUSED or number in MYSQL_REFUSED:
@@ -48,3 +48,19 @@ def outcome_of(error: BaseException, verb: Verb) -> tuple[Outcome, bool]:
     if lost or isinstance(error, TimeoutError) or not isinstance(error, Exception):
         return (Outcome.ERROR if verb is Verb.SELECT else Outcome.UNKNOWN), False
     return Outcome.ERROR, False
+
+
+def dooms(error: BaseException) -> bool:
+    """Whether PostgreSQL itself refused the statement, and with that gave up its transaction, or its savepoint.
+
+    What the client found wrong before it sent anything has no SQLSTATE, and leaves the transaction as it was.
+    """
+    return _state(_original(error)) is not None
+
+
+def _original(error: BaseException) -> BaseException:
+    return getattr(error, "orig", None) or error
+
+
+def _state(original: BaseException) -> str | None:
+    return getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)

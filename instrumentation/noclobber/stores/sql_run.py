@@ -17,8 +17,8 @@ from noclobber.contract import Attr, Op, Outcome
 from noclobber.guard import GUARD
 from noclobber.stores.sql_accesses import boundary, describe
 from noclobber.stores.sql_database import Database
-from noclobber.stores.sql_locks import Locks
-from noclobber.stores.sql_outcomes import outcome_of
+from noclobber.stores.sql_locks import GivenBack, Locks, end_all
+from noclobber.stores.sql_outcomes import dooms, outcome_of
 from noclobber.stores.sql_plan import NOTHING, Plan, Verb
 from noclobber.stores.sql_statement import ROWS_MAX, Statement, count
 from noclobber.stores.sql_units import Transaction, around
@@ -108,9 +108,14 @@ class Run:
                 statement.outcome, statement.unique = Outcome.UNKNOWN, False
             if isinstance(error, asyncio.CancelledError):
                 statement.attributes[Attr.CANCELLED] = True
+            given: Sequence[GivenBack] = ()
             if statement.transaction is not None and statement.system == "postgresql":
                 statement.transaction.failed = True
+                if dooms(error):
+                    where = statement.transaction.id, statement.savepoint
+                    given = self._state.locks.doomed(self._active, self._call, *where)
             self._active.fail(self._call, error, _build, statement)
+            end_all(self._active, given)
             return
         self._lose()
 

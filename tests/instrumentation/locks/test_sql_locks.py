@@ -107,6 +107,33 @@ def test_transaction_locks(dsn: str) -> None:
 DB = "postgres"
 
 
+def test_a_refused_statement_gives_back_locks(dsn: str, tmp_path: Path) -> None:
+    """PostgreSQL gives up a transaction, or a savepoint, at the refusal, not at the rollback that is said later."""
+    with capture(fixed=False) as captured, psycopg.connect(dsn) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(7)")
+        with pytest.raises(psycopg.ProgrammingError):
+            connection.execute("UPDATE accounts SET bal = %s WHERE id = 1", (object(),))  # nothing is sent
+        connection.execute("SAVEPOINT half")
+        connection.execute("SELECT pg_advisory_xact_lock(8)")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute("UPDATE accounts SET bal = 1 / 0 WHERE id = 1")
+        told = [line for line in story(captured) if "lock" in line]
+        assert told == ["lock 7", "lock 8 [7]", "unlock 8 [7]"]
+        connection.execute("ROLLBACK TO half")
+        connection.execute("RELEASE half")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute("UPDATE accounts SET bal = 1 / 0 WHERE id = 1")
+        told = [line for line in story(captured) if "lock" in line]
+        assert told[3:] == ["unlock 7"]
+        *_, update, unlock = captured.spans
+        assert unlock.start_ns == update.start_ns
+        with psycopg.connect(dsn, autocommit=True) as other:
+            other.execute("SET lock_timeout = '10s'")
+            other.execute("SELECT pg_advisory_lock(7)")
+        connection.rollback()
+    assert judged(captured, tmp_path).findings == []
+
+
 def test_asyncpg(dsn: str) -> None:
     """The same asynchronously; a pool that resets a connection gives back what it held."""
 
