@@ -55,9 +55,9 @@ def _in_unit(accesses: list[Access], evidence: Evidence) -> Iterator[Candidate]:
     for access in accesses:
         strands.setdefault(access.strand, []).append(access)
     for own in strands.values():
-        reads: dict[str, Access] = {}
+        reads: dict[str, Access] = {}  # the last look at each resource; not all of them say what they saw
         for access in own:
-            if access.op is Op.READ and access.read is not None and access.outcome in ("ok", "not_found"):
+            if access.op is Op.READ and access.outcome in ("ok", "not_found"):
                 reads[access.resource] = access
             elif access.op in (Op.WRITE, Op.DELETE) and evidence.fates.of(access) is Fate.APPLIED:
                 yield from _from_reads(access, reads, evidence)
@@ -67,7 +67,7 @@ def _in_unit(accesses: list[Access], evidence: Evidence) -> Iterator[Candidate]:
 
 
 def _from_reads(write: Access, reads: dict[str, Access], evidence: Evidence) -> Iterator[Candidate]:
-    others = [read for name, read in reads.items() if name != write.resource]
+    others = [read for name, read in reads.items() if name != write.resource and read.read is not None]
     if not others or not _decides(write, evidence):
         return
     for read in others:
@@ -77,7 +77,7 @@ def _from_reads(write: Access, reads: dict[str, Access], evidence: Evidence) -> 
         newer, grade = found
         if write.unit_kind is not UnitKind.TXN:
             grade = grade.at_most(Certainty.LIKELY, "a transaction around the read and the write")
-        if len(others) > 1 or write.base is not None:
+        if len(reads) > 1 or write.base is not None:
             grade = grade.at_most(Certainty.POSSIBLE, "whether the value was computed from this read")
         yield _candidate(write, read, newer, partial(grade, (read, write)))
         return

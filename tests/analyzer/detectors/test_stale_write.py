@@ -18,6 +18,10 @@ COUNTER = VersionKind.COUNTER
         pytest.param("Arx1 Bwx2 Auy5", [], id="an increment decides nothing"),
         pytest.param("Arx1 Arz1 Bwx2 Awy5", ["stale_write possible y B>A"], id="it had read other things, too"),
         pytest.param("Arx1 Ary4 Bwx2 Awy5<4", ["stale_write possible y B>A"], id="it had read what it wrote"),
+        pytest.param("Arx1 Bwx2 Ary!not_found? Awy5", ["stale_write possible y B>A"], id="it had missed what it wrote"),
+        pytest.param(
+            "Arx1 Bwx2 Ary!ok? Awy5", ["stale_write possible y B>A"], id="it had read what it wrote, unversioned"
+        ),
         pytest.param("Arx1 Bwx2!rejected Awy5", [], id="the change was refused"),
     ],
 )
