@@ -88,6 +88,9 @@ def test_race_and_twins(  # noqa: PLR0917  a table's columns
 def test_forms_of_values(database: str, where: str, tmp_path: Path) -> None:
     """Who works in turn races with nobody, whatever form values come back in; rows go by their model's key."""
     scope = "sqlite3" if database == "sqlite" else "psycopg"
-    agents = judging_agents.judged(tmp_path / "spans.jsonl", "books.py", database, "-", "in turn", where, scope=scope)
+    words = (database, "-", "in turn", where)
+    # char(8) fills the key with blanks: who asks for it without them names no row that a reply names.
+    blanks = 2 if database == "postgresql" else 0
+    agents = judging_agents.judged(tmp_path / "spans.jsonl", "books.py", *words, scope=scope, partial=blanks)
     assert (agents.findings, agents.summary["defended"]) == ([], {})
     assert agents.spans.count("/ledgers/code=main") == 8
