@@ -292,9 +292,8 @@ class Bases:
         )  # fmt: skip
         part, state = got.part, known.resources.get(got.resource)
         if made_in is None and (not part or alone) and (state is None or _is_same(state, part, version)):
-            state = {
-                part: memory
-            }  # what `_with` would come to, by a shorter way: reads are many, and mostly nothing new
+            # What `_with` would come to, by a shorter way: reads are many, and mostly nothing new.
+            state = {part: memory}
         else:
             state = self._with(state or {}, part, memory, strand, scope, made=applied)
         known.put(got.resource, state)
