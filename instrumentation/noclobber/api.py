@@ -29,6 +29,7 @@ def instrument(
     span_exporter: "SpanExporter | None" = None,
     without: Sequence[str] = (),
     enforce: Sequence[str] = (),
+    through: str | None = None,
 ) -> bool:
     """Switch instrumentation on in this process; whether it is on now.
 
@@ -42,6 +43,7 @@ def instrument(
         without: names of integrations to leave off.
         enforce: URI patterns of resources whose writes become conditional ones, for the whole process, as inside
             `noclobber.guarded`; nothing where empty, which is how it should start.
+        through: for SQL in `enforce`: `"sqlalchemy"`, as for `noclobber.guarded`.
 
     Raises:
         Unguardable: `enforce` names what can't be guarded. Nothing else raises.
@@ -49,7 +51,7 @@ def instrument(
     if enforce:
         from noclobber.guarding.blocks import enforce as switch_on
 
-        switch_on(enforce)
+        switch_on(enforce, through)
     from noclobber import recorder
     from noclobber.bootstrap.activate import activate
     from noclobber.settings import load

@@ -22,13 +22,16 @@ from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
+from types import FrameType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from noclobber import scope, strands
 from noclobber.sites import Site, Sites
 
-__all__ = ["Memory", "StaleWrite", "Unguardable", "enforce", "guarded", "guards", "memory_of", "stale", "wrote"]
+__all__ = [
+    "Memory", "StaleWrite", "Unguardable", "enforce", "guarded", "guards", "guards_in", "memory_of", "stale", "wrote",
+]  # fmt: skip
 
 STORES: Final = {
     "redis": ("redis", "noclobber.guarding.redis"),
@@ -36,12 +39,17 @@ STORES: Final = {
     "dynamodb": ("botocore", "noclobber.guarding.aws"),
 }
 """Scheme -> the library whose client is guarded, and the module that does it."""
+THROUGH: Final = {
+    "sqlalchemy": dict.fromkeys(("postgresql", "sqlite"), ("sqlalchemy", "noclobber.guarding.sqlalchemy")),
+}
+"""Of stores that have many clients: the one that is guarded, by the word with which it is asked for, as `STORES`."""
 SEEN_MAX: Final = 10_000
 """Resources that one block or step remembers."""
 WRITERS_MAX: Final = 4096
 UNITS_MAX: Final = 64
 """Steps of one strand that are remembered, the last ones."""
 _OUTSIDE: Final = "somebody outside this process"
+_UNSEEN: Final = "somebody whose write was not seen here"
 _sites = Sites()
 
 
@@ -53,11 +61,11 @@ class StaleWrite(RuntimeError):  # noqa: N818  the kind of finding that it preve
         site: where in the code, as `file:line`; None where that is not known.
     """
 
-    def __init__(self, resource: str, writer: "Writer | None" = None) -> None:
+    def __init__(self, resource: str, writer: "Writer | None" = None, *, some_unseen: bool = False) -> None:
         self.resource = resource
         self.agent = writer.agent if writer is not None else None
         self.site = writer.site if writer is not None else None
-        who = writer.told() if writer is not None else _OUTSIDE
+        who = writer.told() if writer is not None else _UNSEEN if some_unseen else _OUTSIDE
         super().__init__(
             f"{resource} has changed since it was read: {who} wrote in between. Nothing was written. "
             "Read again, decide again, and write again."
@@ -92,21 +100,21 @@ class Memory:
     """What was read under one guard.
 
     Attributes:
-        strict: whether a write of what was not read is refused.
+        patterns: what it guards. strict: whether a write of what was not read is refused.
     """
 
     def __init__(self, patterns: Sequence[str], *, strict: bool) -> None:
         self.strict = strict
-        self._patterns = patterns
+        self.patterns = patterns
         self._seen: OrderedDict[str, Any] = OrderedDict()
 
     def names(self, scheme: str) -> bool:
         """Whether it guards resources of this scheme."""
-        return any(pattern.startswith(scheme) for pattern in self._patterns)
+        return any(pattern.startswith(scheme) for pattern in self.patterns)
 
     def covers(self, resource: str) -> bool:
         """Whether it guards this."""
-        return any(fnmatch.fnmatchcase(resource, pattern) for pattern in self._patterns)
+        return any(fnmatch.fnmatchcase(resource, pattern) for pattern in self.patterns)
 
     def saw(self, resource: str, state: Any) -> None:
         """Remember what was read.
@@ -143,6 +151,7 @@ class Memory:
 
 _blocks: ContextVar[tuple[Memory, ...]] = ContextVar("noclobber-guards", default=())
 _enforced: tuple[str, ...] = ()
+_enforced_modules: tuple[str, ...] = ()
 _of_strands: WeakKeyDictionary[strands.Strand, OrderedDict[str | None, Memory]] = WeakKeyDictionary()
 _live: dict[str, int] = {}
 """Module of a store -> how many guards need its wrappers."""
@@ -151,14 +160,18 @@ _writers: OrderedDict[str, Writer] = OrderedDict()
 
 
 @contextlib.contextmanager
-def guarded(*resources: str) -> Iterator[None]:
+def guarded(*resources: str, through: str | None = None) -> Iterator[None]:
     """Guard `resources` (URIs, with `*` and `?`) inside the block: writes of them rest on what was read in it.
+
+    Args:
+        resources: what is guarded.
+        through: `"sqlalchemy"` for SQL: only what SQLAlchemy sends is guarded; who uses a driver beside it is not seen.
 
     Raises:
         Unguardable: the store of one has no conditional write, or its library is not installed.
     """
     patterns = tuple(resources)
-    modules = _modules(patterns)
+    modules = _modules(patterns, through)
     _take(modules, patterns)
     token = _blocks.set((Memory(patterns, strict=True), *_blocks.get()))
     try:
@@ -168,20 +181,20 @@ def guarded(*resources: str) -> Iterator[None]:
         _give(modules, patterns)
 
 
-def enforce(resources: Sequence[str]) -> None:
+def enforce(resources: Sequence[str], through: str | None = None) -> None:
     """Guard `resources` in the whole process from now on, instead of those before; none: nothing.
 
     Raises:
         Unguardable: as `guarded`.
     """
-    global _enforced  # noqa: PLW0603  one a process
+    global _enforced, _enforced_modules
     patterns = tuple(resources)
-    modules = _modules(patterns)
-    before = _enforced
+    modules = _modules(patterns, through)
+    before = _enforced_modules, _enforced
     _take(modules, patterns)
-    _enforced = patterns
+    _enforced_modules, _enforced = tuple(modules), patterns
     _of_strands.clear()
-    _give(_modules(before), before)
+    _give(*before)
 
 
 def guards(scheme: str) -> bool:
@@ -189,6 +202,18 @@ def guards(scheme: str) -> bool:
     return any(memory.names(scheme) for memory in _blocks.get()) or any(
         pattern.startswith(scheme) for pattern in _enforced
     )
+
+
+def guards_in(container: str) -> bool:
+    """Whether the running code is under a guard that may name something in `container`, whose URI ends in a slash."""
+    held = [memory.patterns for memory in _blocks.get()]
+    return any(_reaches(pattern, container) for patterns in (*held, _enforced) for pattern in patterns)
+
+
+def _reaches(pattern: str, container: str) -> bool:
+    """Whether a name in `container`, which has no further slash, may match: a start of the pattern names it."""
+    last = pattern.rfind("/") + 1
+    return any(fnmatch.fnmatchcase(container, pattern[:end]) for end in range(last, len(pattern) + 1))
 
 
 def memory_of(resource: str) -> Memory | None:
@@ -208,23 +233,24 @@ def memory_of(resource: str) -> Memory | None:
     return None
 
 
-def wrote(resource: str) -> None:
-    """The running strand has written `resource`: what whoever comes too late is told."""
+def wrote(resource: str, frame: FrameType | None = None) -> None:
+    """The running strand has written `resource`, called by `frame` (None: by who calls this): what is told the late."""
     if not any(fnmatch.fnmatchcase(resource, pattern) for patterns in list(_patterns) for pattern in patterns):
         return
     known = scope.current()
     agent = known.agent if known is not None else None
-    site = _place(_sites.of(sys._getframe(1)))
+    site = _place(_sites.of(frame or sys._getframe(1)))
     _writers[resource] = Writer(strands.current().id, agent, site, time.monotonic())
     _writers.move_to_end(resource)
     while len(_writers) > WRITERS_MAX:
         _writers.popitem(last=False)
 
 
-def stale(resource: str) -> StaleWrite:
-    """What is raised where `resource` is not what it was."""
+def stale(resource: str, *, some_unseen: bool = False) -> StaleWrite:
+    """What is raised where `resource` is not what it was; `some_unseen`: this process has writes that nobody notes."""
     writer = _writers.get(resource)
-    return StaleWrite(resource, None if writer is None or writer.strand == strands.current().id else writer)
+    known = None if writer is None or writer.strand == strands.current().id else writer
+    return StaleWrite(resource, known, some_unseen=some_unseen)
 
 
 def _place(site: Site | None) -> str | None:
@@ -235,30 +261,42 @@ def _place(site: Site | None) -> str | None:
     return f"{code.co_filename}:{line}"
 
 
-def _modules(patterns: Sequence[str]) -> list[str]:
+def _modules(patterns: Sequence[str], through: str | None) -> list[str]:
     """The modules that guard what `patterns` name.
 
     Raises:
         Unguardable: nothing can.
     """
-    return list(dict.fromkeys(_module(pattern) for pattern in patterns))
+    if through is not None and through not in THROUGH:
+        raise Unguardable(f"noclobber can't guard through {through!r}: it knows {', '.join(THROUGH)}")
+    return list(dict.fromkeys(_module(pattern, through) for pattern in patterns))
 
 
-def _module(pattern: str) -> str:
+def _module(pattern: str, through: str | None) -> str:
     scheme, found, _ = pattern.partition("://")
-    known = STORES.get(scheme) if found else None
+    known = {**STORES, **THROUGH.get(through or "", {})}.get(scheme) if found else None
     if known is None:
-        raise Unguardable(
-            f"noclobber can't guard {pattern!r}: only {', '.join(f'{name}://' for name in STORES)} have a conditional "
-            "write that it knows. Use the store's own version column or transaction, or hold a lock from the read to "
-            "the write"
-        )
+        raise Unguardable(_why_not(pattern, scheme))
     library, module = known
     try:
         import_module(library)
     except ImportError as error:
         raise Unguardable(f"noclobber can't guard {pattern!r}: {library} is not installed") from error
     return module
+
+
+def _why_not(pattern: str, scheme: str) -> str:
+    for word, stores in THROUGH.items():
+        if scheme in stores:
+            return (
+                f'noclobber guards {pattern!r} only if you add through="{word}". It then guards what the ORM of {word} '
+                "flushes, and does not see writes that this process makes through a driver beside it"
+            )
+    return (
+        f"noclobber can't guard {pattern!r}: only {', '.join(f'{name}://' for name in STORES)} have a conditional "
+        "write that it knows. Use the store's own version column or transaction, or hold a lock from the read to "
+        "the write"
+    )
 
 
 def _take(modules: Sequence[str], patterns: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from noclobber.stores.sql_database import Database, address, server_uri, sqlite_
 from noclobber.stores.sql_planner import Planner
 from noclobber.stores.sql_tables import Catalogue, Table
 
-__all__ = ["database_of", "isolation_of", "learn_tables"]
+__all__ = ["database_of", "isolation_of", "learn_tables", "table_name"]
 _SYSTEMS: Final = {"cockroachdb": "postgresql", "mariadb": "mysql"}
 """What speaks another's language; one server has one name, whichever dialect reaches it."""
 
@@ -74,12 +74,19 @@ def learn_tables(database: Database, compiled: Any) -> None:
         _learn(database, table)
 
 
+def table_name(database: Database, table: Any) -> str:
+    """The name of a `Table`, as its rows' names have it."""
+    planner = database.planner
+    name = planner.fold(table.name, quoted=True)
+    if table.schema and table.schema not in ("public", "main", planner.default_schema):
+        name = f"{planner.fold(table.schema, quoted=True)}.{name}"
+    return name
+
+
 def _learn(database: Database, table: Any) -> None:
     planner = database.planner
     fold = planner.fold
-    name = fold(table.name, quoted=True)
-    if table.schema and table.schema not in ("public", "main", planner.default_schema):
-        name = f"{fold(table.schema, quoted=True)}.{name}"
+    name = table_name(database, table)
     if name in database.described:
         return
     database.described.add(name)
