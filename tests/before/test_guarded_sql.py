@@ -1,20 +1,37 @@
-"""Guarded rows through SQLAlchemy: what an object was loaded with is asked for by its own UPDATE, and nothing beside."""
+"""Guarded rows through SQLAlchemy: what an object was loaded with is asked for by its UPDATE, and nothing beside."""
 
 import asyncio
+import concurrent.futures
+import contextlib
 import contextvars
+import datetime as dt
+import enum
 import threading
+import uuid
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sqlalchemy import (
+    CHAR,
     JSON,
+    BigInteger,
+    Boolean,
+    Date,
+    DateTime,
     Engine,
+    FetchedValue,
     Float,
     ForeignKey,
+    Integer,
+    LargeBinary,
     Numeric,
     String,
+    Text,
+    TypeDecorator,
+    Uuid,
     create_engine,
     delete,
     event,
@@ -22,7 +39,8 @@ from sqlalchemy import (
     select,
     text,
     update,
-)
+)  # fmt: skip
+from sqlalchemy import Enum as SqlEnum
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -30,6 +48,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 import noclobber
 from noclobber import StaleWrite, Unguardable
 from noclobber.guarding import blocks
+from noclobber.guarding.sqlalchemy_kinds import is_exact
 from noclobber.guarding.sqlalchemy_texts import changed_tables
 from noclobber.settings import Settings
 from noclobber_analyzer.watching import Watched, hooked, watched
@@ -62,7 +81,7 @@ class Counted(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     balance: Mapped[int]
     version: Mapped[int] = mapped_column()
-    __mapper_args__ = {"version_id_col": version}
+    __mapper_args__: ClassVar[dict[str, Any]] = {"version_id_col": version}
 
 
 class Order(Base):
@@ -105,23 +124,43 @@ def guarded(*patterns: str) -> Any:
     return noclobber.guarded(*(patterns or ANY), through="sqlalchemy")
 
 
-def elsewhere(do: Callable[[], Any], agent: str = "B") -> None:
-    """Do it as another agent, in a thread of its own, under no guard."""
-    raised: list[BaseException] = []
+@contextlib.contextmanager
+def another(do: Callable[[], Any], agent: str = "B") -> Iterator[Callable[[], None]]:
+    """Another agent, in a thread of its own, under no guard; it does it when it is told to, which waits for it.
+
+    Who waits does not join it before the end, so what it wrote is nobody else's knowledge meanwhile.
+    """
+    go, done, raised = threading.Event(), threading.Event(), list[BaseException]()
 
     def run() -> None:
         try:
+            assert go.wait(TIMEOUT_S)
             with noclobber.agent(agent):
                 do()
         except BaseException as error:
             raised.append(error)
+        finally:
+            done.set()
+
+    def tell() -> None:
+        go.set()
+        assert done.wait(TIMEOUT_S)
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(TIMEOUT_S)
+    try:
+        yield tell
+    finally:
+        go.set()
+        thread.join(TIMEOUT_S)
     assert not thread.is_alive()
-    for error in raised:
-        raise error
+    assert raised == []
+
+
+def elsewhere(do: Callable[[], Any], agent: str = "B") -> None:
+    """Do it now as another agent."""
+    with another(do, agent) as tell:
+        tell()
 
 
 def change(engine: Engine, number: int = 1, **values: Any) -> None:
@@ -139,25 +178,31 @@ def balance(engine: Engine, number: int = 1) -> Any:
         return connection.scalar(select(Account.balance).where(Account.id == number))
 
 
-def test_a_stale_write_is_not_made(engine: Engine, seen: Watched) -> None:
-    """The exception names who wrote in between and where; the other's value is still there; read again it passes."""
-    with noclobber.agent("A"), guarded(), Session(engine) as session:
+def withdraw(engine: Engine) -> Iterator[Session]:
+    """Read 100 and think, while another agent writes 70; then withdraw 10, and stop before it is committed."""
+    with (
+        another(lambda: change(engine, balance=70)) as tell,
+        noclobber.agent("A"),
+        Session(engine, expire_on_commit=False) as session,
+    ):
         account = session.get_one(Account, 1)
-        session.commit()  # begins anew at the next access, as a program that thinks between its transactions
-        before = account.balance
-        session.expire_on_commit = False
         session.commit()
-        elsewhere(lambda: change(engine, balance=70))
-        account.balance = before - 10
-        with pytest.raises(
-            StaleWrite, match=r"`B` at .*test_guarded_sql\.py:\d+, \d+ ms ago, wrote in between"
-        ) as caught:
-            session.commit()
-        assert (caught.value.agent, caught.value.resource.rpartition("/")[2]) == ("B", "id=1")
+        tell()
+        account.balance -= 10
+        yield session
         session.rollback()
-        assert balance(engine) == 70
         account.balance -= 10
         session.commit()
+
+
+def test_a_stale_write_is_not_made(engine: Engine, seen: Watched) -> None:
+    """The exception names who wrote in between and where; the other's value is still there; read again it passes."""
+    with guarded():
+        for session in withdraw(engine):
+            with pytest.raises(StaleWrite, match=r"`B` at .*test_guarded_sql\.py:\d+, \d+ ms ago, wrote") as caught:
+                session.commit()
+            assert balance(engine) == 70
+    assert (caught.value.agent, caught.value.resource.rpartition("/")[2]) == ("B", "id=1")
     assert balance(engine) == 60
     evaluation = seen.evaluation()
     assert (evaluation.findings, {str(each.reason) for each in evaluation.defended}) == ([], {"rejected"})
@@ -165,20 +210,16 @@ def test_a_stale_write_is_not_made(engine: Engine, seen: Watched) -> None:
 
 def test_without_the_guard_it_is_lost(engine: Engine, seen: Watched) -> None:
     """The same program, so that the guard is what prevents it."""
-    with noclobber.agent("A"), Session(engine, expire_on_commit=False) as session:
-        account = session.get_one(Account, 1)
+    for session in withdraw(engine):
         session.commit()
-        elsewhere(lambda: change(engine, balance=70))
-        account.balance -= 10
-        session.commit()
-    assert balance(engine) == 90
+        assert balance(engine) == 90
     assert [str(each.kind) for each in seen.evaluation().findings] == ["lost_update"]
 
 
 def held(engine: Engine) -> Session:
     """A session that keeps what it loaded, and holds no transaction open."""
     session = Session(engine, expire_on_commit=False)
-    session.scalars(select(Account)).all()
+    session.info["kept"] = session.scalars(select(Account)).all()
     session.commit()
     return session
 
@@ -192,6 +233,7 @@ def test_a_delete_a_gone_row_and_nothing(engine: Engine) -> None:
         with pytest.raises(StaleWrite):
             session.flush()
         session.rollback()
+        session.refresh(second)
         second.note = "mine"
         session.commit()
         second.note = None
@@ -220,16 +262,17 @@ def test_many_rows_of_one_flush(engine: Engine) -> None:
 
 
 def test_what_can_not_be_compared(engine: Engine) -> None:
-    """Left out where it is only read, so that it makes nothing stale; refused where it is written, or is all there is."""
+    """Left out where it is only read, so that it makes nothing stale; refused where it is written, or all there is."""
     with guarded(), held(engine) as session:
         account = session.get_one(Account, 1)
         account.balance = 90
         session.commit()
         for name, value in (("extra", {"a": 2}), ("rate", 0.3)):
             setattr(account, name, value)
-            with pytest.raises(Unguardable, match=f"the `{name}` that is written is of a kind"):
+            with pytest.raises(Unguardable, match=f"what `{name}` was, which it replaces, can't be compared"):
                 session.flush()
             session.rollback()
+            session.refresh(account)
         session.delete(account)
         with pytest.raises(Unguardable, match="version_id_col"):
             session.flush()
@@ -241,14 +284,73 @@ def test_what_can_not_be_compared(engine: Engine) -> None:
     assert balance(engine) == 90
 
 
+def test_an_own_write_makes_nothing_stale(engine: Engine) -> None:
+    """What the database rounded is not compared with what the object still holds; what it keeps as it is, is."""
+    with guarded(), held(engine) as session:
+        account = session.get_one(Account, 1)
+        if engine.name == "postgresql":
+            account.exact = Decimal("2.345")
+            session.commit()
+        account.balance, account.note = 5, "five"
+        session.commit()
+        account.balance = 6
+        session.commit()
+        if engine.name == "postgresql":
+            account.exact = Decimal("1.00")
+            with pytest.raises(Unguardable, match="what `exact` was"):
+                session.commit()
+    assert balance(engine) == 6
+
+
+class Bare(TypeDecorator[str]):
+    """Another name for a type."""
+
+    impl = String
+    cache_ok = True
+
+
+class Turned(Bare):
+    """A type with ways of its own."""
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        """Turn what comes back."""
+        del dialect
+        return value
+
+
+class Colour(enum.Enum):
+    """Some."""
+
+    RED = 1
+
+
+NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 6)  # noqa: DTZ001  one without a zone
+EXACT: Any = [
+    (5, Integer(), "both"), ("5", Integer(), None), (5.0, Integer(), None), (None, BigInteger(), "both"),
+    ("abc", String(3), "both"), ("abc ", String(3), None), ("a", CHAR(1), None),
+    ("a", String(collation="NOCASE"), None),
+    ("a", postgresql.CITEXT(), None), ("a", Text(), "both"), ("a", Bare(9), "both"), ("a", Turned(9), None),
+    (True, Boolean(), "both"), (1, Boolean(), None), (Colour.RED, SqlEnum(Colour), "both"),
+    (uuid.UUID(int=1), Uuid(), "both"), (0.5, Float(), None), (0.5, postgresql.DOUBLE_PRECISION(), None),
+    (Decimal("1.25"), Numeric(9, 2), "postgresql"), (Decimal("1.255"), Numeric(9, 2), None),
+    (1.5, Numeric(9, 2), None),
+    (NOW, DateTime(), "postgresql"), (NOW, DateTime(timezone=True), None),
+    (NOW, postgresql.TIMESTAMP(precision=0), None),
+    (NOW.date(), Date(), "postgresql"), (NOW, Date(), None), ({}, JSON(), None), (None, JSON(), None),
+    ([1], postgresql.ARRAY(Integer), None), (b"x", LargeBinary(), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "kind", "where"), EXACT)
+def test_what_is_exact(value: Any, kind: Any, where: str | None) -> None:
+    """Only what the store gives back as it got it, whoever wrote it."""
+    known = {name for name in ("postgresql", "sqlite") if is_exact(value, kind, name)}
+    assert known == {None: set(), "both": {"postgresql", "sqlite"}, "postgresql": {"postgresql"}}[where]
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 def test_what_the_database_compares_otherwise_is_not_stale(engine: Engine) -> None:
-    """A type that is mapped otherwise than it is: nothing is written, and nobody is blamed."""
-
-    class Loud(String):
-        """What is compared is not what was read."""
-
-        def bind_processor(self, _dialect: Any) -> Any:
-            return lambda value: f"{value}!"
+    """A column that is mapped otherwise than it is: nothing is written, and nobody is blamed."""
 
     class Odd(DeclarativeBase):
         """Of a registry of its own."""
@@ -257,9 +359,11 @@ def test_what_the_database_compares_otherwise_is_not_stale(engine: Engine) -> No
         __tablename__ = "accounts"
         id: Mapped[int] = mapped_column(primary_key=True)
         balance: Mapped[int]
-        note: Mapped[str | None] = mapped_column(Loud(40))
+        exact: Mapped[Any] = mapped_column(Numeric(10, 2))
 
-    change(engine, note="n")
+    change(engine, exact=0.1)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE accounts ALTER exact TYPE real"))
     with guarded(), Session(engine) as session:
         session.get_one(Kept, 1).balance = 1
         with pytest.raises(Unguardable, match="is what was read, and yet"):
@@ -371,6 +475,95 @@ def test_outside_of_the_block_nothing_is_changed(engine: Engine) -> None:
     assert blocks._patterns == {}
 
 
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_of_many_at_once_each_counts(engine: Engine) -> None:
+    """Three agents withdraw five times each, at once, and try again where they are refused: nothing is lost."""
+
+    def withdraw() -> None:
+        left = 5
+        while left:
+            with guarded(), Session(engine) as session:
+                account = session.get_one(Account, 1)
+                account.balance -= 1
+                with contextlib.suppress(StaleWrite):
+                    session.commit()
+                    left -= 1
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for each in [pool.submit(withdraw) for _ in range(3)]:
+            each.result(TIMEOUT_S)
+    assert balance(engine) == 85
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_values_that_the_server_makes(engine: Engine, eager: bool) -> None:
+    """A row that is told by RETURNING what became of it is counted as any other."""
+
+    class Own(DeclarativeBase):
+        """Of a registry of its own."""
+
+    class Stamped(Own):
+        __tablename__ = "accounts"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        balance: Mapped[int]
+        note: Mapped[str | None] = mapped_column(String(40), server_onupdate=FetchedValue())
+        __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": eager}
+
+    with guarded(), Session(engine, expire_on_commit=False) as session:
+        stamped = session.get_one(Stamped, 1)
+        session.commit()
+        stamped.balance = 90
+        session.commit()
+        assert stamped.note is None
+        session.commit()
+        elsewhere(lambda: change(engine, balance=70))
+        stamped.balance = 80
+        with pytest.raises(StaleWrite):
+            session.commit()
+        session.rollback()
+        stamped.balance = Stamped.balance - 1  # loaded by nobody since: refused, as what was not read
+        with pytest.raises(Unguardable):
+            session.commit()
+    assert balance(engine) == 70
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_class_of_several_tables(tmp_path: Path, counts: bool) -> None:
+    """Refused by name, unless it guards itself."""
+
+    class Own(DeclarativeBase):
+        """Of a registry of its own."""
+
+    class Thing(Own):
+        __tablename__ = "things"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        version: Mapped[int] = mapped_column(default=0)
+        __mapper_args__: ClassVar[dict[str, Any]] = {"version_id_col": version} if counts else {}
+
+    class Tool(Thing):
+        __tablename__ = "tools"
+        id: Mapped[int] = mapped_column(ForeignKey("things.id"), primary_key=True)
+        use: Mapped[int]
+
+    engine = create_engine(f"sqlite:///{tmp_path}/things.db")
+    Own.metadata.create_all(engine)
+    with guarded("sqlite://*/tools/*"), Session(engine) as session:
+        session.add_all([Tool(id=1, use=1), Thing(id=2)])
+        session.commit()
+        for do in (
+            lambda: setattr(session.get_one(Tool, 1), "use", 2),
+            lambda: session.delete(session.get_one(Tool, 1)),
+        ):
+            do()
+            with contextlib.nullcontext() if counts else pytest.raises(Unguardable, match="spread over several tables"):
+                session.commit()
+            session.rollback()
+        session.delete(session.get_one(Thing, 2))
+        session.commit()
+        assert (session.get(Tool, 1) is None, session.get(Thing, 2)) == (counts, None)
+    engine.dispose()
+
+
 def test_it_must_be_asked_for_by_name() -> None:
     """Without the word it is refused, and told which it is and what it does not see; MySQL is refused with it."""
     with pytest.raises(Unguardable, match=r'only if you add through="sqlalchemy".* does not see .* driver beside it'):
@@ -430,18 +623,18 @@ def test_async_sessions(request: pytest.FixtureRequest, tmp_path: Path, driver: 
             await session.commit()
             if first.balance == 100:
                 with noclobber.agent("B"):
-                    beside = asyncio.create_task(other(), context=contextvars.copy_context())
-                await beside
+                    await asyncio.create_task(other(), context=contextvars.copy_context())
             first.balance, second.balance = first.balance - 10, second.balance + 10
             await session.commit()
 
-        with noclobber.agent("A"), pytest.raises(StaleWrite, match=r"wrote in between") as caught:
-            async with AsyncSession(engine, expire_on_commit=False) as session:
-                with guarded():
+        async def guarded_booking() -> None:
+            with noclobber.agent("A"), guarded():
+                async with AsyncSession(engine, expire_on_commit=False) as session:
                     await booked(session)
-        with noclobber.agent("A"), guarded():
-            async with AsyncSession(engine, expire_on_commit=False) as session:
-                await booked(session)
+
+        with pytest.raises(StaleWrite, match=r"`B` at .*test_guarded_sql\.py:\d+, \d+ ms ago, wrote") as caught:
+            await guarded_booking()
+        await guarded_booking()
         async with engine.connect() as connection:
             left = list(await connection.scalars(select(Account.balance).order_by(Account.id)))
         await engine.dispose()

@@ -15,19 +15,17 @@ Source: SQLAlchemy's documentation, `Mapper.batch`, `version_id_col`; PostgreSQL
 for a row looks at its WHERE again); capture.md, section 2.
 """
 
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
-from decimal import Decimal
-from enum import Enum
 from typing import Any, Final
-from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from noclobber.guard import GUARD
 from noclobber.guarding.blocks import Unguardable, guards, guards_in, memory_of, stale, wrote
+from noclobber.guarding.sqlalchemy_kinds import is_exact
 from noclobber.guarding.sqlalchemy_texts import changed_tables
 from noclobber.resources import quoted
 from noclobber.stores.sql_statement import key_name
@@ -38,13 +36,6 @@ from noclobber.stores.wrapping import Wrapping
 __all__ = ["install", "uninstall"]
 
 MARK: Final = "noclobber_was_"
-EVERYWHERE: Final = ("Integer", "String", "Boolean", "Uuid")
-"""Types whose values compare in the database as they do in Python, with those that derive from them."""
-POSTGRESQL: Final = ("Numeric", "DateTime", "Date", "Time")
-"""As above; SQLite keeps them as text or floats that can be written in more than one way."""
-NEVER: Final = frozenset({"CHAR", "NCHAR", "CITEXT", "Float"})
-"""Types among these that do not: padded, blind to case, or rounded."""
-PLAIN: Final = (str, int, bool, Decimal, datetime, date, time, UUID, Enum, type(None))
 ADVICE: Final = "Give its class a version_id_col, or write it outside of the guard"
 _wrapping = Wrapping("sqlalchemy guard")
 _row: ContextVar["_Row | None"] = ContextVar("noclobber-flushed-row", default=None)
@@ -58,14 +49,15 @@ class _Row:
     """One object that is being flushed.
 
     Attributes:
-        resource: its row. mapper: of its class. key: its primary key, as loaded.
+        mapper: of its class. key: its primary key, as loaded.
+        resource: its row; empty where it is no single table's.
         was: what each column was loaded with; empty where nothing is compared.
         why_not: why it can't be guarded, raised if a statement is sent for it; None where it can, or needs not.
     """
 
-    resource: str
     mapper: Any
     key: tuple[Any, ...]
+    resource: str = ""
     was: dict[Any, Any] = field(default_factory=dict)
     why_not: str | None = None
 
@@ -83,8 +75,8 @@ def install() -> None:
     prefix = "_" if hasattr(persistence, "_save_obj") else ""
     _wrapping.wrap(
         [
-            (persistence, f"{prefix}save_obj", _flushing),
-            (persistence, f"{prefix}delete_obj", _flushing),
+            (persistence, f"{prefix}save_obj", functools.partial(_flushing, deletes=False)),
+            (persistence, f"{prefix}delete_obj", functools.partial(_flushing, deletes=True)),
             (Connection, "_execute_clauseelement", _conditional),
             (Connection, "_execute_context", _refusing),
         ]
@@ -116,6 +108,8 @@ def _note(session: Any, resources: Sequence[str]) -> None:
 
 def _committed(session: Any) -> None:
     with GUARD:
+        if session.in_nested_transaction():
+            return  # a savepoint, which may still be taken back
         greenlet = sys.modules.get("greenlet")
         parent = None if greenlet is None else greenlet.getcurrent().parent  # where an async session was called
         for resource in _flushed.pop(session, ()):
@@ -130,7 +124,7 @@ def _rolled_back(session: Any, _previous: Any) -> None:
 # -- rows of a flush -----------------------------------------------------------------------------------------------
 
 
-def _flushing(below: Callable[..., Any]) -> Any:
+def _flushing(below: Callable[..., Any], *, deletes: bool) -> Any:
     def flush_objects(base_mapper: Any, states: Any, uowtransaction: Any, *more: Any, **named: Any) -> None:
         every = list(states)
         stored = [state for state in every if state.key is not None]
@@ -150,13 +144,13 @@ def _flushing(below: Callable[..., Any]) -> Any:
         if fresh:
             below(base_mapper, fresh, uowtransaction, *more, **named)
         for state in sorted(stored, key=base_mapper._persistent_sortkey_fn):
-            row = _row_of(connections[state], state)
+            row = _row_of(connections[state], state, deletes=deletes)
             token = _row.set(row)
             try:
                 below(base_mapper, [state], uowtransaction, *more, **named)
             finally:
                 _row.reset(token)
-            _note(session, [row.resource])
+            _note(session, [row.resource] if row.resource else ())
 
     return flush_objects
 
@@ -175,34 +169,34 @@ def _resource(connection: Any, state: Any) -> str:
     return f"{database.uri}/{quoted(known.name)}/{key_name(known, state.key[1])}"
 
 
-def _row_of(connection: Any, state: Any) -> _Row:
+def _row_of(connection: Any, state: Any, *, deletes: bool) -> _Row:
     mapper, database = state.manager.mapper, database_of(connection.engine)
-    row = _Row(_resource(connection, state), mapper, tuple(state.key[1]))
-    if mapper.version_id_col is not None:
-        return row  # it guards itself
-    containers = [f"{database.uri}/{quoted(table_name(database, table))}/" for table in mapper.tables]
-    if len(mapper.tables) > 1:
-        if any(map(guards_in, containers)):
-            row.why_not = "its class is spread over several tables"
+    tables = mapper.tables
+    row = _Row(mapper, tuple(state.key[1]))
+    if len(tables) != 1 or mapper.local_table is not tables[0]:
+        containers = [f"{database.uri}/{quoted(table_name(database, table))}/" for table in tables]
+        if mapper.version_id_col is None and any(map(guards_in, containers)):
+            row.resource, row.why_not = " and ".join(containers), "its class is spread over several tables"
         return row
+    row.resource = _resource(connection, state)
     memory = memory_of(row.resource)
-    if memory is not None:
-        row.was, row.why_not = _compared(state, mapper, connection)
+    if memory is not None and mapper.version_id_col is None:
+        row.was, row.why_not = _compared(state, mapper, connection.dialect, deletes=deletes)
         if not row.was and row.why_not is None and memory.strict:
             row.why_not = "none of its columns was loaded that could be compared"
     return row
 
 
-def _compared(state: Any, mapper: Any, connection: Any) -> tuple[dict[Any, Any], str | None]:
-    """What each column was loaded with, and why they can't be all that is needed."""
-    if not connection.dialect.supports_sane_rowcount:
+def _compared(state: Any, mapper: Any, dialect: Any, *, deletes: bool) -> tuple[dict[Any, Any], str | None]:
+    """What each column was loaded with, and why that is not enough."""
+    if not dialect.supports_sane_rowcount:
         return {}, "its driver does not count changed rows"
     was: dict[Any, Any] = {}
     for key, column, before in _loaded(state, mapper):
-        if isinstance(before, PLAIN) and _comparable(column.type, connection.dialect.name):
+        if is_exact(before, column.type, dialect.name):
             was[column] = before
-        elif _changes(state, key, before):
-            return {}, f"the `{column.name}` that is written is of a kind ({column.type!r}) that can't be compared"
+        elif deletes or _changes(state, key, before):
+            return {}, f"what `{column.name}` was, which it replaces, can't be compared ({column.type!r})"
     return was, None
 
 
@@ -220,16 +214,8 @@ def _loaded(state: Any, mapper: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _changes(state: Any, key: str, before: Any) -> bool:
-    """Whether the flush replaces what a column was; a DELETE replaces all."""
-    if state.session is not None and state.obj() in state.session.deleted:
-        return True
+    """Whether the flush replaces what a column was."""
     return key in state.committed_state and state.manager[key].impl.is_equal(state.dict.get(key), before) is not True
-
-
-def _comparable(kind: Any, dialect: str) -> bool:
-    names = {each.__name__ for each in type(kind).__mro__}
-    known = EVERYWHERE + (POSTGRESQL if dialect == "postgresql" else ())
-    return not names & NEVER and bool(names.intersection(known)) and not getattr(kind, "collation", None)
 
 
 # -- statements ----------------------------------------------------------------------------------------------------
