@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import psutil
 import pytest
 
 __all__ = ["AREAS", "Figure", "Ratio", "as_markdown", "machine", "plain_loop_ms", "ratio"]
@@ -97,7 +96,7 @@ def machine() -> dict[str, str]:
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
-        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "python": sys.version.split()[0],
         "commit": described.stdout.strip() or "unknown",
