@@ -8,6 +8,7 @@ A block remembers what was read under it, and a write of the same resource is th
 this still holds. Only inside the block, in its own context (tasks that it starts are in it), and only what its pattern
 names; the wrappers around clients are there only while somebody guards. What a store can't compare is refused, at the
 begin where the pattern tells it and else before the write is sent: there is no guard that silently is none.
+A store with many clients (SQL) is guarded only where the one that is meant is named, `through="sqlalchemy"`.
 
 Who enforces guards each step (or strand, where there are no steps) by what it has read itself. There a write without a
 read before it passes: it was computed from nothing that could be stale.

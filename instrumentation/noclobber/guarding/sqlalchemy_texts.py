@@ -26,7 +26,7 @@ _EMPTIED: Final = re.compile(r"\btruncate\b(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def changed_tables(text: str) -> Iterator[str]:
-    """Names that `text` may change rows under, without quotes and in small letters; with their schema and without."""
+    """Names that `text` may change rows under, without quotes, with their schema and without."""
     read = _UNREAD.sub(" ", text)
     found = _CHANGED.findall(read)
     if _UPSERT.search(read):
