@@ -55,9 +55,9 @@ REST_SPANS: Final = 3_000
 so many spans the loader rests REST times as long as it took, up to REST_MAX_S, and takes all that came meanwhile. Few
 spans are loaded as soon as their segment is closed, since no more than four of these come in a second; and it does not
 rest while more waits than one insert takes."""
-SPANS_MAX: Final = 50_000
+SPANS_MAX: Final = 30_000
 """Spans in one insert: the engine's memory grows with it."""
-REST_FULL_S: Final = 1.5
+REST_FULL_S: Final = 0.9
 """Rest after an insert that was full, and a part of it after one that was less: at the highest rates inserts are large,
 and what was inserted in large parts is merged less often, which costs more than anything else that is done to a row."""
 KEEP_LOADED_S: Final = 300.0
