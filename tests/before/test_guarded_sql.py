@@ -4,34 +4,30 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
-import datetime as dt
-import enum
-import threading
-import uuid
-from collections.abc import Callable, Iterator
-from decimal import Decimal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from guarded_bank import (
+    ANY,
+    TIMEOUT_S,
+    Account,
+    Base,
+    Counted,
+    Order,
+    another,
+    balance,
+    change,
+    elsewhere,
+    engine,
+    guarded,
+    held,
+    seen,
+)
 from sqlalchemy import (
-    CHAR,
-    JSON,
-    BigInteger,
-    Boolean,
-    Date,
-    DateTime,
     Engine,
-    FetchedValue,
-    Float,
     ForeignKey,
-    Integer,
-    LargeBinary,
-    Numeric,
-    String,
-    Text,
-    TypeDecorator,
-    Uuid,
     create_engine,
     delete,
     event,
@@ -40,7 +36,6 @@ from sqlalchemy import (
     text,
     update,
 )  # fmt: skip
-from sqlalchemy import Enum as SqlEnum
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -48,134 +43,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 import noclobber
 from noclobber import StaleWrite, Unguardable
 from noclobber.guarding import blocks
-from noclobber.guarding.sqlalchemy_kinds import is_exact
 from noclobber.guarding.sqlalchemy_texts import changed_tables
-from noclobber.settings import Settings
-from noclobber_analyzer.watching import Watched, hooked, watched
+from noclobber_analyzer.watching import Watched
 
-ANY = ("postgresql://*/accounts/*", "sqlite://*/accounts/*")
+__all__ = ["engine", "seen"]
+
 ALL = ("postgresql://*", "sqlite://*")
-TIMEOUT_S = 20
-
-
-class Base(DeclarativeBase):
-    """The tables of these tests."""
-
-
-class Account(Base):
-    """What is guarded; `note` and `extra` may be nothing, and `extra` and `rate` can't be compared."""
-
-    __tablename__ = "accounts"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    balance: Mapped[int]
-    note: Mapped[str | None] = mapped_column(String(40))
-    extra: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    rate: Mapped[float | None] = mapped_column(Float)
-    exact: Mapped[Any] = mapped_column(Numeric(10, 2), nullable=True)
-
-
-class Counted(Base):
-    """It guards itself."""
-
-    __tablename__ = "counted"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    balance: Mapped[int]
-    version: Mapped[int] = mapped_column()
-    __mapper_args__: ClassVar[dict[str, Any]] = {"version_id_col": version}
-
-
-class Order(Base):
-    """Not guarded, and points at what is."""
-
-    __tablename__ = "orders"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    account: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
-    amount: Mapped[int]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """Two accounts of 100."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/bank.db"
-    else:
-        url = request.getfixturevalue("postgres").replace("postgresql:", "postgresql+psycopg:")
-    made = create_engine(url)
-    Base.metadata.drop_all(made)
-    Base.metadata.create_all(made)
-    with Session(made) as session:
-        session.add_all(Account(id=number, balance=100, extra={"a": 1}, rate=0.1, exact=1) for number in (1, 2))
-        session.add_all([Counted(id=1, balance=100), Order(id=1, account=1, amount=1)])
-        session.commit()
-    yield made
-    made.dispose()
-
-
-@pytest.fixture
-def seen() -> Iterator[Watched]:
-    """What this process does, recorded."""
-    settings = Settings(service="test", send=False, spool=None, cpu_budget=0.0)
-    with hooked(settings), watched(settings) as found:
-        yield found
-
-
-def guarded(*patterns: str) -> Any:
-    """The guard that these tests ask for."""
-    return noclobber.guarded(*(patterns or ANY), through="sqlalchemy")
-
-
-@contextlib.contextmanager
-def another(do: Callable[[], Any], agent: str = "B") -> Iterator[Callable[[], None]]:
-    """Another agent, in a thread of its own, under no guard; it does it when it is told to, which waits for it.
-
-    Who waits does not join it before the end, so what it wrote is nobody else's knowledge meanwhile.
-    """
-    go, done, raised = threading.Event(), threading.Event(), list[BaseException]()
-
-    def run() -> None:
-        try:
-            assert go.wait(TIMEOUT_S)
-            with noclobber.agent(agent):
-                do()
-        except BaseException as error:
-            raised.append(error)
-        finally:
-            done.set()
-
-    def tell() -> None:
-        go.set()
-        assert done.wait(TIMEOUT_S)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield tell
-    finally:
-        go.set()
-        thread.join(TIMEOUT_S)
-    assert not thread.is_alive()
-    assert raised == []
-
-
-def elsewhere(do: Callable[[], Any], agent: str = "B") -> None:
-    """Do it now as another agent."""
-    with another(do, agent) as tell:
-        tell()
-
-
-def change(engine: Engine, number: int = 1, **values: Any) -> None:
-    """Load an object, change it, commit."""
-    with Session(engine) as session:
-        account = session.get_one(Account, number)
-        for name, value in values.items():
-            setattr(account, name, value)
-        session.commit()
-
-
-def balance(engine: Engine, number: int = 1) -> Any:
-    """What stands there."""
-    with engine.connect() as connection:
-        return connection.scalar(select(Account.balance).where(Account.id == number))
 
 
 def withdraw(engine: Engine) -> Iterator[Session]:
@@ -199,7 +72,7 @@ def test_a_stale_write_is_not_made(engine: Engine, seen: Watched) -> None:
     """The exception names who wrote in between and where; the other's value is still there; read again it passes."""
     with guarded():
         for session in withdraw(engine):
-            with pytest.raises(StaleWrite, match=r"`B` at .*test_guarded_sql\.py:\d+, \d+ ms ago, wrote") as caught:
+            with pytest.raises(StaleWrite, match=r"`B` at .*guarded_bank\.py:\d+, \d+ ms ago, wrote") as caught:
                 session.commit()
             assert balance(engine) == 70
     assert (caught.value.agent, caught.value.resource.rpartition("/")[2]) == ("B", "id=1")
@@ -214,14 +87,6 @@ def test_without_the_guard_it_is_lost(engine: Engine, seen: Watched) -> None:
         session.commit()
         assert balance(engine) == 90
     assert [str(each.kind) for each in seen.evaluation().findings] == ["lost_update"]
-
-
-def held(engine: Engine) -> Session:
-    """A session that keeps what it loaded, and holds no transaction open."""
-    session = Session(engine, expire_on_commit=False)
-    session.info["kept"] = session.scalars(select(Account)).all()
-    session.commit()
-    return session
 
 
 def test_a_delete_a_gone_row_and_nothing(engine: Engine) -> None:
@@ -259,116 +124,6 @@ def test_many_rows_of_one_flush(engine: Engine) -> None:
         with pytest.raises(StaleWrite, match="id=2 has changed"):
             session.commit()
     assert (balance(engine), balance(engine, 2), balance(engine, 3)) == (90, 7, None)
-
-
-def test_what_can_not_be_compared(engine: Engine) -> None:
-    """Left out where it is only read, so that it makes nothing stale; refused where it is written, or all there is."""
-    with guarded(), held(engine) as session:
-        account = session.get_one(Account, 1)
-        account.balance = 90
-        session.commit()
-        for name, value in (("extra", {"a": 2}), ("rate", 0.3)):
-            setattr(account, name, value)
-            with pytest.raises(Unguardable, match=f"what `{name}` was, which it replaces, can't be compared"):
-                session.flush()
-            session.rollback()
-            session.refresh(account)
-        session.delete(account)
-        with pytest.raises(Unguardable, match="version_id_col"):
-            session.flush()
-        session.rollback()
-        session.expire(account)
-        account.balance = 1
-        with pytest.raises(Unguardable, match="none of its columns was loaded"):
-            session.flush()
-    assert balance(engine) == 90
-
-
-def test_an_own_write_makes_nothing_stale(engine: Engine) -> None:
-    """What the database rounded is not compared with what the object still holds; what it keeps as it is, is."""
-    with guarded(), held(engine) as session:
-        account = session.get_one(Account, 1)
-        if engine.name == "postgresql":
-            account.exact = Decimal("2.345")
-            session.commit()
-        account.balance, account.note = 5, "five"
-        session.commit()
-        account.balance = 6
-        session.commit()
-        if engine.name == "postgresql":
-            account.exact = Decimal("1.00")
-            with pytest.raises(Unguardable, match="what `exact` was"):
-                session.commit()
-    assert balance(engine) == 6
-
-
-class Bare(TypeDecorator[str]):
-    """Another name for a type."""
-
-    impl = String
-    cache_ok = True
-
-
-class Turned(Bare):
-    """A type with ways of its own."""
-
-    def process_result_value(self, value: Any, dialect: Any) -> Any:
-        """Turn what comes back."""
-        del dialect
-        return value
-
-
-class Colour(enum.Enum):
-    """Some."""
-
-    RED = 1
-
-
-NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 6)  # noqa: DTZ001  one without a zone
-EXACT: Any = [
-    (5, Integer(), "both"), ("5", Integer(), None), (5.0, Integer(), None), (None, BigInteger(), "both"),
-    ("abc", String(3), "both"), ("abc ", String(3), None), ("a", CHAR(1), None),
-    ("a", String(collation="NOCASE"), None),
-    ("a", postgresql.CITEXT(), None), ("a", Text(), "both"), ("a", Bare(9), "both"), ("a", Turned(9), None),
-    (True, Boolean(), "both"), (1, Boolean(), None), (Colour.RED, SqlEnum(Colour), "both"),
-    (uuid.UUID(int=1), Uuid(), "both"), (0.5, Float(), None), (0.5, postgresql.DOUBLE_PRECISION(), None),
-    (Decimal("1.25"), Numeric(9, 2), "postgresql"), (Decimal("1.255"), Numeric(9, 2), None),
-    (1.5, Numeric(9, 2), None),
-    (NOW, DateTime(), "postgresql"), (NOW, DateTime(timezone=True), None),
-    (NOW, postgresql.TIMESTAMP(precision=0), None),
-    (NOW.date(), Date(), "postgresql"), (NOW, Date(), None), ({}, JSON(), None), (None, JSON(), None),
-    ([1], postgresql.ARRAY(Integer), None), (b"x", LargeBinary(), None),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("value", "kind", "where"), EXACT)
-def test_what_is_exact(value: Any, kind: Any, where: str | None) -> None:
-    """Only what the store gives back as it got it, whoever wrote it."""
-    known = {name for name in ("postgresql", "sqlite") if is_exact(value, kind, name)}
-    assert known == {None: set(), "both": {"postgresql", "sqlite"}, "postgresql": {"postgresql"}}[where]
-
-
-@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
-def test_what_the_database_compares_otherwise_is_not_stale(engine: Engine) -> None:
-    """A column that is mapped otherwise than it is: nothing is written, and nobody is blamed."""
-
-    class Odd(DeclarativeBase):
-        """Of a registry of its own."""
-
-    class Kept(Odd):
-        __tablename__ = "accounts"
-        id: Mapped[int] = mapped_column(primary_key=True)
-        balance: Mapped[int]
-        exact: Mapped[Any] = mapped_column(Numeric(10, 2))
-
-    change(engine, exact=0.1)
-    with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE accounts ALTER exact TYPE real"))
-    with guarded(), Session(engine) as session:
-        session.get_one(Kept, 1).balance = 1
-        with pytest.raises(Unguardable, match="is what was read, and yet"):
-            session.flush()
-    assert balance(engine) == 100
 
 
 def test_who_guards_itself_is_left_alone(engine: Engine) -> None:
@@ -493,38 +248,6 @@ def test_of_many_at_once_each_counts(engine: Engine) -> None:
         for each in [pool.submit(withdraw) for _ in range(3)]:
             each.result(TIMEOUT_S)
     assert balance(engine) == 85
-
-
-@pytest.mark.parametrize("eager", [True, False])
-def test_values_that_the_server_makes(engine: Engine, eager: bool) -> None:
-    """A row that is told by RETURNING what became of it is counted as any other."""
-
-    class Own(DeclarativeBase):
-        """Of a registry of its own."""
-
-    class Stamped(Own):
-        __tablename__ = "accounts"
-        id: Mapped[int] = mapped_column(primary_key=True)
-        balance: Mapped[int]
-        note: Mapped[str | None] = mapped_column(String(40), server_onupdate=FetchedValue())
-        __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": eager}
-
-    with guarded(), Session(engine, expire_on_commit=False) as session:
-        stamped = session.get_one(Stamped, 1)
-        session.commit()
-        stamped.balance = 90
-        session.commit()
-        assert stamped.note is None
-        session.commit()
-        elsewhere(lambda: change(engine, balance=70))
-        stamped.balance = 80
-        with pytest.raises(StaleWrite):
-            session.commit()
-        session.rollback()
-        stamped.balance = Stamped.balance - 1  # loaded by nobody since: refused, as what was not read
-        with pytest.raises(Unguardable):
-            session.commit()
-    assert balance(engine) == 70
 
 
 @pytest.mark.parametrize("counts", [True, False])

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
-from driver_stage import SCHEMA, START, TIMEOUT_S, VERSION, findings, judged, story, told
+from driver_stage import START, TIMEOUT_S, VERSION, dsn, findings, judged, story, told
 from sql_stage import postgres_url, printed
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -17,22 +17,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from noclobber.guard import GUARD
 from noclobber.testing import capture
 
-__all__ = ["postgres_url"]
+__all__ = ["dsn", "postgres_url"]
 
 SELECT = "SELECT bal FROM accounts WHERE id = $1"
 UPDATE = "UPDATE accounts SET bal = $1 WHERE id = $2"
 WEAK = {"version.weak": True, "size": 8, "content.numeric": True}
-
-
-@pytest.fixture
-def dsn(postgres_url: str) -> str:
-    """The bank's database, fresh."""
-    found = postgres_url.replace("postgresql+psycopg", "postgresql")
-    with psycopg.connect(found, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS accounts, jobs CASCADE")
-        for statement in SCHEMA:
-            connection.execute(statement)
-    return found
 
 
 def acted(dsn: str, act: Callable[[Any], Awaitable[None]], **settings: Any) -> Any:
