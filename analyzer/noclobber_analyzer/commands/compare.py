@@ -30,6 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Compare; 0: nothing that fails, 1: something, 2: unusable input."""
+    from noclobber_analyzer.report.text import plain
+
     before, after = _read(words.before), _read(words.after)
     counts, others = _counted(before), _counted(after)
     shown = {**_shown(before), **_shown(after)}
@@ -43,7 +45,7 @@ def run(words: argparse.Namespace) -> int:
             print(json.dumps({**told, "finding": json.loads(finding.to_json())}, ensure_ascii=False))
         else:
             what = f"{finding.kind} on {finding.resource}, {', '.join(finding.agents)}"
-            print(f"{change:<10}  {counts[key]:>5} -> {others[key]:<5}  {_plain(what)}  (id {finding.id[:12]})")
+            print(f"{change:<10}  {counts[key]:>5} -> {others[key]:<5}  {plain(what)}  (id {finding.id[:12]})")
     if not rows and words.format == "text":
         print("neither run found anything")
     return 1 if any(change in FAILING[words.fail_on] for change, _ in rows) else 0
@@ -82,12 +84,6 @@ def _shown(findings: "Iterable[Finding]") -> "dict[str, Finding]":
     for finding in findings:
         shown.setdefault(likeness(finding), finding)
     return shown
-
-
-def _plain(words: str) -> str:
-    from noclobber_analyzer.report.text import plain
-
-    return plain(words)
 
 
 COMMAND = Command(

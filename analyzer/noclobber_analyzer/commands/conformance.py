@@ -35,6 +35,7 @@ def run(words: argparse.Namespace) -> int:
     from noclobber_analyzer.conformance.rules import RULES
     from noclobber_analyzer.conformance.wire import read_wire
     from noclobber_analyzer.errors import InputError
+    from noclobber_analyzer.report.text import plain
 
     if words.list:
         print("\n".join(_listed()))
@@ -50,7 +51,7 @@ def run(words: argparse.Namespace) -> int:
     ours = sum(span.scope.startswith("noclobber.") for span in spans)
     kept = bool(ours) and not wrong and not any(RULES[breach.rule].must for breach in breaches)
     lines = _as_json(breaches, wrong, ours, kept) if words.format == "json" else _as_text(breaches, wrong, ours, kept)
-    print("\n".join(map(_plain, lines)))
+    print("\n".join(map(plain, lines)))
     return 0 if kept else 1
 
 
@@ -105,12 +106,6 @@ def _listed() -> Iterator[str]:
     yield ""
     for name, story in STORIES.items():
         yield f"story   {name:<20}  {story.task} -> {story.found or 'nothing'}"
-
-
-def _plain(words: str) -> str:
-    from noclobber_analyzer.report.text import plain
-
-    return plain(words)
 
 
 COMMAND = Command(

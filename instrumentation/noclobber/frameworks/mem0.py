@@ -15,19 +15,17 @@ from typing import Any, Final
 from noclobber import versions
 from noclobber.access import Member
 from noclobber.bootstrap.registry import Integration
-from noclobber.contract import Attr, Op, Outcome, VersionKind, WriteMode
+from noclobber.contract import Attr, Op, Outcome, WriteMode
 from noclobber.frameworks import mem0_entities
 from noclobber.frameworks.hidden import hide
 from noclobber.frameworks.seams import Seams, arecorded, recorded
-from noclobber.frameworks.states import Told, absent, ended, printed, starting
+from noclobber.frameworks.states import Told, absent, ended, printed, searched, starting
 from noclobber.resources import uri
 from noclobber.stores.wrapping import Hook, Wrapping, knowing
 
 __all__ = ["INTEGRATION"]
 
 LIBRARY: Final = "mem0"
-RESULTS_MAX: Final = 64
-"""Memories that one scan names; it is told as approximate, so those beyond are not missed."""
 TEXT: Final = ("text",)
 METADATA: Final = ("metadata",)
 
@@ -87,27 +85,13 @@ def _get(memory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told:
 
 def _list(memory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told:
     asked = {"asked": [*args], **{name: value for name, value in kwargs.items() if name in ("query", "filters")}}
-    told = Told(Op.SCAN, uri(LIBRARY, "", *mem0_entities.container(memory)), LIBRARY, part=TEXT)
-    told.attributes = {
-        Attr.PREDICATE: versions.fingerprint(versions.encode(asked)),
-        Attr.SCAN_APPROXIMATE: True,
-        Attr.RESULT_RESOURCES: [],
-        Attr.RESULT_VERSIONS: [],
-    }
-
-    def got(told: Told, found: Any) -> None:
-        members = [_member(memory, each) for each in found.get("results", ())]
-        told.members = tuple(members)
-        told.attributes |= {
-            Attr.VERSION_KIND: VersionKind.FINGERPRINT,
-            Attr.VERSION_VERBATIM: False,
-            Attr.RESULT_RESOURCES: [each.resource for each in members[:RESULTS_MAX]],
-            Attr.RESULT_VERSIONS: [each.version for each in members[:RESULTS_MAX]],
-            Attr.RESULT_COUNT: len(members),
-        }
-
-    told.learn = got
-    return told
+    return searched(
+        uri(LIBRARY, "", *mem0_entities.container(memory)),
+        LIBRARY,
+        asked,
+        lambda found: [_member(memory, each) for each in found.get("results", ())],
+        TEXT,
+    )
 
 
 def _member(memory: Any, found: Any) -> Member:

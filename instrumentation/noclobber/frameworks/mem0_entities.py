@@ -17,19 +17,17 @@ from typing import Any, Final
 
 from noclobber import versions
 from noclobber.access import Member
-from noclobber.contract import Attr, Op, Outcome, VersionKind, WriteMode
+from noclobber.contract import Attr, Op, Outcome, WriteMode
 from noclobber.frameworks import places
 from noclobber.frameworks.hidden import showing
 from noclobber.frameworks.seams import Seams, recorded
-from noclobber.frameworks.states import Told, absent, ended, printed, starting
+from noclobber.frameworks.states import Told, absent, ended, printed, searched, starting
 from noclobber.guard import GUARD
 from noclobber.resources import uri
 
 __all__ = ["container", "unwatch", "watch"]
 
 LIBRARY: Final = "mem0"
-RESULTS_MAX: Final = 64
-"""Rows that one scan names."""
 _Tell = Callable[[str, tuple[Any, ...], dict[str, Any]], Told | Sequence[Told]]
 """What a call is, given the resource under which the rows lie, and its arguments."""
 _seams = Seams(LIBRARY)
@@ -128,27 +126,12 @@ def _rows(found: Any) -> Iterator[Any]:
 
 
 def _list(rows: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told:
-    told = Told(Op.SCAN, rows, LIBRARY)
-    told.attributes = {
-        Attr.PREDICATE: versions.fingerprint(versions.encode([*args, *sorted(map(str, kwargs.items()))])),
-        Attr.SCAN_APPROXIMATE: True,
-        Attr.RESULT_RESOURCES: [],
-        Attr.RESULT_VERSIONS: [],
-    }
-
-    def got(told: Told, found: Any) -> None:
-        members = [Member(rows + str(row.id), _print(row.payload)) for row in _rows(found)]
-        told.members = tuple(members)
-        told.attributes |= {
-            Attr.VERSION_KIND: VersionKind.FINGERPRINT,
-            Attr.VERSION_VERBATIM: False,
-            Attr.RESULT_RESOURCES: [each.resource for each in members[:RESULTS_MAX]],
-            Attr.RESULT_VERSIONS: [each.version for each in members[:RESULTS_MAX]],
-            Attr.RESULT_COUNT: len(members),
-        }
-
-    told.learn = got
-    return told
+    return searched(
+        rows,
+        LIBRARY,
+        [*args, *sorted(map(str, kwargs.items()))],
+        lambda found: [Member(rows + str(row.id), _print(row.payload)) for row in _rows(found)],
+    )
 
 
 def _print(payload: Any) -> str:

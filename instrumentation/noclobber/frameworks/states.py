@@ -10,14 +10,17 @@ Source: contract 2 and 2.1; capture.md 2.1 (mutable objects, verbatim, weak).
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from noclobber import recorder, versions
 from noclobber.access import Access, AttributeValue, Call, Member
 from noclobber.contract import ABSENT, Attr, Guard, Op, Outcome, VersionKind
 from noclobber.frameworks.seams import Finish, Seams, Start, is_hidden
 
-__all__ = ["Told", "absent", "ended", "printed", "starting"]
+__all__ = ["Told", "absent", "ended", "printed", "searched", "starting"]
+
+RESULTS_MAX: Final = 64
+"""What one search names; it is told as approximate, so what is beyond is not missed."""
 
 
 @dataclass(slots=True)
@@ -65,6 +68,40 @@ def printed(name: str, value: Any) -> dict[str, AttributeValue]:
 def absent(name: str) -> dict[str, AttributeValue]:
     """The attributes of the state that is not there."""
     return {Attr.VERSION_KIND: VersionKind.FINGERPRINT, name: ABSENT, Attr.VERSION_VERBATIM: False}
+
+
+def searched(
+    resource: str, system: str, asked: Any, members_of: Callable[[Any], Sequence[Member]], part: tuple[str, ...] = ()
+) -> Told:
+    """A search or listing, which proves nothing by what it does not find.
+
+    Args:
+        resource: what is searched.
+        system: whose it is.
+        asked: what was asked for; it leaves only as a print.
+        members_of: what a reply names.
+        part: of each member, that which its version is of.
+    """
+    told = Told(Op.SCAN, resource, system, part=part)
+    told.attributes = {
+        Attr.PREDICATE: versions.fingerprint(versions.encode(asked)),
+        Attr.SCAN_APPROXIMATE: True,
+        Attr.RESULT_RESOURCES: [],
+        Attr.RESULT_VERSIONS: [],
+    }
+
+    def got(told: Told, reply: Any) -> None:
+        told.members = members = tuple(members_of(reply))
+        told.attributes |= {
+            Attr.VERSION_KIND: VersionKind.FINGERPRINT,
+            Attr.VERSION_VERBATIM: False,
+            Attr.RESULT_RESOURCES: [each.resource for each in members[:RESULTS_MAX]],
+            Attr.RESULT_VERSIONS: [each.version for each in members[:RESULTS_MAX]],
+            Attr.RESULT_COUNT: len(members),
+        }
+
+    told.learn = got
+    return told
 
 
 def starting(
