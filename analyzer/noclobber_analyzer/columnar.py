@@ -125,21 +125,20 @@ def _plain(store: ColumnStore, where: str, parameters: Mapping[str, object]) -> 
     Only columns are read that told something lately; if any other does, all that do are read.
     """
     while True:
-        columns = (
-            column for bit, column in enumerate(_TOLD) if _lately.told >> bit & 1 and column.holds not in _TRUTHS
-        )
+        asked = _lately.told
+        columns = (column for bit, column in enumerate(_TOLD) if asked >> bit & 1 and column.holds not in _TRUTHS)
         names = ", ".join((*_FIXED, *(column.name for column in columns)))
         values = store.columns(f"SELECT {names} FROM accesses WHERE ({where}) AND NOT {_ODD}", parameters)  # noqa: S608  constants only
         if not values.get("told"):
             return []
         told = reduce(or_, set(values["told"]))
-        if not told & ~_lately.told:
+        if not told & ~asked:
             return _Portion(values).stored()
         _lately.told |= told
 
 
 class _Lately:
-    """Which columns told something lately, by bit."""
+    """Which columns told something lately, by bit; where two threads add to it at once, one may have to ask again."""
 
     told = 0
 
@@ -173,6 +172,7 @@ class _Shape(NamedTuple):
 
 
 _SHAPES: Final[dict[tuple[Any, ...], _Shape | None]] = {}
+_UNKNOWN: Final = _Shape(Access, ())
 
 
 class _Portion:
@@ -201,11 +201,11 @@ class _Portion:
         return list(map(tuple.__new__, repeat(Stored), told))  # what `Stored._make` does, without a call for each
 
     def _items(self, signs: tuple[Any, ...], rows: Sequence[int]) -> Iterable[Access | Mark | None]:
-        if signs not in _SHAPES:
+        shape = _SHAPES.get(signs, _UNKNOWN)
+        if shape is _UNKNOWN:
             if len(_SHAPES) >= SHAPES_MAX:
                 _SHAPES.clear()
-            _SHAPES[signs] = _shape_of(signs[0], signs[1:])
-        shape = _SHAPES[signs]
+            shape = _SHAPES[signs] = _shape_of(signs[0], signs[1:])
         if shape is None:
             return map(self._by_itself, rows)
         pick: Callable[[Sequence[Any]], Sequence[Any]] = (

@@ -6,10 +6,15 @@ that was lost and loaded again keeps its number, so what was noted in the last m
 number is, and read unless it was. The cursor is data: written to the checkpoint, it makes a new process go on where
 the old one was.
 
+Where much waits, the next portion is fetched on a thread of its own while the last one is worked on: a store that
+answers a question in a tenth of a second would else let the analyzer idle a fifth of its time.
+
 Source: storage.md 8.2, analysis.md 9.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -96,25 +101,46 @@ class Feed:
         cursor: where to go on; changed by `pull`.
         batch_rows_max: rows in one pull.
         read: reads the rows of segments; all of them where None.
+        ahead: whether the next portion may be fetched while the last is worked on; not where what `read` gives depends
+            on what is made of that one.
     """
 
     def __init__(
-        self, store: Store, cursor: Cursor, batch_rows_max: int = BATCH_ROWS_MAX, read: "Reader | None" = None
+        self,
+        store: Store,
+        cursor: Cursor,
+        batch_rows_max: int = BATCH_ROWS_MAX,
+        read: "Reader | None" = None,
+        *,
+        ahead: bool = False,
     ) -> None:
         self.cursor = cursor
         self._store = store
         self._read = read or read_segments
         self._batch_rows_max = batch_rows_max
+        self._ahead = ahead
+        self._coming: Future[_Fetched] | None = None
 
     def pull(self) -> Batch | None:
         """The next segments; None: nothing has arrived."""
+        coming, self._coming = self._coming, None
+        taken, batch = coming.result() if coming is not None else self._fetch()
+        if batch is None:
+            return None
+        self._advance(taken)
+        if coming is not None and not batch.more and self._fresh():
+            batch = msgspec.structs.replace(batch, more=True)  # arrived since it was asked for
+        if batch.more and self._ahead:
+            self._coming = _begun(self._fetch)
+        return batch
+
+    def _fetch(self) -> "_Fetched":
+        """The notes and rows of the next segments; changes nothing."""
         fresh = self._fresh()
         if not fresh:
-            return None
+            return [], None
         taken = next(portions(fresh, self._batch_rows_max))
-        batch = batch_of(self._store, taken, more=len(taken) < len(fresh), read=self._read)
-        self._advance(taken)
-        return batch
+        return taken, batch_of(self._store, taken, more=len(taken) < len(fresh), read=self._read)
 
     def _fresh(self) -> list[Note]:
         """Notes of segments not read yet."""
@@ -145,6 +171,23 @@ class Feed:
         horizon_ns = cursor.noted_ns - OVERLAP_NS
         recent = [*cursor.recent, *((n.collector, n.segment, n.attempt, n.noted_ns) for n in taken)]
         cursor.recent = [note for note in recent if note[3] >= horizon_ns]
+
+
+_Fetched = tuple[list[Note], Batch | None]
+
+
+def _begun(fetch: Callable[[], _Fetched]) -> "Future[_Fetched]":
+    """What `fetch` will have given, on a thread that keeps no process from ending."""
+    coming: Future[_Fetched] = Future()
+
+    def run() -> None:
+        try:
+            coming.set_result(fetch())
+        except BaseException as error:  # raised again where it is waited for
+            coming.set_exception(error)
+
+    threading.Thread(target=run, name="noclobber-feed", daemon=True).start()
+    return coming
 
 
 def portions(notes: Sequence[Note], rows_max: int) -> Iterator[list[Note]]:

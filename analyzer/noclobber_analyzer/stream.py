@@ -117,7 +117,7 @@ class Stream:
         self.share, self._is_shared = share or Share(store), share is not None
         self._outlines = Outlines(self.share, self.window, self._declared)
         self._conflicts = Conflicts(store, share.owner, self._reaches_others, limits.kept_ns) if share else None
-        self._feed = Feed(store, Cursor(), limits.batch_rows_max, self._outlines.read)
+        self._feed = self._feed_from(Cursor())
         self._ledger = Ledger(store)
         self._standing = Standing(store, self._ledger)
         self._defences = Defences(store)
@@ -155,7 +155,7 @@ class Stream:
         self.frontiers.deaf_until(now_ns)
         if checkpoint is not None:
             self._opened_from_ns = checkpoint.kept_from_ns
-            self._feed = Feed(self._store, checkpoint.cursor, self._limits.batch_rows_max, self._outlines.read)
+            self._feed = self._feed_from(checkpoint.cursor)
             self.window.begin_cut({name: checkpoint.gone_ns.get(name, 0) for name in checkpoint.cut})
             notes = notes_between(self._store, checkpoint.kept_from_ns, checkpoint.cursor)
             for portion in portions(notes, self._limits.batch_rows_max):
@@ -167,6 +167,11 @@ class Stream:
         self._dirty = dict.fromkeys(self.share.own(self.window.resources))
         self._defences.read(self.window.horizon_ns)
         log.info("live analysis begins with %d accesses in the kept history", len(self.window))
+
+    def _feed_from(self, cursor: Cursor) -> Feed:
+        """What reads on from there; not ahead where ranges, and with them what is read whole, may change meanwhile."""
+        limit = self._limits.batch_rows_max
+        return Feed(self._store, cursor, limit, self._outlines.read, ahead=not self._is_shared)
 
     def take_over(self, ranges: frozenset[int]) -> None:
         """Judge all that is kept of some ranges: whoever had them may not have come to do so."""
