@@ -80,14 +80,22 @@ class Arrivals:
         portion.keys = deque(sorted(portion.keys, key=places.__getitem__))
         self._number.update(zip(portion.keys, count(portion.first)))
 
-    def pop(self) -> bytes:
-        """Let go of what arrived first."""
-        portion = self._portions[0]
-        self.partly_ns = max(self.partly_ns, portion.newest_ns)
-        key = portion.keys.popleft()
-        del self._number[key]
-        self._drop_empty()
-        return key
+    def let_go(self, too_many: int, opened_before_ns: int) -> list[bytes]:
+        """Let go of what arrived first: of so many, and of portions all of whose segments were opened before a time."""
+        gone: list[bytes] = []
+        while self._number:
+            portion = self._portions[0]
+            all_of_it = portion.newest_ns < opened_before_ns
+            if not all_of_it and len(gone) >= too_many:
+                break
+            keys = portion.keys
+            some = [keys.popleft() for _ in range(len(keys) if all_of_it else min(len(keys), too_many - len(gone)))]
+            self.partly_ns = max(self.partly_ns, portion.newest_ns)
+            for key in some:
+                del self._number[key]
+            gone += some
+            self._drop_empty()
+        return gone
 
     def number(self, key: bytes) -> int:
         """As the how manieth it arrived; 0: it is not kept."""

@@ -32,6 +32,9 @@ __all__ = [
 
 BATCH_ROWS_MAX = 25_000
 """Rows taken in one pull (one segment at least): bounds the memory of a pass."""
+TIMES_BEHIND = 2
+"""So many times as many are taken where more wait than that: rows that were merged meanwhile lie scattered over large
+parts, and looking through these costs the same for many as for few."""
 OVERLAP_NS = 120 * SECOND_NS
 SEGMENTS_MAX = 5_000
 """Segments looked at in one pull."""
@@ -139,7 +142,9 @@ class Feed:
         fresh = self._fresh()
         if not fresh:
             return [], None
-        taken = next(portions(fresh, self._batch_rows_max))
+        much = TIMES_BEHIND * self._batch_rows_max
+        is_behind = sum(note.rows for note in fresh) > much
+        taken = next(portions(fresh, much if is_behind else self._batch_rows_max))
         return taken, batch_of(self._store, taken, more=len(taken) < len(fresh), read=self._read)
 
     def _fresh(self) -> list[Note]:

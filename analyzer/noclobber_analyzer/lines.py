@@ -22,7 +22,9 @@ class StrandLine:
 
     Attributes:
         accesses: those that are kept, by `seq`. gaps: the holes between them.
-        cut: whether its beginning fell out. torn: whether some fell out that were not its first.
+        cut: whether its beginning fell out.
+        torn_seq: the greatest number of those that fell out and were not its first;
+            0: none did.
         of: the process whose accesses these are.
         called_ns: the latest call that came in its turn. backwards: whether its times contradict its numbers.
     """
@@ -30,7 +32,7 @@ class StrandLine:
     accesses: list[Access] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     cut: bool = False
-    torn: bool = False
+    torn_seq: int = 0
     of: "ProcessLine | None" = None
     called_ns: int = 0
     backwards: bool = False
@@ -52,7 +54,7 @@ class StrandLine:
         if self.accesses and self.accesses[0] is access:
             del self.accesses[0]
             return
-        self.torn = True
+        self.torn_seq = max(self.torn_seq, access.seq)
         at = bisect_left(self.accesses, _by_seq(access), key=_by_seq)
         if at < len(self.accesses) and self.accesses[at] is access:
             del self.accesses[at]
@@ -60,12 +62,13 @@ class StrandLine:
     def cut_off(self) -> None:
         """Its beginning fell out: before what is left nothing is missing any more."""
         self.cut = True
-        if self.gaps or self.torn:
+        if self.gaps or (self.accesses and self.accesses[0].seq < self.torn_seq):
             self.measure()
+        self.torn_seq = 0
 
     def measure(self) -> bool:
         """Find the holes anew, and whether times run backwards; returns whether the holes changed."""
-        before, self.torn = self.gaps, False
+        before, self.torn_seq = self.gaps, 0
         self.gaps = holes(self.accesses[0].strand, self.accesses, whole=not self.cut) if self.accesses else []
         self.called_ns = max((access.start_ns for access in self.accesses), default=0)
         self.backwards = self.backwards or runs_backwards(self.accesses)

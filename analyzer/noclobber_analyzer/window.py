@@ -365,30 +365,24 @@ class Window:
 
     def evict(self, opened_before_ns: int) -> Evicted:
         """Let go of what is too old or too much."""
-        gone = Evicted([], set())
-        cut: set[str] = set()
-        arrivals = self.arrivals
-        while self._kept and (len(self._kept) > self._accesses_max or arrivals.newest_ns < opened_before_ns):
-            key = arrivals.pop()
-            access = self._kept[key]
+        keys = self.arrivals.let_go(len(self._kept) - self._accesses_max, opened_before_ns)
+        accesses = [self._kept[key] for key in keys]
+        for access in accesses:
             self._remove(access)
-            self.evicted += 1
-            gone.keys.append(key)
-            for resource in (access.resource,) if access.scan is None else touched(access):
-                if resource in self._resources:
-                    self.trimmed.add(resource)
-                else:
-                    self.trimmed.discard(resource)
-                    gone.resources.add(resource)
-            cut.add(access.strand)
+        self.evicted += len(keys)
+        resources = {name for access in accesses for name in touched(access)}
+        gone = {name for name in resources if name not in self._resources}
+        self.trimmed |= resources - gone
+        self.trimmed -= gone
+        for access in accesses:
             line = self.processes[access.process.id]
             line.cut, line.gone_ns = True, max(line.gone_ns, access.end_ns)
-        for strand in cut:
+        for strand in {access.strand for access in accesses}:
             own = self.strands.get(strand)
             if own is not None:
                 own.cut_off()
         self._settle_edge()
-        return gone
+        return Evicted(keys, gone)
 
     def _settle_edge(self) -> None:
         """The oldest part of what is kept is the edge, once anything fell out before it."""

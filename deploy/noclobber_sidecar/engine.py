@@ -22,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from noclobber_sidecar.merges import let_merges_yield
 from noclobber_sidecar.reason_page import answering
 from noclobber_sidecar.sockets import in_url
 from noclobber_sidecar.supervisor import EXIT_HOPELESS
@@ -93,6 +94,7 @@ def _run(words: argparse.Namespace) -> int:
         store = _opened(words.store, pages, ending)
         if store is None:
             return 0
+        let_merges_yield()
         try:
             Path(words.reason_file).unlink(missing_ok=True)
             return _serve(store, words, _Workers(store, words, address), pages, ending)

@@ -1,0 +1,31 @@
+"""Merges of the embedded engine take what processor time the others leave.
+
+A merge of a million rows keeps a core busy for ten seconds. It can wait; whoever writes, asks or waits for a finding
+can't. The threads that merge are therefore scheduled behind all others of this machine's user. ClickHouse has a setting
+for that, which is obeyed only in a process with CAP_SYS_NICE, though any may put its own threads behind.
+
+Source: setpriority(2) (on Linux it takes a thread's number, too); ClickHouse, `os_threads_nice_value_merge_mutate`.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+__all__ = ["NICE", "let_merges_yield"]
+
+NICE: Final = 10
+"""A tenth of a core is left to them even where all cores are wanted by others."""
+MERGING: Final = "MergeMutate"
+TASKS: Final = Path("/proc/self/task")
+
+
+def let_merges_yield() -> int:
+    """Put this process's merging threads behind; returns how many there are, 0 where no engine runs in it."""
+    found = 0
+    for task in TASKS.glob("*/comm"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if task.read_text().strip() == MERGING:
+                os.setpriority(os.PRIO_PROCESS, int(task.parent.name), NICE)
+                found += 1
+    return found
