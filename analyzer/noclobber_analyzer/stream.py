@@ -59,7 +59,7 @@ from noclobber_analyzer.window import Window
 
 __all__ = ["KEPT_NS", "Judge", "Limits", "Stream", "Totals"]
 
-PORTIONS_MAX: Final = 4
+PORTIONS_MAX: Final = 2
 """Portions read before anything is judged, where much waits."""
 PROCESSES_MAX: Final = 10_000
 """Processes known at most before those that ended or fell silent, and of which nothing is kept, are forgotten."""

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-import networkx as nx
-
 from noclobber_analyzer.access import Access
 from noclobber_analyzer.finding import Edge
 from noclobber_analyzer.verdict import Candidate, Link
@@ -48,6 +46,10 @@ def _program(accesses: Sequence[Access]) -> list[Link]:
 
 def _reduced(program: list[Link], links: list[Link]) -> list[Link]:
     """Program order without what the other links already imply."""
+    if not program:
+        return []
+    import networkx as nx  # a fifteenth of a second, which a run without findings need not wait for
+
     graph = nx.DiGraph()
     graph.add_edges_from((link.source.name, link.target.name) for link in links if link.type != "unordered")
     graph.add_edges_from((link.source.name, link.target.name) for link in program)

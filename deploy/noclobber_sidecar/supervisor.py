@@ -27,6 +27,8 @@ BACKOFF_MAX_S = 30.0
 STEADY_S = 5.0
 """A child that lived this long starts again without a pause."""
 TICK_S = 0.05
+ARENAS = "2"
+"""Heaps of glibc's allocator in a child: by default each of its threads may get one, and keeps what was ever in it."""
 
 
 @dataclass
@@ -139,7 +141,7 @@ class Supervisor:
         child.process = subprocess.Popen(
             words,
             pass_fds=[*child.sockets, self._life_read],
-            env={**os.environ, **child.environment},
+            env={"MALLOC_ARENA_MAX": ARENAS, **os.environ, **child.environment},
             stdin=subprocess.DEVNULL,
             process_group=0,  # Ctrl-C reaches the supervisor alone, which ends the children in order
         )

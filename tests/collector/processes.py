@@ -73,9 +73,15 @@ def counted(text: str) -> dict[str, float]:
 
 
 class Process:
-    """A process with its output in a file, in a group of its own."""
+    """A process with its output in a file, in a group of its own; `first` runs in it before its program."""
 
-    def __init__(self, argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        first: Callable[[], None] | None = None,
+    ) -> None:
         self.log = log
         with log.open("ab") as out:
             self.popen = subprocess.Popen(
@@ -85,6 +91,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **(environment or {})},
                 process_group=0,
+                preexec_fn=first,  # noqa: PLW1509  one write to a file
             )
 
     def __enter__(self) -> Self:
@@ -164,13 +171,14 @@ class Up(Process):
         token: str = "",
         ports: Sequence[int] | None = None,
         environment: Mapping[str, str] | None = None,
+        first: Callable[[], None] | None = None,
     ) -> None:
         self.data = folder / "data"
         self.ports = list(ports or free_ports(3))
         self.http, self.pages = (f"http://127.0.0.1:{port}" for port in self.ports[1:])
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__([*self.words(self.data, self.ports), *options], folder / "up.log",
-                         {"NOCLOBBER_TOKEN": token, **(environment or {})})  # fmt: skip
+                         {"NOCLOBBER_TOKEN": token, **(environment or {})}, first)  # fmt: skip
 
     @staticmethod
     def words(data: Path, ports: Sequence[int]) -> list[str]:
