@@ -99,6 +99,14 @@ def ratios(session: nox.Session) -> None:
 
 
 @nox.session
+def pages(session: nox.Session) -> None:
+    """What takes longest of the pages in a real browser: hostile names, a store that goes away, axe-core."""
+    names = ("hostile", "store_away", "accessible")
+    chosen = ("-n", "2", "--dist", "loadfile", "-m", "long and not exhaustive", "--timeout=600")
+    session.run("pytest", *chosen, *(f"tests/browser/test_{name}.py" for name in names), *session.posargs)
+
+
+@nox.session
 def newcomer(session: nox.Session) -> None:
     """The quick start by the clock: clone, installs, an own agent's race in a real browser, in ten minutes at most."""
     session.run("pytest", "-n", "0", "-m", "long", "-s", "tests/browser/test_newcomer.py", *session.posargs)

@@ -129,7 +129,7 @@ def _history(accesses: list[Access]) -> History:
 
 
 @given(nearly_in_turn())
-@settings(max_examples=3000, **PACE)
+@settings(max_examples=1500, **PACE)
 def test_nothing_is_lost_by_the_filter(accesses: list[Access]) -> None:
     """Histories close to the border of what is quiet: findings, defences and what is unknown are the same without."""
     history = _history(accesses)

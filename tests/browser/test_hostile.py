@@ -53,6 +53,7 @@ def plain(chromium: object, bank: Dashboard) -> dict[str, set[str]]:
     return seen
 
 
+@pytest.mark.long
 def test_lists_of_hostile_names(visit: Callable[..., Visit], dashboard: Dashboard, plain: dict[str, set[str]]) -> None:
     """On each page: no script, no request, no dialog, no element that the same page with plain names has not."""
     tab = visit(dashboard)
@@ -61,6 +62,7 @@ def test_lists_of_hostile_names(visit: Callable[..., Visit], dashboard: Dashboar
         quiet(tab, path, plain[path])
 
 
+@pytest.mark.long
 def test_findings_with_hostile_names(
     visit: Callable[..., Visit], dashboard: Dashboard, plain: dict[str, set[str]]
 ) -> None:
@@ -69,6 +71,7 @@ def test_findings_with_hostile_names(
 
 
 @pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.timeout(3_000)
 def test_every_page_with_all_hostile_names(
     visit: Callable[..., Visit], start: Callable[..., Dashboard], plain: dict[str, set[str]]

@@ -9,6 +9,7 @@ from driving import Dashboard, Visit, fill
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.long
 def test_pages_survive_their_store(
     visit: Callable[..., Visit], start: Callable[..., Dashboard], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -110,6 +110,7 @@ def assert_ready_in_time(*rounds: Round) -> None:
     assert max(shots) <= 10 * max(READY_S, started_s), (shots, started_s)
 
 
+@pytest.mark.long
 def test_every_acknowledged_access_and_every_finding_is_there_once(tmp_path: Path) -> None:
     """Each process is killed, at phases of its own, while clients and racing agents go on sending."""
     done = Round(tmp_path / "run", FEW, shots=len(FEW))

@@ -29,8 +29,15 @@ def unfounded(intake: Intake, expected: list[Finding]) -> list[Finding]:
     return [finding for finding in sure if not access_names(finding) & told]
 
 
-@pytest.mark.parametrize("mode", ["single", "txn"])
-@pytest.mark.parametrize("versions", ["counter", "fingerprint"])
+@pytest.mark.parametrize(
+    ("versions", "mode"),
+    [
+        ("counter", "txn"),
+        ("fingerprint", "single"),
+        pytest.param("counter", "single", marks=pytest.mark.long),
+        pytest.param("fingerprint", "txn", marks=pytest.mark.long),
+    ],
+)
 def test_what_falls_out_makes_no_finding(intake: Intake, tmp_path: Path, mode: str, versions: str) -> None:
     """With room for a fifth of a history, what is certain or likely is so in the whole of it."""
     words = ("--ops", "900", "--mode", mode, "--versions", versions, "--locked", "0.2", "--guarded", "0.2")

@@ -45,7 +45,7 @@ WITHOUT: dict[str, Callable[[Access], Access]] = {
 
 
 @given(plans(), st.sampled_from(sorted(WITHOUT)))
-@settings(max_examples=1500, **PACE)
+@settings(max_examples=800, **PACE)
 def test_less_told_is_no_new_certainty(plan: Plan, what: str) -> None:
     """An attribute that is not recorded makes nothing certain that was not."""
     world = World(plan)
@@ -58,7 +58,7 @@ def test_less_told_is_no_new_certainty(plan: Plan, what: str) -> None:
 
 
 @given(complete_plans(), st.data())
-@settings(max_examples=1500, **PACE)
+@settings(max_examples=800, **PACE)
 def test_lost_span_is_no_new_certainty(plan: Plan, data: st.DataObject) -> None:
     """A span that is lost makes nothing certain that was not, unless it was the deletion between two lives."""
     accesses = World(plan).recorded
@@ -84,7 +84,7 @@ def test_no_marks_make_nothing_surer(plan: Plan) -> None:
 
 
 @given(plans(), st.integers(0, 2))
-@settings(max_examples=1000, **PACE)
+@settings(max_examples=600, **PACE)
 def test_clock_an_hour_off(plan: Plan, strand: int) -> None:
     """One machine's clock, an hour off, makes nothing more certain, and nothing likely that was not."""
     accesses = World(plan).recorded
@@ -132,7 +132,7 @@ def test_names_mean_nothing(plan: Plan) -> None:
 
 
 @given(complete_plans(), st.data())
-@settings(max_examples=1000, **PACE)
+@settings(max_examples=600, **PACE)
 def test_join_accuses_nobody(plan: Plan, data: st.DataObject) -> None:
     """A join between two accesses of a strand, of what had ended before, makes no finding and none surer."""
     accesses = World(plan).recorded

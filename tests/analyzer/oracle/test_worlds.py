@@ -33,14 +33,14 @@ def untrue(plan: Plan, *grades: str) -> list[str]:
 
 
 @given(plans())
-@settings(max_examples=4000, **PACE)
+@settings(max_examples=2000, **PACE)
 def test_certain_is_true(plan: Plan) -> None:
     """Whatever is lost, unnamed, unknown or told by clocks that do not compare: `certain` is never wrong."""
     assert not untrue(plan, "certain")
 
 
 @given(complete_plans())
-@settings(max_examples=3000, **PACE)
+@settings(max_examples=1500, **PACE)
 def test_likely_is_true_where_all_is_known(plan: Plan) -> None:
     """With everything on record and on one clock, `likely` is not wrong either."""
     assert not untrue(plan, "certain", "likely")
