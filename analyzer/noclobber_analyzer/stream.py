@@ -170,8 +170,7 @@ class Stream:
 
     def _feed_from(self, cursor: Cursor) -> Feed:
         """What reads on from there; not ahead where ranges, and with them what is read whole, may change meanwhile."""
-        limit = self._limits.batch_rows_max
-        return Feed(self._store, cursor, limit, self._outlines.read, ahead=not self._is_shared)
+        return Feed(self._store, cursor, self._limits.batch_rows_max, self._outlines.read, ahead=not self._is_shared)
 
     def take_over(self, ranges: frozenset[int]) -> None:
         """Judge all that is kept of some ranges: whoever had them may not have come to do so."""
