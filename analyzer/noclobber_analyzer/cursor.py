@@ -137,6 +137,12 @@ class Feed:
             self._coming = _begun(self._fetch)
         return batch
 
+    def close(self) -> None:
+        """Wait for what is being fetched, and read it another time."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.exception()
+
     def _fetch(self) -> "_Fetched":
         """The notes and rows of the next segments; changes nothing."""
         fresh = self._fresh()

@@ -228,6 +228,7 @@ class LiveAnalyzer:
         if self._opened:
             _, written = self._stream.step()
             self._stream.checkpoint(now=True)
+            self._stream.feed.close()
             self._issues_at_ns = 0
             self._tell(written)
         if self._leases is not None:

@@ -88,6 +88,7 @@ class Stream:
 
     Attributes:
         saved: the checkpoint that was written last; None before the first one, and since ranges were taken over.
+        feed: what reads on, and how far it has read.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class Stream:
         self.share, self._is_shared = share or Share(store), share is not None
         self._outlines = Outlines(self.share, self.window, self._declared)
         self._conflicts = Conflicts(store, share.owner, self._reaches_others, limits.kept_ns) if share else None
-        self._feed = self._feed_from(Cursor())
+        self.feed = self._feed_from(Cursor())
         self._ledger = Ledger(store)
         self._standing = Standing(store, self._ledger)
         self._defences = Defences(store)
@@ -143,11 +144,6 @@ class Stream:
         """Resources at which nobody looked for what luck kept apart: too much belongs to them."""
         return self._latent.skipped
 
-    @property
-    def cursor(self) -> Cursor:
-        """How far it has read."""
-        return self._feed.cursor
-
     def open(self, checkpoint: Checkpoint | None = None) -> None:
         """Go on where the last analyzer of this name was, or from a checkpoint: read its kept history again."""
         checkpoint = checkpoint or read_checkpoint(self._store, self._name)
@@ -155,7 +151,7 @@ class Stream:
         self.frontiers.deaf_until(now_ns)
         if checkpoint is not None:
             self._opened_from_ns = checkpoint.kept_from_ns
-            self._feed = self._feed_from(checkpoint.cursor)
+            self.feed = self._feed_from(checkpoint.cursor)
             self.window.begin_cut({name: checkpoint.gone_ns.get(name, 0) for name in checkpoint.cut})
             notes = notes_between(self._store, checkpoint.kept_from_ns, checkpoint.cursor)
             for portion in portions(notes, self._limits.batch_rows_max):
@@ -215,7 +211,7 @@ class Stream:
         if not self._unwritten or self._dirty or not (now or now_ns - self._checkpoint_at_ns >= CHECKPOINT_EVERY_NS):
             return
         gone_ns = self.window.cut()
-        checkpoint = Checkpoint(self._feed.cursor, self.window.horizon_ns, list(gone_ns), gone_ns)
+        checkpoint = Checkpoint(self.feed.cursor, self.window.horizon_ns, list(gone_ns), gone_ns)
         if 0 in self.share.ranges:
             write_checkpoint(self._store, self._name, checkpoint, now_ns)
         self.saved = checkpoint
@@ -226,7 +222,7 @@ class Stream:
     def _pull(self) -> bool:
         """Read on, several portions if much waits; returns whether anything had arrived."""
         rows = 0
-        while (batch := self._feed.pull()) is not None:
+        while (batch := self.feed.pull()) is not None:
             now_ns = self._clock.now_ns()
             self._unwritten = True
             rows += len(batch.rows)

@@ -97,3 +97,15 @@ def test_a_question_that_failed_is_asked_again(intake: Intake) -> None:
     with pytest.raises(StoreError, match="refused"):
         feed.pull()
     assert names([first, *read_all(feed)]) == whole
+
+
+def test_what_was_fetched_and_not_taken_is_read_another_time(intake: Intake) -> None:
+    """Whoever closes a feed waits for the other thread, and loses nothing."""
+    take_each(intake, writes(7, Agent("writer")))
+    whole = names(read_all(Feed(intake.store, Cursor(), 3)))
+    feed = Feed(intake.store, Cursor(), 3, ahead=True)
+    first = feed.pull()
+    assert first is not None
+    feed.close()
+    wait_until(no_longer_fetching)
+    assert names([first, *read_all(feed)]) == whole

@@ -41,7 +41,7 @@ def test_what_is_young_is_collected_while_the_store_is_down(intake: Intake) -> N
             raise ConnectionError("the store is down")
 
     live = LiveAnalyzer(intake.store)
-    live._stream._store = live._stream._feed._store = Down()  # type: ignore[assignment]
+    live._stream._store = live._stream.feed._store = Down()  # type: ignore[assignment]
     live.start()
     try:
         wait_until(lambda: bool(live.stats()["last_error"]))
