@@ -1,9 +1,10 @@
 """LanceDB: rows by their `id`, in embedded tables, sync and asyncio.
 
 A table has no key of its own; agents that share rows name them by a column, so a row is known where a condition says
-`id = ..` (and nothing that can't be read here), or a `merge_insert` is made on that column. Everything else is told of
-the table as a whole, as a scan or a partial update. The table's version counts every write to any row: two agents that
-change different rows would look like a race, so a row's state is the print of its columns, which are its parts.
+`id = ..` (and nothing that can't be read here), or `id IN (..)` alone, or a `merge_insert` is made on that column.
+Everything else is told of the table as a whole, as a scan or a partial update. The table's version counts every write
+to any row: two agents that change different rows would look like a race, so a row's state is the print of its columns,
+which are its parts. Where a change of several named rows met some of them, its outcome is unknown for each.
 
 `update` whose condition also names the columns that it sets is a compare-and-set: it is guarded, and refused where it
 changed no row. With other conditions beside the key the store looks and writes at once: an update in place.
@@ -42,6 +43,10 @@ REFUSALS: Final = ("ValueError", "TypeError")
 _URI = re.compile(r"\buri=([^,)]+)")
 _TERM = re.compile(r"[`\"]?(\w+)[`\"]?\s*==?\s*(?:'((?:[^']|'')*)'|(-?\d+(?:\.\d+)?)|(true|false))", re.IGNORECASE)
 _AND = re.compile(r"\s+and\s+", re.IGNORECASE)
+_LITERAL = re.compile(r"'((?:[^']|'')*)'|(-?\d+)")
+_IN = re.compile(
+    rf"[`\"]?{KEY}[`\"]?\s+in\s*\(\s*((?:{_LITERAL.pattern})(?:\s*,\s*(?:{_LITERAL.pattern}))*)\s*\)", re.IGNORECASE
+)
 _wrapping = Wrapping(LIBRARY)
 
 
@@ -115,6 +120,16 @@ def _condition(where: Any) -> Condition | None:
     return Condition(str(found.pop(KEY)), {name: kept(value) for name, value in found.items()})
 
 
+def _keys(where: Any) -> list[str]:
+    """The keys of the rows that `where` names, if it says nothing else; none where it does."""
+    condition = _condition(where)
+    if condition is not None:
+        return [] if condition.others else [condition.key]
+    match = _IN.fullmatch(where.strip()) if isinstance(where, str) else None
+    found = [text.replace("''", "'") or number for text, number in _LITERAL.findall(match[1])] if match else []
+    return list(dict.fromkeys(found)) if len(found) <= ROWS_MAX else []
+
+
 def _literal(match: re.Match[str]) -> Any:
     if match[2] is not None:
         return match[2].replace("''", "'")
@@ -150,9 +165,12 @@ def _note_update(table: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> D
     values = asked.get("values" if sync else "updates")
     computed = asked.get("values_sql" if sync else "updates_sql")
     condition = _condition(asked.get("where"))
-    if condition is None:
-        return Deed("update", 1, _change, place, _nothing, REFUSALS)
     made = _pieces(values or {})
+    if condition is None:
+        rows = [] if computed else [_row(place, key) for key in _keys(asked.get("where"))]
+        if not rows:
+            return Deed("update", 1, _change, place, _nothing, REFUSALS)
+        return Deed("update", len(rows), _updates, (rows, made), _changed, REFUSALS)
     return Deed("update", 1, _update, (_row(place, condition.key), condition, made, bool(computed)), _changed, REFUSALS)
 
 
@@ -160,10 +178,10 @@ def _note_delete(table: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> D
     place = _place(table)
     if place is None:
         return None
-    condition = _condition(args[0] if args else kwargs["where"])
-    if condition is None or condition.others:
+    rows = [_row(place, key) for key in _keys(args[0] if args else kwargs["where"])]
+    if not rows:
         return Deed("delete", 1, _change, place, _nothing, REFUSALS)
-    return Deed("delete", 1, _delete, _row(place, condition.key), _deleted, REFUSALS)
+    return Deed("delete", len(rows), _deletes, rows, _deleted, REFUSALS)
 
 
 def _note_add(table: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Deed | None:
@@ -278,11 +296,22 @@ def _update(deed: Deed) -> list[Access]:
     return [access]
 
 
-def _delete(deed: Deed) -> list[Access]:
-    access = points.delete(deed.facts, SYSTEM)
-    if deed.error is None and deed.reply == 0:
-        access.outcome = Outcome.NO_EFFECT
-    return [access]
+def _updates(deed: Deed) -> list[Access]:
+    rows, made = deed.facts
+    return _of_so_many([points.write(resource, SYSTEM, made, whole=False) for resource in rows], deed)
+
+
+def _deletes(deed: Deed) -> list[Access]:
+    return _of_so_many([points.delete(resource, SYSTEM) for resource in deed.facts], deed)
+
+
+def _of_so_many(accesses: list[Access], deed: Deed) -> list[Access]:
+    """Changes of rows of which the store says how many there were: of some of them it is not known which."""
+    count, asked = deed.reply, len(accesses)
+    if deed.error is None and count is not None and (count < asked or count > asked > 1):
+        for access in accesses:
+            access.outcome = Outcome.UNKNOWN if count else Outcome.NO_EFFECT
+    return accesses
 
 
 def _writes(deed: Deed) -> list[Access]:
