@@ -117,10 +117,17 @@ memory = Memory(llm=Scripted(model="scripted"), embedder=vectors, storage=str(FO
 
 
 def begin_memory() -> dict[str, list[str]]:
-    """Some memories of each customer, kept in one go: CrewAI's own tracing waits five seconds for each keeping."""
+    """Some memories of each customer in a scope of their own: what is recalled elsewhere is stamped as used."""
+
+    def keep(customer: str) -> None:
+        texts = [f"{customer} ordered thing {number}" for number in range(KEPT)]
+        memory.remember_many(
+            texts, scope=f"/{customer}", categories=["orders"], importance=0.5, metadata={"kind": "note"}
+        )
+
     customers = [f"customer-{number}" for number in range(CUSTOMERS)]
-    texts = [f"{customer} ordered thing {number}" for customer in customers for number in range(KEPT)]
-    memory.remember_many(texts, scope="/", categories=["orders"], importance=0.5, metadata={"kind": "note"})
+    with ThreadPoolExecutor(CUSTOMERS) as pool:  # CrewAI's own tracing waits five seconds for each keeping
+        list(pool.map(keep, customers))
     memory.drain_writes()
     records = sorted(memory.list_records(), key=lambda each: each.content)
     return {each: [record.id for record in records if record.content.startswith(each)] for each in customers}
@@ -131,7 +138,7 @@ def serve(customer: str) -> str:
     said = Ordering().kickoff()
     Ordering().kickoff()
     mine = kept[customer]
-    memory.recall(f"what did {customer} order?", depth="shallow")
+    memory.recall(f"what did {customer} order?", scope=f"/{customer}", depth="shallow")
     for each in mine[:2]:
         memory.update(each, content=f"{customer} ordered something else than {each}")
     memory.forget(record_ids=mine[2:3])
