@@ -2,20 +2,27 @@
 
 Findings are looked up by resource, so an index of the open ones stands in memory; it is read at the start and again
 whenever the number of rows in the store is not the one that is known, because `noclobber analyze` writes there too.
-Only findings that were first found within the kept history matter: older ones have accesses that fell out of it.
+Only findings that were first found within the kept history matter: older ones have accesses that fell out of it. When
+that begins is told by the clock of a collector, when something was found by an analyzer's: they may be some minutes
+apart, and what was found in these is looked at, too.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from noclobber_analyzer.access import key_of
+from noclobber_analyzer.clock import SECOND_NS
 from noclobber_analyzer.evaluate import Defended
 from noclobber_analyzer.finding import Finding
 from noclobber_analyzer.issues import Head
 from noclobber_analyzer.ledger import Ledger
 from noclobber_analyzer.tables import Store, append_defended, defended_until, open_findings, read_defended
 
-__all__ = ["Defences", "Standing"]
+__all__ = ["CLOCKS_APART_NS", "Defences", "Standing"]
+
+CLOCKS_APART_NS: Final = 600 * SECOND_NS
+"""How far the clocks of collectors and analyzers may be apart."""
 
 
 class Standing:
@@ -43,7 +50,7 @@ class Standing:
             return
         self._ledger.forget()
         self._ids.clear()
-        for name, resource in open_findings(self._store, since_ns).items():
+        for name, resource in open_findings(self._store, since_ns - CLOCKS_APART_NS).items():
             self._ids[resource].add(name)
         self._rows = rows
 
@@ -92,7 +99,7 @@ class Defences:
         """Read what was written since the kept history began."""
         self._known.clear()
         self._at_ns = max(self._at_ns, defended_until(self._store))
-        for each in read_defended(self._store, since_ns):
+        for each in read_defended(self._store, since_ns - CLOCKS_APART_NS):
             self._keep(each)
 
     def write(self, defended: Sequence[Defended], resources: Iterable[str], now_ns: int) -> None:

@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from intake import Agent, Intake
+from made_findings import HandClock
+from streams import ACCOUNT, a_stream, run_dry
 
-from noclobber.contract import Defence
-from noclobber_analyzer.clock import SYSTEM
+from noclobber.contract import Defence, Kind
+from noclobber_analyzer.clock import SECOND_NS, SYSTEM
 from noclobber_analyzer.evaluate import Defended
 from noclobber_analyzer.standing import Defences
 
@@ -25,3 +28,25 @@ def test_what_was_said_last_counts(empty_store: Any, step_ns: int) -> None:
         if times == 1:
             defences = Defences(empty_store)
             defences.read(0)
+
+
+@pytest.mark.parametrize("behind_s", [0, 300])
+def test_a_clock_that_is_behind_the_collectors(intake: Intake, behind_s: int) -> None:
+    """What an analyzer found by a clock that is behind is taken back like any other, once somebody else has written."""
+    writer, reader = Agent("writer"), Agent("reader")
+    clock = HandClock(SYSTEM.now_ns() - behind_s * SECOND_NS)
+    stream = a_stream(intake.store, clock)
+    made, missing = writer.write(ACCOUNT, "0", "1", 1.0), writer.write(ACCOUNT, "1", "2", 1.1)
+    later = writer.write("redis://h/0/else", "0", "1", 1.2)  # so that one before is missing, and might have made it
+    first = [made, reader.read(ACCOUNT, "2", 2.0), later]
+    intake.take([*first, writer.mark(9.0, None), reader.mark(9.0, None)])
+    run_dry(stream)
+    (found,) = intake.findings()
+    assert found.kind is Kind.UNKNOWN_WRITER
+    intake.store.command(
+        "INSERT INTO findings SELECT * REPLACE (repeat('f', 32) AS id, 'retracted' AS status) FROM findings"
+    )
+    intake.take([missing])
+    run_dry(stream)
+    newest = "SELECT argMax(status, revision) FROM findings WHERE id = {id:String}"
+    assert intake.store.rows(newest, {"id": found.id}) == [("retracted",)]
