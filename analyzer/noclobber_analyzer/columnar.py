@@ -173,6 +173,7 @@ class _Shape(NamedTuple):
 
 _SHAPES: Final[dict[tuple[Any, ...], _Shape | None]] = {}
 _UNKNOWN: Final = _Shape(Access, ())
+"""Stands for one that was not learnt yet; None is a shape whose rows are read one by one."""
 
 
 class _Portion:

@@ -12,10 +12,17 @@ import os
 from pathlib import Path
 from typing import Final
 
-__all__ = ["NICE", "let_merges_yield"]
+__all__ = ["NICE", "NICE_MAX", "let_merges_yield"]
 
 NICE: Final = 10
-"""A tenth of a core is left to them even where all cores are wanted by others."""
+"""So much behind the rest of the process: where others want all cores, a tenth of one is left to them (by the weights of
+Linux's scheduler, 110 beside 1,024)."""
+NICE_MAX", "let_merges_yield"]
+
+NICE: Final = 10
+"""So much behind the rest of the process: where others want all cores, a tenth of one is left to them, by the weights of
+Linux's scheduler (110 beside 1,024)."""
+NICE_MAX: Final = 19
 MERGING: Final = "MergeMutate"
 TASKS: Final = Path("/proc/self/task")
 
@@ -23,9 +30,10 @@ TASKS: Final = Path("/proc/self/task")
 def let_merges_yield() -> int:
     """Put this process's merging threads behind; returns how many there are, 0 where no engine runs in it."""
     found = 0
+    behind = min(NICE_MAX, os.getpriority(os.PRIO_PROCESS, 0) + NICE)
     for task in TASKS.glob("*/comm"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             if task.read_text().strip() == MERGING:
-                os.setpriority(os.PRIO_PROCESS, int(task.parent.name), NICE)
+                os.setpriority(os.PRIO_PROCESS, int(task.parent.name), behind)
                 found += 1
     return found

@@ -127,6 +127,16 @@ def test_each_method(tmp_path: Path, act: Callable[[Any], Any], expected: list[t
     assert told(captured, "part") == expected
 
 
+@pytest.mark.parametrize("where", ["id = 'a'", "id IN ('a')"])
+def test_a_key_that_two_rows_have(tmp_path: Path, where: str) -> None:
+    """What is done by it is told in part only: it names no one row."""
+    table = lancedb.connect(tmp_path / "db").create_table("plans", [row(), row()])
+    with capture() as captured:
+        table.update(where=where, values={"balance": 1})
+    (access,) = captured.accesses
+    assert access["noclobber.partial"] is True
+
+
 async def test_asyncio(tmp_path: Path) -> None:
     """The same, awaited."""
     table = await (await lancedb.connect_async(tmp_path / "db")).create_table("plans", [row()])

@@ -306,11 +306,13 @@ def _deletes(deed: Deed) -> list[Access]:
 
 
 def _of_so_many(accesses: list[Access], deed: Deed) -> list[Access]:
-    """Changes of rows of which the store says how many there were: of some of them it is not known which."""
+    """Changes of rows of which the store says how many it met: which ones, if not all, it does not say."""
     count, asked = deed.reply, len(accesses)
-    if deed.error is None and count is not None and (count < asked or count > asked > 1):
-        for access in accesses:
+    for access in accesses if deed.error is None and count is not None else ():
+        if count < asked:
             access.outcome = Outcome.UNKNOWN if count else Outcome.NO_EFFECT
+        elif count > asked:
+            access.attributes[Attr.PARTIAL] = True  # an id that is not unique
     return accesses
 
 

@@ -70,17 +70,17 @@ def test_what_arrives_meanwhile_is_more(intake: Intake) -> None:
 
 
 class Failing:
-    """A store that refuses so many questions for rows, once they are counted."""
+    """A store that refuses some of the questions for rows, by their numbers; `asked` is how many there were."""
 
     def __init__(self, store: Any, refused: set[int]) -> None:
-        self._store, self._refused, self._asked = store, refused, 0
+        self._store, self._refused, self.asked = store, refused, 0
 
     def rows(self, sql: str, parameters: Mapping[str, object]) -> Any:
         return self._store.rows(sql, parameters)
 
     def columns(self, sql: str, parameters: Mapping[str, object]) -> Any:
-        self._asked += 1
-        if self._asked in self._refused:
+        self.asked += 1
+        if self.asked in self._refused:
             raise StoreError("refused")
         return self._store.columns(sql, parameters)
 
@@ -91,7 +91,7 @@ def test_a_question_that_failed_is_asked_again(intake: Intake) -> None:
     whole = names(read_all(Feed(intake.store, Cursor(), 3)))
     asked = Failing(intake.store, set())
     read_all(Feed(asked, Cursor(), 3, ahead=True))  # type: ignore[arg-type]
-    feed = Feed(Failing(intake.store, {asked._asked}), Cursor(), 3, ahead=True)  # type: ignore[arg-type]
+    feed = Feed(Failing(intake.store, {asked.asked}), Cursor(), 3, ahead=True)  # type: ignore[arg-type]
     first = feed.pull()
     assert first is not None
     with pytest.raises(StoreError, match="refused"):
