@@ -1,7 +1,7 @@
 """Merges of the embedded engine take what processor time the others leave.
 
 A merge of a million rows keeps a core busy for ten seconds. It can wait; whoever writes, asks or waits for a finding
-can't. The threads that merge are therefore scheduled behind all others of this machine's user. ClickHouse has a setting
+can't. The threads that merge are therefore scheduled behind the rest of the process. ClickHouse has a setting
 for that, which is obeyed only in a process with CAP_SYS_NICE, though any may put its own threads behind.
 
 Source: setpriority(2) (on Linux it takes a thread's number, too); ClickHouse, `os_threads_nice_value_merge_mutate`.
@@ -15,13 +15,8 @@ from typing import Final
 __all__ = ["NICE", "NICE_MAX", "let_merges_yield"]
 
 NICE: Final = 10
-"""So much behind the rest of the process: where others want all cores, a tenth of one is left to them (by the weights of
+"""So much behind the rest of the process: where others want all cores, a tenth of one is left to them (by weights of
 Linux's scheduler, 110 beside 1,024)."""
-NICE_MAX", "let_merges_yield"]
-
-NICE: Final = 10
-"""So much behind the rest of the process: where others want all cores, a tenth of one is left to them, by the weights of
-Linux's scheduler (110 beside 1,024)."""
 NICE_MAX: Final = 19
 MERGING: Final = "MergeMutate"
 TASKS: Final = Path("/proc/self/task")
