@@ -11,9 +11,9 @@ import pytest
 from ledger import compare
 from limit import MemoryLimit
 from load import Load
+from memory import memory_of
 from processes import Up, ask, counted, wait_until
 from results import write_result
-from test_soak import memory_of
 
 from noclobber_collector.store import open_store
 

@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 from ledger import compare
 from load import Load
-from processes import Process, Up, ask, counted, wait_until
+from memory import memory_of
+from processes import Up, ask, counted, wait_until
 from results import write_result
 from server import Between, Collector, Server, end_quietly
 
@@ -59,19 +59,6 @@ def test_a_slope_is_measured_right() -> None:
     assert slope(grows) == pytest.approx(1.0)
     merging = [(at, size + (at % 7) * 10 * MIB) for at, size in grows]
     assert slope(floors(merging)) == pytest.approx(1.0, abs=0.1)
-
-
-def memory_of(process: Process) -> tuple[float, float]:
-    """Bytes of a process and of what it started: all, and those that no file backs."""
-    own = psutil.Process(process.popen.pid)
-    everybody = [own, *own.children(recursive=True)]
-    anonymous = [
-        line.split()[1]
-        for each in everybody
-        for line in Path(f"/proc/{each.pid}/status").read_text().splitlines()
-        if line.startswith("RssAnon:")
-    ]
-    return float(sum(each.memory_info().rss for each in everybody)), float(sum(map(int, anonymous)) * 1024)
 
 
 def soak(seconds: float, memory: Callable[[], tuple[float, float]], *loads: Load) -> tuple[float, float]:
