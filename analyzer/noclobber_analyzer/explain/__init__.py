@@ -48,7 +48,7 @@ def _lost_update(candidate: Candidate) -> str:
     if victim is None:
         return (
             f"{phrases.agent(write)} {verb} `{phrases.key(write.resource)}` {read}, but replaced "
-            f"{phrases.version(write.overwritten)}, which a writer that was not captured had made. That write is lost."
+            f"{phrases.version(write.overwritten)}, whose writer's span is not at hand. That write is lost."
         )
     replaced = _made(victim)
     when = phrases.gap(victim, write)
@@ -120,7 +120,7 @@ def _stale_write(candidate: Candidate) -> str:
     write, read, newer = candidate.the("stale_write"), candidate.one("stale_read"), candidate.one("newer")
     basis = f"`{phrases.key(candidate.words['read_resource'])}`"
     seen = phrases.version(read.read if read is not None and read.read else write.base)
-    who = phrases.others(write, newer) if newer is not None else "somebody who was not captured"
+    who = phrases.others(write, newer) if newer is not None else "somebody whose span is not at hand"
     return (
         f"{phrases.agent(write)} wrote `{phrases.key(write.resource)}` from version {seen} of {basis}"
         f"{_age(read, write)}, but {who} had changed it in between. "
