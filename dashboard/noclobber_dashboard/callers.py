@@ -108,10 +108,7 @@ class Callers:
         if oidc is None:
             return None
         user = _oidc_user(_cookies(headers), oidc.redirect_uri)
-        if user.get("is_logged_in") is not True or user.get("email_verified") is False:
-            return None
-        name = user.get("email") or user.get("preferred_username") or user.get("sub")
-        return self._named(str(name or ""), "oidc", origin)
+        return self._named(oidc.name_of(user), "oidc", origin) if user.get("is_logged_in") is True else None
 
     def _named(self, name: str, way: str, origin: str) -> Identity | None:
         plain = name.strip()

@@ -93,7 +93,7 @@ def apply(
         row = resolve(issue, standing, actor=who, now_ns=now_ns, data=data, reason=why)
     else:
         row = reopen(issue, standing, actor=who, now_ns=now_ns, reason=why)
-    told = from_where(row, origin) if origin else row
+    told = from_where(row, origin)
     append_transitions(store, [told])
     return told
 

@@ -28,13 +28,29 @@ class LoginError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Oidc:
-    """One provider, as Streamlit's `[auth]` has it. What is secret is not shown in the representation."""
+    """One provider, as Streamlit's `[auth]` has it. What is secret is not shown in the representation.
+
+    Attributes:
+        claim: by which people are named; empty: their e-mail address if the provider has verified it, else `sub`.
+    """
 
     client_id: str
     client_secret: str = field(repr=False)
     server_metadata_url: str
     redirect_uri: str
     cookie_secret: str = field(repr=False)
+    claim: str = ""
+
+    def name_of(self, user: Mapping[str, Any]) -> str:
+        """Who somebody is by the provider's claims; empty: nobody.
+
+        Many a provider lets people choose their address or `preferred_username` themselves, and whoever chooses an
+        operator's would be one: unless the owner names such a claim, only what is verified or fixed counts.
+        """
+        verified = user.get("email_verified")
+        if self.claim:
+            return "" if self.claim == "email" and verified is False else str(user.get(self.claim) or "")
+        return str((user.get("email") if verified is True else "") or user.get("sub") or "")
 
     def for_streamlit(self) -> dict[str, str]:
         """The section `auth` of its secrets."""
@@ -118,7 +134,7 @@ def _patterns(value: Any) -> tuple[str, ...]:
 
 
 def _oidc(table: Mapping[str, Any], environ: Mapping[str, str]) -> Oidc:
-    _known(table, _OIDC, "[login.oidc]")
+    _known(table, _OIDC | {"claim"}, "[login.oidc]")
     words = {name: str(table.get(name) or "") for name in _OIDC}
     words["client_secret"] = words["client_secret"] or environ.get("NOCLOBBER_OIDC_CLIENT_SECRET", "")
     words["cookie_secret"] = (
@@ -129,7 +145,7 @@ def _oidc(table: Mapping[str, Any], environ: Mapping[str, str]) -> Oidc:
         raise LoginError(f"[login.oidc] needs `{missing[0]}`")
     if urlsplit(words["redirect_uri"]).path != CALLBACK:
         raise LoginError(f"[login.oidc]: `redirect_uri` is the dashboard's own address with {CALLBACK} behind it")
-    return Oidc(**words)
+    return Oidc(**words, claim=str(table.get("claim") or ""))
 
 
 def _proxy(table: Mapping[str, Any]) -> Proxy:

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
+from playwright.sync_api import expect
 from driving import Dashboard, Visit
 
 pytestmark = pytest.mark.browser
@@ -120,7 +121,7 @@ def test_a_reader_behind_a_proxy_sees_everything_and_no_button(visit: Callable[.
         tab = visit(guarded)
         tab.page.context.set_extra_http_headers({"X-Forwarded-User": name})
         tab.open("/settings")
-        assert tab.page.get_by_role("button", name="Add a silence").count() == buttons
+        expect(tab.page.get_by_role("button", name="Add a silence")).to_have_count(buttons, timeout=30_000)
         tab.open("/issues")
-        assert tab.page.get_by_text("You may read; an operator").count() == 1 - buttons
+        expect(tab.page.get_by_text("You may read; an operator")).to_have_count(1 - buttons, timeout=30_000)
         assert tab.complaints == []

@@ -163,6 +163,41 @@ def test_a_reader_reads_and_an_operator_acts_in_their_own_name(filled: Any) -> N
     assert api.post(f"/api/v1/issues/{issue}/reopen", json={}, headers=ann).status_code == 200
 
 
+@pytest.mark.parametrize("name", ["analyzer", "sender"])
+def test_nobody_acts_as_a_part_of_ours(filled: Any, name: str) -> None:
+    """Rows of analyzer and sender are no acts: whoever takes their name stands in the log all the same."""
+    text, row = make_token(name, scopes_from(["operate"]), actor="ann", now_ns=time.time_ns())
+    append_transitions(filled, [row])
+    api, shown = client(filled, token=TOKEN), {"authorization": f"Bearer {text}"}
+    assert api.post("/api/v1/silences", json=SILENCE, headers=shown).status_code == 200
+    issue = an_issue(api, **shown)
+    for change in ("acknowledge", "reopen"):
+        assert api.post(f"/api/v1/issues/{issue}/{change}", json={}, headers=shown).status_code == 200
+    log = api.get("/api/v1/audit?limit=3", headers=shown).json()["audit"]
+    assert [act["who"] for act in log] == [f"{name} (not a part of noclobber)"] * 3
+
+
+@pytest.mark.parametrize(
+    ("claim", "user", "name"),
+    [
+        ("", {"email": "ann@ops", "email_verified": True, "sub": "7"}, "ann@ops"),
+        ("", {"email": "ann@ops", "email_verified": False, "sub": "7"}, "7"),
+        ("", {"email": "ann@ops", "email_verified": "true", "sub": "7"}, "7"),
+        ("", {"email": "ann@ops", "preferred_username": "ann@ops", "sub": "7"}, "7"),
+        ("", {"preferred_username": "ann@ops"}, ""),
+        ("email", {"email": "ann@ops", "sub": "7"}, "ann@ops"),
+        ("email", {"email": "ann@ops", "email_verified": False, "sub": "7"}, ""),
+        ("preferred_username", {"preferred_username": "ann", "email": "bob@ops", "email_verified": True}, "ann"),
+    ],
+)
+def test_a_claim_that_people_choose_names_nobody(claim: str, user: dict[str, object], name: str) -> None:
+    """Only what the provider has verified, or what is fixed, unless the owner trusts a claim by name."""
+    login = login_from({"oidc": {**OIDC, "claim": claim}, "readers": ["*"]}, {})
+    assert login is not None
+    assert login.oidc is not None
+    assert login.oidc.name_of(user) == name
+
+
 def test_silences_and_routes_through_the_api(filled: Any) -> None:
     """Made, listed, ended; a sample is asked for; what is not there is 404, nonsense 400, a foreign page 403."""
     Outbox(filled, [route_from({"name": "ops", "format": "slack", "url": "https://hooks.example/x"})], SYSTEM).open()

@@ -36,9 +36,10 @@ class Act:
 
 
 def from_where(row: Transition, origin: str) -> Transition:
-    """The row, with where its author was."""
+    """The row of somebody's act, with where its author was; who is named as a part of ours is told from it."""
     body = msgspec.json.encode({**row.content, "from": origin}, order="sorted").decode()
-    return replace(row, body=body)
+    actor = f"{row.actor} (not a part of noclobber)" if row.actor.strip() in ACTORS_OF_OURS else row.actor
+    return replace(row, actor=actor, body=body)
 
 
 def terminal() -> str:

@@ -7,6 +7,7 @@ reader. The server's name goes through the same guard as a webhook's (`addresses
 Source: RFC 5321 (SMTP; a reply of 2yz is success, 4yz may be tried again), RFC 5322, RFC 8314.
 """
 
+import io
 import smtplib
 import socket
 import ssl
@@ -30,6 +31,8 @@ __all__ = ["letter", "mail"]
 
 SUBJECT_MAX: Final = 200
 PORTS: Final = {"smtp": 587, "smtps": 465}
+REPLIES_BYTES_MAX: Final = 65_536
+"""Of all replies of one attempt: a server may go on and on."""
 
 
 def letter(words: Words, message_id: str, at_ns: int, sender: str, to: Sequence[str]) -> bytes:
@@ -98,8 +101,43 @@ class _Client(smtplib.SMTP):
             except OSError as error:
                 failure = error
                 continue
+            made.settimeout(self._deadline.left())
             return _secured(made, host) if self._at_once else made
         raise failure
+
+    def send(self, s: Any) -> None:
+        """Send a command, or the letter."""
+        if self.sock is not None:
+            self.sock.settimeout(self._deadline.left())
+        super().send(s)
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read one reply."""
+        if self.file is None and self.sock is not None:
+            self.file = io.BufferedReader(_TimedReplies(self.sock, self._deadline))
+        return super().getreply()
+
+
+class _TimedReplies(io.RawIOBase):
+    """A server's replies, every wait for which ends at the attempt's deadline: who drips bytes gains no time."""
+
+    def __init__(self, made: socket.socket, deadline: Deadline) -> None:
+        self._made = made
+        self._deadline = deadline
+        self._left = REPLIES_BYTES_MAX
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """What came next; 0: the server ended the connection."""
+        self._made.settimeout(self._deadline.left())
+        taken = self._made.recv_into(buffer)
+        self._left -= taken
+        if self._left < 0:
+            raise smtplib.SMTPException(f"more than {REPLIES_BYTES_MAX} bytes of replies")
+        return taken
 
 
 def _secured(made: socket.socket, host: str) -> ssl.SSLSocket:

@@ -33,6 +33,9 @@ HORIZON_NS = 5 * 86_400 * SECOND_NS
 """How far back the log is read: longer than the whole schedule."""
 OVERLAP_NS = 600 * SECOND_NS
 """Rows this much older than the newest one are read again: writers' clocks differ."""
+FORGET_EVERY_NS = 3_600 * SECOND_NS
+PATIENCE_NS = 60 * SECOND_NS
+"""So old a row is offered although nobody could say whose services had part: rather to one too many than to nobody."""
 Coming = tuple[int, int, str, Message, Next]
 """When a message is due, when it came into being, its id, itself, its attempt: in the order of sending."""
 
@@ -51,6 +54,10 @@ class _Queue:
     begun_ns: int = 0
     coming: Coming | None = None
     decided: int = -1
+
+    def is_over(self, horizon_ns: int) -> bool:
+        """Whether nothing of it is still to be told, and nothing was since a time."""
+        return not self.untold and max(self.told_ns, self.begun_ns) < horizon_ns
 
 
 @dataclass(slots=True)
@@ -91,6 +98,7 @@ class Outbox:
         self._issue_of: dict[str, str] = {}
         self._resent: dict[str, int] = {}
         self._counts: tuple[int, int] = (-1, -1)
+        self._forgot_ns = clock.now_ns()
 
     def open(self) -> None:
         """Read the log, and note in it which routes were added or removed since."""
@@ -105,19 +113,55 @@ class Outbox:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Read what others wrote since; returns whether there was anything."""
+        """Read what others wrote since; returns whether there was anything.
+
+        What could not be read, or asked for, is read the next time: only then is it known.
+        """
         with self._lock:
             counts, known = self._count(), self._counts
-            self._counts = counts
-            horizon_ns = self._clock.now_ns() - HORIZON_NS
+            now_ns = self._clock.now_ns()
+            horizon_ns = now_ns - HORIZON_NS
             if counts[1] != known[1]:
                 for delivery in read_deliveries(self._store, max(horizon_ns, self._deliveries_newest_ns - OVERLAP_NS)):
                     self._take(delivery)
             if counts[0] != known[0]:
-                since_ns = max(horizon_ns, self._newest_ns - OVERLAP_NS)
-                for row in read_transitions(self._store, since_ns, but=self._recent(since_ns)):
-                    self._read(row)
+                self._read_on(max(horizon_ns, self._newest_ns - OVERLAP_NS))
+            self._counts = counts
+            if now_ns - self._forgot_ns >= FORGET_EVERY_NS:
+                self._forget(horizon_ns)
+                self._forgot_ns = now_ns
             return counts != known
+
+    def _read_on(self, since_ns: int) -> None:
+        """Read rows from a time on; one that cannot be dealt with yet keeps no other waiting."""
+        rows = read_transitions(self._store, since_ns, but=self._recent(since_ns))
+        failure: Exception | None = None
+        for row in rows:
+            try:
+                self._read(row)
+            except Exception as error:  # whatever a store raises; raised below
+                failure = error
+        if failure is not None:
+            raise failure
+        self._newest_ns = max([self._newest_ns, *(row.at_ns for row in rows)])
+
+    def _forget(self, horizon_ns: int) -> None:
+        """Drop what lies before the horizon, and of which nothing is still to be told: nobody reads it again."""
+        self._seen = {name: at_ns for name, at_ns in self._seen.items() if at_ns >= horizon_ns}
+        waiting: set[str] = set()
+        for endpoint in self._endpoints.values():
+            over = [issue for issue, queue in endpoint.queues.items() if queue.is_over(horizon_ns)]
+            for issue in over:
+                del endpoint.queues[issue]
+            waiting.update(*(queue.untold for queue in endpoint.queues.values()))
+        old = [
+            message for message, rows in self._deliveries.items()
+            if message not in waiting and all(row.at_ns < horizon_ns for row in rows.values())
+        ]  # fmt: skip
+        for message in old:
+            del self._deliveries[message]
+            self._issue_of.pop(message, None)
+        self._resent = {name: at_ns for name, at_ns in self._resent.items() if at_ns >= horizon_ns}
 
     def _recent(self, since_ns: int) -> list[str]:
         """Rows known from a time on: their bodies are long, and not read again."""
@@ -131,8 +175,6 @@ class Outbox:
     def _read(self, row: Transition) -> None:
         if row.id in self._seen:
             return
-        self._seen[row.id] = row.at_ns
-        self._newest_ns = max(self._newest_ns, row.at_ns)
         content = row.content
         data = content.get("data")
         told = data if isinstance(data, dict) else {}
@@ -145,12 +187,15 @@ class Outbox:
             self._sample(row)
         else:
             self._note_route(row)
+        self._seen[row.id] = row.at_ns
 
     def _offer(self, row: Transition, data: Mapping[str, object]) -> None:
-        asks = any(endpoint.route.services for endpoint in self._endpoints.values())
-        services = services_of(self._store, data) if asks else ()
-        for name, endpoint in self._endpoints.items():
-            if row.at_ns < endpoint.added_ns or not wants(endpoint.route, data, services):
+        """Tell the routes that want it: first those that ask for no services, since asking for these may fail."""
+        services: tuple[str, ...] | None = None
+        for name, endpoint in sorted(self._endpoints.items(), key=lambda item: bool(item[1].route.services)):
+            if endpoint.route.services and services is None:
+                services = self._services(row, data)
+            if row.at_ns < endpoint.added_ns or not wants(endpoint.route, data, services or ()):
                 continue
             message = message_id(row.id, name)
             queue = endpoint.queues[row.issue]
@@ -159,6 +204,14 @@ class Outbox:
             if self._coming(message, row.at_ns) is not None:
                 is_begun = bool(self._deliveries.get(message))
                 self._enqueue(queue, message, Untold(row, data, is_begun=is_begun))
+
+    def _services(self, row: Transition, data: Mapping[str, object]) -> tuple[str, ...]:
+        try:
+            return services_of(self._store, data)
+        except Exception:
+            if self._clock.now_ns() - row.at_ns < PATIENCE_NS:
+                raise
+            return ()
 
     def _enqueue(self, queue: _Queue, message: str, untold: Untold) -> None:
         queue.untold[message] = untold

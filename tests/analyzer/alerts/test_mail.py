@@ -3,9 +3,13 @@
 import asyncio
 import email
 import email.policy
+import socket
 import ssl
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from test_formats import AT_NS, DATA
 
 from noclobber_analyzer.alerts.delivery import deliver
 from noclobber_analyzer.alerts.formats import Told, dressed
+from noclobber_analyzer.alerts.mail import mail
 from noclobber_analyzer.alerts.post import BLOCKED, NO_ANSWER
 from noclobber_analyzer.alerts.routes import Route, route_from
 
@@ -163,3 +168,28 @@ def test_inner_servers_are_blocked_unless_allowed(start: Servers) -> None:
     server = start()
     outcome = hand(server.route(allow=[]))
     assert (outcome.ok, outcome.status, server.letters) == (False, BLOCKED, [])
+
+
+@pytest.mark.parametrize("words", ["220-and so on", "2"])
+def test_who_drips_bytes_ends_with_the_attempt(words: str) -> None:
+    """A greeting that never ends, a byte or a line at a time: the deadline is one for all of it."""
+    held = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        peer, _ = held.accept()
+        with peer, suppress(OSError):
+            while True:
+                peer.sendall((words + "\r\n" if len(words) > 1 else words).encode())
+                time.sleep(0.1)
+
+    dripping = threading.Thread(target=drip, daemon=True)
+    dripping.start()
+    route = route_from({"format": "email", "url": f"smtp://127.0.0.1:{held.getsockname()[1]}", "from": "a@b.example",
+                        "to": ["c@d.example"], "allow": ["127.0.0.0/8"]})  # fmt: skip
+    begun = time.monotonic()
+    outcome = mail(route, b"", {}, AT_NS, timeout_s=1.0)
+    took = time.monotonic() - begun
+    held.close()
+    dripping.join(5)
+    assert (outcome.ok, outcome.status) == (False, NO_ANSWER)
+    assert 0.9 < took < 3

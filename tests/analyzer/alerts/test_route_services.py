@@ -1,7 +1,8 @@
 """Routes by service: each team is told of what its own services raced on; accesses that are gone name none."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import sample
@@ -70,3 +71,62 @@ def test_each_team_is_told_of_its_own(real_store: Store, make_receiver: Callable
         "search": {"issue-find", "issue-gone"},
         "all": {"issue-pay", "issue-find", "issue-gone"},
     }
+
+
+class Failing:
+    """A store of which one read fails, or each of a kind."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.reads, self.fails = 0, lambda _number, _sql: False
+
+    def rows(self, sql: str, *words: Any) -> list[tuple[Any, ...]]:
+        self.reads += 1
+        if self.fails(self.reads, sql):
+            raise OSError("the store is away")
+        return self._store.rows(sql, *words)
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        self._store.insert(table, columns, rows)
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_a_read_that_fails_once_loses_no_message(
+    real_store: Store, make_receiver: Callable[[], Receiver], nth: int
+) -> None:
+    """Of the counts, the log and the services of each row: the next look finds what the failed one did not."""
+    clock, store = HandClock(time.time_ns()), Failing(real_store)
+    wants_some, wants_all = f"some-{nth}", f"all-{nth}"
+    routes = [make_receiver().route(name=wants_some, services=["pay*"]), make_receiver().route(name=wants_all)]
+    outbox = Outbox(store, routes, clock)
+    outbox.open()
+    for name in ("one", "two"):
+        clock.move(0.001)
+        finding, rows = sample.race(8_300 + nth, f"redis://bank:6379/0/{name}", ("payer-1", "payer-2"), time.time_ns())
+        sample.insert_accesses(real_store, rows)
+        append_transitions(real_store, [a_row(f"{name}-{nth}", clock.now_ns(), finding=finding)])
+    store.reads, store.fails = 0, lambda number, _sql: number == nth
+    with pytest.raises(OSError, match="the store is away"):
+        outbox.refresh()
+    outbox.refresh()
+    assert outbox.waiting() == {wants_some: 2, wants_all: 2}
+
+
+def test_where_services_cannot_be_told_a_minute_long_all_routes_are(
+    real_store: Store, make_receiver: Callable[[], Receiver]
+) -> None:
+    """Who asks for none is told at once; who asks, rather for nothing than never."""
+    clock, store = HandClock(time.time_ns()), Failing(real_store)
+    routes = [make_receiver().route(name="some", services=["pay*"]), make_receiver().route(name="every")]
+    outbox = Outbox(store, routes, clock)
+    outbox.open()
+    clock.move(0.001)
+    finding, _ = sample.race(8_400, "redis://bank:6379/0/never", ("payer-1", "payer-2"), time.time_ns())
+    append_transitions(real_store, [a_row("never", clock.now_ns(), finding=finding)])
+    store.fails = lambda _number, sql: "FROM accesses" in sql
+    with pytest.raises(OSError, match="the store is away"):
+        outbox.refresh()
+    assert outbox.waiting() == {"some": 0, "every": 1}
+    clock.move(61)
+    outbox.refresh()
+    assert outbox.waiting() == {"some": 1, "every": 1}

@@ -248,6 +248,23 @@ def test_an_end_that_the_store_refuses_is_written_before_anything_else(bench: Be
     assert [row.ok for row in read_deliveries(bench.store) if row.final] == [True]
 
 
+def test_what_is_over_for_days_is_forgotten(bench: Bench) -> None:
+    """A sender that runs for months holds no more than one that was started a moment ago; what waits is kept."""
+    bench.tell("t1", "t2")
+    bench.run()
+    bench.clock.move(4 * 86_400)
+    bench.receiver.answers = [Answer(500)] * 3
+    bench.tell("t3")
+    bench.turn()
+    bench.clock.move(2 * 86_400)
+    bench.outbox.refresh()
+    held = bench.outbox
+    assert [len(held._deliveries), len(held._issue_of), len(held._endpoints[bench.route.name].queues)] == [1, 1, 1]
+    assert set(held._seen) == {"t3"}
+    bench.run()
+    assert len(set(bench.receiver.ids)) == 3
+
+
 def test_a_sample_is_sent_to_one_endpoint_and_logged(bench: Bench, make_receiver: Callable[[], Receiver]) -> None:
     """The test button, pressed in any process: one message, said to be a sample, whatever the route's matchers want."""
     other = make_receiver()
