@@ -13,8 +13,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import expect
 from driving import Dashboard, Visit
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
