@@ -193,11 +193,11 @@ class Up(Process):
         self.wait_for(f"{self.pages}/api/v1/health")
 
     def child(self, module: str, timeout_s: float = 40.0) -> int:
-        """The number of the child that runs a module, as soon as it runs."""
+        """The number of the child, or of a child's child, that runs a module, as soon as it runs."""
         found: list[int] = []
 
         def runs() -> bool:
-            children = psutil.Process(self.popen.pid).children()
+            children = psutil.Process(self.popen.pid).children(recursive=True)
             with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
                 found.extend(each.pid for each in children if module in each.cmdline())
             return bool(found)

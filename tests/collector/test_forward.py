@@ -364,6 +364,7 @@ def words(*typed: str) -> Any:
         (["--forward", "ftp://x"], "no OTLP endpoint"),
         (["--forward", "http://localhost:4318"], "this collector itself"),
         (["--forward", "grpc://127.0.0.1:4317"], "this collector itself"),
+        (["--forward", "http://ann:secret@b:1"], "no name and password"),
         (["--forward", "http://b:1", "--forward-header", "token"], "NAME=VALUE"),
         (["--forward", "http://b:1", "--forward-header", "a=b\nc: d"], "no header may have"),
         (["--forward", "https://b:1", "--forward-ca", "/nothing"], "can't be used"),
@@ -389,13 +390,16 @@ def test_settings_come_from_flags_and_variables(monkeypatch: pytest.MonkeyPatch)
     assert made.endpoint.headers == {"a": "1 2", "authorization": "Bearer x", "b": "3 %"}
     assert made.bytes_max == 5
     assert "Bearer" not in repr(made)
-    told = options.words_for_process(words("--forward", "http://two:2", "--forward-header", "b=secret"))
-    assert "--forward=http://two:2" in told
+    typed = words("--forward", "http://two:2?key=secret", "--forward-header", "b=secret", "--forward-bytes-max", "7")
+    told = options.words_for_process(typed)
+    assert "--forward-bytes-max=7" in told
     assert "secret" not in " ".join(told)
+    assert options.environment(typed)["NOCLOBBER_FORWARD"] == "http://two:2?key=secret"
     for name, value in options.environment(found).items():
         monkeypatch.setenv(name, value)
     again = options.forward_of(words())
     assert again is not None
+    assert again.endpoint.url == "http://one:1"
     assert again.endpoint.headers == made.endpoint.headers
 
 

@@ -5,6 +5,7 @@ under way. The processes carry an ambush (`ambush/sitecustomize.py`): told of a 
 middle of its next coming. What a shot hit is read afterwards, not assumed.
 """
 
+import contextlib
 import http.client
 import os
 import signal
@@ -21,6 +22,7 @@ from noclobber_collector.phases import FOLDER, Phase
 from noclobber_collector.segments import closed_segments, sound_requests
 
 MODULES = {"receiver": "noclobber_collector.receiver", "engine": "noclobber_sidecar.engine"}
+ANALYZER = "noclobber_analyzer.live_process"
 WORKERS = {"receiver": "spool", "engine": "loader"}
 AMBUSH = Path(__file__).parent / "ambush"
 AIMED = {
@@ -96,11 +98,13 @@ class Pipeline:
         Two processes may be killed by two threads; the supervisor only while nobody kills another.
 
         Args:
-            part: receiver, engine or supervisor.
+            part: receiver, engine, analyzer or supervisor.
             aim: the phase to wait for; None: whatever it is at.
         """
         if part == "supervisor":
             return self._kill_supervisor()
+        if part == "analyzer":
+            return self._kill_analyzer()
         pid, worker = self.up.child(MODULES[part]), WORKERS[part]
         if part == "engine":
             wait_until(lambda: self._phase(worker) != Phase.STARTING, ENGINE_READY_MAX_S, "an engine that loads")
@@ -121,6 +125,17 @@ class Pipeline:
         if part == "engine":
             self._watch_engine()
         return Shot(part, aim.name if aim is not None else "", hit.name, ready_s)
+
+    def _kill_analyzer(self) -> Shot | None:
+        """The process that judges, a child of the engine; None where it ended with its engine meanwhile."""
+        pid = self.up.child(ANALYZER, ENGINE_READY_MAX_S)
+        begun = time.monotonic()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            assert _dies_within(pid, PHASE_S)
+            wait_until(lambda: self.up.child(ANALYZER, ENGINE_READY_MAX_S) != pid, ENGINE_READY_MAX_S, "the next one")
+            return Shot("analyzer", "", "ANY", time.monotonic() - begun)
+        return None
 
     def _kill_supervisor(self) -> Shot:
         spool, loader = (self._phase(worker) for worker in WORKERS.values())

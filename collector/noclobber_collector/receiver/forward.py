@@ -69,7 +69,7 @@ class Forwarder:
         self._outlet = outlet(settings.endpoint)
         self._backlog = Backlog(spool, settings.bytes_max)
         self._counts, self._pause_first_s = counts, pause_first_s
-        self._where = settings.endpoint.url
+        self._where = settings.endpoint.url.partition("?")[0]  # a query may hold a key
         self._ending = threading.Event()
         self._failures = 0
         self._said: dict[str, float] = {}

@@ -96,6 +96,11 @@ def forward_of(words: argparse.Namespace) -> ForwardSettings | None:
         _absolute(words.forward_key), compress=words.forward_compression == "gzip",
     )  # fmt: skip
     parts = urlsplit(words.forward)
+    if parts.username is not None or parts.password is not None:
+        raise CommandError(
+            "--forward takes no name and password in its URL, where logs would show them:"
+            f" {HEADERS}='authorization=Basic%20...'"
+        )
     if parts.hostname in {*LOCAL, words.host} and parts.port in (words.otlp_grpc_port, words.otlp_http_port):
         raise CommandError(f"--forward {words.forward} is this collector itself: spans would go round for ever")
     return ForwardSettings(endpoint, words.forward_bytes_max)
@@ -141,6 +146,8 @@ def words_for_process(words: argparse.Namespace) -> list[str]:
     found = []
     for name in _VARIABLES:
         value = getattr(words, name)
+        if name == "forward":
+            continue
         if value is not None:
             found.append(f"--{name.replace('_', '-')}={value.absolute() if isinstance(value, Path) else value}")
     return found
@@ -149,4 +156,5 @@ def words_for_process(words: argparse.Namespace) -> list[str]:
 def environment(words: argparse.Namespace) -> dict[str, str]:
     """The secret ones."""
     headers = ",".join(f"{name}={quote(value)}" for name, value in _headers(words.forward_header).items())
-    return {HEADERS: headers} if headers else {}
+    found = {HEADERS: headers, _VARIABLES["forward"]: words.forward or ""}  # its query may hold a key
+    return {name: value for name, value in found.items() if value}
