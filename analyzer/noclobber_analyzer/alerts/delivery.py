@@ -4,11 +4,15 @@ Every way takes the same and answers the same, so lanes, schedule and log know n
 """
 
 import time
+from dataclasses import replace
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
 from noclobber_analyzer.alerts.formats import content_type
 from noclobber_analyzer.alerts.mail import mail
 from noclobber_analyzer.alerts.message import Message
-from noclobber_analyzer.alerts.post import ANSWER_BYTES_MAX, NO_ANSWER, Outcome, post
+from noclobber_analyzer.alerts.post import ANSWER_BYTES_MAX, NO_ANSWER, REJECTED, Outcome, post
 from noclobber_analyzer.alerts.routes import Format, Route
 from noclobber_analyzer.alerts.signing import signed_headers
 
@@ -29,7 +33,19 @@ def deliver(route: Route, body: bytes, headers: dict[str, str], now_ns: int) -> 
         return mail(route, body, headers, now_ns)
     if route.format is Format.APPRISE:
         return _by_apprise(route, body)
-    return post(route, body, headers, now_ns)
+    outcome = post(route, body, headers, now_ns)
+    return _unless_rejected(outcome) if route.format is Format.OTLP and outcome.ok else outcome
+
+
+def _unless_rejected(outcome: Outcome) -> Outcome:
+    """What came of a log record: OTLP's 200 may say that it was not taken, and never will be ("Partial Success")."""
+    try:
+        told = ExportLogsServiceResponse.FromString(outcome.raw).partial_success
+    except DecodeError:  # not OTLP's answer, but a 2xx
+        return outcome
+    if not told.rejected_log_records:
+        return outcome
+    return replace(outcome, status=REJECTED, answer=f"rejected: {told.error_message or 'no reason was given'}")
 
 
 def _by_apprise(route: Route, body: bytes) -> Outcome:

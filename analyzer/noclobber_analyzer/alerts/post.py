@@ -19,12 +19,13 @@ import httpcore
 from noclobber_analyzer.alerts.addresses import BlockedAddressError, Deadline, GuardedBackend
 from noclobber_analyzer.alerts.routes import Route
 
-__all__ = ["ANSWER_BYTES_MAX", "BLOCKED", "NO_ANSWER", "TIMEOUT_S", "Outcome", "post", "tls_context"]
+__all__ = ["ANSWER_BYTES_MAX", "BLOCKED", "NO_ANSWER", "REJECTED", "TIMEOUT_S", "Outcome", "post", "tls_context"]
 
 TIMEOUT_S = 15.0
 ANSWER_BYTES_MAX = 1_024
-NO_ANSWER, BLOCKED = 0, -1
-"""Statuses of attempts that got none: nobody answered; the address is not allowed."""
+NO_ANSWER, BLOCKED, REJECTED = 0, -1, -2
+"""Statuses of attempts that got none: nobody answered; the address is not allowed; a 2xx whose body says that the
+message was not taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +33,18 @@ class Outcome:
     """What came of one attempt.
 
     Attributes:
-        status: HTTP's, 0 without an answer, -1 where the address was blocked.
+        status: HTTP's, 0 without an answer, -1 where the address was blocked, -2 where a 2xx said that it took nothing.
         retry_after_s: what the answer asked for, None: nothing.
         answer: the first 1 kB of it, or what went wrong.
         elapsed_ms: duration.
+        raw: the answer's first 1 kB as they came, where there was one.
     """
 
     status: int
     retry_after_s: float | None
     answer: str
     elapsed_ms: float
+    raw: bytes = b""
 
     @property
     def ok(self) -> bool:
@@ -52,13 +55,14 @@ class Outcome:
 def post(route: Route, body: bytes, headers: dict[str, str], now_ns: int, timeout_s: float = TIMEOUT_S) -> Outcome:
     """Send a body to a route's endpoint once; `headers` say what it is."""
     started = time.monotonic()
-    status, retry_after_s, answer = _attempt(route, body, headers, now_ns, timeout_s)
-    return Outcome(status, retry_after_s, answer, (time.monotonic() - started) * 1_000)
+    status, retry_after_s, raw = _attempt(route, body, headers, now_ns, timeout_s)
+    answer = raw.decode("utf-8", "replace")
+    return Outcome(status, retry_after_s, answer, (time.monotonic() - started) * 1_000, raw)
 
 
 def _attempt(
     route: Route, body: bytes, headers: dict[str, str], now_ns: int, timeout_s: float
-) -> tuple[int, float | None, str]:
+) -> tuple[int, float | None, bytes]:
     deadline = Deadline(timeout_s, time.monotonic)
     backend = GuardedBackend(route.allow, deadline)
     sent = [("user-agent", "noclobber"), ("connection", "close")]
@@ -77,16 +81,16 @@ def _attempt(
             retry_after = words.get(b"retry-after", b"").decode("latin-1")
             return got.status, _seconds(retry_after, now_ns), _beginning(got)
     except BlockedAddressError as error:
-        return BLOCKED, None, str(error)
+        return BLOCKED, None, str(error).encode()
     except Exception as error:  # an endpoint may do anything, and none of it may stop the lane
-        return NO_ANSWER, None, f"{type(error).__name__}: {error}"[:ANSWER_BYTES_MAX]
+        return NO_ANSWER, None, f"{type(error).__name__}: {error}".encode()[:ANSWER_BYTES_MAX]
 
 
 def _waits(timeout_s: float) -> dict[str, float]:
     return dict.fromkeys(("connect", "read", "write", "pool"), timeout_s)
 
 
-def _beginning(response: httpcore.Response) -> str:
+def _beginning(response: httpcore.Response) -> bytes:
     """The first bytes of the answer; what breaks after the status does not change the status."""
     answer = b""
     try:
@@ -96,7 +100,7 @@ def _beginning(response: httpcore.Response) -> str:
                 break
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError):
         pass
-    return answer[:ANSWER_BYTES_MAX].decode("utf-8", "replace")
+    return answer[:ANSWER_BYTES_MAX]
 
 
 def _seconds(retry_after: str, now_ns: int) -> float | None:

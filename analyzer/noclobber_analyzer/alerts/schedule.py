@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from noclobber_analyzer.alerts.post import TIMEOUT_S, Outcome
+from noclobber_analyzer.alerts.post import BLOCKED, NO_ANSWER, REJECTED, TIMEOUT_S, Outcome
 from noclobber_analyzer.clock import SECOND_NS
 from noclobber_analyzer.tables import Delivery
 
@@ -70,7 +70,7 @@ def _step_s(message: str, attempt: int) -> float:
 def closing(begun: Delivery, outcome: Outcome, now_ns: int) -> Delivery:
     """The row that ends an attempt. What `Retry-After` asked for stands before the answer, as it would in HTTP."""
     asked = "" if outcome.retry_after_s is None else f"{_RETRY_AFTER}{outcome.retry_after_s:.0f}\n\n"
-    final = outcome.ok or outcome.status == GONE or begun.attempt >= ATTEMPTS_MAX
+    final = outcome.ok or outcome.status in (GONE, REJECTED) or begun.attempt >= ATTEMPTS_MAX
     return Delivery(
         begun.id, begun.transition, begun.endpoint, begun.attempt, "done", now_ns, outcome.status, final, outcome.ok,
         round(outcome.elapsed_ms, 3), asked + outcome.answer,
@@ -107,7 +107,7 @@ class Breaker:
         self.until_ns = row.at_ns + int(self._pause_s(row) * SECOND_NS)
 
     def _pause_s(self, row: Delivery) -> float:
-        if row.status in THROTTLING or row.status <= 0:
+        if row.status in THROTTLING or row.status in (NO_ANSWER, BLOCKED):
             return max(_asked_s(row.answer), _doubled_s(self.failures - 1))
         return _doubled_s(self.failures - STUBBORN_FAILURES) if self.failures >= STUBBORN_FAILURES else 0.0
 

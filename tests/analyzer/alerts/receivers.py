@@ -110,17 +110,17 @@ def serve(receiver: Receiver) -> ThreadingHTTPServer:
             return receiver.rule(self.headers["webhook-id"]) if receiver.rule else Answer()
 
         def _note(self, body: bytes) -> None:
-            arriving_s[0] = float(self.headers["webhook-timestamp"])
+            arriving_s[0] = float(self.headers.get("webhook-timestamp", 0))
             try:
                 Webhook(receiver.secret).verify(body, dict(self.headers))
-            except WebhookVerificationError:
+            except (WebhookVerificationError, UnicodeDecodeError):
                 receiver.unverified += 1
             headers = dict(self.headers)
             receiver.requests.append(
                 {
                     "id": headers["webhook-id"],
                     "body": body,
-                    "json": json.loads(body),
+                    "json": json.loads(body) if "json" in headers.get("content-type", "json") else None,
                     "headers": headers,
                     "path": self.path,
                     "at": time.time(),

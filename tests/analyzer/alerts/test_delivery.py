@@ -8,14 +8,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from receivers import Receiver
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsPartialSuccess, ExportLogsServiceResponse
+from receivers import Answer, Receiver
 from test_formats import AT_NS, DATA, OF_FORMAT
 
 from noclobber_analyzer.alerts.delivery import deliver, headers_of
 from noclobber_analyzer.alerts.formats import Told, dressed
 from noclobber_analyzer.alerts.message import Message
-from noclobber_analyzer.alerts.post import NO_ANSWER
+from noclobber_analyzer.alerts.post import NO_ANSWER, REJECTED
 from noclobber_analyzer.alerts.routes import Format, Route, route_from
+from noclobber_analyzer.alerts.schedule import closing
+from noclobber_analyzer.tables import Delivery
 
 
 @pytest.fixture
@@ -48,6 +51,11 @@ def attempt(route: Route) -> Any:
     return deliver(route, message.body, headers_of(route, message, now_ns), now_ns)
 
 
+def _told(rejected: int, message: str) -> bytes:
+    said = ExportLogsPartialSuccess(rejected_log_records=rejected, error_message=message)
+    return ExportLogsServiceResponse(partial_success=said).SerializeToString()
+
+
 HTTP = [style for style in Format if style not in (Format.EMAIL, Format.APPRISE)]
 
 
@@ -63,6 +71,31 @@ def test_each_format_says_what_it_is(heard: tuple[str, list[Any]], style: Format
     assert (headers["authorization"], headers["webhook-id"]) == ("Bearer x", "msg_1")
     assert ("webhook-signature" in headers) is (style is Format.STANDARD)
     assert body
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok", "words"),
+    [
+        (b"", True, ""),
+        (ExportLogsServiceResponse().SerializeToString(), True, ""),
+        (b"<html>thanks</html>", True, "<html>thanks</html>"),
+        (_told(0, "mind the rate"), True, "mind the rate"),
+        (_told(1, "too old \u2014 " * 20), False, "too old"),
+        (_told(1, ""), False, "no reason"),
+    ],
+)
+def test_a_log_record_that_was_rejected_has_not_arrived(
+    receiver: Receiver, answer: bytes, ok: bool, words: str
+) -> None:
+    """OTLP's 200 with a partial success that took nothing is the end of it, and no success; else 2xx is."""
+    receiver.answers = [Answer(200, body=answer)]
+    route = route_from({"name": "logs", "format": "otlp", "url": f"http://127.0.0.1:{receiver.port}/v1/logs",
+                        "allow": ["127.0.0.0/8"]})  # fmt: skip
+    outcome = attempt(route)
+    assert (outcome.ok, outcome.status) == ((True, 200) if ok else (False, REJECTED))
+    assert words in outcome.answer
+    begun = Delivery("msg_1", "t", "logs", 1, "begun", 1, 0, False, False, 0.0, "")
+    assert closing(begun, outcome, 2).final
 
 
 def test_a_chat_may_be_signed_too(receiver: Receiver) -> None:
