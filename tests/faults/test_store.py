@@ -100,7 +100,7 @@ def test_a_store_that_refuses_seven_inserts_of_ten(place: Place) -> None:
         place.between.refuse = 0.0
     assert not load.refused
     took_s = assert_all_there(place, load)
-    assert took_s <= 2 * AFTER_LOAD_S  # on a machine that does much else
+    assert took_s <= AFTER_LOAD_S * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # of its share of the machine
 
 
 def die_between(place: Place, times: int) -> None:
@@ -159,7 +159,7 @@ def test_a_slow_store_is_felt_only_when_the_spool_is_full(tmp_path: Path) -> Non
             after = len(load.acknowledged)
         assert load.refused.keys() == {503}
         assert after > 0
-        usual_s, slow_s = (sorted(each.answers_s)[len(each.answers_s) * 95 // 100] for each in (fast, load))
+        usual_s, slow_s = (sorted(each.answers_s)[len(each.answers_s) * 99 // 100] for each in (fast, load))
         assert slow_s <= max(ACK_S, 3 * usual_s), (slow_s, usual_s)
         assert place.collector.rss() - before < MEMORY
         place.between.delay_s = 0.0
