@@ -20,6 +20,7 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 from made import ACCESS, as_json, request
 from processes import Receiver
+from results import write_result
 from wire import JSON, PROTOBUF, Pipe, Reply, post, statuses, talk
 
 GROUP = 40
@@ -232,8 +233,9 @@ def test_damaged_requests_long(receiver: Receiver, kind: str, count: int) -> Non
     """The same, ten times as many."""
     begun = time.monotonic()
     found = fuzz_bodies(receiver, count, kind)
-    print(f"{count} {kind}: {dict(found)} in {time.monotonic() - begun:.0f} s")
     assert found.keys() == {200, 400}
+    told = {"requests": count, "seed": SEED, "answers": dict(found), "seconds": round(time.monotonic() - begun)}
+    write_result("fuzz-json" if kind == JSON else "fuzz-protobuf", told)
 
 
 @pytest.mark.long
@@ -241,5 +243,5 @@ def test_damaged_requests_long(receiver: Receiver, kind: str, count: int) -> Non
 def test_damaged_http_long(receiver: Receiver) -> None:
     """The same, ten times as many."""
     found = fuzz_framings(receiver, 10_000)
-    print(f"10000 framings: {dict(found)}")
     assert {200, 400} <= found.keys()
+    write_result("fuzz-framings", {"requests": 10_000, "seed": SEED, "answers": dict(found)})

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from results import write_result
 
 from noclobber import recorder
 from noclobber.access import Access, Call
@@ -115,3 +116,4 @@ def test_five_minutes(collector: Collector, tmp_path: Path) -> None:
     """What the goal says, 300,000 accesses; with room to spare in the default spool."""
     mine, number = ride_out(collector, tmp_path, 300.0)
     hold(collector, mine, number)
+    write_result("client-outage", {"seconds": 300, "accesses": number, "lost": 0, "doubled": 0})

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from made import accesses
 from processes import Process, ask, free_ports
+from results import write_result
 from wire import Pipe, post
 
 DATA = accesses(3).SerializeToString()
@@ -64,7 +65,7 @@ def p99_s(port: int, until: threading.Event, at_least: int) -> float:
     return sorted(took)[int(len(took) * 0.99)]
 
 
-def hold_on(folder: Path, patience_s: float, idle: int, heads: int, bodies: int) -> None:
+def hold_on(folder: Path, patience_s: float, idle: int, heads: int, bodies: int) -> dict[str, object]:
     opened = threading.Event()
     with patient(folder, patience_s) as (process, port):
         opened.set()
@@ -100,6 +101,10 @@ def hold_on(folder: Path, patience_s: float, idle: int, heads: int, bodies: int)
         assert ask(f"http://127.0.0.1:{port}/ready").status == 200
         assert "Too many open files" not in process.output
         assert "Traceback" not in process.output, process.output
+    return {
+        "idle": idle, "slow_headers": heads, "slow_bodies": bodies, "lived_s": round(max(found["lived_s"]), 1),
+        "p99_ms": {"alone": round(quiet_s * 1e3, 1), "in_the_crowd": round(busy_s * 1e3, 1)}, "files": files,
+    }  # fmt: skip
 
 
 def test_a_crowd_that_holds_on(tmp_path: Path) -> None:
@@ -115,7 +120,7 @@ def test_a_crowd_that_holds_on_long(tmp_path: Path) -> None:
     if hard != resource.RLIM_INFINITY and hard < 16_000:
         pytest.skip(f"14,000 connections need as many files; this process may have {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 16_000), hard))
-    hold_on(tmp_path, 10.0, 10_000, 3_000, 1_000)
+    write_result("slow-clients", hold_on(tmp_path, 10.0, 10_000, 3_000, 1_000))
 
 
 def test_a_refused_body_that_never_ends(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from ledger import compare
 from load import Load
 from processes import wait_until
+from results import write_result
 from server import Between, Collector, Server, end_quietly
 
 DRAINED_S = 120.0
@@ -53,8 +54,8 @@ def assert_all_there(place: Place, load: Load, within_s: float = DRAINED_S) -> f
     return took_s
 
 
-def down_for(place: Place, seconds: float) -> None:
-    """The server is killed, and comes back later."""
+def down_for(place: Place, seconds: float) -> dict[str, float]:
+    """The server is killed, and comes back later; returns what was found."""
     with Load(place.collector.ports[1], 4, spans=20, pause_s=0.06) as load:
         load.wait_for(200)
         wait_until(lambda: list(place.collector.spool.glob("*.done")), 60, "a first load")
@@ -68,8 +69,15 @@ def down_for(place: Place, seconds: float) -> None:
         load.wait_for(200)
     assert not load.refused
     assert load.cut == 0
-    assert_all_there(place, load)
-    assert max(during, place.collector.rss()) - before < MEMORY
+    took_s = assert_all_there(place, load)
+    grown = max(during, place.collector.rss()) - before
+    assert grown < MEMORY
+    return {
+        "seconds": seconds,
+        "spans": len(load.acknowledged),
+        "drained_s": round(took_s, 1),
+        "grown_mib": grown >> 20,
+    }
 
 
 LONG, EXHAUSTIVE = pytest.mark.long, pytest.mark.exhaustive
@@ -86,7 +94,9 @@ LONG, EXHAUSTIVE = pytest.mark.long, pytest.mark.exhaustive
 )
 def test_a_store_that_is_down_costs_nothing(place: Place, seconds: int) -> None:
     """The spool keeps what arrives; memory stays; the backlog is loaded afterwards."""
-    down_for(place, seconds)
+    found = down_for(place, seconds)
+    if seconds >= 300:
+        write_result("store-outage", found)
 
 
 def test_a_store_that_refuses_seven_inserts_of_ten(place: Place) -> None:
@@ -132,6 +142,8 @@ def die_between(place: Place, times: int) -> None:
 def test_a_crash_between_insert_and_note_doubles_nothing(place: Place, times: int) -> None:
     """The next start counts before it loads."""
     die_between(place, times)
+    if times >= 100:
+        write_result("crash-between-insert-and-note", {"times": times, "lost": 0, "visible_twice": 0})
 
 
 def test_a_receiver_that_is_killed_is_started_again(place: Place) -> None:
