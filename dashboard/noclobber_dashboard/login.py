@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from noclobber_dashboard.identity import OPERATOR, READER, Scope
 
-__all__ = ["Login", "LoginError", "Oidc", "Proxy", "login_from"]
+__all__ = ["CALLBACK", "Login", "LoginError", "Oidc", "Proxy", "login_from"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _OIDC: Final = frozenset({"client_id", "client_secret", "server_metadata_url", "redirect_uri", "cookie_secret"})
@@ -35,6 +35,11 @@ class Oidc:
     server_metadata_url: str
     redirect_uri: str
     cookie_secret: str = field(repr=False)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether people come back over TLS."""
+        return self.redirect_uri.startswith("https://")
 
     def for_streamlit(self) -> dict[str, str]:
         """The section `auth` of its secrets."""
