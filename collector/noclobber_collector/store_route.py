@@ -2,7 +2,8 @@
 
 `analyze`, `findings` and `doctor` can't open an embedded store that `noclobber up` holds. They reach it here, with the
 same client that they would use for a server: queries in the body, bound parameters and settings in the URL, rows in
-ClickHouse's formats. It is for the commands' own statements, with the API's token, and listens where the API does.
+ClickHouse's formats. It is for the commands' own statements, with the API's token, and listens where the API does. By
+GET it answers a ping and nothing else.
 
 Source: ClickHouse, "HTTP Interface"; clickhouse-connect's httpclient.
 """
@@ -35,6 +36,7 @@ _INSERT: Final = re.compile(rb"^\s*INSERT\s.*?\sFORMAT\s+(\w+)[ \t]*\r?\n?", re.
 BODY_MAX: Final = 256 << 20
 """Bytes of a request, as they come and unpacked."""
 UNKNOWN_EXCEPTION: Final = 1002
+READONLY: Final = 164
 
 
 def store_route(store: Store, path: str = "/api/v1/store") -> Route:
@@ -43,6 +45,9 @@ def store_route(store: Store, path: str = "/api/v1/store") -> Route:
     async def answer(request: Request) -> Response:
         if request.url.path.rstrip("/").endswith("/ping"):
             return Response("Ok.\n", media_type="text/plain")
+        if request.method != "POST":  # a browser follows any link by GET, with the cookies of whoever clicked it
+            message = f"Code: {READONLY}. DB::Exception: statements are posted"
+            return Response(message, 405, {"Allow": "POST", "X-ClickHouse-Exception-Code": str(READONLY)})
         try:
             asked = await _asked(request)
             kind, body = await asyncio.to_thread(_run, store, asked)

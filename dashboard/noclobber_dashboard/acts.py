@@ -58,15 +58,15 @@ class NotThereError(ValueError):
     """There is nothing with this id."""
 
 
-def act_routes(queries: Queries, store: Store) -> list[BaseRoute]:
-    """The routes that change something, over one store."""
+def act_routes(queries: Queries, store: Store, url: str = "") -> list[BaseRoute]:
+    """The routes that change something, over one store; `url` is where people reach the pages."""
 
     def issue(request: Request, body: Mapping[str, Any], actor: str, now_ns: int) -> Transition:
         change = Change(str(request.path_params["change"]))
         return apply(
             store, request.path_params["id"], change, actor=actor, reason=str(body.get("reason") or ""), now_ns=now_ns,
             until_ns=_end_ns(body, now_ns, now_ns) if change is Change.SILENCE else 0,
-            origin=identity_of(request.scope).origin,
+            origin=identity_of(request.scope).origin, base_url=url,
         )  # fmt: skip
 
     def silence(request: Request, body: Mapping[str, Any], actor: str, now_ns: int) -> Transition:

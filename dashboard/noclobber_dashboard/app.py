@@ -78,8 +78,8 @@ def build_app(
     return st.App(
         SCRIPT,
         lifespan=lifespan,
-        routes=[*routes, *_store_routes(store), *act_routes(queries, pooled), *api_routes(queries), *part_routes(parts),
-                *shell_routes()],
+        routes=[*routes, *_store_routes(store), *act_routes(queries, pooled, settings.url), *api_routes(queries),
+                *part_routes(parts), *shell_routes()],
         middleware=[Middleware(Gate, settings=settings, tokens=Tokens(pooled), journal=Journal(pooled))],
         secrets={"auth": {**oidc.for_streamlit()}} if oidc else None,
     )  # fmt: skip

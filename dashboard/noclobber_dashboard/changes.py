@@ -5,6 +5,7 @@ findings are read, the row is made and appended. The log is the audit trail: who
 at once both write their row, and replay gives one order to both.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -61,7 +62,7 @@ def possible(state: str) -> tuple[Change, ...]:
 
 def apply(
     store: Store, issue: str, change: Change, *, actor: str, reason: str = "", now_ns: int, until_ns: int = 0,
-    origin: str = "",
+    origin: str = "", base_url: str = "",
 ) -> Transition:  # fmt: skip
     """Do one thing to one issue; returns the row that was written.
 
@@ -74,11 +75,13 @@ def apply(
         now_ns: wall time.
         until_ns: end of a silence.
         origin: from where it is done, for the audit log.
+        base_url: where people reach the pages, without a slash at its end; empty: where the analyzer says they are.
 
     Raises:
         IssueError: it makes no sense; the message says why.
     """
-    standing = replay(read_transitions(store, issues=[issue]))
+    rows = read_transitions(store, issues=[issue])
+    standing = replay(rows)
     if standing.state is None:
         raise IssueError("the analyzer has not opened this issue yet; it does so within seconds of the finding")
     who, why = actor.strip()[:TEXT_MAX] or "dashboard", reason.strip()[:TEXT_MAX]
@@ -89,7 +92,7 @@ def apply(
     elif change is Change.SILENCE:
         row = silence(issue, standing, actor=who, now_ns=now_ns, until_ns=until_ns, reason=why)
     elif change is Change.RESOLVE:
-        data = _told(store, issue, standing, now_ns)
+        data = _told(store, issue, standing, now_ns, base_url or _linked(rows))
         row = resolve(issue, standing, actor=who, now_ns=now_ns, data=data, reason=why)
     else:
         row = reopen(issue, standing, actor=who, now_ns=now_ns, reason=why)
@@ -98,7 +101,17 @@ def apply(
     return told
 
 
-def _told(store: Store, issue: str, standing: Standing, now_ns: int) -> dict[str, object]:
+def _linked(rows: Sequence[Transition]) -> str:
+    """Where the pages are by the last row that links to one; empty: none does."""
+    for row in reversed(rows):
+        data = row.content.get("data")
+        url = str(data.get("url") or "") if isinstance(data, dict) else ""
+        if "/finding?id=" in url:
+            return url.partition("/finding?id=")[0]
+    return ""
+
+
+def _told(store: Store, issue: str, standing: Standing, now_ns: int, base_url: str) -> dict[str, object]:
     """The issue as its message shows it: a resolution is sent to whom the routes name."""
     ids = [str(row[0]) for row in store.rows(_IDS, {"issue": issue, "limit": FINDINGS_MAX})]
     heads = [head for head in read_heads(store, ids) if head.issue == issue and head.manifest]
@@ -107,4 +120,4 @@ def _told(store: Store, issue: str, standing: Standing, now_ns: int) -> dict[str
     shown = newest_of(heads).id
     found = findings_of(store, [shown])
     newest = found[shown][0] if shown in found else None
-    return fitted(issue_view(issue, standing, heads, newest, now_ns=now_ns, base_url=""), DATA_BYTES_MAX)
+    return fitted(issue_view(issue, standing, heads, newest, now_ns=now_ns, base_url=base_url), DATA_BYTES_MAX)

@@ -5,7 +5,9 @@ which the dashboard is a process or a machine of its own, over a ClickHouse serv
 """
 
 import argparse
+import ipaddress
 import os
+import re
 import signal
 import socket
 import sys
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from noclobber.cli import Command, CommandError
 from noclobber.declarations import Declaration
+from noclobber_analyzer.commands.links import add_dashboard_url, dashboard_url
 from noclobber_dashboard.login import Login, login_from
 from noclobber_dashboard.settings import DashboardSettings
 from noclobber_dashboard.traces import is_template
@@ -22,10 +25,39 @@ from noclobber_dashboard.traces import is_template
 if TYPE_CHECKING:
     from noclobber_collector.store import Store
 
-__all__ = ["DASHBOARD"]
+__all__ = ["DASHBOARD", "add_allowed_host", "allowed_hosts"]
 
 GRACE_S: Final = 3
 """How long pages that are open may hold up the end."""
+_NAME: Final = re.compile(r"[\w.-]+")
+
+
+def add_allowed_host(parser: argparse.ArgumentParser) -> None:
+    """Add the option."""
+    parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
+                        help="a further name browsers may ask for, such as a proxy's; repeatable "
+                        "[NOCLOBBER_ALLOWED_HOST]")  # fmt: skip
+
+
+def allowed_hosts(words: argparse.Namespace) -> tuple[str, ...]:
+    """The names that were typed, else those of `NOCLOBBER_ALLOWED_HOST`, which has spaces between them.
+
+    Raises:
+        CommandError: one that no request can carry.
+    """
+    names = tuple(words.allowed_host) or tuple(os.environ.get("NOCLOBBER_ALLOWED_HOST", "").split())
+    for name in names:
+        if not _NAME.fullmatch(name) and not _is_address(name):
+            raise CommandError(f"--allowed-host '{name}' must be a name alone, without scheme, port or path.")
+    return names
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +69,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dashboard-port", default=environ.get("NOCLOBBER_DASHBOARD_PORT", "8501"), metavar="PORT",
                         help="port to listen on (default 8501)")  # fmt: skip
     parser.add_argument("--token", default=None, help="what callers must show; better given as NOCLOBBER_TOKEN")
-    parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
-                        help="a further name browsers may ask for, such as a proxy's; repeatable")  # fmt: skip
+    add_allowed_host(parser)
+    add_dashboard_url(parser)
     parser.add_argument("--config", metavar="FILE",
                         help="TOML file: its [login] and [[resource]] tables [NOCLOBBER_CONFIG]")  # fmt: skip
     parser.add_argument("--trace-url", default=environ.get("NOCLOBBER_TRACE_URL", ""), metavar="TEMPLATE",
@@ -75,10 +107,11 @@ def _settings(arguments: argparse.Namespace) -> DashboardSettings:
         host=arguments.host,
         port=int(port),
         token=arguments.token or os.environ.get("NOCLOBBER_TOKEN") or None,
-        allowed_hosts=tuple(arguments.allowed_host),
+        allowed_hosts=allowed_hosts(arguments),
         declarations=_declarations(arguments),
         login=_login(arguments),
         trace_url=arguments.trace_url,
+        url=dashboard_url(arguments),
     )
     if settings.trace_url and not is_template(settings.trace_url):
         raise CommandError(

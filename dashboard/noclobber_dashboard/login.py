@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from noclobber_dashboard.identity import OPERATOR, READER, Scope
 
-__all__ = ["Login", "LoginError", "Oidc", "Proxy", "login_from"]
+__all__ = ["CALLBACK", "Login", "LoginError", "Oidc", "Proxy", "login_from"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _OIDC: Final = frozenset({"client_id", "client_secret", "server_metadata_url", "redirect_uri", "cookie_secret"})
@@ -51,6 +51,11 @@ class Oidc:
         if self.claim:
             return "" if self.claim == "email" and verified is False else str(user.get(self.claim) or "")
         return str((user.get("email") if verified is True else "") or user.get("sub") or "")
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether people come back over TLS."""
+        return self.redirect_uri.startswith("https://")
 
     def for_streamlit(self) -> dict[str, str]:
         """The section `auth` of its secrets."""

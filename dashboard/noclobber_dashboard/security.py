@@ -7,6 +7,8 @@ headers that keep the page from loading, sending or being framed anywhere else.
 
 A browser cannot put a bearer token on a page load, so there is a sign-in form. It takes the token in the body of
 a POST and answers with a cookie that holds a keyed hash of it: the token itself is in no address, cookie or log.
+A link from elsewhere, such as an alert's, opens a page signed in: the cookie is SameSite=Lax, and nothing that such a
+link can ask for changes anything. Who has to sign in first goes on to the page that they asked for (`destinations`).
 Where OpenID Connect is set up the form has a button for it; only the three paths of that flow are open to strangers,
 no page and no WebSocket. Who asks is said by `callers`; what it takes to do something is decided here, in one place:
 the raw store needs the scope `store`, whatever changes something `operate`, all else `read`.
@@ -14,8 +16,9 @@ the raw store needs the scope `store`, whatever changes something `operate`, all
 Sources: OWASP cheat sheets on CSRF and on DNS rebinding; W3C Content Security Policy 3; W3C Fetch Metadata.
 """
 
+from html import escape
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
@@ -25,16 +28,19 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from noclobber_dashboard.callers import COOKIE, Callers, KnownTokens, origin_of
+from noclobber_dashboard.destinations import HOME, asked_for, carried_by, carry, led_on, own_page
 from noclobber_dashboard.identity import HEADER, KEY, Identity, Scope
 from noclobber_dashboard.journal import Journal
+from noclobber_dashboard.login import CALLBACK
 from noclobber_dashboard.settings import DashboardSettings
 
 __all__ = ["SECURITY_HEADERS", "Gate"]
 
 SIGN_IN: Final = "/sign-in"
 OIDC_START: Final = "/sign-in/oidc"
-OIDC_PATHS: Final = frozenset({"/auth/login", "/auth/logout", "/oauth2callback"})
 STORE_PATH: Final = "/api/v1/store"
+LOG_OUT: Final = "/auth/logout"
+OIDC_PATHS: Final = frozenset({"/auth/login", LOG_OUT, CALLBACK})
 PROBES: Final = frozenset({"/live", "/ready"})
 """They tell nothing but that, and orchestrators ask them under an address of their own, without a token."""
 ASKS: Final = "This dashboard asks for its token."
@@ -62,9 +68,10 @@ _FORM: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 min-height:90vh;margin:0}form{display:grid;gap:.75rem;width:min(22rem,88vw)}h1{font-size:1.25rem;margin:0}
 p{margin:0;opacity:.75}input,button{font:inherit;padding:.55rem .7rem}</style></head><body>
 <form method="post" action="/sign-in"><h1>noclobber</h1><p>__NOTE__</p>
+<input name="next" type="hidden" value="__NEXT__">
 <input name="token" type="password" autocomplete="current-password" aria-label="Token" autofocus required>
 <button>Sign in</button>__OIDC__</form></body></html>"""
-_OIDC_LINK: Final = '<a href="/sign-in/oidc">Sign in with OpenID Connect</a>'
+_OIDC_LINK: Final = '<a href="/sign-in/oidc?next=__NEXT__">Sign in with OpenID Connect</a>'
 
 
 # a form on a page without any referrer is posted with `Origin: null`, which is what a foreign page would send too
@@ -99,7 +106,10 @@ class Gate:
             return
         found = await self._judged(scope, receive)
         if isinstance(found, Identity):
-            await self._app(_told(scope, found), receive, _with_headers(send))
+            answering = _with_headers(send)
+            if self._has_oidc and scope["path"] == CALLBACK:
+                answering = led_on(answering, carried_by(scope))
+            await self._app(_told(scope, found), receive, answering)
         elif scope["type"] == "http":
             await found(scope, receive, _with_headers(send))
         else:
@@ -123,7 +133,7 @@ class Gate:
             if scope["path"] in OIDC_PATHS:
                 return NOBODY
             if scope["path"] == OIDC_START:
-                return _to_provider()
+                return self._to_provider(Request(scope))
         return await self._permitted(scope, headers)
 
     async def _permitted(self, scope: AsgiScope, headers: Headers) -> Identity | Response:
@@ -155,41 +165,52 @@ class Gate:
             return False
         if headers.get("sec-fetch-site") != "cross-site":
             return True
-        # a link from elsewhere may open a page; it may not read the API, post, or open the socket
-        return scope["type"] == "http" and scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        # a link from elsewhere may open a page; it may not reach the store, sign out, post, or open the socket
+        is_link = scope["type"] == "http" and scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        return is_link and scope["path"] != LOG_OUT and not scope["path"].startswith(STORE_PATH)
 
     async def _sign_in(self, request: Request) -> Response:
         if request.method != "POST":
-            return self._form(ASKS, 200)
+            return self._form(ASKS, 200, HOME)
         body = b""
         async for chunk in request.stream():
             body += chunk
             if len(body) > FORM_BYTES_MAX:
-                return self._form("That is too long for a token.", 413)
-        given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
+                return self._form("That is too long for a token.", 413, HOME)
+        fields = parse_qs(body.decode("utf-8", "replace"))
+        given, page = fields.get("token", [""])[0], own_page(fields.get("next", [HOME])[0])
         origin = self._origin(request.scope, request.headers)
         identity = await self._callers.shows(given, origin)
         if identity is None:
             if self._journal is not None:
                 await anyio.to_thread.run_sync(self._journal.refused, origin, SIGN_IN)
-            return self._form("That is not the token. It was given with --token or NOCLOBBER_TOKEN.", 401)
+            return self._form("That is not the token. It was given with --token or NOCLOBBER_TOKEN.", 401, page)
         await self._note(identity)
-        answer = RedirectResponse("/", status_code=303)
+        answer = RedirectResponse(page, status_code=303)
         # behind a proxy that ends TLS only the browser knows that the page came over it
         is_secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
         proof = await self._callers.cookie_for(given)
-        answer.set_cookie(COOKIE, proof, httponly=True, samesite="strict", secure=is_secure)
+        answer.set_cookie(COOKIE, proof, httponly=True, samesite="lax", secure=is_secure)
         return answer
 
-    def _form(self, note: str, status: int) -> Response:
-        link = _OIDC_LINK if self._has_oidc else ""
-        page = _FORM.replace("__NOTE__", note).replace("__OIDC__", link)
-        return HTMLResponse(page, status_code=status, headers=_FORM_HEADERS)
+    def _form(self, note: str, status: int, page: str) -> Response:
+        link = _OIDC_LINK.replace("__NEXT__", quote(page, safe="")) if self._has_oidc else ""
+        text = _FORM.replace("__NOTE__", note).replace("__OIDC__", link).replace("__NEXT__", escape(page))
+        return HTMLResponse(text, status_code=status, headers=_FORM_HEADERS)
+
+    def _to_provider(self, request: Request) -> Response:
+        """On to Streamlit's own login route, with what `st.login` would give it."""
+        from streamlit.auth_util import encode_provider_token
+
+        answer = RedirectResponse(f"/auth/login?provider={encode_provider_token('default')}", status_code=303)
+        is_secure = self._login is not None and self._login.oidc is not None and self._login.oidc.is_secure
+        carry(answer, own_page(request.query_params.get("next", HOME)), secure=is_secure)
+        return answer
 
     def _ask(self, scope: AsgiScope, headers: Headers) -> Response:
         is_page = scope["type"] == "http" and not scope["path"].startswith("/api/")
         if is_page and "text/html" in headers.get("accept", ""):
-            return self._form(ASKS, 401)
+            return self._form(ASKS, 401, asked_for(scope))
         message = "A token is needed: send `Authorization: Bearer TOKEN`."
         return JSONResponse({"error": message}, status_code=401, headers={"www-authenticate": "Bearer"})
 
@@ -209,13 +230,6 @@ def _told(scope: AsgiScope, identity: Identity) -> AsgiScope:
     name = HEADER.encode()
     headers = [(key, value) for key, value in scope["headers"] if key.lower() != name]
     return {**scope, KEY: identity, "headers": [*headers, (name, identity.to_header().encode())]}
-
-
-def _to_provider() -> Response:
-    """On to Streamlit's own login route, with what `st.login` would give it."""
-    from streamlit.auth_util import encode_provider_token
-
-    return RedirectResponse(f"/auth/login?provider={encode_provider_token('default')}", status_code=303)
 
 
 def _with_headers(send: Send) -> Send:

@@ -8,6 +8,7 @@ statistics, no file watcher, no error details in the page, cross-site and host c
 import ipaddress
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from noclobber.declarations import Declaration
 from noclobber_dashboard.login import Login
@@ -46,6 +47,7 @@ class DashboardSettings:
         login: how people prove who they are; None: by the token alone.
         declarations: what owners declared of their resources, to be shown; None: this process does not know.
         trace_url: template of a trace's address in the user's backend (`traces`); empty: none is linked.
+        url: where people reach the pages, for links in alerts, without a slash at its end; empty: not known.
     """
 
     host: str = "127.0.0.1"
@@ -55,6 +57,7 @@ class DashboardSettings:
     declarations: tuple[Declaration, ...] | None = None
     login: Login | None = None
     trace_url: str = ""
+    url: str = ""
 
     @property
     def is_local(self) -> bool:
@@ -70,10 +73,14 @@ class DashboardSettings:
     def hosts(self) -> tuple[str, ...]:
         """Every host name that a request may carry, lower case, without a port.
 
-        A wildcard address (0.0.0.0, ::) is no name that a browser types, so it allows none by itself.
+        A wildcard address (0.0.0.0, ::) is no name that a browser types, so it allows none by itself. Where people are
+        sent, by alerts (`url`) or back from a provider (`redirect_uri`), they are served.
         """
         own = () if self.host in ("0.0.0.0", "::", "") else (self.host,)  # noqa: S104  compared, never bound
-        return tuple(dict.fromkeys(name.lower() for name in (*LOCAL_NAMES, *own, *self.allowed_hosts)))
+        oidc = self.login.oidc if self.login else None
+        sent = [urlsplit(each).hostname or "" for each in (self.url, oidc.redirect_uri if oidc else "") if each]
+        named = (*LOCAL_NAMES, *own, *self.allowed_hosts, *sent)
+        return tuple(dict.fromkeys(name.lower() for name in named if name))
 
 
 def streamlit_options(settings: DashboardSettings) -> dict[str, object]:

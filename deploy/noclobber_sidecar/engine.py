@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--dashboard-port", type=int, required=True)
     parser.add_argument("--dashboard-fd", type=int, required=True, help="listening socket, bound by the supervisor")
+    parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME")
+    parser.add_argument("--dashboard-url", default="", metavar="URL", help="where people reach the pages")
     parser.add_argument("--webhook", action="append", default=[], metavar="URL")
     parser.add_argument("--webhook-allow", action="append", default=[], metavar="CIDR")
     parser.add_argument("--config", type=Path)
@@ -97,7 +99,8 @@ def _run(words: argparse.Namespace) -> int:
         let_merges_yield()
         try:
             Path(words.reason_file).unlink(missing_ok=True)
-            return _serve(store, words, _Workers(store, words, address), pages, ending)
+            words.dashboard_url = words.dashboard_url or address
+            return _serve(store, words, _Workers(store, words), pages, ending)
         finally:
             store.close()
 
@@ -128,11 +131,12 @@ def _opened(url: str, pages: socket.socket, ending: threading.Event) -> Any:
 class _Workers:
     """Loader, analyzer and sender, in the order in which data passes them."""
 
-    def __init__(self, store: Any, words: argparse.Namespace, address: str) -> None:
+    def __init__(self, store: Any, words: argparse.Namespace) -> None:
         from noclobber_analyzer.alerts.grouping import finest
         from noclobber_analyzer.alerts.inhibition import inhibitions_from
         from noclobber_analyzer.alerts.routes import routes_from
         from noclobber_analyzer.alerts.sender import Sender
+        from noclobber_analyzer.commands.links import doubt
         from noclobber_analyzer.commands.options import declared
         from noclobber_analyzer.issue_log import DEFAULT_POLICY
         from noclobber_analyzer.live_apart import ApartAnalyzer
@@ -141,11 +145,14 @@ class _Workers:
 
         tables = tomllib.loads(words.config.read_text()) if words.config else {}
         routes = routes_from(tables.get("alert", []), os.environ, words.webhook, allow=words.webhook_allow)
+        if routes and (why := doubt(words.dashboard_url)):
+            log.warning("%s", why)
         self.declarations = declared(words)
         self.login = login_from(tables.get("login"), os.environ)
         self.sender = Sender(store, routes, inhibitions=inhibitions_from(tables.get("inhibit", [])))
         policy = json.dumps(asdict(finest(routes, DEFAULT_POLICY)))
-        own = ["--dashboard", address, "--policy", policy, *(["--config", str(words.config)] if words.config else [])]
+        own = ["--dashboard", words.dashboard_url, "--policy", policy]
+        own += ["--config", str(words.config)] if words.config else []
         self.analyzer = ApartAnalyzer(store, on_found=self.sender.wake, words=own)
         self.loader = Loader(store, words.data / "spool", on_loaded=self.analyzer.wake)
 
@@ -180,7 +187,8 @@ def _serve(
     token = os.environ.get("NOCLOBBER_TOKEN") or None
     settings = DashboardSettings(
         words.host, words.dashboard_port, token, declarations=tuple(workers.declarations.declared), login=workers.login,
-        trace_url=os.environ.get("NOCLOBBER_TRACE_URL", ""),
+        trace_url=os.environ.get("NOCLOBBER_TRACE_URL", ""), url=words.dashboard_url,
+        allowed_hosts=tuple(words.allowed_host),
     )  # fmt: skip
     routes = engine_routes(store, workers.loader, workers.analyzer, workers.sender)
     app = build_app(store, settings, on_startup=[workers.start], on_shutdown=[workers.stop], routes=routes)

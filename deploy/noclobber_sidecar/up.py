@@ -30,7 +30,9 @@ ORPHAN_WAIT_S: Final = 15.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `noclobber up`."""
+    from noclobber_analyzer.commands.links import add_dashboard_url
     from noclobber_collector.commands import add_receiver_options
+    from noclobber_dashboard.commands import add_allowed_host
 
     add_receiver_options(parser)
     parser.add_argument(
@@ -41,6 +43,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--dashboard-port", type=int, default=os.environ.get("NOCLOBBER_DASHBOARD_PORT", "8501"), metavar="PORT",
         help="dashboard and API (8501) [NOCLOBBER_DASHBOARD_PORT]",
     )  # fmt: skip
+    add_allowed_host(parser)
+    add_dashboard_url(parser)
     parser.add_argument("--webhook", action="append", default=[], metavar="URL", help="send alerts there; repeatable")
     parser.add_argument("--webhook-secret", metavar="whsec_...", help="signs them (or NOCLOBBER_WEBHOOK_SECRET)")
     parser.add_argument(
@@ -60,6 +64,7 @@ def run(words: argparse.Namespace) -> int:
     options.check(words)
     _check_alerts(words)
     _check_declarations(words)
+    _check_names(words)
     data = data_folder(words.data)
     try:
         with SupervisorLock(data, f"http://{in_url(words.host)}:{words.dashboard_port}") as lock:
@@ -80,6 +85,19 @@ def _check_declarations(words: argparse.Namespace) -> None:
     from noclobber_analyzer.commands.options import declared
 
     declared(words)
+
+
+def _check_names(words: argparse.Namespace) -> None:
+    """Find names and addresses of the dashboard that make no sense before anything starts.
+
+    Raises:
+        CommandError: there is one.
+    """
+    from noclobber_analyzer.commands.links import dashboard_url
+    from noclobber_dashboard.commands import allowed_hosts
+
+    allowed_hosts(words)
+    dashboard_url(words)
 
 
 def _check_alerts(words: argparse.Namespace) -> None:
@@ -166,8 +184,13 @@ def _receiver(words: argparse.Namespace, data: Path, otlp: socket.socket) -> Chi
 
 
 def _engine(words: argparse.Namespace, data: Path, pages: socket.socket) -> Child:
+    from noclobber_analyzer.commands.links import dashboard_url
+    from noclobber_dashboard.commands import allowed_hosts
+
     reason = data / "engine.reason"
     more = [f"--webhook={url}" for url in words.webhook] + [f"--webhook-allow={net}" for net in words.webhook_allow]
+    more += [f"--allowed-host={name}" for name in allowed_hosts(words)]
+    more += [f"--dashboard-url={dashboard_url(words)}"]
     if words.config is not None:
         more += ["--config", str(words.config.absolute())]
     return Child(
@@ -231,6 +254,7 @@ COMMAND = Command(
         "  noclobber up\n"
         "  noclobber up --webhook https://hooks.example/race --webhook-secret whsec_...\n"
         "  noclobber up --store http://default@clickhouse:8123\n"
+        "  noclobber up --dashboard-url https://noclobber.example\n"
         "  noclobber up --forward http://jaeger:4318"
     ),
 )

@@ -1,8 +1,11 @@
 """Who may look: the token, the way to sign in, and what a person sees before anything has arrived."""
 
+import http.server
 import socket
-from collections.abc import Callable
-from urllib.parse import urlsplit
+import threading
+from collections.abc import Callable, Iterator
+from html import escape
+from urllib.parse import quote, urlsplit
 
 import pytest
 from driving import Dashboard, Visit
@@ -40,13 +43,73 @@ def test_a_person_signs_in(visit: Callable[..., Visit], closed: Dashboard) -> No
     tab.page.get_by_label("Token").fill(TOKEN)
     tab.page.get_by_role("button", name="Sign in").click()
     tab.ready()
-    assert tab.page.locator(".prose h1").first.inner_text() == "Overview"
+    assert tab.page.locator(".prose h1").first.inner_text() == "Findings"
     assert TOKEN not in tab.page.url
     cookies = tab.page.context.cookies()
     assert all(TOKEN not in cookie["value"] for cookie in cookies)
     assert [(cookie["httpOnly"], cookie["sameSite"]) for cookie in cookies if "noclobber" in cookie["name"]] == [
-        (True, "Strict")
+        (True, "Lax")
     ]
+
+
+@pytest.fixture(scope="module")
+def bank_closed(start: Callable[..., Dashboard]) -> Dashboard:
+    """A dashboard that asks for a token, with a finding in it."""
+    return start("bank", NOCLOBBER_TOKEN=TOKEN)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(bank_closed: Dashboard) -> Iterator[str]:
+    """Another site, as a chat or a mail in the browser is: a page with an alert's link, and one that posts a form."""
+    finding = f"{bank_closed.url}/finding?id={quote(bank_closed.ids['bank'], safe='')}"
+    page = f"""<!doctype html><title>chat</title><a href="{escape(finding)}" rel="noopener">Open</a>
+        <form method="post" action="{bank_closed.url}/api/v1/silences"><button>Post</button></form>
+        <a href="{bank_closed.url}/api/v1/store/?query=SELECT%201">Ask</a>"""
+
+    class Chat(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Chat)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_port}/"  # to a browser another site than 127.0.0.1
+    server.shutdown()
+    server.server_close()
+
+
+def sign_in(tab: Visit) -> None:
+    tab.page.get_by_label("Token").fill(TOKEN)
+    tab.page.get_by_role("button", name="Sign in").click()
+    tab.ready()
+
+
+def assert_on_the_finding(tab: Visit, board: Dashboard) -> None:
+    tab.ready(diagram=True)
+    assert tab.page.url == f"{board.url}/finding?id={quote(board.ids['bank'], safe='')}"
+
+
+def test_an_alerts_link_leads_to_its_finding(
+    visit: Callable[..., Visit], bank_closed: Dashboard, elsewhere: str
+) -> None:
+    """From another site: whoever is not signed in gets there by signing in, whoever is at once; to act it is no way."""
+    tab = visit(bank_closed)
+    tab.page.goto(elsewhere)
+    tab.page.get_by_role("link", name="Open").click()
+    sign_in(tab)
+    assert_on_the_finding(tab, bank_closed)
+    tab.page.goto(elsewhere)
+    tab.page.get_by_role("link", name="Open").click()
+    assert_on_the_finding(tab, bank_closed)
+    for role, name, said in (("button", "Post", "from other sites"), ("link", "Ask", "from other sites")):
+        tab.page.goto(elsewhere)
+        tab.page.get_by_role(role, name=name).click()
+        tab.page.get_by_text(said).wait_for()
 
 
 def test_without_a_token_the_socket_stays_closed(visit: Callable[..., Visit], closed: Dashboard) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from urllib.parse import quote
 
 import pytest
 from driving import Dashboard, Visit
@@ -70,8 +71,8 @@ trusted = ["127.0.0.1/32"]
     return start("bank", port=port, NOCLOBBER_CONFIG=str(file))
 
 
-def sign_in(tab: Visit, name: str) -> None:
-    tab.page.goto(tab.base + "/issues")
+def sign_in(tab: Visit, name: str, path: str = "/issues") -> None:
+    tab.page.goto(tab.base + path)
     tab.page.get_by_role("link", name="Sign in with OpenID Connect").click()
     tab.page.locator(f"button[value={name}]").click()
 
@@ -94,6 +95,15 @@ def test_an_operator_comes_in_by_openid_connect(visit: Callable[..., Visit], gua
     assert ("access.signed_in", "ann@example.com", "127.0.0.1") in acts
     tab.page.request.get(tab.base + "/auth/logout", max_redirects=0)
     assert tab.page.request.get(tab.base + "/api/v1/audit").status == 401
+
+
+def test_a_provider_leads_back_to_the_finding(visit: Callable[..., Visit], guarded: Dashboard) -> None:
+    """Who opens an alert's link signed out stands before its finding once the provider has let them in."""
+    tab, path = visit(guarded), f"/finding?id={quote(guarded.ids['bank'], safe='')}"
+    sign_in(tab, "ann", path)
+    tab.ready(diagram=True)
+    assert tab.page.url == guarded.url + path
+    assert "noclobber_destination" not in {cookie["name"] for cookie in tab.page.context.cookies()}
 
 
 @pytest.mark.parametrize("name", ["eve", "bob"])

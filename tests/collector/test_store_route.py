@@ -117,6 +117,18 @@ def test_a_body_that_is_not_what_it_says(address: str) -> None:
     assert ask(f"{address}/api/v1/store/ping").body == b"Ok.\n"
 
 
+def test_a_link_runs_no_statement(address: str, store: Store) -> None:
+    """Whatever a browser is led to by GET."""
+    for statement in (
+        "DROP+TABLE+transitions",
+        "INSERT+INTO+transitions+(id)+FORMAT+TabSeparated%0Alinked",
+        "SELECT+1",
+    ):
+        answer = ask(f"{address}/api/v1/store/?query={statement}")
+        assert (answer.status, answer.headers["x-clickhouse-exception-code"]) == (405, "164")
+    assert store.rows("SELECT count() FROM transitions WHERE id = 'linked'") == [(0,)]
+
+
 # -- how a command reaches it --------------------------------------------------------------------------------------
 
 

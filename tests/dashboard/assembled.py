@@ -38,7 +38,8 @@ def application(
 
     queries = Queries(store)
     routes = [
-        *act_routes(queries, store), *api_routes(queries), *part_routes(Parts(queries, parts)), *shell_routes(),
+        *act_routes(queries, store, settings.url), *api_routes(queries), *part_routes(Parts(queries, parts)),
+        *shell_routes(),
         WebSocketRoute("/_stcore/stream", stream),
     ]  # fmt: skip
     gate = Middleware(Gate, settings=settings, tokens=Tokens(store), journal=Journal(store) if journal else None)

@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 import sample
+from assembled import application
+from starlette.testclient import TestClient
 
 from noclobber_analyzer.clock import SYSTEM
 from noclobber_analyzer.issue_log import read_issues
 from noclobber_analyzer.issues import IssueError
+from noclobber_analyzer.tables import read_transitions
 from noclobber_dashboard.changes import Change, apply, possible
 from noclobber_dashboard.queries import Queries
+from noclobber_dashboard.settings import DashboardSettings
 
 HOUR_NS = 3_600_000_000_000
 
@@ -75,6 +79,36 @@ def test_a_resolution_tells_whom_the_routes_name(filled: Any, issue: str) -> Non
     data = row.content["data"]
     assert (data["issue"], data["state"], data["count"]) == (issue, "resolved", 1)
     assert data["newest"]["id"] == issue
+
+
+def test_a_resolution_links_as_the_analyzers_rows_do(filled: Any, issue: str) -> None:
+    """Where the dashboard knows its public address, by that; else by the one that the analyzer told, if any."""
+    from noclobber_analyzer.issue_log import IssueKeeper
+
+    unlinked = do(filled, issue, Change.RESOLVE)
+    known = do(filled, reopened(filled, issue), Change.RESOLVE, base_url="https://board.example")
+    filled.delete("transitions", "issue = {issue:String}", {"issue": issue})
+    IssueKeeper(filled, SYSTEM, base_url="https://told.example/nc").turn()
+    told = do(filled, issue, Change.RESOLVE)
+    assert [row.content["data"]["url"] for row in (unlinked, known, told)] == [
+        "", f"https://board.example/finding?id={issue}", f"https://told.example/nc/finding?id={issue}",
+    ]  # fmt: skip
+
+
+def test_a_resolution_over_the_api_links_to_the_public_address(filled: Any, issue: str) -> None:
+    """The row that it writes, which is what Slack's button, Alertmanager and CloudEvents are made from."""
+    board = application(filled, DashboardSettings(url="https://board.example"))
+    answer = TestClient(board, base_url="http://127.0.0.1:8501").post(f"/api/v1/issues/{issue}/resolve", json={})
+    assert answer.status_code == 200
+    row = next(row for row in read_transitions(filled, issues=[issue]) if row.id == answer.json()["id"])
+    data = row.content["data"]
+    assert isinstance(data, dict)
+    assert data["url"] == f"https://board.example/finding?id={issue}"
+
+
+def reopened(store: Any, issue: str) -> str:
+    do(store, issue, Change.REOPEN)
+    return issue
 
 
 def test_accepting_needs_a_reason(filled: Any, issue: str) -> None:

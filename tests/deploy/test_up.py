@@ -1,5 +1,6 @@
 """`noclobber up` as a person meets it: what it refuses and how, what goes on while a part is down."""
 
+import json
 import os
 import signal
 import socket
@@ -10,11 +11,14 @@ from pathlib import Path
 import pytest
 from made import accesses
 from processes import Process, Up, ask, free_ports, wait_until
+from races import requests_of_races
 
 from noclobber.cli import CommandError
 from noclobber_collector.commands import check_bind
 from noclobber_collector.lock import holder
 from noclobber_collector.segments import closed_segments
+
+SECRET = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 
 def typed(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -61,6 +65,8 @@ def test_mistakes_are_found_before_anything_starts(tmp_path: Path) -> None:
     assert_refused(typed("up", *data, "--config", str(tmp_path / "bad.toml")), "bad.toml: ")
     assert_refused(typed("up", *data, "--config", str(tmp_path / "odd.toml")), "colour")
     assert_refused(typed("up", *data, "--webhook", "nonsense"), "http:// or https://")
+    assert_refused(typed("up", *data, "--allowed-host", "https://board.example"), "--allowed-host", "a name alone")
+    assert_refused(typed("up", *data, "--dashboard-url", "board.example"), "--dashboard-url", "https://")
     assert_refused(typed("up", "--data", str(tmp_path / "file")), "can't be used")
     assert not (tmp_path / "data").exists()
 
@@ -153,6 +159,52 @@ def test_the_token_guards_every_listener(tmp_path: Path) -> None:
         assert f"the collector at {up.http}/v1/traces takes spans" in done.stdout
         assert "is reached, schema" in done.stdout
         assert "tok-secret" not in up.output + done.stdout
+
+
+def test_the_pages_are_served_under_their_public_names(tmp_path: Path) -> None:
+    """Those that are typed, that of the public address, and no other; the socket opens for a page of theirs."""
+    url = "https://board.example/"
+    with Up(tmp_path, "--allowed-host", "inner.example", environment={"NOCLOBBER_DASHBOARD_URL": url}) as up:
+        up.wait_until_ready()
+        for host, status in (("board.example", 200), ("inner.example:8501", 200), ("evil.example", 400)):
+            assert ask(f"{up.pages}/finding?id=x", host=host).status == status
+            assert opened(up, host) == (101 if status == 200 else 403)
+        assert "alerts link to" not in up.output
+        assert up.stop() == 0
+
+
+def opened(up: Up, host: str) -> int:
+    """What the socket of the pages answers to a page of this host."""
+    words = {"host": host, "origin": f"https://{host}", "connection": "Upgrade", "upgrade": "websocket",
+             "sec-websocket-version": "13", "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA=="}  # fmt: skip
+    head = "".join(f"{name}: {value}\r\n" for name, value in words.items())
+    with socket.create_connection(("127.0.0.1", up.ports[2]), timeout=10) as line:
+        line.sendall(f"GET /_stcore/stream HTTP/1.1\r\n{head}\r\n".encode())
+        return int(line.recv(4_096).split()[1])
+
+
+@pytest.mark.parametrize("public", ["", "http://10.0.0.5:8501"])
+def test_alerts_link_to_where_people_reach_the_pages(tmp_path: Path, public: str) -> None:
+    """The row of an issue that opened, and that of its resolution by hand; a link to this machine is warned of."""
+    words = ("--dashboard-url", public) if public else ()
+    words += ("--webhook", "http://127.0.0.1:1", "--webhook-allow", "127.0.0.0/8", "--webhook-secret", SECRET)
+    with Up(tmp_path, *words) as up:
+        up.wait_until_ready()
+        assert {up.send(each).status for each in requests_of_races(1)} == {200}
+        wait_until(lambda: told(up, "issue.opened"), 40, what="the issue")
+        ((issue, opening),) = told(up, "issue.opened")
+        assert ask(f"{up.pages}/api/v1/issues/{issue}/resolve", b"{}").status == 200
+        ((_, ending),) = told(up, "issue.resolved")
+        assert opening.startswith(f"{public or up.pages}/finding?id=")
+        assert ending == opening
+        assert (f"alerts link to {up.pages}, which is the machine of whoever" in up.output) == (not public)
+        assert up.stop() == 0
+
+
+def told(up: Up, kind: str) -> list[tuple[str, str]]:
+    """Issue and link of the rows of a kind."""
+    rows = up.rows("SELECT issue, body FROM transitions WHERE kind = {kind:String}", {"kind": kind})
+    return [(issue, json.loads(body)["data"]["url"]) for issue, body in rows]
 
 
 def test_a_collector_alone_waits_for_its_server(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`noclobber analyzer`: live analyzer and alert sender alone, over a ClickHouse server that collectors fill."""
 
 import argparse
+import logging
 import os
 import secrets
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from noclobber.cli import Command, CommandError
+from noclobber_analyzer.commands.links import add_dashboard_url, dashboard_url, doubt
 from noclobber_analyzer.commands.options import declared
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMAND"]
 
 STOP_TIMEOUT_S: Final = 25.0
+log = logging.getLogger("noclobber.analyzer")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", default="live", help="of the analysis: all that run under it share the work and go on from each other"
     )
-    parser.add_argument("--dashboard-url", default="", metavar="URL", help="where pages are, for links in alerts")
+    add_dashboard_url(parser)
     parser.add_argument("--webhook", action="append", default=[], metavar="URL", help="send alerts there; repeatable")
     parser.add_argument("--webhook-secret", action="append", default=[], metavar="whsec_...", help="signs them")
     parser.add_argument(
@@ -73,7 +76,10 @@ def run(words: argparse.Namespace) -> int:
     from noclobber_collector import logs
 
     logs.begin("analyzer")
+    url = dashboard_url(words)
     alerting, declarations = _alerting(words), declared(words)
+    if alerting[0] and (why := doubt(url)):
+        log.warning("%s", why)
     listening = _listening(words)
     from noclobber_collector.errors import StoreError
     from noclobber_collector.store import open_store
@@ -146,7 +152,7 @@ def _work(
     analyzer = LiveAnalyzer(
         store,
         on_found=sender.wake,
-        dashboard=words.dashboard_url,
+        dashboard=dashboard_url(words),
         declarations=declarations,
         leases=Leases(store, words.name, owner, SYSTEM),
         policy=finest(routes, DEFAULT_POLICY),

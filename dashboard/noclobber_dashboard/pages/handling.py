@@ -75,7 +75,7 @@ def _do(change: Change, issues: tuple[str, ...], actor: str, reason: str, silent
     try:
         for issue in issues:
             apply(served().store, issue, change, actor=actor, reason=reason, now_ns=now_ns,
-                  until_ns=now_ns + silent_ns, origin=who().origin)  # fmt: skip
+                  until_ns=now_ns + silent_ns, origin=who().origin, base_url=served().settings.url)  # fmt: skip
     except IssueError as error:
         return f"{str(error)[:1].upper()}{str(error)[1:]}."
     finally:

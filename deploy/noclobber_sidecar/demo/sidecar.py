@@ -28,7 +28,7 @@ STOP_TIMEOUT_S: Final = 60.0
 ASK_TIMEOUT_S: Final = 10.0
 PORTS: Final = (4317, 4318, 8501)
 STARTS_MAX: Final = 3
-ELSEWHERE: Final = frozenset({"NOCLOBBER_STORE", "NOCLOBBER_HOST"})
+ELSEWHERE: Final = frozenset({"NOCLOBBER_STORE", "NOCLOBBER_HOST", "NOCLOBBER_DASHBOARD_URL"})
 """Variables by which a person's own sidecar is placed; the demo has a store and an address of its own."""
 """Starts on ever other ports, where somebody else takes them in between."""
 
