@@ -340,10 +340,13 @@ def _encode(body: dict[str, object]) -> str:
     return msgspec.json.encode(body, order="sorted").decode()
 
 
-def acknowledge(issue: str, standing: Standing, *, actor: str, now_ns: int, reason: str = "") -> Transition:
-    """Somebody looks into it: further findings are told, reminders are not."""
+def acknowledge(
+    issue: str, standing: Standing, *, actor: str, now_ns: int, reason: str = "", data: dict[str, object] | None = None
+) -> Transition:
+    """Somebody looks into it: further findings are told, reminders are not. `data` is the issue, for whom it pages."""
     _require(standing, Event.ACKNOWLEDGED, now_ns, forbidden=ENDED)
-    return _act(Event.ACKNOWLEDGED, issue, standing, actor=actor, reason=reason, now_ns=now_ns, body={})
+    body: dict[str, object] = {"data": {**data, "state": IssueState.ACKNOWLEDGED}} if data else {}
+    return _act(Event.ACKNOWLEDGED, issue, standing, actor=actor, reason=reason, now_ns=now_ns, body=body)
 
 
 def accept(issue: str, standing: Standing, *, actor: str, now_ns: int, reason: str) -> Transition:

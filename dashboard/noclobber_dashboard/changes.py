@@ -86,7 +86,8 @@ def apply(
         raise IssueError("the analyzer has not opened this issue yet; it does so within seconds of the finding")
     who, why = actor.strip()[:TEXT_MAX] or "dashboard", reason.strip()[:TEXT_MAX]
     if change is Change.ACKNOWLEDGE:
-        row = acknowledge(issue, standing, actor=who, now_ns=now_ns, reason=why)
+        data = _told(store, issue, standing, now_ns, base_url or _linked(rows))
+        row = acknowledge(issue, standing, actor=who, now_ns=now_ns, reason=why, data=data)
     elif change is Change.ACCEPT:
         row = accept(issue, standing, actor=who, now_ns=now_ns, reason=why)
     elif change is Change.SILENCE:
@@ -112,7 +113,7 @@ def _linked(rows: Sequence[Transition]) -> str:
 
 
 def _told(store: Store, issue: str, standing: Standing, now_ns: int, base_url: str) -> dict[str, object]:
-    """The issue as its message shows it: a resolution is sent to whom the routes name."""
+    """The issue as its message shows it: a resolution is sent to whom the routes name, as is who looks into it."""
     ids = [str(row[0]) for row in store.rows(_IDS, {"issue": issue, "limit": FINDINGS_MAX})]
     heads = [head for head in read_heads(store, ids) if head.issue == issue and head.manifest]
     if not heads:

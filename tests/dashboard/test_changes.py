@@ -51,6 +51,14 @@ def do(store: Any, issue: str, change: Change, **more: Any) -> Any:
     return apply(store, issue, change, **given)
 
 
+def test_an_acknowledgement_says_of_what(filled: Any, issue: str) -> None:
+    """Who pages people for it is told of the issue as it is now."""
+    row = do(filled, issue, Change.ACKNOWLEDGE)
+    assert row.content["data"]["issue"] == issue
+    assert row.content["data"]["state"] == "acknowledged"
+    assert row.content["data"]["newest"]["kind"] == "lost_update"
+
+
 def test_each_change_gives_its_state(filled: Any, issue: str) -> None:
     """Acknowledged, accepted, reopened, silenced, resolved: the dashboard and the analyzer agree at each step."""
     steps = [(Change.ACKNOWLEDGE, "acknowledged"), (Change.ACCEPT, "accepted"), (Change.REOPEN, "ongoing"),

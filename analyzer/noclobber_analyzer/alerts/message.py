@@ -49,7 +49,7 @@ def message_for(row: Transition, route: Route) -> Message:
 
 def message_about(row: Transition, data: dict[str, object], route: Route) -> Message:
     """The message that a row gives rise to, with an issue of the caller's; what is no event of an issue opens one."""
-    event = row.kind if row.kind in NOTIFYING else Event.OPENED
+    event = row.kind if row.kind in (*NOTIFYING, Event.ACKNOWLEDGED) else Event.OPENED
     shown = fitted(data, BODY_BYTES_MAX - FRAME_BYTES)
     told = Told(message_id(row.id, route.name), str(event), row.at_ns, shown)
     return Message(told.id, row.id, row.at_ns, dressed(route, told))

@@ -20,7 +20,7 @@ from noclobber_analyzer.alerts.held import HeldBack
 from noclobber_analyzer.alerts.inhibition import Inhibition
 from noclobber_analyzer.alerts.message import Message, message_about, message_id
 from noclobber_analyzer.alerts.route_log import ADDED, ENABLED, RESEND, SAMPLE, TEST, news
-from noclobber_analyzer.alerts.routes import Route, wants
+from noclobber_analyzer.alerts.routes import TOLD_OF_ACKNOWLEDGEMENTS, Route, wants
 from noclobber_analyzer.alerts.schedule import Breaker, Next, next_attempt
 from noclobber_analyzer.alerts.services import services_of
 from noclobber_analyzer.clock import SECOND_NS, Clock
@@ -179,7 +179,7 @@ class Outbox:
         data = content.get("data")
         told = data if isinstance(data, dict) else {}
         self._held.take(row, told)
-        if row.kind in NOTIFYING and told and content.get("muted") is not True:
+        if row.kind in (*NOTIFYING, Event.ACKNOWLEDGED) and told and content.get("muted") is not True:
             self._offer(row, told)
         elif row.kind == RESEND:
             self._resend(row)
@@ -195,6 +195,8 @@ class Outbox:
         for name, endpoint in sorted(self._endpoints.items(), key=lambda item: bool(item[1].route.services)):
             if endpoint.route.services and services is None:
                 services = self._services(row, data)
+            if row.kind == Event.ACKNOWLEDGED and endpoint.route.format not in TOLD_OF_ACKNOWLEDGEMENTS:
+                continue
             if row.at_ns < endpoint.added_ns or not wants(endpoint.route, data, services or ()):
                 continue
             message = message_id(row.id, name)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from noclobber_analyzer.alerts.words import Words, shortened
+from noclobber_analyzer.alerts.words import ACKNOWLEDGED, Words, shortened
 
 __all__ = ["alertmanager", "cloudevent", "log_record", "pagerduty", "rfc3339"]
 
@@ -64,10 +64,13 @@ def alertmanager(words: Words, receiver: str, at_ns: int, data: Mapping[str, obj
 
 
 def pagerduty(words: Words, routing_key: str, at_ns: int) -> dict[str, Any]:
-    """An event of Events API v2: the issue is the incident's key, so that its end resolves it."""
+    """An event of Events API v2: the issue is the incident's key, so that its end resolves it.
+
+    Who acknowledges it here is not paged for it, nor is the next one.
+    """
     event: dict[str, Any] = {
         "routing_key": routing_key,
-        "event_action": "resolve" if words.is_over else "trigger",
+        "event_action": "resolve" if words.is_over else "acknowledge" if words.event == ACKNOWLEDGED else "trigger",
         "dedup_key": shortened(words.issue, 255),
         "client": "noclobber",
         "payload": {

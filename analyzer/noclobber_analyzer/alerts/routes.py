@@ -54,6 +54,8 @@ UNSIGNED = frozenset({Format.OTLP, Format.EMAIL, Format.APPRISE})
 GROUPING = Policy()
 """Waits of a route that names none."""
 WAIT_MAX_S = 30 * 86_400.0
+TOLD_OF_ACKNOWLEDGEMENTS = frozenset({Format.PAGERDUTY})
+"""Formats whose receivers page one person after the other until somebody says that they look into it."""
 PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
 
 

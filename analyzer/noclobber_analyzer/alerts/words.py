@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Words", "shortened", "words_of"]
+__all__ = ["ACKNOWLEDGED", "Words", "shortened", "words_of"]
 
+ACKNOWLEDGED: Final = "state.acknowledged"
 HEADINGS: Final = {
     "issue.opened": "New",
     "issue.updated": "Again",
     "issue.resolved": "Resolved",
     "issue.regressed": "Back again",
     "issue.retracted": "Taken back",
+    ACKNOWLEDGED: "Somebody looks into it",
 }
 OVER: Final = frozenset({"issue.resolved", "issue.retracted"})
 NAMES_MAX: Final = 5

@@ -129,10 +129,11 @@ def test_alertmanager(data: str) -> None:
 
 def test_pagerduty(data: str) -> None:
     """One incident for one issue: opened by a trigger, ended by a resolve of the same key."""
-    opened, ended = (sent(Format.PAGERDUTY, data, kind) for kind in ("issue.opened", "issue.retracted"))
-    for told in (opened, ended):
-        jsonschema.validate(told, PAGERDUTY)
-    assert (opened["event_action"], ended["event_action"]) == ("trigger", "resolve")
+    kinds = ("issue.opened", "state.acknowledged", "issue.retracted")
+    opened, _, ended = told = [sent(Format.PAGERDUTY, data, kind) for kind in kinds]
+    for each in told:
+        jsonschema.validate(each, PAGERDUTY)
+    assert [each["event_action"] for each in told] == ["trigger", "acknowledge", "resolve"]
     assert opened["dedup_key"] == ended["dedup_key"] == DATA[data]["issue"]
     assert opened["payload"]["severity"] == ("critical" if "severity" in DATA[data] else "warning")
 

@@ -12,7 +12,7 @@ from told import a_row
 from noclobber_analyzer.alerts import Sender
 from noclobber_analyzer.alerts.outbox import Outbox
 from noclobber_analyzer.alerts.route_log import enable_row, resend_row, sample_row
-from noclobber_analyzer.alerts.routes import Route
+from noclobber_analyzer.alerts.routes import Route, route_from
 from noclobber_analyzer.alerts.schedule import ATTEMPTS_MAX
 from noclobber_analyzer.alerts.sender import Lane
 from noclobber_analyzer.alerts.signing import new_secret
@@ -246,6 +246,28 @@ def test_an_end_that_the_store_refuses_is_written_before_anything_else(bench: Be
     assert lane.turn() is None
     assert len(bench.receiver.requests) == 1
     assert [row.ok for row in read_deliveries(bench.store) if row.final] == [True]
+
+
+def test_who_pages_people_is_told_that_somebody_looks_into_it(
+    store: Store, make_receiver: Callable[[], Receiver]
+) -> None:
+    """PagerDuty stops paging the next one; a chat is told nothing, and the end comes after."""
+    pager, chat = make_receiver(), make_receiver()
+    clock = HandClock()
+    address = {"allow": ["127.0.0.0/8"], "url": f"http://127.0.0.1:{pager.port}/"}
+    pages = route_from({"name": "pages", "format": "pagerduty", "routing_key": "k" * 32, **address})
+    chats = chat.route(format="slack")
+    outbox = Outbox(store, [pages, chats], clock)
+    outbox.open()
+    for name, kind in (("t1", "issue.opened"), ("t2", "state.acknowledged"), ("t3", "issue.resolved")):
+        clock.move(1)
+        append_transitions(store, [a_row(name, clock.now_ns(), kind, issue="i-page")])
+        outbox.refresh()
+        for route in (pages, chats):
+            Lane(store, outbox, route, clock).turn()
+    assert [each["json"]["event_action"] for each in pager.requests] == ["trigger", "acknowledge", "resolve"]
+    assert {each["json"]["dedup_key"] for each in pager.requests} == {"i-page"}
+    assert len(chat.requests) == 2
 
 
 def test_what_is_over_for_days_is_forgotten(bench: Bench) -> None:
