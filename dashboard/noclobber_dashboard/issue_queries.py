@@ -16,10 +16,10 @@ from noclobber_dashboard.reading import SNAPSHOT_MAX, Reader
 from noclobber_dashboard.records import IssueHead, Occurrences
 from noclobber_dashboard.statements import ISSUE_LOGS, ISSUE_STATES, ISSUES, ISSUES_BY_STATE, OCCURRENCES, TRANSITIONS
 
-__all__ = ["IssueFilter", "IssueQueries", "transition_of"]
+__all__ = ["LOG_MAX", "IssueFilter", "IssueQueries", "transition_of"]
 
 LOG_MAX: Final = 200
-"""Most transitions read of one issue, the newest ones: its state does not depend on older ones."""
+"""Most transitions of one kind read of one issue, the newest ones: its state does not depend on older ones."""
 SLOTS: Final = 24
 """Bars in which an issue's findings are counted."""
 

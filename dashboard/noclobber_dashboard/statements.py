@@ -161,7 +161,7 @@ _LOG_COLUMNS: Final = (
 )
 ISSUE_LOGS: Final = (
     "SELECT * FROM (SELECT " + _LOG_COLUMNS + " FROM transitions WHERE issue IN {issues:Array(String)}"
-    " ORDER BY issue, at_ns DESC, id DESC LIMIT {each:UInt32} BY issue)" + _LIMITS
+    " ORDER BY issue, at_ns DESC, id DESC LIMIT {each:UInt32} BY issue, kind)" + _LIMITS
 )
 TRANSITIONS: Final = (
     "SELECT * FROM (SELECT " + _LOG_COLUMNS + " FROM transitions"

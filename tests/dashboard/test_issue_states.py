@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from noclobber.contract import IssueState
 from noclobber_analyzer.issues import ANALYZER, NOTIFYING, Event, Transition, replay
 from noclobber_analyzer.tables import append_transitions
+from noclobber_dashboard.issue_queries import LOG_MAX
 from noclobber_dashboard.queries import Queries
 
 NOW_NS = 12
@@ -38,3 +39,17 @@ def test_the_states_are_the_logs_replayed(real_store: Any, logs: list[list[tuple
     append_transitions(real_store, [row for each in rows.values() for row in each])
     expected = {issue: str(replay(each).state_at(NOW_NS) or IssueState.NEW) for issue, each in rows.items()}
     assert Queries(real_store, now_ns=lambda: NOW_NS).states_of(rows) == expected
+
+
+def test_many_updates_hide_nothing_that_a_person_said(real_store: Any) -> None:
+    """An acknowledgement holds, and is shown with its author, however often the issue was told again since."""
+    issue = f"{next(_NUMBERS):032x}"
+    rows = log(issue, [(Event.OPENED, 1, 0), (Event.ACKNOWLEDGED, 2, 0)])
+    told = [
+        Transition(f"{issue}+{n}", issue, 3 + n, Event.UPDATED, "", "", ANALYZER, "", "") for n in range(LOG_MAX + 1)
+    ]
+    append_transitions(real_store, [*rows, *told])
+    asked = Queries(real_store)
+    standing = asked.standings([issue])[issue]
+    assert (standing.state, standing.actor) == (IssueState.ACKNOWLEDGED, "ana")
+    assert asked.states_of([issue]) == {issue: "acknowledged"}
