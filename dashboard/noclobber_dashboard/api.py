@@ -1,7 +1,8 @@
 """The JSON API under `/api/v1`: findings, issues, resources, accesses, defended accesses, health, deliveries.
 
 A finding is answered as the contract's JSON object, as it was stored. Lists are paged by a cursor over the sort
-key, so that rows which arrive meanwhile neither shift nor repeat a page. Mistakes in a request (a value that cannot
+key, so that rows which arrive meanwhile neither shift nor repeat a page (an issue that goes on meanwhile is then among
+the newest). Mistakes in a request (a value that cannot
 be, a parameter that nobody knows) are 400 with one sentence; a store that does not answer is 503 with `Retry-After`,
 never a traceback.
 
@@ -28,21 +29,22 @@ from noclobber.contract import FRONTIER_END, Certainty, IssueState, Kind, Op, Se
 from noclobber_analyzer.finding import resource_pattern
 from noclobber_collector.errors import StoreError
 from noclobber_dashboard.acts import DEEDS
-from noclobber_dashboard.exports import CONTENT_TYPES, exported
+from noclobber_dashboard.exports import CONTENT_TYPES, EXPORT_MAX, exported
+from noclobber_dashboard.issue_queries import IssueFilter
 from noclobber_dashboard.lacks import lacks
 from noclobber_dashboard.openapi import EXPORTS, Described, described
-from noclobber_dashboard.queries import DAY_MIN, PAGE_MAX, FindingFilter, Queries
-from noclobber_dashboard.records import FindingBody, IssueHead
+from noclobber_dashboard.queries import DAY_MIN, PAGE_MAX, SNAPSHOT_MAX, FindingFilter, Queries
+from noclobber_dashboard.records import OUTCOMES, FindingBody, IssueHead
 from noclobber_dashboard.renditions import CONTENT_TYPE, ENDING, Form, rendered
 from noclobber_dashboard.slices import cut_slice
 
 __all__ = ["api_routes"]
 
 PAGE_DEFAULT: Final = 100
-EXPORT_MAX: Final = 50_000
-"""Most rows of one file, give or take a page."""
 TIME_MAX_NS: Final = 2**63 - 1
 _PAGED: Final = ("limit", "cursor")
+_AT_ONCE: Final = "noclobber.rows"
+"""In the scope of a request made for a file: rows of a page, where reading page after page would count all anew."""
 _LOG = logging.getLogger(__name__)
 
 Answer = Callable[[Queries, Request], Mapping[str, Any] | Response | None]
@@ -87,7 +89,7 @@ def _endpoint(queries: Queries, answer: Answer, told: Described) -> Callable[[Re
 def _answered(queries: Queries, request: Request, answer: Answer, told: Described) -> Response:
     form = _one(request, "format", EXPORTS) if "format" in told.names else "json"
     if form != "json":
-        return _file(queries, request, answer, told.gives, form)
+        return _file(queries, request, answer, told, form)
     body = answer(queries, request)
     if body is None:
         return JSONResponse({"error": "There is nothing with this id."}, status_code=404)
@@ -96,19 +98,22 @@ def _answered(queries: Queries, request: Request, answer: Answer, told: Describe
     return JSONResponse(body, headers={"cache-control": "no-store"})
 
 
-def _file(queries: Queries, request: Request, answer: Answer, name: str, form: str) -> Response:
-    """All rows that fit, `EXPORT_MAX` at most, page after page; a header says where there are more."""
-    rows: list[Mapping[str, Any]] = []
+def _file(queries: Queries, request: Request, answer: Answer, told: Described, form: str) -> Response:
+    """All rows that fit, `EXPORT_MAX` at most, page after page; headers say if there are more, and of what window."""
+    name, rows = told.gives, list[Mapping[str, Any]]()
+    beside: dict[str, str] = {}
     following: str | None = request.query_params.get("cursor")
     while len(rows) < EXPORT_MAX:
         page = answer(queries, _at(request, following))
         if not isinstance(page, Mapping):
             raise TypeError(f"{name} are no list")
         rows += page[name]
+        beside = {f"x-noclobber-{word.replace('_', '-')}": str(page[word]) for word in told.beside}
         following = page["next"]
         if following is None:
             break
-    headers = {"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}.{form}"'}
+    attached = f'attachment; filename="{name}.{form}"'
+    headers = {"cache-control": "no-store", "content-disposition": attached, **beside}
     if following is not None:
         headers["x-noclobber-next"] = following
     return Response(exported(rows, form), headers=headers, media_type=CONTENT_TYPES[form])
@@ -118,7 +123,7 @@ def _at(request: Request, cursor: str | None) -> Request:
     """The same question for the page at a cursor, as large as pages are."""
     asked = [(name, value) for name, value in request.query_params.multi_items() if name not in _PAGED]
     asked += [("limit", str(PAGE_MAX)), *([("cursor", cursor)] if cursor else [])]
-    return Request({**request.scope, "query_string": urlencode(asked).encode()})
+    return Request({**request.scope, "query_string": urlencode(asked).encode(), _AT_ONCE: EXPORT_MAX})
 
 
 async def _nothing(request: Request) -> Response:
@@ -141,6 +146,7 @@ def _findings(queries: Queries, request: Request) -> Mapping[str, Any]:
         severities=_choices(request, "severity", Severity),
         certainties=_choices(request, "certainty", Certainty),
         statuses=_choices(request, "status", ("open", "retracted")),
+        states=_choices(request, "state", IssueState),
         issue=_text(request, "issue"),
         resource=_text(request, "resource"),
         agent=_text(request, "agent"),
@@ -196,20 +202,27 @@ def _export(queries: Queries, request: Request) -> Response | None:
 
 
 def _issues(queries: Queries, request: Request) -> Mapping[str, Any]:
-    states = _choices(request, "state", IssueState)
-    severities = _choices(request, "severity", Severity)
-    heads = [
-        head
-        for head in queries.issues()
-        if (not states or head.state in states) and (not severities or head.severity in severities)
-    ]
-    page = _by_offset("issues", heads, request)
-    bodies = queries.bodies([head.newest for head in page["issues"]])
-    return {**page, "issues": [_as_issue(head, bodies) for head in page["issues"]]}
+    limit = _limit(request)
+    wanted = IssueFilter(
+        kinds=_choices(request, "kind", Kind),
+        severities=_choices(request, "severity", Severity),
+        certainties=_choices(request, "certainty", Certainty),
+        states=_choices(request, "state", IssueState),
+        resource=_text(request, "resource"),
+        agent=_text(request, "agent"),
+        after=_cursor(request),
+    )
+    found = queries.found_issues(wanted, limit + 1)
+    page = found[:limit]
+    bodies = queries.bodies([head.newest for head in page])
+    return {
+        "issues": [_as_issue(head, bodies) for head in page],
+        "next": _next(page[-1].last_ns, page[-1].issue) if len(found) > limit else None,
+    }
 
 
 def _issue(queries: Queries, request: Request) -> Mapping[str, Any] | None:
-    head = next((head for head in queries.issues() if head.issue == request.path_params["id"]), None)
+    head = queries.issue(str(request.path_params["id"]))
     return None if head is None else _as_issue(head, queries.bodies([head.newest]))
 
 
@@ -251,13 +264,25 @@ def _defended(queries: Queries, _request: Request) -> Mapping[str, Any]:
 
 
 def _resources(queries: Queries, request: Request) -> Mapping[str, Any]:
-    system, text = _text(request, "system"), _text(request, "q").lower()
-    rows = [
-        asdict(head)
-        for head in queries.resources()
-        if (not system or head.system == system) and (not text or text in head.resource.lower())
-    ]
-    return _by_offset("resources", rows, request)
+    """Resources as they were used in the window that `window_min` names; beyond the shared snapshot from the store."""
+    system, text = _text(request, "system"), _text(request, "q")
+    start, limit = _position(request), int(request.scope.get(_AT_ONCE) or _limit(request))
+    held = queries.resources()
+    if len(held) < SNAPSHOT_MAX:
+        wanted = text.lower()
+        fitting = [
+            head
+            for head in held
+            if (not system or head.system == system) and (not wanted or wanted in head.resource.lower())
+        ]
+        found = fitting[start : start + limit + 1]
+    else:
+        found = queries.found_resources(limit + 1, start, system, text)
+    return {
+        "window_min": queries.window_min(),
+        "resources": [asdict(head) for head in found[:limit]],
+        "next": _next(start + limit, "") if len(found) > limit else None,
+    }
 
 
 def _accesses(queries: Queries, request: Request) -> Mapping[str, Any]:
@@ -270,7 +295,7 @@ def _accesses(queries: Queries, request: Request) -> Mapping[str, Any]:
         resource=_text(request, "resource"),
         agent=_text(request, "agent"),
         strand=_text(request, "strand"),
-        op=",".join(_choices(request, "op", Op)[:1]),
+        ops=_choices(request, "op", Op),
         trace=trace,
         since_ns=_time(request, "since_ns"),
         until_ns=_time(request, "until_ns"),
@@ -287,7 +312,7 @@ def _health(queries: Queries, _request: Request) -> Mapping[str, Any]:
     processes = queries.processes()
     return {
         "totals": dict(queries.totals()),
-        "findings": sum(head.status != "retracted" for head in queries.recent_findings()),
+        "findings": queries.counted()["findings"],
         "window_min": queries.window_min(),
         "processes": [asdict(record) | {"ended": record.frontier_ns == FRONTIER_END} for record in processes],
         "lost": sum(record.holes + record.dropped for record in processes),
@@ -317,7 +342,10 @@ def _audit(queries: Queries, request: Request) -> Mapping[str, Any]:
 
 def _deliveries(queries: Queries, request: Request) -> Mapping[str, Any]:
     limit = _limit(request)
-    found = queries.deliveries(limit + 1, _cursor(request))
+    found = queries.deliveries(
+        limit + 1, _cursor(request), route=_text(request, "route"), issue=_text(request, "issue"),
+        message=_text(request, "message"), outcomes=_choices(request, "outcome", OUTCOMES),
+    )  # fmt: skip
     page = found[:limit]
     return {
         "deliveries": [asdict(record) for record in page],
@@ -327,10 +355,13 @@ def _deliveries(queries: Queries, request: Request) -> Mapping[str, Any]:
 
 def _by_offset(name: str, rows: Sequence[Any], request: Request) -> dict[str, Any]:
     """One page of a list that is small and held whole; its cursor is a position."""
-    limit = _limit(request)
-    start = (_cursor(request) or (0, ""))[0]
+    limit, start = _limit(request), _position(request)
     following = start + limit
     return {name: rows[start:following], "next": _next(following, "") if following < len(rows) else None}
+
+
+def _position(request: Request) -> int:
+    return (_cursor(request) or (0, ""))[0]
 
 
 def _text(request: Request, name: str) -> str:
@@ -403,18 +434,20 @@ def _without_empty(row: Mapping[str, Any]) -> Mapping[str, Any]:
 _EXPORTED: Final = (*_PAGED, "format")
 _PATHS: Final[tuple[tuple[Described, Answer], ...]] = (
     (Described("/findings", "findings, newest first",
-               ("kind", "severity", "certainty", "status", "issue", "resource", "agent", "q", "since_ns", "until_ns",
-                "latent", *_EXPORTED), "findings"), _findings),
+               ("kind", "severity", "certainty", "status", "state", "issue", "resource", "agent", "q", "since_ns",
+                "until_ns", "latent", *_EXPORTED), "findings"), _findings),
     (Described("/findings/{id}", "one finding, as the contract has it", (), "Finding"), _finding),
     (Described("/findings/{id}/slice", "what its space-time diagram is drawn from", ("whole",), ""), _slice),
     (Described("/findings/{id}/export", "one finding as text, JSON, Markdown, ShiViz log or DOT", ("form",), ""),
      _export),
-    (Described("/issues", "issues, newest first", ("state", "severity", *_EXPORTED), "issues"), _issues),
+    (Described("/issues", "issues, newest first",
+               ("state", "kind", "severity", "certainty", "resource", "agent", *_EXPORTED), "issues"), _issues),
     (Described("/issues/{id}", "one issue", (), ""), _issue),
     (Described("/transitions", "what was done to issues and routes, newest first", ("issue", *_EXPORTED),
                "transitions"), _transitions),
-    (Described("/resources", "resources, those first that several strands write", ("system", "q", *_EXPORTED),
-               "resources"), _resources),
+    (Described("/resources", "resources of the last `window_min` minutes, those first that several strands write",
+               ("system", "q", *_EXPORTED), "resources", {"window_min": "minutes back that accesses are counted"}),
+     _resources),
     (Described("/accesses", "accesses, newest first",
                ("resource", "agent", "strand", "op", "trace_id", "since_ns", "until_ns", *_EXPORTED), "accesses"),
      _accesses),
@@ -422,5 +455,6 @@ _PATHS: Final[tuple[tuple[Described, Answer], ...]] = (
     (Described("/health", "whether what is shown can be trusted", (), ""), _health),
     (Described("/silences", "silences by matcher, the latest first", _PAGED, "silences"), _silences),
     (Described("/audit", "who did what, when, from where, newest first", _EXPORTED, "audit"), _audit),
-    (Described("/deliveries", "attempts to deliver alerts, newest first", _EXPORTED, "deliveries"), _deliveries),
+    (Described("/deliveries", "attempts to deliver alerts, newest first",
+               ("route", "issue", "message", "outcome", *_EXPORTED), "deliveries"), _deliveries),
 )  # fmt: skip

@@ -70,9 +70,10 @@ class Cached:
             return cast("Value", entry.value)
 
     def forget(self, key: Hashable) -> None:
-        """Compute a value anew when it is next asked for."""
+        """Compute a value anew when it is next asked for, and all whose keys begin with this one."""
         with self._lock:
-            self._entries.pop(key, None)
+            for each in [each for each in self._entries if _begins(each, key)]:
+                del self._entries[each]
 
     def _entry(self, key: Hashable) -> _Entry:
         with self._lock:
@@ -84,3 +85,9 @@ class Cached:
     def _current(self) -> Hashable:
         """The version as of now, asked as often as any answer."""
         return self.get(_VERSION, self._version) if self._version else None
+
+
+def _begins(key: Hashable, beginning: Hashable) -> bool:
+    if isinstance(key, tuple) and isinstance(beginning, tuple):
+        return key[: len(beginning)] == beginning
+    return key == beginning

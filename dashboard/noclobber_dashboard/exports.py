@@ -1,6 +1,7 @@
-"""Rows as a file that other tools open: CSV, in which no cell is a formula, and Parquet, with types.
+"""Rows as a file that other tools open: CSV, in which no cell is a formula, Parquet, with types, and JSON Lines.
 
-A row is a JSON object of the API; what is a list or an object in it is one text of JSON in a cell.
+A row is a JSON object of the API: in JSON Lines as it is; elsewhere what is a list or an object in it is one text of
+JSON in a cell.
 """
 
 import csv
@@ -11,15 +12,23 @@ from typing import Any, Final
 
 from noclobber_dashboard.wording import csv_cell
 
-__all__ = ["CONTENT_TYPES", "exported"]
+__all__ = ["CONTENT_TYPES", "EXPORT_MAX", "exported"]
 
-CONTENT_TYPES: Final = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
+EXPORT_MAX: Final = 50_000
+"""Most rows of one file, give or take a page."""
+CONTENT_TYPES: Final = {
+    "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+    "jsonl": "application/x-ndjson",
+}
 _BOM: Final = "\ufeff"
 """Without it, some spreadsheets read UTF-8 as something else."""
 
 
 def exported(rows: Sequence[Mapping[str, Any]], form: str) -> bytes:
-    """The rows as `csv` or `parquet`; columns are all names that occur, in the order in which they first do."""
+    """The rows as `csv`, `parquet` or `jsonl`; columns are all names that occur, as they first do."""
+    if form == "jsonl":
+        return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
     names = list(dict.fromkeys(name for row in rows for name in row))
     return _csv(rows, names) if form == "csv" else _parquet(rows, names)
 

@@ -14,13 +14,15 @@ import msgspec
 
 from noclobber.contract import Certainty, IssueState, Kind, Op, Severity
 from noclobber_analyzer.finding import Finding
+from noclobber_dashboard.exports import CONTENT_TYPES
 from noclobber_dashboard.queries import PAGE_MAX
-from noclobber_dashboard.records import AccessRecord, DeliveryRecord, ResourceHead
+from noclobber_dashboard.records import OUTCOMES, AccessRecord, DeliveryRecord, ResourceHead
 from noclobber_dashboard.renditions import Form
 
 __all__ = ["EXPORTS", "Deed", "Described", "described"]
 
-EXPORTS: Final = ("json", "csv", "parquet")
+EXPORTS: Final = ("json", *CONTENT_TYPES)
+"""What `format` may be; the first is a page."""
 _REF: Final = "#/components/schemas/{name}"
 _NS: Final = {"type": "integer", "minimum": 0}
 _TEXT: Final = {"type": "string", "maxLength": 2_000}
@@ -37,17 +39,20 @@ PARAMETERS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "certainty": ("certainties, separated by commas", _some(Certainty)),
     "status": ("whether a finding holds, separated by commas", _some(("open", "retracted"))),
     "state": ("states of issues, separated by commas", _some(IssueState)),
-    "op": ("one operation", {"type": "string", "enum": [str(op) for op in Op]}),
+    "op": ("operations, separated by commas", _some(Op)),
     "issue": ("an issue's fingerprint, or an alert route's name among transitions", _TEXT),
     "resource": ("a resource, whole", _TEXT),
     "agent": ("an agent, whole", _TEXT),
+    "route": ("an alert route's name", _TEXT),
+    "message": ("a message's id: all attempts to deliver it", _TEXT),
+    "outcome": ("what became of attempts, separated by commas", _some(OUTCOMES)),
     "strand": ("a strand, whole", _TEXT),
     "system": ("a store's system, such as redis", _TEXT),
     "trace_id": ("a trace", {"type": "string", "pattern": "^[0-9a-fA-F]{32}$"}),
     "q": ("part of a name, upper and lower case alike", _TEXT),
     "since_ns": ("from this time on, nanoseconds since 1970", _NS),
     "until_ns": ("up to this time, nanoseconds since 1970", _NS),
-    "latent": ("1: what luck kept apart, the narrowest escape first", _FLAG),
+    "latent": ("1: what luck kept apart, the narrowest escape first of the newest 2,000 that fit", _FLAG),
     "whole": ("1: all of the window, not the causal past alone", _FLAG),
     "limit": ("rows of a page", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 100}),
     "cursor": ("`next` of the page before", {"type": "string"}),
@@ -55,7 +60,10 @@ PARAMETERS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
         "what a finding is written as",
         {"type": "string", "enum": [str(form) for form in Form], "default": "text"},
     ),
-    "format": ("json, or all rows that fit as a file", {"type": "string", "enum": list(EXPORTS), "default": "json"}),
+    "format": (
+        "json: a page; else all rows that fit as a file, 50,000 at most (`x-noclobber-next` is the cursor of the rest)",
+        {"type": "string", "enum": list(EXPORTS), "default": "json"},
+    ),
 }
 
 
@@ -67,12 +75,14 @@ class Described:
         path: below `/api/v1`. says: what it answers, one sentence.
         names: its query parameters.
         gives: name of the list in the answer, or of the schema where the answer is one object.
+        beside: whole numbers that the answer has beside its list, each with what it says.
     """
 
     path: str
     says: str
     names: Sequence[str]
     gives: str
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 _ITEMS: Final[Mapping[str, str]] = {
@@ -183,7 +193,7 @@ def _content(path: Described) -> dict[str, Any]:
     if "form" in path.names:
         return {kind: {"schema": {}} for kind in ("text/plain", "text/markdown", "application/json")}
     if "format" in path.names:
-        answer |= {"text/csv": {"schema": {"type": "string"}}, "application/vnd.apache.parquet": {"schema": {}}}
+        answer |= {kind.partition(";")[0]: {"schema": {}} for kind in CONTENT_TYPES.values()}
     return answer
 
 
@@ -194,7 +204,8 @@ def _answer(path: Described) -> dict[str, Any]:
         return {"type": "object"}
     items = _ref(_ITEMS[path.gives]) if path.gives in _ITEMS else {"type": "object"}
     page = {path.gives: {"type": "array", "items": items}, "next": {"type": ["string", "null"]}}
-    return _object(page, [path.gives, "next"])
+    page |= {name: {"type": "integer", "description": says} for name, says in path.beside.items()}
+    return _object(page, [path.gives, "next", *path.beside])
 
 
 def _object(properties: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any]:

@@ -10,18 +10,19 @@ callers page and filter. The SQL itself stands in `statements`; what an issue's 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from noclobber.contract import IssueState
 from noclobber_analyzer.alerts.audit import ACTORS_OF_OURS, Act, act_of
 from noclobber_analyzer.alerts.route_log import RESEND
 from noclobber_analyzer.alerts.silences import SILENCE_ADDED, SILENCE_ENDED, silence_record, silences_from
-from noclobber_analyzer.issues import Standing, Transition, replay
+from noclobber_analyzer.issues import Transition
 from noclobber_analyzer.stored_clocks import stored_clocks
 from noclobber_dashboard.cached import Cached
 from noclobber_dashboard.endpoints import DeadLetter, Endpoint, endpoints
 from noclobber_dashboard.escapes import EscapeRecord, ranked
+from noclobber_dashboard.issue_queries import IssueQueries, transition_of
+from noclobber_dashboard.reading import PAGE_MAX, SNAPSHOT_MAX, Reader
 from noclobber_dashboard.records import (
     AccessRecord,
     AgentHead,
@@ -30,9 +31,8 @@ from noclobber_dashboard.records import (
     DefendedCount,
     DeliveryRecord,
     FindingHead,
-    IssueHead,
-    Occurrences,
     ProcessRecord,
+    ResourceCount,
     ResourceHead,
 )
 from noclobber_dashboard.statements import (
@@ -45,6 +45,7 @@ from noclobber_dashboard.statements import (
     COUNT,
     COVERAGE,
     CURRENT_FILTERED,
+    CURRENT_IN_STATE,
     CURSORS,
     DEAD_LETTERS,
     DEFENDED_BY_REASON,
@@ -55,10 +56,7 @@ from noclobber_dashboard.statements import (
     FINDINGS_COUNTED,
     HAS_DEFENDED,
     HOLES,
-    ISSUE_LOGS,
-    ISSUES,
     NAMING,
-    OCCURRENCES,
     OF_KINDS,
     ONE_FINDING,
     ORPHANS,
@@ -71,7 +69,7 @@ from noclobber_dashboard.statements import (
     STORAGE,
     SURROUNDINGS,
     TOTALS,
-    TRANSITIONS,
+    WORST,
 )  # fmt: skip
 from noclobber_dashboard.store_version import store_version
 
@@ -79,10 +77,6 @@ __all__ = ["DAY_MIN", "PAGE_MAX", "SNAPSHOT_MAX", "WINDOWS_MIN", "FindingFilter"
 
 SECOND_NS: Final = 1_000_000_000
 MINUTE_NS: Final = 60 * SECOND_NS
-PAGE_MAX: Final = 500
-"""Most rows that one API answer holds."""
-SNAPSHOT_MAX: Final = 2_000
-"""Most findings, resources or issues that a page holds; it says so where there are more."""
 SNAPSHOT_TTL_S: Final = 2.0
 BOUNDS_TTL_S: Final = 60.0
 BOUNDS_MAX: Final = 20
@@ -91,26 +85,12 @@ WINDOWS_MIN: Final = (24 * 60, 60, 10)
 """How far back accesses are counted, minutes: the longest of these with at most `WINDOW_ROWS_MAX` rows."""
 WINDOW_ROWS_MAX: Final = 3_000_000
 DAY_MIN: Final = WINDOWS_MIN[0]
-FINDINGS_READ_MAX: Final = 200_000
-"""Most findings that issues are put together from, the newest ones."""
 LIVE_WINDOWS_S: Final = (10, 60, 900)
 """How far back the stream of accesses reaches, seconds: the shortest of these in which there is any."""
 ROUTE_ROWS_MAX: Final = 5_000
 """Most rows about routes that are read, the newest ones."""
-LOG_MAX: Final = 200
-"""Most transitions read of one issue, the newest ones: its state does not depend on older ones."""
-SLOTS: Final = 24
-"""Bars in which an issue's findings are counted."""
 SLICE_READ_MAX: Final = 4_000
 """Most accesses read to cut one diagram from."""
-
-
-class Reader(Protocol):
-    """What is asked of a store: rows as dictionaries, parameters bound by the server."""
-
-    def dicts(self, sql: str, parameters: Mapping[str, object] = ..., /) -> list[dict[str, Any]]:
-        """Run one statement and return its rows by column name."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +98,7 @@ class FindingFilter:
     """Which findings to list; an empty field asks for all.
 
     Attributes:
+        states: of their issues; a finding that was taken back is retracted, whatever its issue is.
         text: part of a resource, agent, kind or id, upper and lower case alike.
         since_ns, until_ns: bounds of `last_ns`, both inclusive; 0: none.
         latent: those that luck kept apart, and no others; False: only manifest ones.
@@ -128,6 +109,7 @@ class FindingFilter:
     severities: tuple[str, ...] = ()
     certainties: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
     issue: str = ""
     resource: str = ""
     agent: str = ""
@@ -138,7 +120,7 @@ class FindingFilter:
     latent: bool = False
 
 
-class Queries:
+class Queries(IssueQueries):
     """Typed answers to the dashboard's questions, each bounded.
 
     Thread safe as far as the store is.
@@ -148,9 +130,7 @@ class Queries:
     """
 
     def __init__(self, store: Reader, now_ns: Callable[[], int] = time.time_ns) -> None:
-        self._store = store
-        self._now_ns = now_ns
-        self._cached = Cached(ttl_s=SNAPSHOT_TTL_S, version=lambda: store_version(store))
+        super().__init__(store, now_ns, Cached(ttl_s=SNAPSHOT_TTL_S, version=lambda: store_version(store)))
 
     # -- what pages show: shared between visitors ---------------------------------------------------------------
 
@@ -176,12 +156,19 @@ class Queries:
             },
         )
 
-    def findings_by_resource(self) -> Mapping[str, int]:
-        """How many findings hold on each resource, most first, `SNAPSHOT_MAX` resources at most."""
+    def worst(self, limit: int) -> Sequence[FindingHead]:
+        """Findings that hold, of all that are stored: the gravest first, of equals the newest; without their bodies."""
+        return self._cached.get(
+            ("counted", "worst", limit), lambda: [FindingHead.from_row(row) for row in self._ask(WORST, limit=limit)]
+        )
+
+    def findings_by_resource(self) -> Mapping[str, ResourceCount]:
+        """What holds on each resource, of all that is stored, most first; `SNAPSHOT_MAX` resources at most."""
         return self._cached.get(
             ("counted", "resource"),
             lambda: {
-                str(row["resource"]): int(row["count"]) for row in self._ask(FINDINGS_BY_RESOURCE, limit=SNAPSHOT_MAX)
+                str(row["resource"]): ResourceCount.from_row(row)
+                for row in self._ask(FINDINGS_BY_RESOURCE, limit=SNAPSHOT_MAX)
             },
         )
 
@@ -192,13 +179,7 @@ class Queries:
 
     def resources(self) -> Sequence[ResourceHead]:
         """Resources that were touched, those that several strands write first; `SNAPSHOT_MAX` at most."""
-        return self._cached.get(
-            ("resources",),
-            lambda: [
-                ResourceHead.from_row(row)
-                for row in self._ask(RESOURCES, limit=SNAPSHOT_MAX, minute_from=self._minute_from())
-            ],
-        )
+        return self._cached.get(("resources",), lambda: self.found_resources(SNAPSHOT_MAX))
 
     def agents(self) -> Sequence[AgentHead]:
         """Agents that did anything, those that write most first; `SNAPSHOT_MAX` at most."""
@@ -219,14 +200,6 @@ class Queries:
             ops: operations; empty: all.
         """
         return self._cached.get(("stream", limit, text, tuple(ops)), lambda: self._stream(limit, text, ops))
-
-    def issues(self) -> Sequence[IssueHead]:
-        """All issues with their state, newest first; `SNAPSHOT_MAX` at most."""
-        return self._cached.get(("issues",), self._issues)
-
-    def forget_issues(self) -> None:
-        """Read the issues anew: somebody changed one."""
-        self._cached.forget(("issues",))
 
     def processes(self) -> Sequence[ProcessRecord]:
         """Every process that sent spans lately: frontier, drops, holes in its sequence numbers; latest first."""
@@ -346,13 +319,14 @@ class Queries:
     def findings(self, wanted: FindingFilter, limit: int) -> list[FindingHead]:
         """Current findings that fit, by `last_ns` descending, then id; without their bodies."""
         after_ns, after_id = wanted.after or (0, "")
+        stated = {"states": list(wanted.states), "now": self._now_ns()} if wanted.states else {}
         rows = self._ask(
-            CURRENT_FILTERED,
+            CURRENT_IN_STATE if stated else CURRENT_FILTERED,
             kinds=list(wanted.kinds), severities=list(wanted.severities), certainties=list(wanted.certainties),
             statuses=list(wanted.statuses), issue=wanted.issue, resource=wanted.resource, agent=wanted.agent,
             text=wanted.text, since=wanted.since_ns, until=wanted.until_ns,
             after_ns=after_ns, after_id=after_id, limit=limit,
-            manifest=int(not wanted.latent),
+            manifest=int(not wanted.latent), **stated,
         )  # fmt: skip
         return [FindingHead.from_row(row) for row in rows]
 
@@ -360,17 +334,6 @@ class Queries:
         """The newest latent findings that fit, `SNAPSHOT_MAX` at most, the narrowest escape first."""
         heads = self.findings(replace(wanted, latent=True), SNAPSHOT_MAX)
         return ranked(heads, self.bodies([head.id for head in heads]))
-
-    def occurrences(self, issue: str, slots: int = SLOTS) -> Occurrences:
-        """How often an issue came, in even spans of time from its first finding that holds to its last."""
-        rows = self._ask(OCCURRENCES, issue=issue, slots=slots)
-        counts = {int(row["slot"]): int(row["count"]) for row in rows}
-        return Occurrences(
-            count=sum(counts.values()),
-            first_ns=min((int(row["begun_ns"]) for row in rows), default=0),
-            last_ns=max((int(row["ended_ns"]) for row in rows), default=0),
-            slots=tuple(counts.get(slot, 0) for slot in range(slots)),
-        )
 
     def naming(self, spans: Sequence[str], but_id: str, from_ns: int, until_ns: int) -> list[str]:
         """The JSON of open manifest findings of a time that name one of these spans, the latest first."""
@@ -380,19 +343,6 @@ class Queries:
     def bodies(self, ids: Sequence[str]) -> dict[str, str]:
         """The newest JSON of some findings, by id."""
         return {str(row["id"]): str(row["body"]) for row in self._ask(BODIES, ids=list(ids))} if ids else {}
-
-    def transitions(self, limit: int, issue: str = "", after: tuple[int, str] | None = None) -> list[Transition]:
-        """What happened to issues, newest first; of one issue where it is named."""
-        after_ns, after_id = after or (0, "")
-        rows = self._ask(TRANSITIONS, limit=limit, issue=issue, after_ns=after_ns, after_id=after_id)
-        return [_transition(row) for row in rows]
-
-    def standings(self, issues: Sequence[str]) -> dict[str, Standing]:
-        """What the log says of some issues: their state, and who gave it."""
-        logs: dict[str, list[Transition]] = {}
-        for row in self._ask(ISSUE_LOGS, issues=list(issues), each=LOG_MAX) if issues else ():
-            logs.setdefault(str(row["issue"]), []).append(_transition(row))
-        return {issue: replay(log) for issue, log in logs.items()}
 
     def surroundings(
         self, resources: Sequence[str], strands: Sequence[str], messages: Sequence[str], start_ns: int, end_ns: int
@@ -409,33 +359,46 @@ class Queries:
         return [AccessRecord.from_row(row) for row in rows]
 
     def accesses(
-        self, limit: int, *, resource: str = "", agent: str = "", strand: str = "", op: str = "", trace: str = "",
-        since_ns: int = 0, until_ns: int = 0, after: tuple[int, str] | None = None,
+        self, limit: int, *, resource: str = "", agent: str = "", strand: str = "", ops: Sequence[str] = (),
+        trace: str = "", since_ns: int = 0, until_ns: int = 0, after: tuple[int, str] | None = None,
     ) -> list[AccessRecord]:  # fmt: skip
         """Accesses that fit, newest first."""
         after_ns, after_id = after or (0, "")
         rows = self._ask(
-            ACCESSES, resource=resource, agent=agent, strand=strand, op=op, trace=trace, since=since_ns,
+            ACCESSES, resource=resource, agent=agent, strand=strand, ops=list(ops), trace=trace, since=since_ns,
             until=until_ns, after_ns=after_ns, after_id=after_id, limit=limit,
         )  # fmt: skip
         return [AccessRecord.from_row(row) for row in rows]
 
-    def deliveries(self, limit: int, after: tuple[int, str] | None = None) -> list[DeliveryRecord]:
-        """Webhook attempts, newest first."""
+    def found_resources(self, limit: int, skip: int = 0, system: str = "", text: str = "") -> list[ResourceHead]:
+        """Resources that were touched and fit, those that several strands write first; the first `skip` left out."""
+        rows = self._ask(
+            RESOURCES, limit=limit, skip=skip, system=system, text=text, minute_from=self._minute_from()
+        )  # fmt: skip
+        return [ResourceHead.from_row(row) for row in rows]
+
+    def deliveries(
+        self, limit: int, after: tuple[int, str] | None = None, *, route: str = "", issue: str = "",
+        message: str = "", outcomes: Sequence[str] = (),
+    ) -> list[DeliveryRecord]:  # fmt: skip
+        """Webhook attempts that fit, newest first; `outcomes` are words of `records.OUTCOMES`."""
         after_ns, after_id = after or (0, "")
-        rows = self._ask(DELIVERIES, limit=limit, after_ns=after_ns, after_id=after_id)
+        rows = self._ask(
+            DELIVERIES, limit=limit, after_ns=after_ns, after_id=after_id, route=route, issue=issue, message=message,
+            outcomes=list(outcomes),
+        )  # fmt: skip
         return [DeliveryRecord.from_row(row) for row in rows]
 
     def silences(self) -> list[dict[str, Any]]:
         """Silences by matcher, the latest first."""
         rows = self._ask(OF_KINDS, kinds=[SILENCE_ADDED, SILENCE_ENDED], limit=ROUTE_ROWS_MAX)
-        return [silence_record(each) for each in silences_from(map(_transition, rows))]
+        return [silence_record(each) for each in silences_from(map(transition_of, rows))]
 
     def acts(self, limit: int, after: tuple[int, str] | None = None) -> list[Act]:
         """Who did what, newest first."""
         after_ns, after_id = after or (0, "")
         rows = self._ask(ACTS, ours=list(ACTORS_OF_OURS), after_ns=after_ns, after_id=after_id, limit=limit)
-        return [act_of(_transition(row)) for row in rows]
+        return [act_of(transition_of(row)) for row in rows]
 
     def _stream(self, limit: int, text: str, ops: Sequence[str]) -> tuple[int, list[AccessRecord]]:
         now_ns = self._now_ns()
@@ -449,16 +412,6 @@ class Queries:
                 break
         return seconds, [AccessRecord.from_row(row) for row in rows]
 
-    def _issues(self) -> list[IssueHead]:
-        rows = self._ask(ISSUES, limit=SNAPSHOT_MAX, read=FINDINGS_READ_MAX)
-        standings, now_ns, heads = self.standings([str(row["issue"]) for row in rows]), self._now_ns(), []
-        for row in rows:
-            standing = standings.get(str(row["issue"]), Standing())
-            state = standing.state_at(now_ns) or IssueState.NEW
-            until_ns = standing.until_ns if state is IssueState.SILENCED else 0
-            heads.append(IssueHead.from_row(row, str(state), standing.actor, standing.reason, until_ns))
-        return sorted(heads, key=lambda head: (-head.last_ns, head.issue))
-
     def _defended(self, sql: str, **parameters: object) -> list[DefendedCount] | None:
         there = self._ask(HAS_DEFENDED)
         if not there or not int(next(iter(there[0].values()))):
@@ -467,7 +420,7 @@ class Queries:
         return [DefendedCount.from_row(row) for row in self._ask(sql, since=since, **parameters)]
 
     def _route_log(self) -> list[Transition]:
-        return [_transition(row) for row in self._ask(ROUTE_LOG, limit=ROUTE_ROWS_MAX)]
+        return [transition_of(row) for row in self._ask(ROUTE_LOG, limit=ROUTE_ROWS_MAX)]
 
     def _minute_from(self) -> int:
         return self._now_ns() // MINUTE_NS - self.window_min()
@@ -482,9 +435,6 @@ class Queries:
         rows = self._ask(PROCESSES, **window)
         return [ProcessRecord.from_row(row, holes.get(str(row["process"]), 0)) for row in rows]
 
-    def _ask(self, sql: str, **parameters: object) -> list[dict[str, Any]]:
-        return self._store.dicts(sql, parameters)
-
 
 def _numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {key: int(value or 0) for key, value in rows[0].items()} if rows else {}
@@ -494,7 +444,3 @@ def _bounds(store: Any) -> list[str]:
     bounds = stored_clocks(store)
     told = [str(each) for each in bounds.apart()]
     return told[:BOUNDS_MAX] + ([f"and {len(told) - BOUNDS_MAX:,} more pairs"] if len(told) > BOUNDS_MAX else [])
-
-
-def _transition(row: Mapping[str, Any]) -> Transition:
-    return Transition(**{item.name: row[item.name] for item in fields(Transition)})

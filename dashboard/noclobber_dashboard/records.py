@@ -10,12 +10,13 @@ Source: the contract, section 3 (finding); storage.md section 8 (columns).
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Final, Self
 
 __all__ = [
+    "OUTCOMES",
     "AccessRecord", "AffectedRecord", "AgentHead", "ClockRecord", "CoverageRecord", "DefendedCount", "DeliveryRecord",
-    "FindingBody", "FindingHead", "IssueHead", "Occurrences", "ProcessRecord", "ResourceHead", "WitnessAccess",
-    "WitnessEdge",
+    "FindingBody", "FindingHead", "IssueHead", "Occurrences", "ProcessRecord", "ResourceCount", "ResourceHead",
+    "WitnessAccess", "WitnessEdge",
 ]  # fmt: skip
 
 
@@ -273,6 +274,15 @@ class ResourceHead(_Row):
 
 
 @dataclass(frozen=True, slots=True)
+class ResourceCount(_Row):
+    """How many findings hold on one resource, and the gravest severity among them."""
+
+    resource: str
+    count: int
+    severity: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentHead(_Row):
     """What one agent did lately."""
 
@@ -349,6 +359,10 @@ class ClockRecord(_Row):
     services: tuple[str, ...]
     processes: int
     least_ms: int
+
+
+OUTCOMES: Final = ("delivered", "failed", "given_up", "under_way")
+"""What became of an attempt: it arrived, it will be repeated, it was the last one in vain, its end is not known."""
 
 
 @dataclass(frozen=True, slots=True)

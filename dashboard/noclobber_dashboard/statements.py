@@ -11,6 +11,8 @@ numbers are dense, so an exact count of distinct ones takes a bit each instead o
 
 from typing import Final
 
+from noclobber_dashboard.issue_states import STATES
+
 __all__ = [
     "ACCESSES",
     "ACTS",
@@ -21,6 +23,7 @@ __all__ = [
     "COUNT",
     "COVERAGE",
     "CURRENT_FILTERED",
+    "CURRENT_IN_STATE",
     "CURSORS",
     "DEAD_LETTERS",
     "DEFENDED_BY_REASON",
@@ -32,7 +35,9 @@ __all__ = [
     "HAS_DEFENDED",
     "HOLES",
     "ISSUES",
+    "ISSUES_BY_STATE",
     "ISSUE_LOGS",
+    "ISSUE_STATES",
     "NAMING",
     "OCCURRENCES",
     "OF_KINDS",
@@ -48,6 +53,7 @@ __all__ = [
     "SURROUNDINGS",
     "TOTALS",
     "TRANSITIONS",
+    "WORST",
 ]
 
 _LIMITS: Final = " SETTINGS max_execution_time = 10"
@@ -56,6 +62,7 @@ _CURRENT: Final = (
     "toString(severity) AS severity, manifest, toString(status) AS status, resource, agents, first_ns, last_ns, "
     "found_ns FROM findings ORDER BY id, revision DESC LIMIT 1 BY id)"
 )
+_RANK: Final = "indexOf(['low', 'medium', 'high', 'critical'], f.severity)"
 FINDINGS_COUNTED: Final = (
     "SELECT count() AS findings, countIf(severity = 'critical') AS critical FROM (" + _CURRENT
     + ") WHERE manifest AND status = 'open'" + _LIMITS
@@ -66,8 +73,13 @@ FINDINGS_BY_HOUR: Final = (
     + _LIMITS
 )  # fmt: skip
 FINDINGS_BY_RESOURCE: Final = (
-    "SELECT resource, count() AS count FROM (" + _CURRENT + ") WHERE manifest AND status = 'open' AND resource != ''"
-    " GROUP BY resource ORDER BY count DESC, resource LIMIT {limit:UInt32}" + _LIMITS
+    "SELECT f.resource AS resource, count() AS count, argMax(f.severity, " + _RANK + ") AS severity"
+    " FROM (" + _CURRENT + " WHERE manifest AND status = 'open' AND resource != '') AS f"
+    " GROUP BY f.resource ORDER BY count DESC, resource LIMIT {limit:UInt32}" + _LIMITS
+)
+WORST: Final = (
+    "SELECT * FROM (" + _CURRENT + " WHERE manifest AND status = 'open') AS f"
+    " ORDER BY " + _RANK + " DESC, last_ns DESC, id LIMIT {limit:UInt32}" + _LIMITS
 )
 BODIES: Final = (
     "SELECT id, argMax(body, revision) AS body FROM findings WHERE id IN {ids:Array(String)} GROUP BY id" + _LIMITS
@@ -86,8 +98,13 @@ _FILTER: Final = (
     " AND ({until:UInt64} = 0 OR last_ns <= {until:UInt64})"
     " AND ({after_ns:UInt64} = 0 OR last_ns < {after_ns:UInt64}"
     " OR (last_ns = {after_ns:UInt64} AND id > {after_id:String}))"
-    " ORDER BY last_ns DESC, id LIMIT {limit:UInt32}"
 )
+_NEWEST_FIRST: Final = " ORDER BY last_ns DESC, id LIMIT {limit:UInt32}"
+# what nothing happened to is new: where that is asked for, the issues in all other states are those left out
+_ISSUE_FITS: Final = (
+    "has({states:Array(String)}, 'new') != (issue IN (SELECT issue FROM " + STATES
+    + " WHERE has({states:Array(String)}, 'new') != has({states:Array(String)}, state)))"
+)  # fmt: skip
 ONE_FINDING: Final = (
     "SELECT id, revision, issue, toString(kind) AS kind, toString(certainty) AS certainty, "
     "toString(severity) AS severity, manifest, toString(status) AS status, resource, agents, first_ns, last_ns, "
@@ -101,15 +118,34 @@ NAMING: Final = (
     " ORDER BY id, revision DESC LIMIT 1 BY id) WHERE status = 'open' ORDER BY last_ns DESC, id LIMIT 50" + _LIMITS
 )
 # of an issue's manifest findings those that hold count, all of them where none does
-ISSUES: Final = (
+_ISSUES: Final = (
     "SELECT f.issue AS issue, argMax(f.kind, (f.last_ns, f.id)) AS kind, count() AS count,"
     " min(f.first_ns) AS first_ns, max(f.last_ns) AS last_ns, argMax(f.id, (f.last_ns, f.id)) AS newest,"
-    " argMax(f.severity, indexOf(['low', 'medium', 'high', 'critical'], f.severity)) AS severity,"
+    " argMax(f.severity, " + _RANK + ") AS severity,"
     " argMax(f.certainty, indexOf(['possible', 'likely', 'certain'], f.certainty)) AS certainty,"
-    " groupUniqArray(20)(f.resource) AS resources, groupUniqArrayArray(20)(f.agents) AS agents"
-    " FROM (" + _CURRENT + " WHERE manifest ORDER BY last_ns DESC LIMIT {read:UInt32}) AS f"
-    " GROUP BY f.issue, f.status = 'retracted' ORDER BY f.status = 'retracted', last_ns DESC, issue LIMIT 1 BY issue"
-    " LIMIT {limit:UInt32}" + _LIMITS
+    " groupUniqArray(20)(f.resource) AS resources, groupUniqArrayArray(20)(f.agents) AS agents,"
+    " max(f.resource = {resource:String}) AS is_on, max(has(f.agents, {agent:String})) AS is_of"
+    " FROM (" + _CURRENT + " WHERE manifest"
+    " AND (empty({issues:Array(String)}) OR issue IN {issues:Array(String)})) AS f"
+    " GROUP BY f.issue, f.status = 'retracted' ORDER BY f.status = 'retracted', issue LIMIT 1 BY issue"
+)
+ISSUES: Final = (
+    "SELECT * FROM (" + _ISSUES + ") WHERE (empty({kinds:Array(String)}) OR has({kinds:Array(String)}, kind))"
+    " AND (empty({severities:Array(String)}) OR has({severities:Array(String)}, severity))"
+    " AND (empty({certainties:Array(String)}) OR has({certainties:Array(String)}, certainty))"
+    " AND ({resource:String} = '' OR is_on) AND ({agent:String} = '' OR is_of)"
+    " AND (empty({states:Array(String)}) OR " + _ISSUE_FITS + ")"
+    " AND ({after_ns:UInt64} = 0 OR last_ns < {after_ns:UInt64}"
+    " OR (last_ns = {after_ns:UInt64} AND issue > {after_id:String}))"
+    " ORDER BY last_ns DESC, issue LIMIT {limit:UInt32}" + _LIMITS
+)
+ISSUES_BY_STATE: Final = (
+    "SELECT if(s.state = '', 'new', s.state) AS standing, count() AS count"
+    " FROM (SELECT DISTINCT issue FROM (" + _CURRENT + " WHERE manifest)) AS i"
+    " LEFT JOIN " + STATES + " AS s ON i.issue = s.issue GROUP BY standing ORDER BY standing LIMIT 100" + _LIMITS
+)
+ISSUE_STATES: Final = (
+    "SELECT issue, state FROM " + STATES + " WHERE issue IN {issues:Array(String)} LIMIT {limit:UInt32}" + _LIMITS
 )
 OCCURRENCES: Final = (
     "WITH current AS (SELECT first_ns, last_ns FROM (SELECT first_ns, last_ns, toString(status) AS status"
@@ -125,7 +161,7 @@ _LOG_COLUMNS: Final = (
 )
 ISSUE_LOGS: Final = (
     "SELECT * FROM (SELECT " + _LOG_COLUMNS + " FROM transitions WHERE issue IN {issues:Array(String)}"
-    " ORDER BY issue, at_ns DESC, id DESC LIMIT {each:UInt32} BY issue)" + _LIMITS
+    " ORDER BY issue, at_ns DESC, id DESC LIMIT {each:UInt32} BY issue, kind)" + _LIMITS
 )
 TRANSITIONS: Final = (
     "SELECT * FROM (SELECT " + _LOG_COLUMNS + " FROM transitions"
@@ -173,7 +209,7 @@ _FITTING: Final = (
     " AND ({resource:String} = '' OR (resource_hash = cityHash64({resource:String}) AND resource = {resource:String}))"
     " AND ({agent:String} = '' OR agent = {agent:String})"
     " AND ({strand:String} = '' OR strand = {strand:String})"
-    " AND ({op:String} = '' OR op = {op:String})"
+    " AND (empty({ops:Array(String)}) OR has({ops:Array(String)}, toString(op)))"
     " AND ({trace:String} = '' OR trace_id = unhex({trace:String}))"
     " AND ({since:UInt64} = 0 OR (minute >= intDiv({since:UInt64}, 60000000000) AND start_ns >= {since:UInt64}))"
     " AND ({until:UInt64} = 0 OR (minute <= intDiv({until:UInt64}, 60000000000) AND start_ns <= {until:UInt64}))"
@@ -199,13 +235,15 @@ RECENT: Final = (
     " LIMIT 1 BY trace_id, span_id LIMIT {limit:UInt32}" + _LIMITS
 )
 RESOURCES: Final = (
-    "SELECT resource, any(toString(system)) AS system, count() AS accesses,"
+    "SELECT * FROM (SELECT resource, any(toString(system)) AS system, count() AS accesses,"
     " countIf(op IN ('write', 'delete', 'update')) AS writes, uniqExact(strand) AS strands,"
     " groupUniqArray(12)(agent) AS agents, arrayFilter(g -> g NOT IN ('', 'none'), groupUniqArray(8)(toString(guard)))"
     " AS guards, max(start_ns) AS last_ns, groupUniqArray(4)(toString(key_id)) AS keys"
     " FROM accesses WHERE op NOT IN ('', 'mark', 'model', 'spawn', 'join', 'begin', 'commit', 'abort')"
-    " AND resource != '' AND minute >= {minute_from:UInt32} GROUP BY resource"
-    " ORDER BY strands > 1 DESC, writes DESC, resource LIMIT {limit:UInt32}" + _LIMITS
+    " AND resource != '' AND minute >= {minute_from:UInt32} GROUP BY resource)"
+    " WHERE ({system:String} = '' OR system = {system:String})"
+    " AND ({text:String} = '' OR positionCaseInsensitiveUTF8(resource, {text:String}) > 0)"
+    " ORDER BY strands > 1 DESC, writes DESC, resource LIMIT {limit:UInt32} OFFSET {skip:UInt64}" + _LIMITS
 )
 AGENTS: Final = (
     "SELECT agent, groupUniqArray(4)(service) AS services, count() AS accesses,"
@@ -280,6 +318,10 @@ TOTALS: Final = (
 DELIVERIES: Final = (
     "SELECT id, transition, endpoint, attempt, toString(phase) AS phase, at_ns, status, final, ok, elapsed_ms, answer"
     " FROM deliveries WHERE ({after_ns:UInt64} = 0 OR (at_ns, id) < ({after_ns:UInt64}, {after_id:String}))"
+    " AND ({route:String} = '' OR endpoint = {route:String}) AND ({message:String} = '' OR id = {message:String})"
+    " AND (empty({outcomes:Array(String)}) OR has({outcomes:Array(String)}, multiIf(toString(phase) != 'done',"
+    " 'under_way', ok, 'delivered', final, 'given_up', 'failed')))"
+    " AND ({issue:String} = '' OR transition IN (SELECT id FROM transitions WHERE issue = {issue:String}))"
     " ORDER BY at_ns DESC, id DESC LIMIT {limit:UInt32}" + _LIMITS
 )
 ROUTE_LOG: Final = (
@@ -324,4 +366,9 @@ STORAGE: Final = (
 CURSORS: Final = (
     "SELECT * FROM (SELECT analyzer, at_ns, body FROM cursors ORDER BY at_ns DESC LIMIT 1 BY analyzer) LIMIT 100"
 )
-CURRENT_FILTERED: Final = _CURRENT + _FILTER + _LIMITS
+CURRENT_FILTERED: Final = _CURRENT + _FILTER + _NEWEST_FIRST + _LIMITS
+# a finding that was taken back is retracted, whatever became of its issue
+CURRENT_IN_STATE: Final = (
+    _CURRENT + _FILTER + " AND if(status = 'retracted', has({states:Array(String)}, 'retracted'), " + _ISSUE_FITS + ")"
+    + _NEWEST_FIRST + _LIMITS
+)  # fmt: skip

@@ -101,6 +101,9 @@ def test_hostile_names_find_only_themselves(client: TestClient, name: str) -> No
         ("/accesses?trace_id=xyz", "32 hexadecimal digits"),
         ("/accesses?op=rewrite", "op cannot be 'rewrite'"),
         ("/issues?state=fine", "state cannot be 'fine'"),
+        ("/issues?service=bank", "there is no parameter 'service' here"),
+        ("/findings?state=fine", "state cannot be 'fine'"),
+        ("/deliveries?outcome=lost", "one of delivered, failed, given_up, under_way"),
         (f"/findings/{BANK}?pretty=1", "those there are: none"),
         (f"/findings/{BANK}/slice?whole=yes", "whole cannot be 'yes'"),
     ],
@@ -176,6 +179,31 @@ def test_deliveries_and_transitions_page(client: TestClient) -> None:
     page = get(client, "/transitions?limit=5")
     assert len(page["transitions"]) == 5
     assert {row["kind"] for row in page["transitions"]} == {"issue.opened", "route.added"}
+
+
+def test_accesses_of_several_operations(client: TestClient) -> None:
+    """Every operation that is asked for is there, not the first alone."""
+    both = get(client, f"/accesses?limit=500&resource={sample.ACCOUNT}&op=read,write")["accesses"]
+    assert sorted(access["op"] for access in both) == ["read", "read", "read", "write", "write"]
+    assert both == get(client, f"/accesses?limit=500&resource={sample.ACCOUNT}&op=read&op=write")["accesses"]
+
+
+@pytest.mark.parametrize(
+    ("query", "attempts"),
+    [("", 5), ("route=ops", 0), ("route=https://hooks.example/ops", 4), ("outcome=delivered", 1), ("outcome=failed", 1),
+     ("outcome=given_up", 1), ("outcome=under_way,delivered", 3), ("message=msg_dead", 1), ("issue=none", 0)],
+)  # fmt: skip
+def test_deliveries_by_what_became_of_them(client: TestClient, query: str, attempts: int) -> None:
+    """By route, outcome, message and issue."""
+    assert len(get(client, f"/deliveries?{query}")["deliveries"]) == attempts
+
+
+def test_deliveries_of_an_issue(client: TestClient) -> None:
+    """All attempts to tell of it, and no others."""
+    issue = get(client, f"/findings/{BANK}")["issue"]
+    told = [row["transition"] for row in get(client, f"/deliveries?issue={issue}")["deliveries"]]
+    assert len(told) >= 4
+    assert set(told) <= {row["id"] for row in get(client, f"/transitions?issue={issue}&limit=500")["transitions"]}
 
 
 @pytest.mark.parametrize(

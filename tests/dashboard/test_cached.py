@@ -28,6 +28,17 @@ def test_an_answer_serves_until_it_is_old() -> None:
     assert asked == [0.0, 2.0]
 
 
+def test_what_begins_with_a_forgotten_key_is_forgotten() -> None:
+    """A list that was chosen out of another goes with it; what is beside it stays."""
+    cached, asked = Cached(2.0, Hand()), []
+    for key in (("issues",), ("issues", "new"), ("agents",)) * 2:
+        cached.get(key, lambda key=key: asked.append(key))
+    cached.forget(("issues",))
+    for key in (("issues",), ("issues", "new"), ("agents",)):
+        cached.get(key, lambda key=key: asked.append(key))
+    assert asked == [("issues",), ("issues", "new"), ("agents",), ("issues",), ("issues", "new")]
+
+
 def test_a_slow_answer_serves_longer() -> None:
     """What took a second is not asked again for ten."""
     clock = Hand()

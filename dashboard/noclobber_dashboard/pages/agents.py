@@ -33,7 +33,8 @@ def render() -> None:
     """Show the matrix, the findings of the pair that is chosen in it, and all agents."""
     prose([Node("h1", children=("Agents",))], key="agents-title")
     agents, lately = served().queries.agents(), window(served().queries.window_min())
-    met = encounters(served().queries.recent_findings())
+    found = served().queries.recent_findings()
+    met = encounters(found)
     if not agents and not met:
         nothing_here(
             f"No agent did anything in the {lately}", "Start one with its shared state recorded:", RUN_SNIPPET,
@@ -41,7 +42,7 @@ def render() -> None:
         )  # fmt: skip
         return
     if met:
-        _matrix(met)
+        _matrix(met, f" Of the newest {SNAPSHOT_MAX:,} findings." if len(found) >= SNAPSHOT_MAX else "")
     else:
         prose([Node("p", "lead", ("No two agents raced, as far as was recorded.",))], key="agents-none")
     _table(agents, met, lately)
@@ -62,14 +63,14 @@ def cells(met: Sequence[Encounter], agents: Sequence[str]) -> list[dict[str, obj
     return made
 
 
-def _matrix(met: Sequence[Encounter]) -> None:
+def _matrix(met: Sequence[Encounter], out_of: str) -> None:
     agents = most_involved(met, MATRIX_MAX)
     involved = len(most_involved(met, SNAPSHOT_MAX))
     more = f"; the {MATRIX_MAX} with most findings of {involved} are shown" if involved > MATRIX_MAX else ""
     with st.container(border=True):
         legend = [Node("span", f"pill {name}", (name,)) for name in PILL_COLORS]
         title = Node("div", "head", (Node("h2", children=("Who races with whom",)), *legend))
-        words = f"Findings in which both are named, coloured by the worst; click a pair to list them{more}."
+        words = f"Findings in which both are named, coloured by the worst; click a pair to list them{more}.{out_of}"
         prose([title, Node("p", "quiet small", (words,))], key="agents-matrix")
         picked = st.altair_chart(
             _chart(cells(met, agents), agents), on_select="rerun", selection_mode=_PAIR, key="agents-chart"

@@ -1,8 +1,8 @@
 """Which findings are there, which one do I open, and which are dealt with together?
 
 Search and filters stand in the address. Up to `SNAPSHOT_MAX` findings are filtered as they are held for all visitors;
-where there are more, the store is asked, so that an old one is found too. A click on a row opens its finding; ticked
-rows are acknowledged, accepted, silenced or resolved by their issues.
+where there are more, the store is asked, so that an old one is found too, by its issue's state as well. A click on a
+row opens its finding; ticked rows are acknowledged, accepted, silenced or resolved by their issues.
 """
 
 import csv
@@ -19,12 +19,12 @@ from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
 from noclobber_dashboard.pages.boundary import guarded
 from noclobber_dashboard.pages.handling import change_buttons
 from noclobber_dashboard.pages.tables import PILL_COLORS, ROW_HEIGHT, files_of, finding_link
-from noclobber_dashboard.queries import SNAPSHOT_MAX, FindingFilter
-from noclobber_dashboard.records import FindingHead, IssueHead
+from noclobber_dashboard.queries import SNAPSHOT_MAX, FindingFilter, Queries
+from noclobber_dashboard.records import FindingHead
 from noclobber_dashboard.serving import served
 from noclobber_dashboard.wording import age, csv_cell, kind_title, plural, shorten, window
 
-__all__ = ["as_csv", "matching", "render"]
+__all__ = ["Asked", "as_csv", "chosen", "matching", "render"]
 
 TABLE_HEIGHT_MAX: Final = 640
 RESOURCE_SHOWN: Final = 36
@@ -32,17 +32,15 @@ RESOURCE_SHOWN: Final = 36
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """What the filters say; an empty one asks for all. `state` is an issue's."""
 
-    text: str
-    severities: tuple[str, ...]
-    certainties: tuple[str, ...]
-    kind: str | None
-    state: str | None
-    retracted: bool
-    line: Any
-    """Where the page says how many fit."""
+    text: str = ""
+    severities: tuple[str, ...] = ()
+    certainties: tuple[str, ...] = ()
+    kind: str | None = None
+    state: str | None = None
+    retracted: bool = False
 
 
 def render() -> None:
@@ -52,12 +50,14 @@ def render() -> None:
     if not every:
         nothing_here("No findings", _so_far(), RUN_SNIPPET, until=lambda: bool(served().queries.recent_findings()))
         return
-    issues = {head.issue: head for head in served().queries.issues()}
-    found = _found(every, _filters(every), issues)
-    ticked = _table(found, issues)
+    asked, line = _filters(every)
+    found, states, note = chosen(served().queries, every, asked)
+    with line:
+        prose([Node("p", "quiet small", (note,))], key="findings-count")
+    ticked = _table(found, states)
     if found:
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-            _together(ticked, issues)
+            _together(ticked, states)
             st.download_button("Download as CSV", as_csv(found), "findings.csv", "text/csv", on_click="ignore")
         prose([files_of("findings")], key="findings-files")
 
@@ -70,7 +70,8 @@ def _so_far() -> str:
     return f"{plural(count, 'access')} in the {lately}, and none of them raced. More agents are recorded like this:"
 
 
-def _filters(every: Sequence[FindingHead]) -> _Asked:
+def _filters(every: Sequence[FindingHead]) -> tuple[Asked, Any]:
+    """What is asked for, and the line in which the page says how many fit."""
     kinds = sorted({head.kind for head in every} & set(Kind))
     with st.container(horizontal=True, vertical_alignment="top", gap="small"):
         text = st.text_input("Search", placeholder="resource, agent, id", key="q", bind="query-params", width=165)
@@ -84,44 +85,52 @@ def _filters(every: Sequence[FindingHead]) -> _Asked:
                              key="state", bind="query-params", width=140)  # fmt: skip
     line = st.container(horizontal=True, vertical_alignment="center")
     retracted = line.toggle("show retracted", key="retracted", bind="query-params")
-    return _Asked(text or "", tuple(severities or ()), tuple(certainties or ()), kind, state, bool(retracted), line)
+    return Asked(text or "", tuple(severities or ()), tuple(certainties or ()), kind, state, bool(retracted)), line
 
 
-def _found(every: Sequence[FindingHead], asked: _Asked, issues: Mapping[str, IssueHead]) -> list[FindingHead]:
-    """What fits, with a line that says how many of how many."""
+def chosen(
+    queries: Queries, every: Sequence[FindingHead], asked: Asked
+) -> tuple[list[FindingHead], Mapping[str, str], str]:
+    """What fits, the states of its issues, and the line that says how many of how many.
+
+    Args:
+        queries: where the store is asked, if `every` does not hold all of it.
+        every: the newest findings.
+        asked: the filters.
+    """
     full = len(every) >= SNAPSHOT_MAX
+    retracted = asked.retracted or asked.state == IssueState.RETRACTED
     held = every
     if full:
-        held = served().queries.searched(
+        held = queries.searched(
             FindingFilter(
                 kinds=(asked.kind,) if asked.kind else (), severities=asked.severities, certainties=asked.certainties,
-                statuses=() if asked.retracted else ("open",), text=asked.text.strip(),
+                statuses=() if retracted else ("open",), states=(asked.state,) if asked.state else (),
+                text=asked.text.strip(),
             )
         )  # fmt: skip
+    states = queries.states_of(head.issue for head in held)
     found = [
         head
-        for head in matching(held, asked.text, asked.severities, asked.certainties, asked.kind,
-                             retracted=asked.retracted)
-        if not asked.state or _state(head, issues) == asked.state
-    ]  # fmt: skip
-    total = served().queries.counted()["findings"] if full else len(every)
-    with asked.line:
-        note = plural(len(found), "finding") + (f" of {total:,}" if len(found) != total else "")
-        note += f"; only the newest {SNAPSHOT_MAX:,} that fit are shown" if len(found) >= SNAPSHOT_MAX else ""
-        prose([Node("p", "quiet small", (note,))], key="findings-count")
-    return found
+        for head in matching(held, asked.text, asked.severities, asked.certainties, asked.kind, retracted=retracted)
+        if not asked.state or _state(head, states) == asked.state
+    ]
+    total = queries.counted()["findings"] if full else len(every)
+    note = plural(len(found), "finding") + (f" of {total:,}" if len(found) != total else "")
+    note += f"; only the newest {SNAPSHOT_MAX:,} that fit are shown" if len(found) >= SNAPSHOT_MAX else ""
+    return found, states, note
 
 
-def _state(head: FindingHead, issues: Mapping[str, IssueHead]) -> str:
+def _state(head: FindingHead, states: Mapping[str, str]) -> str:
     """What became of it: taken back, or the state of its issue."""
     if head.status == IssueState.RETRACTED:
         return str(IssueState.RETRACTED)
-    return issues[head.issue].state if head.issue in issues else str(IssueState.NEW)
+    return states.get(head.issue, str(IssueState.NEW))
 
 
-def _together(ticked: Sequence[FindingHead], issues: Mapping[str, IssueHead]) -> None:
+def _together(ticked: Sequence[FindingHead], states: Mapping[str, str]) -> None:
     """What can be done to the issues of the ticked findings."""
-    change_buttons({head.issue: _state(head, issues) for head in ticked}, key="findings")
+    change_buttons({head.issue: _state(head, states) for head in ticked}, key="findings")
     count = len({head.issue for head in ticked})
     words = f"{plural(len(ticked), 'finding')} of {plural(count, 'issue')} ticked"
     hint = words if ticked else "Click a row to open it; tick rows to acknowledge, accept, silence or resolve them."
@@ -150,7 +159,7 @@ def matching(
     ]
 
 
-def _table(found: Sequence[FindingHead], issues: Mapping[str, IssueHead]) -> list[FindingHead]:
+def _table(found: Sequence[FindingHead], states: Mapping[str, str]) -> list[FindingHead]:
     """The table; what is ticked."""
     import pandas as pd
 
@@ -162,11 +171,11 @@ def _table(found: Sequence[FindingHead], issues: Mapping[str, IssueHead]) -> lis
             "resource": [shorten(head.resource, RESOURCE_SHOWN) for head in found],
             "agents": [list(head.agents) for head in found],
             "certainty": [head.certainty for head in found],
-            "state": [_state(head, issues) for head in found],
+            "state": [_state(head, states) for head in found],
             "last": [age(head.last_ns) for head in found],
         }
     )
-    chosen = st.dataframe(
+    picked = st.dataframe(
         rows,
         hide_index=True,
         on_select="rerun",
@@ -188,10 +197,10 @@ def _table(found: Sequence[FindingHead], issues: Mapping[str, IssueHead]) -> lis
         },
         alt="findings",
     )
-    cells = [(row, column) for row, column in chosen["selection"]["cells"] if row < len(found)]
+    cells = [(row, column) for row, column in picked["selection"]["cells"] if row < len(found)]
     if cells and cells[0][1] != "open":  # that one is a link, which the browser follows by itself
         _open(found[cells[0][0]].id)
-    return [found[row] for row in chosen["selection"]["rows"] if row < len(found)]
+    return [found[row] for row in picked["selection"]["rows"] if row < len(found)]
 
 
 def _open(finding_id: str) -> None:

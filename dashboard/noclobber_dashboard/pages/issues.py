@@ -5,7 +5,7 @@ silenced, resolved. Below stands the log of all that was done, to issues and to 
 trail.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import streamlit as st
@@ -14,10 +14,11 @@ from noclobber.contract import IssueState, Severity
 from noclobber_analyzer.issues import Transition
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, nothing_here
+from noclobber_dashboard.issue_queries import IssueFilter
 from noclobber_dashboard.pages.handling import change_buttons
 from noclobber_dashboard.pages.tables import PILL_COLORS, ROW_HEIGHT, files_of, finding_link
 from noclobber_dashboard.pages.who import may_operate
-from noclobber_dashboard.queries import SNAPSHOT_MAX
+from noclobber_dashboard.reading import SNAPSHOT_MAX
 from noclobber_dashboard.records import IssueHead
 from noclobber_dashboard.serving import served
 from noclobber_dashboard.wording import age, clock_time, kind_title, plural, short_name
@@ -55,16 +56,16 @@ _DONE: Final = {
 def render() -> None:
     """Show the issues, those that ask for attention first, and the log."""
     prose([Node("h1", children=("Issues",))], key="issues-title")
-    every = served().queries.issues()
-    if not every:
+    counted = served().queries.issues_by_state()
+    if not counted:
         nothing_here("No issues", "An issue opens with its first finding. Agents are recorded when started like this:",
-                     RUN_SNIPPET, until=lambda: bool(served().queries.issues()))  # fmt: skip
+                     RUN_SNIPPET, until=lambda: bool(served().queries.issues_by_state()))  # fmt: skip
         return
-    states = [str(item) for item in IssueState if any(head.state == item for head in every)]
+    states = [str(item) for item in IssueState if item in counted]
     chosen = st.pills("State", states, selection_mode="multi", key="state", bind="query-params")
-    shown = [head for head in every if (head.state in chosen if chosen else head.state not in _QUIET)]
-    shown.sort(key=lambda head: (-_rank(head), -head.last_ns))
-    prose([Node("p", "quiet small", (_note(shown, every),))], key="issues-count")
+    wanted = tuple(chosen or (str(item) for item in IssueState if item not in _QUIET))
+    shown = sorted(served().queries.issues(IssueFilter(states=wanted)), key=lambda head: (-_rank(head), -head.last_ns))
+    prose([Node("p", "quiet small", (_note(counted, wanted),))], key="issues-count")
     if shown:
         picked = _table(shown)
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
@@ -74,13 +75,14 @@ def render() -> None:
             hint = hint if may_operate() else "You may read; an operator acknowledges, silences and resolves."
             prose([Node("p", "quiet small", (hint,))], key="issues-hint")
     prose([files_of("issues")], key="issues-files")
-    _log(every)
+    _log()
 
 
-def _note(shown: Sequence[IssueHead], every: Sequence[IssueHead]) -> str:
-    quiet = len(every) - len(shown)
-    note = plural(len(shown), "issue") + (f"; {quiet:,} more in other states" if quiet else "")
-    return note + (f"; only the newest {SNAPSHOT_MAX:,} are shown" if len(every) >= SNAPSHOT_MAX else "")
+def _note(counted: Mapping[str, int], wanted: Sequence[str]) -> str:
+    count = sum(counted.get(state, 0) for state in wanted)
+    rest = sum(counted.values()) - count
+    note = plural(count, "issue") + (f"; {rest:,} more in other states" if rest else "")
+    return note + (f"; only the newest {SNAPSHOT_MAX:,} are shown" if count > SNAPSHOT_MAX else "")
 
 
 def _table(shown: Sequence[IssueHead]) -> list[IssueHead]:
@@ -137,11 +139,12 @@ def _state(head: IssueHead) -> str:
     return f"{head.state}{until}{who}" + (f": {head.reason}" if head.reason else "")
 
 
-def _log(every: Sequence[IssueHead]) -> None:
+def _log() -> None:
     rows = served().queries.transitions(LOG_SHOWN)
     if not rows:
         return
-    titles = {head.issue: _title(head) for head in every}
+    named = IssueFilter(issues=tuple(sorted({row.issue for row in rows})))
+    titles = {head.issue: _title(head) for head in served().queries.issues(named)}
     prose([Node("h2", children=("What was done",))], key="issues-log-title")
     st.dataframe(
         [

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from noclobber.contract import Severity
 from noclobber_dashboard.components.prose import Bars, Node, Shape, Since, prose
 from noclobber_dashboard.emptiness import RUN_SNIPPET, empty_box
 from noclobber_dashboard.pages.tables import (
@@ -47,7 +46,7 @@ def _parts(queries: Queries, _asked: Mapping[str, str]) -> Sequence[Shape]:
         words = "Start an agent with its shared state recorded, or run `noclobber demo` to see a race between two."
         return [empty_box("Nothing has arrived yet", words, RUN_SNIPPET)]
     shown = [_tiles(queries, found), *_defended(queries)]
-    shown.append(Node("div", "beside", (_newest(found), _hottest(queries, found))))
+    shown.append(Node("div", "beside", (_newest(queries), _hottest(queries))))
     return [Node("div", "stack-of", [*shown, *_per_hour(queries, found)])]
 
 
@@ -72,8 +71,7 @@ def _tiles(queries: Queries, found: Sequence[FindingHead]) -> Node:
     ))  # fmt: skip
 
 
-def _newest(found: Sequence[FindingHead]) -> Node:
-    order = sorted(found, key=lambda head: (-_rank(head), -head.last_ns))[:NEWEST_SHOWN]
+def _newest(queries: Queries) -> Node:
     rows = [
         Node(
             "div",
@@ -89,7 +87,7 @@ def _newest(found: Sequence[FindingHead]) -> Node:
                 Node("span", "when", (Since(head.last_ns),)),
             ),
         )
-        for head in order
+        for head in queries.worst(NEWEST_SHOWN)
     ]  # fmt: skip
     empty = [Node("p", "quiet", ("No finding: nothing recorded so far was lost.",))]
     return Node("div", "card", (Node("h2", children=("Worst and newest",)), *(rows or empty)))
@@ -110,18 +108,15 @@ def _defended(queries: Queries) -> Iterator[Node]:
     yield Node("div", "strip holds", (label, *pills))
 
 
-def _hottest(queries: Queries, found: Sequence[FindingHead]) -> Node:
-    counted = queries.findings_by_resource()
-    worst: dict[str, str] = {}
-    for head in sorted(found, key=_rank):
-        worst[head.resource] = head.severity
+def _hottest(queries: Queries) -> Node:
     rows = [
         Node("div", "row narrow", (
-            Node("span", f"pill {severity_look(worst.get(resource, 'low'))}", (f"{count:,}",)),
-            Node("span", "what", (Node("a", href=resource_link(resource), title=resource,
-                                     children=(Node("code", children=(shorten(resource, 44),)),)),)),
+            Node("span", f"pill {severity_look(each.severity)}", (f"{each.count:,}",),
+                 title=f"{each.severity} at worst"),
+            Node("span", "what", (Node("a", href=resource_link(each.resource), title=each.resource,
+                                     children=(Node("code", children=(shorten(each.resource, 44),)),)),)),
         ))
-        for resource, count in list(counted.items())[:HOTTEST_SHOWN]
+        for each in list(queries.findings_by_resource().values())[:HOTTEST_SHOWN]
     ]  # fmt: skip
     empty = [Node("p", "quiet", ("None.",))]
     return Node("div", "card", (Node("h2", children=("Resources with most findings",)), *(rows or empty)))
@@ -143,10 +138,6 @@ def _per_hour(queries: Queries, found: Sequence[FindingHead]) -> Iterator[Node]:
     legend = [Node("span", f"pill {severity_look(name)}", (name,)) for name in SEVERITY_COLORS]
     title = Node("div", "head", (Node("h2", children=("Findings per hour (UTC)",)), *legend))
     yield Node("div", "card", (title, Bars(columns, "findings in each of the last 24 hours, by severity")))
-
-
-def _rank(head: FindingHead) -> int:
-    return Severity(head.severity).rank if head.severity in set(Severity) else -1
 
 
 PART: Final = Part("overview", REFRESH_S, _parts)

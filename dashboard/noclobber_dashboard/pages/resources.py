@@ -48,7 +48,7 @@ def render() -> None:
     shown, caught, defended = _hottest_first(shown)
     _chart(shown, caught, defended)
     chosen = _table(shown, caught, defended)
-    prose([files_of("resources")], key="resources-files")
+    prose([files_of("resources", f"all of the {lately}")], key="resources-files")
     if chosen is not None:
         _history(chosen)
 
@@ -64,7 +64,7 @@ def _warnings(every: Sequence[ResourceHead]) -> list[Node]:
 
 def _hottest_first(shown: Sequence[ResourceHead]) -> tuple[list[ResourceHead], Mapping[str, int], dict[str, int]]:
     """Where most was caught or held first, then where several strands write most; both counts by resource."""
-    caught = served().queries.findings_by_resource()
+    caught = {name: each.count for name, each in served().queries.findings_by_resource().items()}
     held = {resource: sum(row.count for row in rows) for resource, rows in _defended().items()}
 
     def heat(head: ResourceHead) -> tuple[int, int, str]:

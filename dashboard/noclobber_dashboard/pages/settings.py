@@ -19,9 +19,11 @@ from noclobber_analyzer.issues import Transition
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.emptiness import nothing_here
 from noclobber_dashboard.endpoints import DeadLetter, Endpoint
+from noclobber_dashboard.issue_queries import IssueFilter
 from noclobber_dashboard.pages.silences import silences
 from noclobber_dashboard.pages.tables import ROW_HEIGHT, finding_link
 from noclobber_dashboard.pages.who import actor_field, may_operate, remember, write
+from noclobber_dashboard.reading import SNAPSHOT_MAX
 from noclobber_dashboard.records import IssueHead
 from noclobber_dashboard.serving import served
 from noclobber_dashboard.wording import age, clock_time, kind_title, plural, shorten
@@ -48,7 +50,7 @@ _HOLDS: Final = {
     "schema_migrations": "the store's own version",
 }
 """What a table is for, in words."""
-_QUIET: Final = (IssueState.SILENCED, IssueState.ACCEPTED)
+_QUIET: Final = (str(IssueState.SILENCED), str(IssueState.ACCEPTED))
 
 
 def render() -> None:
@@ -57,7 +59,7 @@ def render() -> None:
     _routes(served().queries.endpoints())
     _dead(served().queries.dead_letters(DEAD_SHOWN))
     silences()
-    _silences([head for head in served().queries.issues() if head.state in _QUIET])
+    _silences(served().queries.issues(IssueFilter(states=_QUIET)))
     _declarations(served().settings.declarations)
     _storage(served().queries.storage())
 
@@ -173,6 +175,8 @@ def _silences(quiet: Sequence[IssueHead]) -> None:
     if not quiet:
         prose([Node("p", "quiet", ("None: whatever is found is told.",))], key="settings-no-silences")
         return
+    if len(quiet) >= SNAPSHOT_MAX:
+        prose([Node("p", "quiet", (f"Only the newest {SNAPSHOT_MAX:,} are shown.",))], key="settings-some-silences")
     rows = {
         "open": [finding_link(head.newest) for head in quiet],
         "kind": [kind_title(head.kind) for head in quiet],

@@ -4,6 +4,7 @@ from typing import Final
 from urllib.parse import quote
 
 from noclobber_dashboard.components.prose import Node, Shape
+from noclobber_dashboard.exports import EXPORT_MAX
 from noclobber_dashboard.records import DefendedCount
 
 __all__ = [
@@ -54,13 +55,14 @@ def agent_link(agent: str) -> str:
     return f"/findings?q={quote(agent, safe='').replace('~', '%7E')}"
 
 
-def files_of(name: str) -> Node:
-    """Links to all rows of one of the API's lists, as files in which no cell is a formula."""
-    forms = [("csv", "CSV"), ("parquet", "Parquet"), ("json", "JSON")]
+def files_of(name: str, of: str = "all that are stored") -> Node:
+    """Links to the rows of one of the API's lists, as files in which no cell is a formula; `of` says which rows."""
+    forms = [("csv", "CSV"), ("parquet", "Parquet"), ("jsonl", "JSON Lines")]
     links: list[Node | str] = []
     for form, words in forms:
         links += [", " if links else "", Node("a", href=f"/api/v1/{name}?format={form}", children=(words,))]
-    return Node("p", "quiet small", (f"All {name} as ", *links))
+    words = f"{name.capitalize()} as a file ({of}; {EXPORT_MAX:,} at most): "
+    return Node("p", "quiet small", (words, *links))
 
 
 def told(counts: list[DefendedCount]) -> str:
