@@ -85,6 +85,13 @@ def test_the_readmes_two_commands_are_as_promised() -> None:
     assert "pip install -e '.[test]' && pytest" in lines
 
 
+def test_nothing_was_left_of_a_merge() -> None:
+    """No page holds both sides of a conflict."""
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    marks = re.compile(r"^(<{7} |={7}$|>{7} )", re.MULTILINE)
+    assert [str(page) for page in pages if marks.search(page.read_text())] == []
+
+
 @pytest.mark.parametrize("page", sorted(GUIDE.glob("*.md")), ids=lambda path: path.stem)
 def test_links_lead_somewhere(page: Path) -> None:
     """Each relative link."""
