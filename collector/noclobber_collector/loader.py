@@ -310,7 +310,7 @@ class Loader:
     def _sound_bytes(self, segment: Segment) -> bytes | None:
         """The segment's bytes; None where some are damaged: it then lies there anew without them."""
         data = segment.path.read_bytes()
-        if sum(end - begin for begin, end in sound_requests(data)) == len(data):
+        if sum(end - begin for begin, end in sound_requests(data, segment.number)) == len(data):
             return data
         lost = salvage(segment)
         self.damaged += lost

@@ -86,6 +86,8 @@ COLLECTOR: Final = (
     Metric("noclobber_spool_commits_total", "counter", "groups", "Groups of requests made durable", "spool"),
     Metric("noclobber_spool_repaired_bytes_total", "counter", "bytes",
            "Bytes of torn tails cut off at the start; they were never acknowledged", "spool"),
+    Metric("noclobber_spool_damaged_spans_total", "counter", "spans",
+           "Spans written before a crash whose bytes had changed on disk, as found at the start", "spool"),
     Metric("noclobber_loader_seen_seconds", "gauge", "seconds",
            "Since the loader last told of itself; many: the engine is down", "loader"),
     Metric("noclobber_loader_loaded_spans_total", "counter", "spans", "Spans loaded and counted in the store",

@@ -4,7 +4,7 @@ A segment is a file of OTLP requests, each with its length before it, so that th
 ClickHouse reads (`FORMAT Protobuf`; `noclobber_collector.segments` knows its form). Requests of all connections are
 written and synced together (group commit); only then are they acknowledged. A segment closes after a short time or
 many spans, by a rename that tells how many spans it holds. What a write left behind that failed or was torn by a crash
-is cut off: it was never acknowledged.
+is cut off: it was never acknowledged. What had been written whole and is damaged is taken out, and counted.
 
 The loader reads closed segments, and renames them once they are loaded and counted (`noclobber_collector.loader`).
 """
@@ -76,7 +76,8 @@ class Spool:
 
     Attributes:
         bytes, spans, commits: counted since the start. fsync_s: seconds spent in the disk's sync.
-        repaired_bytes: torn tails that were cut off at the start. bytes_max: as given.
+        repaired_bytes: torn tails that were cut off at the start. damaged_spans: in requests of segments that a crash
+            left open whose bytes had changed on disk. bytes_max: as given.
 
     Raises:
         SpoolBusyError: another receiver writes there, or the folder belongs to a collector of another name.
@@ -95,7 +96,7 @@ class Spool:
         _claim(folder, collector)
         self.folder = folder
         self._collector = collector.encode()
-        self.repaired_bytes = repair(folder)
+        self.repaired_bytes, self.damaged_spans = repair(folder)
         self.bytes_max, self._clock, self._close_after_s = bytes_max, clock, close_after_s
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
@@ -238,10 +239,11 @@ class _OpenSegment:
 
     def append(self, group: list[_Waiting]) -> float:
         """Write and sync a group; returns the seconds of the sync. What fails is cut off, and ends the segment."""
-        framed = []
+        framed, spans = [], self.spans
         for waiting in group:
             self._requests += 1
-            framed.append(frame(waiting.data, self.number, self._requests, self._collector))
+            spans += waiting.spans
+            framed.append(frame(waiting.data, self.number, self._requests, self._collector, spans))
         data = b"".join(framed)
         try:
             written = 0
@@ -254,7 +256,7 @@ class _OpenSegment:
             self.failed = True
             raise
         self.size += len(data)
-        self.spans += sum(waiting.spans for waiting in group)
+        self.spans = spans
         return time.perf_counter() - begun
 
     def close(self) -> None:

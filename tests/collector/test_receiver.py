@@ -57,7 +57,7 @@ def spooled(folder: Path) -> list[bytes]:
     found = []
     for segment in closed_segments(folder):
         data = segment.path.read_bytes()
-        for begin, end in sound_requests(data):
+        for begin, end in sound_requests(data, segment.number):
             head = 1
             while data[begin + head - 1] & 0x80:
                 head += 1

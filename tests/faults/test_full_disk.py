@@ -47,7 +47,7 @@ def test_a_full_disk_is_503_and_room_is_noticed(small_disk: Path) -> None:
         assert sum(segment.spans for segment in closed_segments(receiver.spool)) == acknowledged
         for segment in closed_segments(receiver.spool):  # as the loader would, once they are loaded
             whole = segment.path.read_bytes()
-            assert sum(end - begin for begin, end in sound_requests(whole)) == len(whole)
+            assert sum(end - begin for begin, end in sound_requests(whole, segment.number)) == len(whole)
             segment.path.unlink()
         begun = time.monotonic()
         wait_until(lambda: receiver.send(data).status == 200, 5, "room")

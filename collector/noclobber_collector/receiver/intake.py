@@ -145,6 +145,7 @@ class Intake:
             "noclobber_spool_fsync_seconds_total": spool.fsync_s,
             "noclobber_spool_commits_total": spool.commits,
             "noclobber_spool_repaired_bytes_total": spool.repaired_bytes,
+            "noclobber_spool_damaged_spans_total": spool.damaged_spans,
         }
         seen_s = told.age_s(spool.folder)
         if seen_s is not None:

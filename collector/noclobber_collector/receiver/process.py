@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 
 import uvicorn
 
+from noclobber_collector.logs import advice
 from noclobber_collector.receiver.admission import Admission, connections_max
 from noclobber_collector.receiver.connection import protocol_of
 from noclobber_collector.receiver.counts import Counts
@@ -77,6 +78,11 @@ def run_receiver(settings: ReceiverSettings) -> int:
     spool = Spool(settings.spool, settings.collector, settings.spool_bytes_max)
     if spool.repaired_bytes:
         log.info("%d bytes of a torn tail were cut off: they had not been acknowledged", spool.repaired_bytes)
+    if spool.damaged_spans:
+        log.error(
+            "%d spans or more that had been written were damaged on disk, and are lost", spool.damaged_spans,
+            extra=advice("look after the disk: bytes changed after they had been written"),
+        )  # fmt: skip
     try:
         if forwarder is not None:
             forwarder.start()
