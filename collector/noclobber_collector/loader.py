@@ -2,9 +2,10 @@
 
 The loader takes closed segments in order, checks their checksums, hands their rows to ClickHouse as ready columns, and
 counts the rows of each segment. Only if the count is right is a segment marked as loaded; its file stays a
-while longer, and at the next start every file that is still there is counted again. What is missing is loaded once more
-under a new token, what is there in part is deleted and loaded again: chdb once lost an insert that it had acknowledged,
-and its log of tokens made that final.
+while longer, and is counted again at the next start and before it goes: a server that crashes may lose what it had
+counted, and nobody here would have seen it end. What is missing is loaded once more under a new token, what is there in
+part is deleted and loaded again: chdb once lost an insert that it had acknowledged, and its log of tokens made that
+final.
 
 A store that is down, full or slow is waited for, however long that takes. Only a segment that the store finds
 unreadable, alone, is set aside: it would hold up all that come after.
@@ -26,6 +27,7 @@ from noclobber_collector.errors import StoreError
 from noclobber_collector.flatten import flatten
 from noclobber_collector.logs import advice
 from noclobber_collector.phases import Phase, Phases
+from noclobber_collector.retention import kept_days
 from noclobber_collector.segments import (
     CLOSED,
     LOADED,
@@ -118,6 +120,7 @@ class Loader:
         }
         self._attempts: dict[int, int] = {}
         self._newest_at_start = newest_number(folder)
+        self._counted_last = 0
         self._alone = self._changed_at = 0
         self._phases = Phases("loader")
         self._stopping = threading.Event()
@@ -228,14 +231,22 @@ class Loader:
         """Segments that were loaded before the last end: are they really there?"""
         kept = [segment for segment in closed_segments(self._folder, loaded=True) if segment.loaded]
         for at in range(0, len(kept), COUNTED_AT_ONCE):
-            some = kept[at : at + COUNTED_AT_ONCE]
-            present, forgotten = self._count(some), self._forgotten(some)
-            for segment in some:
-                if present.get(segment.number, 0) != segment.spans and segment.number not in forgotten:
-                    log.warning("segment %s is not whole in the store; loading it again", segment.number)
-                    segment.path.rename(segment.path.with_suffix(CLOSED))
-                    self._attempts[segment.number] = 1
-                    self.reloaded += segment.spans
+            self._still_there(kept[at : at + COUNTED_AT_ONCE])
+
+    def _still_there(self, loaded: Sequence[Segment]) -> list[Segment]:
+        """Those of some loaded segments that are whole in the store, or need not be; the others wait to be loaded."""
+        present = self._count(loaded)
+        short = [segment for segment in loaded if present.get(segment.number, 0) != segment.spans]
+        if not short:
+            return list(loaded)
+        missing = {each.number for each in short} - self._forgotten(short) - self._expired(short)
+        for segment in short:
+            if segment.number in missing:
+                log.warning("segment %s is not whole in the store; loading it again", segment.number)
+                segment.path.rename(segment.path.with_suffix(CLOSED))
+                self._attempts[segment.number] = 1
+                self.reloaded += segment.spans
+        return [segment for segment in loaded if segment.number not in missing]
 
     def _is_behind(self) -> bool:
         """Whether more waits than one insert takes."""
@@ -359,6 +370,12 @@ class Loader:
         )
         return {int(number) for (number,) in rows}
 
+    def _expired(self, segments: Sequence[Segment]) -> set[int]:
+        """Those whose day has run out: the store drops their rows as often as they are loaded."""
+        days = kept_days(self._store, "accesses")
+        today = time.time() / 86_400
+        return {each.number for each in segments if days is not None and each.day + days <= today}
+
     def _delete(self, segment: Segment) -> None:
         where = "collector = {collector:String} AND segment = {number:UInt64}"
         self._store.delete("accesses", where, {"collector": self._collector, "number": segment.number})
@@ -373,16 +390,26 @@ class Loader:
         self._store.insert("ingest", ("collector", "segment", "attempt", "spooled", "stored", "loaded_ns"), rows)
 
     def _tidy(self) -> None:
-        """Remove files that were loaded long enough ago; the newest stays, its number is where the next one goes on."""
+        """Remove files that were loaded long enough ago and are counted once more.
+
+        The newest is counted, too, and stays: its number is where the next one goes on.
+        """
         if time.monotonic() - self._tidied_at < min(TIDY_EVERY_S, self._keep_loaded_s):
             return
         self._tidied_at = time.monotonic()
         limit = time.time() - self._keep_loaded_s
-        kept = [each.path for each in closed_segments(self._folder, loaded=True)[:-1] if each.loaded]
-        due = [path for path in kept if path.stat().st_mtime <= limit]
-        self._phases.enter(Phase.UNLINK if due else Phase.IDLE)
-        for path in due:
-            path.unlink()
+        segments = closed_segments(self._folder, loaded=True)
+        due = [each for each in segments if each.loaded and each.path.stat().st_mtime <= limit]
+        if due and due[-1].number == segments[-1].number == self._counted_last:
+            due.pop()
+        for at in range(0, len(due), COUNTED_AT_ONCE):
+            there = self._still_there(due[at : at + COUNTED_AT_ONCE])
+            self._phases.enter(Phase.UNLINK)
+            for segment in there:
+                if segment.number != segments[-1].number:
+                    segment.path.unlink()
+                else:
+                    self._counted_last = segment.number
         self._phases.enter(Phase.IDLE)
 
 

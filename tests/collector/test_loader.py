@@ -64,8 +64,11 @@ class Failing:
         if error is not None:
             raise error
 
-    def rows(self, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        return self.inner.rows(sql, parameters)
+    def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        return self.inner.rows(sql, parameters or {})
+
+    def local(self, table: str) -> str:
+        return self.inner.local(table)
 
     def delete(self, table: str, where: str, parameters: Mapping[str, object]) -> None:
         self.inner.delete(table, where, parameters)
@@ -136,6 +139,39 @@ def test_what_the_store_lost_is_loaded_again_at_the_next_start(store: Store, tmp
     assert loader.reloaded == 8
     attempts = dict(store.rows("SELECT segment, max(attempt) FROM ingest GROUP BY segment"))
     assert attempts == {first.number: 2, second.number: 2, third.number: 1}
+
+
+def test_what_the_store_loses_meanwhile_is_found_before_the_file_goes(store: Store, tmp_path: Path) -> None:
+    """The loader lives on; what was deleted on purpose is not brought back; one count serves many."""
+    folder = tmp_path / "spool"
+    first, second, forgotten, newest = spool_of(folder, 4, 4, 4, 1)
+    counts: list[str] = []
+
+    class Counting(Failing):
+        def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+            counts.append(sql)
+            return super().rows(sql, parameters)
+
+    loader = Loader(Counting(store, lambda _: None), folder, keep_loaded_s=2.0)  # type: ignore[arg-type]
+    loader.start()
+    wait_until(lambda: not closed_segments(folder), what="the load")
+    store.insert("forgotten", ("collector", "segment", "at_ns"), [("local", forgotten.number, time.time_ns())])
+    lost = [first.number, forgotten.number]
+    store.command("DELETE FROM accesses WHERE segment IN {n:Array(UInt64)}", {"n": lost})
+    store.command("DELETE FROM accesses WHERE segment = {n:UInt64} AND row % 2 = 0", {"n": second.number})
+    counts.clear()
+    wait_until(lambda: len(closed_segments(folder, loaded=True)) == 1, what="the removal")
+    assert stored(store) == {first.number: 4, second.number: 4, newest.number: 1}
+    assert (loader.reloaded, loader.loaded) == (8, 4 + 4 + 4 + 1 + 8)
+    assert len(counts) < 12
+    loader.stop(5)
+
+
+def test_what_has_run_out_is_not_missed(store: Store, tmp_path: Path) -> None:
+    """The store drops such rows as often as they are loaded."""
+    today = int(time.time()) // 86_400
+    segments = [Segment(tmp_path, (day * 86_400_000) << 16, 1, loaded=True) for day in (today, today - 4_000)]
+    assert Loader(store, tmp_path)._expired(segments) == {segments[1].number}
 
 
 def test_a_store_that_takes_a_load_and_says_it_failed(store: Store, tmp_path: Path) -> None:
@@ -223,7 +259,7 @@ def test_a_start_without_a_store_counts_once_it_is_there(store: Store, tmp_path:
     down = [True]
 
     class Down(Failing):
-        def rows(self, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
             if down:
                 raise StoreUnreachableError("no route")
             return super().rows(sql, parameters)
