@@ -41,7 +41,7 @@ def add_receiver_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", default=os.environ.get("NOCLOBBER_TOKEN"), help="bearer token (or NOCLOBBER_TOKEN)")
     parser.add_argument(
         "--spool-bytes-max", type=int, default=1 << 30, metavar="BYTES",
-        help="what may wait to be loaded; then clients are told to come again (default 1 GiB)",
+        help="what the spool may take on disk; then clients are told to come again (default 1 GiB)",
     )  # fmt: skip
     parser.add_argument(
         "--insecure-bind", action="store_true", help="listen beyond this machine without a token, on your own risk"
@@ -169,7 +169,7 @@ def _load(words: argparse.Namespace, spool: Path, ending: threading.Event, recei
         return
     if store is None:
         return
-    loader = Loader(store, spool, words.name)
+    loader = Loader(store, spool, words.name, spool_bytes_max=words.spool_bytes_max)
     loader.start()
     ending.wait()
     receiver.wait()

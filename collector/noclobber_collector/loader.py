@@ -38,6 +38,7 @@ from noclobber_collector.segments import (
     salvage,
     sound_requests,
 )
+from noclobber_collector.spool import BYTES_MAX
 from noclobber_collector.store import Store
 from noclobber_collector.told import tell
 from noclobber_collector.wire import UnreadableError
@@ -63,6 +64,8 @@ REST_FULL_S: Final = 0.9
 """Rest after an insert that was full, and a part of it after one that was less: at the highest rates inserts are large,
 and what was inserted in large parts is merged less often, which costs more than anything else that is done to a row."""
 KEEP_LOADED_S: Final = 300.0
+KEPT_SHARE: Final = 4
+"""Files that are loaded take no more than this part of the spool's limit."""
 TIDY_EVERY_S: Final = 5.0
 TELL_EVERY_S: Final = 1.0
 PAUSE_FIRST_S: Final = 0.5
@@ -94,6 +97,8 @@ class Loader:
         collector: name of this spool in the store, where several collectors share one.
         on_loaded: called after each load that was counted, in the loader's thread.
         keep_loaded_s: how long a loaded segment's file stays; None: as `NOCLOBBER_KEEP_LOADED_S` says, else 5 minutes.
+        spool_bytes_max: the spool's limit: files go sooner where they would take more than a part of it, or more than
+            the disk still has free.
 
     Attributes:
         loaded: spans loaded and counted since the start. reloaded: spans that had to be loaded again.
@@ -108,10 +113,13 @@ class Loader:
         collector: str = "local",
         on_loaded: Callable[[], None] = lambda: None,
         keep_loaded_s: float | None = None,
+        *,
+        spool_bytes_max: int = BYTES_MAX,
     ) -> None:
         self._store, self._folder, self._collector, self._on_loaded = store, folder, collector, on_loaded
         folder.mkdir(parents=True, exist_ok=True)
         self._keep_loaded_s = _keep_loaded_s() if keep_loaded_s is None else keep_loaded_s
+        self._kept_share, self._kept_bytes = spool_bytes_max // KEPT_SHARE, 0
         self._settings = dict(SETTINGS)
         self._protobuf = {
             "format_schema_source": "string",
@@ -193,10 +201,10 @@ class Loader:
                     self.counted = True
                 self._changed_at = _settled_at(self._folder)
                 loaded = self.loaded
+                self._tidy()
                 busy = self._load_waiting()
                 self._phases.enter(Phase.IDLE)
                 self._pause_s, self._last_error = 0.0, ""
-                self._tidy()
                 if not busy:
                     self._wait_for_segments()
                 elif not self._is_behind():
@@ -296,6 +304,7 @@ class Loader:
             self._attempts.pop(segment.number, None)
             os.utime(segment.path)  # its file stays a while from now on
             segment.path.rename(segment.path.with_suffix(LOADED))
+            self._kept_bytes += len(data[segment.number] or b"")
         self.loaded += sum(segment.spans for segment in batch)
         self._last_load_s = time.perf_counter() - begun
         self._load_s += self._last_load_s
@@ -390,27 +399,47 @@ class Loader:
         self._store.insert("ingest", ("collector", "segment", "attempt", "spooled", "stored", "loaded_ns"), rows)
 
     def _tidy(self) -> None:
-        """Remove files that were loaded long enough ago and are counted once more.
+        """Remove files that were loaded long enough ago, or whose room is needed, and are counted once more.
 
         The newest is counted, too, and stays: its number is where the next one goes on.
         """
-        if time.monotonic() - self._tidied_at < min(TIDY_EVERY_S, self._keep_loaded_s):
+        crowded = self._kept_bytes > self._kept_max()
+        if not crowded and time.monotonic() - self._tidied_at < min(TIDY_EVERY_S, self._keep_loaded_s):
             return
         self._tidied_at = time.monotonic()
-        limit = time.time() - self._keep_loaded_s
         segments = closed_segments(self._folder, loaded=True)
-        due = [each for each in segments if each.loaded and each.path.stat().st_mtime <= limit]
-        if due and due[-1].number == segments[-1].number == self._counted_last:
-            due.pop()
+        newest = segments[-1].number if segments else 0
+        due = self._due(segments, newest, self._kept_max() // 2 if crowded else None)
         for at in range(0, len(due), COUNTED_AT_ONCE):
             there = self._still_there(due[at : at + COUNTED_AT_ONCE])
             self._phases.enter(Phase.UNLINK)
             for segment in there:
-                if segment.number != segments[-1].number:
+                if segment.number != newest:
                     segment.path.unlink()
                 else:
-                    self._counted_last = segment.number
+                    self._counted_last = newest
         self._phases.enter(Phase.IDLE)
+
+    def _due(self, segments: Sequence[Segment], newest: int, bytes_max: int | None) -> list[Segment]:
+        """Loaded segments whose time is up, and so many of the oldest that no more than `bytes_max` are left."""
+        limit = time.time() - self._keep_loaded_s
+        found = [(each, each.path.stat()) for each in segments if each.loaded]
+        left = sum(status.st_size for each, status in found if each.number != newest)
+        due = []
+        for each, status in found:
+            if each.number == newest:
+                if status.st_mtime <= limit and newest != self._counted_last:
+                    due.append(each)
+            elif status.st_mtime <= limit or (bytes_max is not None and left > bytes_max):
+                due.append(each)
+                left -= status.st_size
+        self._kept_bytes = left
+        return due
+
+    def _kept_max(self) -> int:
+        """Bytes that loaded files may take now."""
+        disk = os.statvfs(self._folder)
+        return min(self._kept_share, disk.f_bavail * disk.f_frsize)
 
 
 def rest_s(spans: int, took_s: float) -> float:

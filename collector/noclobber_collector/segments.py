@@ -27,6 +27,7 @@ __all__ = [
     "Repaired",
     "Segment",
     "bare_requests",
+    "begun_s",
     "closed_segments",
     "frame",
     "newest_number",
@@ -75,7 +76,12 @@ class Segment:
     @property
     def begun_s(self) -> float:
         """Unix time at which it was begun."""
-        return (self.number >> 16) / 1_000
+        return begun_s(self.number)
+
+
+def begun_s(number: int) -> float:
+    """Unix time at which the segment of a number was begun."""
+    return (number >> 16) / 1_000
 
 
 def closed_segments(folder: Path, *, loaded: bool = False) -> list[Segment]:

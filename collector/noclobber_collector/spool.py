@@ -27,15 +27,14 @@ from noclobber_collector.phases import Phase, Phases
 from noclobber_collector.segments import (
     CLOSED,
     OPEN,
-    closed_segments,
     frame,
     newest_number,
     repair,
-    size_of,
     sync_folder,
 )
+from noclobber_collector.stock import Stock
 
-__all__ = ["Spool"]
+__all__ = ["BYTES_MAX", "Spool"]
 
 log = logging.getLogger("noclobber.spool")
 CLOSE_AFTER_S: Final = 0.25
@@ -70,7 +69,7 @@ class Spool:
     Args:
         folder: where segments lie; made if need be.
         collector: name of this spool in the store; it stays the folder's for ever.
-        bytes_max: limit of all that is not loaded yet.
+        bytes_max: limit of what is not loaded yet and what is loaded and kept for a while, together.
         clock: unix time in seconds.
         close_after_s: age at which a segment is closed.
 
@@ -78,6 +77,7 @@ class Spool:
         bytes, spans, commits: counted since the start. fsync_s: seconds spent in the disk's sync.
         repaired_bytes: torn tails that were cut off at the start. damaged_spans: in requests of segments that a crash
             left open whose bytes had changed on disk. bytes_max: as given.
+        stock: what lies in closed segments.
 
     Raises:
         SpoolBusyError: another receiver writes there, or the folder belongs to a collector of another name.
@@ -105,7 +105,7 @@ class Spool:
         self._stopping = False
         self._open: _OpenSegment | None = None
         self._last_number = newest_number(folder)
-        self._held = self._held_at = 0.0
+        self.stock = Stock(folder)
         self.bytes = self.spans = self.commits = 0
         self.fsync_s = 0.0
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
@@ -113,12 +113,9 @@ class Spool:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that are not loaded yet, closed segments as of half a second ago at most."""
-        if time.monotonic() - self._held_at > 0.5:
-            self._held = sum(size_of(each.path) for each in closed_segments(self.folder))
-            self._held_at = time.monotonic()
+        """Bytes that are not loaded yet; that some were loaded meanwhile is noticed about half a second later."""
         current = self._open
-        return int(self._held) + self._waiting_bytes + (current.size if current else 0)
+        return self.stock.waiting_bytes + self._waiting_bytes + (current.size if current else 0)
 
     @property
     def waiting_bytes(self) -> int:
@@ -131,7 +128,7 @@ class Spool:
         The future fails with SpoolFullError where there is no room.
         """
         waiting = _Waiting(request, spans, Future())
-        held = self.held_bytes
+        held = self.held_bytes + self.stock.kept_bytes
         with self._changed:
             if self._stopping:
                 waiting.settle(SpoolFullError("the collector is ending"))
@@ -151,6 +148,7 @@ class Spool:
             self._stopping = True
             self._changed.notify()
         self._thread.join()
+        self.stock.close()
         self._lock.release()
 
     def _run(self) -> None:
@@ -209,6 +207,8 @@ class Spool:
     def _close_segment(self) -> None:
         if self._open is not None:
             self._open.close()
+            if self._open.size:
+                self.stock.add(self._open.number, self._open.size)
             self._open = None
 
     def _next_number(self) -> int:

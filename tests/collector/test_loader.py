@@ -124,6 +124,25 @@ def test_a_file_goes_only_after_its_grace_and_the_newest_stays(store: Store, tmp
     loader.stop(5)
 
 
+def test_loaded_files_go_sooner_where_their_room_is_needed(store: Store, tmp_path: Path) -> None:
+    """The oldest first, after a count: no more is kept than a part of the spool's limit; what was lost comes back."""
+    folder = tmp_path / "spool"
+    segments = spool_of(folder, *[20] * 12)
+    size = segments[0].path.stat().st_size
+    run(store, folder)
+    store.command("DELETE FROM accesses WHERE segment = {n:UInt64}", {"n": segments[1].number})
+    loader = Loader(store, folder, spool_bytes_max=4 * 6 * size, keep_loaded_s=3_600.0)
+    loader.counted = True
+    loader.start()
+    wait_until(lambda: loader.reloaded == 20 and not closed_segments(folder), what="the reload")
+    wait_until(lambda: len(list(folder.glob("*.done"))) <= 7, what="the removal")
+    kept = [segment.number for segment in closed_segments(folder, loaded=True)]
+    assert kept[-4:] == [segment.number for segment in segments[-4:]]
+    assert segments[0].number not in kept
+    assert stored(store) == {segment.number: 20 for segment in segments}
+    loader.stop(5)
+
+
 def test_what_the_store_lost_is_loaded_again_at_the_next_start(store: Store, tmp_path: Path) -> None:
     """All of it, or the part that is missing: each segment is whole and single afterwards."""
     folder = tmp_path / "spool"

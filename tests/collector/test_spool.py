@@ -260,18 +260,44 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
 # -- bounds and a disk that refuses --------------------------------------------------------------------------------
 
 
-def test_the_limit_counts_what_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused above the limit and taken again once segments are loaded."""
-    spool = Spool(tmp_path, bytes_max=3 * len(ONE), close_after_s=0.01)
+def test_the_limit_counts_what_is_not_loaded_and_what_is_kept(tmp_path: Path) -> None:
+    """Refused above the limit, taken again once loaded files have gone; the newest, which stays, is left out."""
+    spool = Spool(tmp_path, bytes_max=4 * len(ONE), close_after_s=0.01)
     error = None
     while error is None:
         error = spool.put(ONE, 2).exception(10)
+        wait_until(lambda: not list(tmp_path.glob("*.open")), what="the close")
     assert "its limit" in str(error)
-    wait_until(lambda: not list(tmp_path.glob("*.open")), what="the close")
     for segment in closed_segments(tmp_path):
         segment.path.rename(segment.path.with_suffix(".done"))
-    wait_until(lambda: spool.put(ONE, 2).exception(10) is None, what="room")
+    spool.stock.look()
+    *older, newest = sorted(tmp_path.glob("*.done"))
+    wait_until(lambda: spool.stock.kept_bytes, what="a look")
+    assert spool.stock.kept_bytes == sum(path.stat().st_size for path in older) > len(ONE)
+    assert "its limit" in str(spool.put(2 * ONE, 4).exception(10))
+    for path in older:
+        path.unlink()
+    wait_until(lambda: spool.put(2 * ONE, 4).exception(10) is None, what="room")
+    assert newest.exists()
     spool.close()
+
+
+def test_a_request_looks_at_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many segments there are: a thread lists them, asks each for its size once; what is closed is added."""
+    for number in range(1, 1_001):
+        (tmp_path / f"{number << 16:020d}.2.seg").write_bytes(bytes(10))
+    spool = Spool(tmp_path, close_after_s=60)
+    asked: list[str] = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: (asked.append(threading.current_thread().name), listdir(path))[1])
+    monkeypatch.setattr("noclobber_collector.stock.size_of", lambda path: asked.append(f"size of {path.name}") or 10)
+    for _ in range(20):
+        spool.put(ONE, 2).result(10)
+    assert spool.held_bytes == 10_000 + sum(path.stat().st_size for path in tmp_path.glob("*.open"))
+    wait_until(lambda: asked.count("stock") >= 2, what="two looks")
+    assert set(asked) == {"stock"}
+    spool.close()
+    assert spool.held_bytes == 10_000 + closed_segments(tmp_path)[-1].path.stat().st_size
 
 
 def test_memory_for_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from noclobber_collector.metrics import COLLECTOR, exposition
 from noclobber_collector.receiver.answers import JSON, Because, Refusal
 from noclobber_collector.receiver.counts import Counts
 from noclobber_collector.requests import from_json, sift, unpack
-from noclobber_collector.segments import closed_segments
+from noclobber_collector.segments import begun_s
 from noclobber_collector.spool import WAITING_MAX, Spool
 
 __all__ = ["Intake", "Taken"]
@@ -132,15 +132,17 @@ class Intake:
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""
-        spool, waiting = self.spool, closed_segments(self.spool.folder)
+        spool, stock = self.spool, self.spool.stock
+        oldest = stock.oldest
         values: dict[str, float] = {
             **self.counts.metrics(),
             "noclobber_queue_bytes": spool.waiting_bytes,
             "noclobber_queue_bytes_max": WAITING_MAX,
             "noclobber_spool_bytes": spool.held_bytes,
             "noclobber_spool_bytes_max": spool.bytes_max,
-            "noclobber_spool_segments": len(waiting),
-            "noclobber_spool_oldest_seconds": max(0.0, time.time() - waiting[0].begun_s) if waiting else 0.0,
+            "noclobber_spool_kept_bytes": stock.kept_bytes,
+            "noclobber_spool_segments": stock.waiting,
+            "noclobber_spool_oldest_seconds": max(0.0, time.time() - begun_s(oldest)) if oldest else 0.0,
             "noclobber_spool_free_bytes": _free_bytes(spool.folder),
             "noclobber_spool_fsync_seconds_total": spool.fsync_s,
             "noclobber_spool_commits_total": spool.commits,
