@@ -45,7 +45,7 @@ COLLECTOR: Final = (
     Metric("noclobber_receiver_received_spans_total", "counter", "spans", "Spans in well-formed requests", "receiver"),
     Metric("noclobber_receiver_spans_total", "counter", "spans", "Spans acknowledged: they are on disk", "receiver"),
     Metric("noclobber_receiver_refused_spans_total", "counter", "spans",
-           "Spans refused for want of room; clients come again", "receiver"),
+           "Spans not acknowledged, for want of room or time; clients come again", "receiver"),
     Metric("noclobber_receiver_requests_total", "counter", "requests", "Requests acknowledged", "receiver"),
     Metric("noclobber_receiver_refused_total", "counter", "requests",
            "Requests refused for want of room; clients come again", "receiver"),

@@ -106,6 +106,7 @@ class Spool:
         self._open: _OpenSegment | None = None
         self._last_number = newest_number(folder)
         self.stock = Stock(folder)
+        self._commit_begun = 0.0
         self.bytes = self.spans = self.commits = 0
         self.fsync_s = 0.0
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
@@ -121,6 +122,12 @@ class Spool:
     def waiting_bytes(self) -> int:
         """Bytes that wait in memory for the disk."""
         return self._waiting_bytes
+
+    @property
+    def stalled_s(self) -> float:
+        """For how long the disk has been at the group that is under way; 0 where none is."""
+        begun = self._commit_begun
+        return time.monotonic() - begun if begun else 0.0
 
     def put(self, request: bytes, spans: int) -> "Future[None]":
         """Make `request` durable; the future is done once it is.
@@ -159,7 +166,9 @@ class Spool:
                 group, self._waiting = self._waiting, []
                 stopping = self._stopping
             if group:
+                self._commit_begun = time.monotonic()
                 self._commit(group)
+                self._commit_begun = 0.0
                 self._phases.enter(Phase.IDLE)
             if self._open is not None and (stopping or self._is_due(self._open)):
                 self._close_in_time()

@@ -27,6 +27,7 @@ SMALL: Final = 64 << 10
 LARGE_AT_ONCE: Final = 2
 DURABLE_TIMEOUT_S: Final = 8.0
 """Exporters give up after 10 s."""
+TOO_SLOW: Final = "the disk is too slow for what arrives"
 SIGNALS: Final = {"logs": "logs_dropped", "metrics": "metrics_dropped"}
 REFUSED_S: Final = 5.0
 """So long after a refusal the receiver is not ready, unless it has taken something since."""
@@ -73,7 +74,10 @@ class Intake:
             async with asyncio.timeout(DURABLE_TIMEOUT_S):
                 await asyncio.wrap_future(taken.done)
         except TimeoutError as error:
-            raise Refusal(Because.NO_ROOM, "the disk is too slow for what arrives; come again") from error
+            if taken.done.cancel():
+                self._refused_for(TOO_SLOW)
+                raise Refusal(Because.NO_ROOM, f"{TOO_SLOW}; come again") from error
+            taken.done.result()  # it was settled at the last moment
         return taken.rejected
 
     def _read(self, body: bytes, kind: str, encoding: str) -> Taken:
@@ -99,17 +103,21 @@ class Intake:
         return Taken(done, sifted.rejected)
 
     def _settled(self, done: "Future[None]", spans: int) -> None:
-        if done.cancelled():
+        if done.cancelled():  # nobody waits any more: it was not acknowledged, though it may reach the disk
+            self.counts.add("refused_spans", spans)
             return
         error = done.exception()
         if error is not None:
             self.counts.add("refused")
             self.counts.add("refused_spans", spans)
-            self._refusal, self._refused_at = str(error), time.monotonic()
+            self._refused_for(str(error))
         else:
             self.counts.add("spans", spans)
             self.counts.add("requests")
             self._refusal = ""
+
+    def _refused_for(self, reason: str) -> None:
+        self._refusal, self._refused_at = reason, time.monotonic()
 
     def refused(self, refusal: Refusal, error: Exception) -> None:
         """Count a refusal; write down what nobody expected."""
@@ -128,6 +136,8 @@ class Intake:
 
     def unready(self) -> str:
         """Why no spans are taken now; "" where they are, or where nobody has tried lately."""
+        if self.spool.stalled_s > DURABLE_TIMEOUT_S:
+            return TOO_SLOW
         return self._refusal if time.monotonic() - self._refused_at < REFUSED_S else ""
 
     def exposition(self) -> bytes:
