@@ -14,7 +14,7 @@ Source: storage.md, section 12 of the design.
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,6 +24,7 @@ __all__ = [
     "LOADED",
     "OPEN",
     "REFUSED",
+    "BeforeClose",
     "Repaired",
     "Segment",
     "bare_requests",
@@ -42,6 +43,8 @@ OPEN: Final = ".open"
 CLOSED: Final = ".seg"
 LOADED: Final = ".done"
 REFUSED: Final = ".refused"
+BeforeClose = Callable[[Path, int, int], None]
+"""Is told of a segment that is about to be closed: its file, its number, how many spans it holds."""
 _SEGMENT_KEY: Final = b"\xc0\x3e"  # field 1000, varint
 _NUMBER_KEY: Final = b"\xc8\x3e"  # field 1001, varint
 _CHECK_KEY: Final = b"\xd5\x3e"  # field 1002, fixed32
@@ -238,7 +241,7 @@ def bare_requests(data: bytes, segment: int) -> Iterator[bytes]:
         yield data[begin : data.rindex(ours, begin, end)]
 
 
-def repair(folder: Path) -> Repaired:
+def repair(folder: Path, before_close: BeforeClose | None = None) -> Repaired:
     """Close segments that a crash left open, what was torn or damaged taken out."""
     cut = damaged = 0
     for path in sorted(folder.glob(f"*{OPEN}")):
@@ -249,7 +252,11 @@ def repair(folder: Path) -> Repaired:
         lost, torn_at = _damage(data, segment)
         cut += len(data) - torn_at
         damaged += lost
-        _replace(path, folder / f"{stem}.{spans}{CLOSED}", sound, prefix=data.startswith(sound))
+        _rewrite(path, sound, prefix=data.startswith(sound))
+        if sound:
+            if before_close is not None:
+                before_close(path, segment, spans)
+            path.rename(folder / f"{stem}.{spans}{CLOSED}")
     sync_folder(folder)
     return Repaired(cut, damaged)
 
@@ -300,12 +307,9 @@ def salvage(segment: Segment) -> int:
     sound, spans = _sound_part(data, segment.number)
     if len(sound) == len(data) and spans == segment.spans:
         return 0
-    _replace(
-        segment.path,
-        segment.path.with_name(f"{segment.number:020d}.{spans}{CLOSED}"),
-        sound,
-        prefix=data.startswith(sound),
-    )
+    _rewrite(segment.path, sound, prefix=data.startswith(sound))
+    if sound:
+        segment.path.rename(segment.path.with_name(f"{segment.number:020d}.{spans}{CLOSED}"))
     sync_folder(segment.path.parent)
     return max(segment.spans - spans, 0)
 
@@ -317,15 +321,14 @@ def _sound_part(data: bytes, segment: int) -> tuple[bytes, int]:
     return sound, sum(_spans_in(data, begin, end) for begin, end in places)
 
 
-def _replace(path: Path, final: Path, data: bytes, *, prefix: bool) -> None:
-    """Make `path` be `final` with `data` in it; a crash in between leaves the old file or the new one.
+def _rewrite(path: Path, data: bytes, *, prefix: bool) -> None:
+    """Make a file hold `data`, and go if that is nothing; a crash in between leaves the old bytes or the new ones.
 
     A torn tail is cut off in place, which works on a full disk too.
     """
     if not data:
         path.unlink()
-        return
-    if prefix:
+    elif prefix:
         with path.open("r+b") as file:
             file.truncate(len(data))
             os.fsync(file.fileno())
@@ -336,7 +339,6 @@ def _replace(path: Path, final: Path, data: bytes, *, prefix: bool) -> None:
             file.flush()
             os.fsync(file.fileno())
         made.replace(path)
-    path.rename(final)
 
 
 def _varint(number: int) -> bytes:

@@ -27,6 +27,7 @@ from noclobber_collector.phases import Phase, Phases
 from noclobber_collector.segments import (
     CLOSED,
     OPEN,
+    BeforeClose,
     frame,
     newest_number,
     repair,
@@ -72,6 +73,7 @@ class Spool:
         bytes_max: limit of what is not loaded yet and what is loaded and kept for a while, together.
         clock: unix time in seconds.
         close_after_s: age at which a segment is closed.
+        before_close: is told of each segment before a loader can see it, and so remove it.
 
     Attributes:
         bytes, spans, commits: counted since the start. fsync_s: seconds spent in the disk's sync.
@@ -90,14 +92,17 @@ class Spool:
         bytes_max: int = BYTES_MAX,
         clock: Callable[[], float] = time.time,
         close_after_s: float = CLOSE_AFTER_S,
+        *,
+        before_close: BeforeClose | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
         _claim(folder, collector)
         self.folder = folder
         self._collector = collector.encode()
-        self.repaired_bytes, self.damaged_spans = repair(folder)
+        self.repaired_bytes, self.damaged_spans = repair(folder, before_close)
         self.bytes_max, self._clock, self._close_after_s = bytes_max, clock, close_after_s
+        self._before_close = before_close
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         self._changed = threading.Condition()
@@ -215,7 +220,7 @@ class Spool:
 
     def _close_segment(self) -> None:
         if self._open is not None:
-            self._open.close()
+            self._open.close(self._before_close)
             if self._open.size:
                 self.stock.add(self._open.number, self._open.size)
             self._open = None
@@ -268,7 +273,7 @@ class _OpenSegment:
         self.spans = spans
         return time.perf_counter() - begun
 
-    def close(self) -> None:
+    def close(self, before: BeforeClose | None) -> None:
         """Cut off what failed, and rename; may be called again after an OSError."""
         if self._file >= 0:
             if self.failed:
@@ -278,6 +283,8 @@ class _OpenSegment:
             self._file = -1
         with suppress(FileNotFoundError):  # somebody removed it: then there is nothing left to close
             if self.size:
+                if before is not None:
+                    before(self._path, self.number, self.spans)
                 self._path.rename(self._folder / f"{self.number:020d}.{self.spans}{CLOSED}")
             else:
                 self._path.unlink()

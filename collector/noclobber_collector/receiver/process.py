@@ -75,7 +75,8 @@ def run_receiver(settings: ReceiverSettings) -> int:
     tls = ServerTls(settings.tls) if settings.tls is not None else None
     counts = Counts()
     forwarder = Forwarder(settings.spool, settings.forward, counts) if settings.forward is not None else None
-    spool = Spool(settings.spool, settings.collector, settings.spool_bytes_max)
+    keep = forwarder.keep if forwarder is not None else None
+    spool = Spool(settings.spool, settings.collector, settings.spool_bytes_max, before_close=keep)
     if spool.repaired_bytes:
         log.info("%d bytes of a torn tail were cut off: they had not been acknowledged", spool.repaired_bytes)
     if spool.damaged_spans:
