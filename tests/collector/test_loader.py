@@ -17,6 +17,7 @@ from noclobber_collector.requests import count_spans
 from noclobber_collector.segments import Segment, closed_segments, frame, newest_number
 from noclobber_collector.spool import Spool
 from noclobber_collector.store import Store
+from noclobber_collector.wire import UnreadableError
 
 
 @pytest.fixture(autouse=True)
@@ -244,6 +245,18 @@ def test_a_segment_that_the_store_cannot_read_is_set_aside_alone(store: Store, t
     assert stored(store) == {good.number: 3, last.number: 3}
     assert loader.refused == 3
     assert [path.name for path in folder.glob("*.refused")] == [f"{bad.number:020d}.3.refused"]
+
+
+def test_what_is_left_to_the_store_to_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments are a stream that ClickHouse reads; it passes over fields that it does not know."""
+
+    def unreadable(_: object) -> bytes:
+        raise UnreadableError("for a test")
+
+    monkeypatch.setattr("noclobber_collector.loader.flatten", unreadable)
+    segments = spool_of(tmp_path / "spool", 3, 4)
+    run(store, tmp_path / "spool")
+    assert stored(store) == {segment.number: segment.spans for segment in segments}
 
 
 def test_damage_on_disk_costs_only_what_was_damaged(store: Store, tmp_path: Path) -> None:
