@@ -25,6 +25,7 @@ __all__ = [
     "bare_requests",
     "closed_segments",
     "frame",
+    "framed",
     "newest_number",
     "repair",
     "salvage",
@@ -89,11 +90,17 @@ def newest_number(folder: Path) -> int:
 
 def frame(request: bytes, segment: int, number: int, collector: bytes) -> bytes:
     """`request` as it stands in a segment: its length, itself, and our four fields."""
-    body = b"".join(
-        (request, _SEGMENT_KEY, _varint(segment), _NUMBER_KEY, _varint(number), _COLLECTOR_KEY,
-         _varint(len(collector)), collector)
+    return b"".join(framed(request, segment, number, collector))
+
+
+def framed(request: bytes, segment: int, number: int, collector: bytes) -> tuple[bytes, bytes, bytes]:
+    """The same as what stands before the request, itself, and what stands behind it: it may be large."""
+    ours = b"".join(
+        (_SEGMENT_KEY, _varint(segment), _NUMBER_KEY, _varint(number), _COLLECTOR_KEY, _varint(len(collector)),
+         collector)
     )  # fmt: skip
-    return b"".join((_varint(len(body) + _CHECK_SIZE), body, _CHECK_KEY, zlib.crc32(body).to_bytes(4, "little")))
+    check = zlib.crc32(ours, zlib.crc32(request)).to_bytes(4, "little")
+    return _varint(len(request) + len(ours) + _CHECK_SIZE), request, b"".join((ours, _CHECK_KEY, check))
 
 
 def sound_requests(data: bytes) -> Iterator[tuple[int, int]]:
