@@ -225,10 +225,10 @@ def _guard(data: bytes) -> None:
         TooLargeError: there are more than PIECES_MAX, or more than FIELDS_MAX fields to look at.
         MalformedError: it uses groups, which no OTLP has and which could hide messages.
     """
-    if 3 * len(data) <= PIECES_MAX:
+    if len(data) <= PIECES_MAX:  # few enough, whatever they are
         return
-    more = sum((weight - 1) * data.count(tag) for tag, weight in _HEAVY_TAGS)
-    if len(data) + more > PIECES_MAX and len(data.translate(None, _NO_TAGS)) + more > PIECES_MAX:
+    tags = data.translate(None, _NO_TAGS)
+    if len(tags) + sum((weight - 1) * tags.count(tag) for tag, weight in _HEAVY_TAGS) > PIECES_MAX:
         _walk(data)
 
 

@@ -237,7 +237,7 @@ def _messages(count: int, content: bytes = b"") -> bytes:
         b"\x8a\x00\x00" * (PIECES_MAX + 1),
         _messages(PIECES_MAX // 2 + 1, b"\x12\x00"),
         b"\x0a" + _length(b"\x12" + _length(b"\x12" + _length(b"\x4a\x05\x0a\x01a\x12\x00" * (PIECES_MAX // 2 + 1)))),
-        b"\x0a" + _length(b"\x12" + _length(b"\x12\x00" * (PIECES_MAX // 3 + 1))),
+        b"\x0a" + _length(b"\x12" + _length(b"\x12\x00" * (PIECES_MAX // 2 + 1))),
         b"\x0a" + _length(b"\x12" + _length(b"\x92\x00\x00" * (PIECES_MAX // 3 + 1))),
         b"\x0a" + _length(b"\x12" + _length(b"\x12" + _length(b"\x6a\x00" * (PIECES_MAX // 2 + 1)))),
         b"\x0a" + _length(b"\x0a" + _length(b"\x1a" + _length(b"\x1a\x00" * (FIELDS_MAX + 1)))),

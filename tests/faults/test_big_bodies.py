@@ -224,7 +224,7 @@ def test_the_most_expensive_that_is_taken(tmp_path: Path) -> None:
     objects = b'{"resourceSpans":[' + b'{"a":1,"b":2,"c":3},' * 95_000 + b"{}]}"
     text = b'{"resourceSpans":[{"schemaUrl":"' + b"x" * (10 << 20) + b'\\ud83d\\ude00"}]}'
     for number, (body, kind) in enumerate(
-        [(objects, JSON), (text, JSON), (field(1, field(2, b"\x12\x00" * 262_000)), "application/x-protobuf")]
+        [(objects, JSON), (text, JSON), (field(1, field(2, b"\x12\x00" * 393_000)), "application/x-protobuf")]
     ):
         with Receiver(tmp_path / str(number)) as receiver:
             before = psutil.Process(receiver.popen.pid).memory_info().rss
