@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Final
+from types import ModuleType
+from typing import Final, cast
 
 from noclobber.cli import Command, CommandError
 
@@ -114,6 +115,7 @@ def _collect(words: argparse.Namespace, spool: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     _say(f"collecting on {words.host}:{words.otlp_grpc_port} (gRPC) and :{words.otlp_http_port} (HTTP)")
+    _do_without_pandas()
     loading = threading.Thread(target=_load, args=(words, spool, ending, receiver), name="load")
     loading.start()
     while (code := receiver.wait()) < 0 and not ending.is_set():
@@ -122,6 +124,11 @@ def _collect(words: argparse.Namespace, spool: Path) -> int:
     ending.set()
     loading.join()
     return code
+
+
+def _do_without_pandas() -> None:
+    """The store's client loads it where it is installed, to ask whether rows are a frame: 25 MiB that nobody needs."""
+    sys.modules.setdefault("pandas", cast("ModuleType", None))
 
 
 class _Receiver:

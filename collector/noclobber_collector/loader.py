@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from noclobber_collector.errors import StoreError
-from noclobber_collector.flatten import flatten
+from noclobber_collector.flatten import rows_of, written
 from noclobber_collector.logs import advice
 from noclobber_collector.phases import Phase, Phases
 from noclobber_collector.retention import kept_days
@@ -36,12 +36,13 @@ from noclobber_collector.segments import (
     closed_segments,
     newest_number,
     salvage,
+    size_of,
     sound_requests,
 )
-from noclobber_collector.spool import BYTES_MAX
+from noclobber_collector.spool import BYTES_MAX as SPOOL_BYTES_MAX
 from noclobber_collector.store import Store
 from noclobber_collector.told import tell
-from noclobber_collector.wire import UnreadableError
+from noclobber_collector.wire import PADDING, UnreadableError, padded
 
 __all__ = ["Loader"]
 
@@ -60,6 +61,8 @@ spans are loaded as soon as their segment is closed, since no more than four of 
 rest while more waits than one insert takes."""
 SPANS_MAX: Final = 30_000
 """Spans in one insert: the engine's memory grows with it."""
+BYTES_MAX: Final = 20 << 20
+"""Their bytes: the loader's memory grows by three times as many. 25,000 accesses have so many; no request has more."""
 REST_FULL_S: Final = 0.9
 """Rest after an insert that was full, and a part of it after one that was less: at the highest rates inserts are large,
 and what was inserted in large parts is merged less often, which costs more than anything else that is done to a row."""
@@ -114,7 +117,7 @@ class Loader:
         on_loaded: Callable[[], None] = lambda: None,
         keep_loaded_s: float | None = None,
         *,
-        spool_bytes_max: int = BYTES_MAX,
+        spool_bytes_max: int = SPOOL_BYTES_MAX,
     ) -> None:
         self._store, self._folder, self._collector, self._on_loaded = store, folder, collector, on_loaded
         folder.mkdir(parents=True, exist_ok=True)
@@ -258,7 +261,8 @@ class Loader:
 
     def _is_behind(self) -> bool:
         """Whether more waits than one insert takes."""
-        return sum(segment.spans for segment in closed_segments(self._folder)) > SPANS_MAX
+        waiting = closed_segments(self._folder)
+        return len(list(_batch(waiting))) < len(waiting)
 
     def _load_waiting(self) -> bool:
         """Load the next segments; whether there were any."""
@@ -291,7 +295,7 @@ class Loader:
         if missing:
             self._phases.enter(Phase.INSERT)
             token = f"{self._collector}-{missing[0].number}-{missing[-1].number}-{time.time_ns()}"
-            self._insert([data[segment.number] or b"" for segment in missing], token)
+            self._insert([data.pop(segment.number) or b"" for segment in missing], token)
             present = self._count(batch)
         for segment in batch:
             if present.get(segment.number, 0) != segment.spans:
@@ -302,9 +306,9 @@ class Loader:
         self._phases.enter(Phase.MARK)
         for segment in batch:
             self._attempts.pop(segment.number, None)
+            self._kept_bytes += size_of(segment.path)
             os.utime(segment.path)  # its file stays a while from now on
             segment.path.rename(segment.path.with_suffix(LOADED))
-            self._kept_bytes += len(data[segment.number] or b"")
         self.loaded += sum(segment.spans for segment in batch)
         self._last_load_s = time.perf_counter() - begun
         self._load_s += self._last_load_s
@@ -316,16 +320,26 @@ class Loader:
         """Whether rows of it may be there: it was tried before, by us or by the process before us."""
         return segment.number <= self._newest_at_start or segment.number in self._attempts
 
-    def _insert(self, segments: Sequence[bytes], token: str) -> None:
-        """Put the rows of segments into the store: as columns, or, where these can't be made of them, as they are."""
+    def _insert(self, segments: list[bytes], token: str) -> None:
+        """Put the rows of segments into the store: as columns, or, where these can't be made of them, as they are.
+
+        The list is emptied, and no bytes are held for longer than needed: they may be many.
+        """
         settings = {**self._settings, "insert_deduplication_token": token}
+        data = padded(segments)
+        segments.clear()
         try:
-            rows = flatten(segments)
+            rows = rows_of(data)
         except UnreadableError as error:
-            log.info("%d segments are left to the store to read: %s", len(segments), error)
-            self._store.load("incoming", b"".join(segments), "Protobuf", {**settings, **self._protobuf})
+            log.info("segments are left to the store to read: %s", error)
+            data, rows = data[:-PADDING], None
+        if rows is None:
+            self._store.load("incoming", data, "Protobuf", {**settings, **self._protobuf})
         else:
-            self._store.load("accesses", rows, "ArrowStream", settings)
+            del data
+            stream = written(rows)
+            del rows
+            self._store.load("accesses", stream, "ArrowStream", settings)
 
     def _sound_bytes(self, segment: Segment) -> bytes | None:
         """The segment's bytes; None where some are damaged: it then lies there anew without them."""
@@ -470,12 +484,12 @@ def _keep_loaded_s() -> float:
 
 
 def _batch(segments: Sequence[Segment]) -> Iterator[Segment]:
-    """The first segments, of one day and not too many spans; one that is too large by itself goes alone."""
-    spans = 0
+    """The first segments, of one day, not too many spans or bytes; one that is too large by itself goes alone."""
+    spans = size = 0
     for _, of_day in groupby(segments, key=lambda segment: segment.day):
         for segment in of_day:
-            if spans and spans + segment.spans > SPANS_MAX:
+            spans, size = spans + segment.spans, size + size_of(segment.path)
+            if segment is not segments[0] and (spans > SPANS_MAX or size > BYTES_MAX):
                 return
-            spans += segment.spans
             yield segment
         return

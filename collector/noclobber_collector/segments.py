@@ -31,6 +31,7 @@ __all__ = [
     "begun_s",
     "closed_segments",
     "frame",
+    "framed",
     "newest_number",
     "repair",
     "salvage",
@@ -131,11 +132,17 @@ def frame(request: bytes, segment: int, number: int, collector: bytes, spans: in
 
     `spans` is how many the segment has, those of the request included; 0: it is not told (format 1).
     """
-    body = b"".join(
-        (request, _SEGMENT_KEY, _varint(segment), _NUMBER_KEY, _varint(number), _COLLECTOR_KEY,
-         _varint(len(collector)), collector, *((_SPANS_KEY, _varint(spans)) if spans else ()))
+    return b"".join(framed(request, segment, number, collector, spans))
+
+
+def framed(request: bytes, segment: int, number: int, collector: bytes, spans: int = 0) -> tuple[bytes, bytes, bytes]:
+    """The same as what stands before the request, itself, and what stands behind it: it may be large."""
+    ours = b"".join(
+        (_SEGMENT_KEY, _varint(segment), _NUMBER_KEY, _varint(number), _COLLECTOR_KEY, _varint(len(collector)),
+         collector, *((_SPANS_KEY, _varint(spans)) if spans else ()))
     )  # fmt: skip
-    return b"".join((_varint(len(body) + _CHECK_SIZE), body, _CHECK_KEY, zlib.crc32(body).to_bytes(4, "little")))
+    check = zlib.crc32(ours, zlib.crc32(request)).to_bytes(4, "little")
+    return _varint(len(request) + len(ours) + _CHECK_SIZE), request, b"".join((ours, _CHECK_KEY, check))
 
 
 def sound_requests(data: bytes, segment: int) -> Iterator[tuple[int, int]]:

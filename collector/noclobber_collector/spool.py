@@ -2,9 +2,9 @@
 
 A segment is a file of OTLP requests, each with its length before it, so that the file as it stands is a stream that
 ClickHouse reads (`FORMAT Protobuf`; `noclobber_collector.segments` knows its form). Requests of all connections are
-written and synced together (group commit); only then are they acknowledged. A segment closes after a short time or
-many spans, by a rename that tells how many spans it holds. What a write left behind that failed or was torn by a crash
-is cut off: it was never acknowledged. What had been written whole and is damaged is taken out, and counted.
+written and synced together (group commit); only then are they acknowledged. A segment closes after a short time, many
+spans or many bytes, by a rename that tells how many spans it holds. What a write left behind that failed or was torn by
+a crash is cut off: it was never acknowledged. What had been written whole and is damaged is taken out, and counted.
 
 The loader reads closed segments, and renames them once they are loaded and counted (`noclobber_collector.loader`).
 """
@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from noclobber_collector.segments import (
     CLOSED,
     OPEN,
     BeforeClose,
-    frame,
+    framed,
     newest_number,
     repair,
     sync_folder,
@@ -40,8 +40,12 @@ __all__ = ["BYTES_MAX", "Spool"]
 log = logging.getLogger("noclobber.spool")
 CLOSE_AFTER_S: Final = 0.25
 CLOSE_SPANS: Final = 25_000
+CLOSE_BYTES: Final = 16 << 20
+"""A segment is larger only if a request by itself is: who loads it takes several times as much memory."""
+WRITE_BYTES: Final = 256 << 10
+"""What is written at once is put together up to this."""
 BYTES_MAX: Final = 1 << 30
-WAITING_MAX: Final = 128 << 20
+WAITING_MAX: Final = 40 << 20
 """Bytes that may wait in memory for the disk; two of the largest requests."""
 TICK_S: Final = 0.05
 LOCK_WAIT_S: Final = 10.0
@@ -170,11 +174,8 @@ class Spool:
                     self._changed.wait(self._until_due_s(self._open) if self._open else None)
                 group, self._waiting = self._waiting, []
                 stopping = self._stopping
-            if group:
-                self._commit_begun = time.monotonic()
-                self._commit(group)
-                self._commit_begun = 0.0
-                self._phases.enter(Phase.IDLE)
+            self._commit_in_portions(group)
+            group = []  # its bytes are not needed while nothing comes
             if self._open is not None and (stopping or self._is_due(self._open)):
                 self._close_in_time()
             if stopping and not self._waiting:
@@ -184,14 +185,25 @@ class Spool:
         return max(0.0, segment.opened_at + self._close_after_s - time.monotonic())
 
     def _is_due(self, segment: "_OpenSegment") -> bool:
-        return segment.spans >= CLOSE_SPANS or time.monotonic() - segment.opened_at >= self._close_after_s
+        full = segment.spans >= CLOSE_SPANS or segment.size >= CLOSE_BYTES
+        return full or time.monotonic() - segment.opened_at >= self._close_after_s
+
+    def _has_room(self, segment: "_OpenSegment", size: int) -> bool:
+        return not segment.failed and not self._is_due(segment) and segment.size + size <= CLOSE_BYTES
+
+    def _commit_in_portions(self, group: list[_Waiting]) -> None:
+        for some in _portions(group):
+            self._commit_begun = time.monotonic()
+            self._commit(some)
+            self._commit_begun = 0.0
+            self._phases.enter(Phase.IDLE)
 
     def _commit(self, group: list[_Waiting]) -> None:
         size = sum(len(waiting.data) for waiting in group)
         error: Exception | None = None
         self._phases.enter(Phase.APPEND)
         try:
-            if self._open is not None and (self._open.failed or self._is_due(self._open)):
+            if self._open is not None and not self._has_room(self._open, size):
                 self._close_segment()
             if self._open is None:
                 self._open = _OpenSegment(self.folder, self._next_number(), self._collector, self._phases)
@@ -253,25 +265,29 @@ class _OpenSegment:
 
     def append(self, group: list[_Waiting]) -> float:
         """Write and sync a group; returns the seconds of the sync. What fails is cut off, and ends the segment."""
-        framed, spans = [], self.spans
-        for waiting in group:
-            self._requests += 1
-            spans += waiting.spans
-            framed.append(frame(waiting.data, self.number, self._requests, self._collector, spans))
-        data = b"".join(framed)
+        size = 0
         try:
-            written = 0
-            while written < len(data):
-                written += os.write(self._file, memoryview(data)[written:])
+            for data in _together(self._framed(group)):
+                written = 0
+                while written < len(data):
+                    written += os.write(self._file, memoryview(data)[written:])
+                size += written
             self._phases.enter(Phase.FSYNC)
             begun = time.perf_counter()
             os.fdatasync(self._file)
         except OSError:
             self.failed = True
             raise
-        self.size += len(data)
-        self.spans = spans
+        self.size += size
+        self.spans += sum(waiting.spans for waiting in group)
         return time.perf_counter() - begun
+
+    def _framed(self, group: list[_Waiting]) -> Iterator[bytes]:
+        spans = self.spans
+        for waiting in group:
+            self._requests += 1
+            spans += waiting.spans
+            yield from framed(waiting.data, self.number, self._requests, self._collector, spans)
 
     def close(self, before: BeforeClose | None) -> None:
         """Cut off what failed, and rename; may be called again after an OSError."""
@@ -289,6 +305,33 @@ class _OpenSegment:
             else:
                 self._path.unlink()
         sync_folder(self._folder)
+
+
+def _portions(group: list[_Waiting]) -> Iterator[list[_Waiting]]:
+    """What fits into one segment by its bytes; a request that is larger goes alone."""
+    some: list[_Waiting] = []
+    size = 0
+    for waiting in group:
+        if some and size + len(waiting.data) > CLOSE_BYTES:
+            yield some
+            some, size = [], 0
+        some.append(waiting)
+        size += len(waiting.data)
+    if some:
+        yield some
+
+
+def _together(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Small parts put together; a large one stays as it is, and is not copied."""
+    some: list[bytes] = []
+    size = 0
+    for part in parts:
+        if size + len(part) > WRITE_BYTES:
+            yield b"".join(some)
+            some, size = [], 0
+        some.append(part)
+        size += len(part)
+    yield b"".join(some)
 
 
 def _reason(error: OSError) -> str:

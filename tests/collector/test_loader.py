@@ -250,10 +250,10 @@ def test_a_segment_that_the_store_cannot_read_is_set_aside_alone(store: Store, t
 def test_what_is_left_to_the_store_to_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments are a stream that ClickHouse reads; it passes over fields that it does not know."""
 
-    def unreadable(_: object) -> bytes:
+    def unreadable(*_: object) -> None:
         raise UnreadableError("for a test")
 
-    monkeypatch.setattr("noclobber_collector.loader.flatten", unreadable)
+    monkeypatch.setattr("noclobber_collector.loader.rows_of", unreadable)
     segments = spool_of(tmp_path / "spool", 3, 4)
     run(store, tmp_path / "spool")
     assert stored(store) == {segment.number: segment.spans for segment in segments}
@@ -318,6 +318,58 @@ def test_batches_are_of_one_day_and_bounded(store: Store, tmp_path: Path, monkey
     run(counting, folder)
     assert counting.loads == 3
     assert sum(stored(store).values()) == 10
+
+
+def test_batches_are_bounded_by_their_bytes(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader's memory grows with them; what is larger by itself goes alone."""
+    data = [accesses(2, text="x" * size).SerializeToString() for size in (1_000, 1_000, 9_000, 1_000, 1_000, 1_000)]
+    monkeypatch.setattr("noclobber_collector.loader.BYTES_MAX", 3 * len(data[0]) + 500)
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    for number, each in enumerate(data, (int(time.time() * 1000) // 86_400_000 * 86_400_000) << 16):
+        (folder / f"{number:020d}.2.seg").write_bytes(frame(each, number, 1, b"local"))
+    counting = Failing(store, lambda _: None)
+    run(counting, folder)
+    assert counting.loads == 3
+    assert sum(stored(store).values()) == 12
+
+
+def crowded() -> bytes:
+    """A request of six spans that has several of everything."""
+    made = accesses(6, **{f"k{number}": "v" for number in range(5)})
+    (resource,) = made.resource_spans
+    for number in range(4):
+        resource.scope_spans.add().scope.name = f"scope {number}"
+    for span in resource.scope_spans[0].spans:
+        for number in range(4):
+            span.events.add().name = f"event {number}"
+    return made.SerializeToString()
+
+
+@pytest.mark.parametrize("limit", ["flatten.MESSAGES_MAX", "flatten.NAMES_MAX", "wire.FIELDS_MAX", "origins.SCOPES_MAX",
+                                   "wire.FIELDS_OF_ONE_MAX", "origins.SPANS_MAX", "origins.LARGE_MAX"])  # fmt: skip
+def test_what_would_take_much_memory_is_left_to_the_store(
+    load: Callable[..., Store], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, limit: str
+) -> None:
+    """Millions of fields, scopes or events in a segment of few bytes; nothing of them is lost."""
+    monkeypatch.setattr(f"noclobber_collector.{limit}", 3)
+    monkeypatch.setattr("noclobber_collector.origins.LARGE", 100)
+    caplog.set_level("INFO", "noclobber.loader")
+    store = load(crowded())
+    assert "left to the store" in caplog.text
+    assert store.rows("SELECT count(), sum(length(events.name)), any(rest['k4']) FROM accesses") == [(6, 24, "v")]
+
+
+@pytest.mark.parametrize(("limit", "most"), [("flatten.MESSAGES_MAX", 9), ("wire.FIELDS_MAX", 99)])
+def test_what_is_too_much_at_once_is_read_by_halves(
+    load: Callable[..., Store], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, limit: str, most: int
+) -> None:
+    """Spans with many events or attributes each are no reason to leave them to the store."""
+    monkeypatch.setattr(f"noclobber_collector.{limit}", most)
+    caplog.set_level("INFO", "noclobber.loader")
+    store = load(crowded())
+    assert "left to the store" not in caplog.text
+    assert store.rows("SELECT count(), sum(length(events.name)), max(row) FROM accesses") == [(6, 24, 5)]
 
 
 def test_foreign_spans_keep_everything(load: Callable[..., Store]) -> None:

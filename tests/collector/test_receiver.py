@@ -35,6 +35,7 @@ from processes import Process, Receiver, ask, free_ports, metrics_of, wait_until
 from noclobber_collector.errors import SpoolBusyError
 from noclobber_collector.receiver import http, intake
 from noclobber_collector.receiver.connection import PatientOnlySoLong
+from noclobber_collector.receiver.grpc import MESSAGE_MAX
 from noclobber_collector.receiver.intake import Intake
 from noclobber_collector.receiver.process import QuietServer
 from noclobber_collector.requests import BODY_MAX, count_spans
@@ -345,7 +346,7 @@ def _status(error: Any) -> Status:
 def test_too_large_over_grpc(channel: grpc.Channel) -> None:
     """The library's own limit answers."""
     with pytest.raises(grpc.RpcError) as caught:
-        raw(channel)(bytes(BODY_MAX + 1), timeout=20)
+        raw(channel)(bytes(MESSAGE_MAX + 1), timeout=20)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
 
 

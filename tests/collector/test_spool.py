@@ -19,6 +19,7 @@ from noclobber_collector.errors import SpoolBusyError, SpoolFullError
 from noclobber_collector.requests import count_spans
 from noclobber_collector.segments import (
     Segment,
+    bare_requests,
     closed_segments,
     frame,
     newest_number,
@@ -97,6 +98,29 @@ def test_a_segment_closes_by_time_and_by_size(tmp_path: Path, monkeypatch: pytes
     segments = closed_segments(tmp_path / "b")
     assert [segment.spans for segment in segments] == [10, 10, 10, 10]
     assert len({segment.number for segment in segments}) == 4
+
+
+def test_a_segment_has_no_more_bytes_than_a_loader_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they come one by one or together; what is larger by itself goes alone, and comes back as it was."""
+    monkeypatch.setattr("noclobber_collector.spool.CLOSE_BYTES", 3 * len(ONE) + 200)
+    monkeypatch.setattr("noclobber_collector.spool.WRITE_BYTES", 2 * len(ONE))
+    go, real = threading.Event(), os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda file: (go.wait(10), real(file)))
+    spool = Spool(tmp_path, close_after_s=60)
+    large = accesses(30).SerializeToString()
+    first = spool.put(ONE, 2)
+    wait_until(lambda: not spool._waiting, what="the first group")
+    group = [spool.put(data, spans) for data, spans in [(ONE, 2)] * 7 + [(large, 30)] + [(ONE, 2)] * 2]
+    go.set()
+    for each in (first, *group):
+        each.result(10)
+    for _ in range(4):
+        spool.put(ONE, 2).result(10)
+    spool.close()
+    segments = closed_segments(tmp_path)
+    assert [segment.spans for segment in segments] == [2, 6, 6, 2, 30, 4 + 2, 6]
+    found = [each for segment in segments for each in bare_requests(segment.path.read_bytes(), segment.number)]
+    assert found == [ONE] * 8 + [large] + [ONE] * 6
 
 
 def test_numbers_never_repeat_or_fall_when_the_clock_is_set_back(tmp_path: Path) -> None:

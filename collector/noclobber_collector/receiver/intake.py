@@ -1,12 +1,15 @@
 """What both protocols do with a request: unpack, check, make durable, count.
 
-Large bodies are read on a thread, two at a time, so that others are answered meanwhile and memory stays bounded.
+Large bodies are read on a thread, so that others are answered meanwhile, and one after the other, because that takes
+several times their bytes.
 """
 
 import asyncio
 import logging
 import os
+import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,6 +18,7 @@ from noclobber_collector import told
 from noclobber_collector.metrics import COLLECTOR, exposition
 from noclobber_collector.receiver.answers import JSON, Because, Refusal
 from noclobber_collector.receiver.counts import Counts
+from noclobber_collector.receiver.room import SMALL, Held, Room
 from noclobber_collector.requests import from_json, sift, unpack
 from noclobber_collector.segments import begun_s
 from noclobber_collector.spool import WAITING_MAX, Spool
@@ -22,9 +26,8 @@ from noclobber_collector.spool import WAITING_MAX, Spool
 __all__ = ["Intake", "Taken"]
 
 log = logging.getLogger("noclobber.receiver")
-SMALL: Final = 64 << 10
-"""Bodies up to this are read on the event loop."""
-LARGE_AT_ONCE: Final = 2
+THREADS_MAX: Final = 2
+"""Threads that read bodies of more than SMALL, or packed ones; one reads while the other comes or goes."""
 DURABLE_TIMEOUT_S: Final = 8.0
 """Exporters give up after 10 s."""
 TOO_SLOW: Final = "the disk is too slow for what arrives"
@@ -46,30 +49,42 @@ class Intake:
     Args:
         spool: where accepted requests go.
         counts: what is counted.
+
+    Attributes:
+        room: what the bytes of all requests need.
     """
 
     def __init__(self, spool: Spool, counts: Counts | None = None) -> None:
         self.spool = spool
         self.counts = counts or Counts()
-        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self.room = Room()
+        self._threads = asyncio.Semaphore(THREADS_MAX)
+        self._reading = threading.Lock()  # also where a client is gone, and its thread is not
         self._refusal, self._refused_at = "", 0.0
 
-    async def accept(self, body: bytes, signal: str = "traces", kind: str = "", encoding: str = "") -> int:
+    async def accept(self, body: bytes, held: Held, signal: str = "traces", kind: str = "", encoding: str = "") -> int:
         """Take a request and wait until it is on disk; returns how many of its spans were rejected.
+
+        Args:
+            body: as it came.
+            held: what it holds of the room: itself; what comes out of it is added.
+            signal: of OTLP's.
+            kind: its content type.
+            encoding: its Content-Encoding.
 
         Raises:
             MalformedError: it is no OTLP.
-            SpoolFullError: there is no room.
-            Refusal: the disk is too slow.
+            SpoolFullError: there is no room on disk.
+            Refusal: the disk is too slow, or there is no room for what is packed in it.
         """
         if signal != "traces":
             self.counts.add(SIGNALS[signal])
             return 0
         if len(body) <= SMALL and not encoding:
-            taken = self._read(body, kind, encoding)
+            taken = self._read(body, kind, encoding, held.grow)
         else:
-            async with self._large:
-                taken = await asyncio.to_thread(self._read, body, kind, encoding)
+            async with self._threads:
+                taken = await asyncio.to_thread(self._read_alone, body, kind, encoding, held.grow)
         try:
             async with asyncio.timeout(DURABLE_TIMEOUT_S):
                 await asyncio.wrap_future(taken.done)
@@ -80,9 +95,13 @@ class Intake:
             taken.done.result()  # it was settled at the last moment
         return taken.rejected
 
-    def _read(self, body: bytes, kind: str, encoding: str) -> Taken:
-        data = unpack(body, encoding)
+    def _read(self, body: bytes, kind: str, encoding: str, hold: Callable[[int], None]) -> Taken:
+        data = unpack(body, encoding, hold)
         return self.take(from_json(data) if kind == JSON else data)
+
+    def _read_alone(self, body: bytes, kind: str, encoding: str, hold: Callable[[int], None]) -> Taken:
+        with self._reading:
+            return self._read(body, kind, encoding, hold)
 
     def take(self, request: bytes) -> Taken:
         """Check `request` and begin to make it durable.
