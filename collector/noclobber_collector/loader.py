@@ -36,9 +36,10 @@ from noclobber_collector.segments import (
     closed_segments,
     newest_number,
     salvage,
+    size_of,
     sound_requests,
 )
-from noclobber_collector.spool import BYTES_MAX
+from noclobber_collector.spool import BYTES_MAX as SPOOL_BYTES_MAX
 from noclobber_collector.store import Store
 from noclobber_collector.told import tell
 from noclobber_collector.wire import UnreadableError
@@ -114,7 +115,7 @@ class Loader:
         on_loaded: Callable[[], None] = lambda: None,
         keep_loaded_s: float | None = None,
         *,
-        spool_bytes_max: int = BYTES_MAX,
+        spool_bytes_max: int = SPOOL_BYTES_MAX,
     ) -> None:
         self._store, self._folder, self._collector, self._on_loaded = store, folder, collector, on_loaded
         folder.mkdir(parents=True, exist_ok=True)
@@ -302,9 +303,9 @@ class Loader:
         self._phases.enter(Phase.MARK)
         for segment in batch:
             self._attempts.pop(segment.number, None)
+            self._kept_bytes += size_of(segment.path)
             os.utime(segment.path)  # its file stays a while from now on
             segment.path.rename(segment.path.with_suffix(LOADED))
-            self._kept_bytes += len(data[segment.number] or b"")
         self.loaded += sum(segment.spans for segment in batch)
         self._last_load_s = time.perf_counter() - begun
         self._load_s += self._last_load_s
