@@ -56,6 +56,7 @@ def test_what_is_loaded_and_kept_gives_way(
             files = [path for path in receiver.spool.iterdir() if path.suffix in (".open", ".seg", ".done")]
             sizes = [size_of(path) for path in files]
             most, largest = max(most, sum(sizes)), max(largest, *sizes)
+        wait_until(lambda: not list(receiver.spool.glob("*.open")), what="the close")
         wait_until(lambda: not closed_segments(receiver.spool), 60, "the load")
         wait_until(lambda: receiver.metrics()["spool_kept_bytes"] <= bytes_max // 4, what="the removal")
         metrics = receiver.metrics()
