@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Final
+from types import ModuleType
+from typing import Final, cast
 
 from noclobber.cli import Command, CommandError
 
@@ -41,7 +42,7 @@ def add_receiver_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", default=os.environ.get("NOCLOBBER_TOKEN"), help="bearer token (or NOCLOBBER_TOKEN)")
     parser.add_argument(
         "--spool-bytes-max", type=int, default=1 << 30, metavar="BYTES",
-        help="what may wait to be loaded; then clients are told to come again (default 1 GiB)",
+        help="what the spool may take on disk; then clients are told to come again (default 1 GiB)",
     )  # fmt: skip
     parser.add_argument(
         "--insecure-bind", action="store_true", help="listen beyond this machine without a token, on your own risk"
@@ -114,6 +115,7 @@ def _collect(words: argparse.Namespace, spool: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     _say(f"collecting on {words.host}:{words.otlp_grpc_port} (gRPC) and :{words.otlp_http_port} (HTTP)")
+    _do_without_pandas()
     loading = threading.Thread(target=_load, args=(words, spool, ending, receiver), name="load")
     loading.start()
     while (code := receiver.wait()) < 0 and not ending.is_set():
@@ -122,6 +124,11 @@ def _collect(words: argparse.Namespace, spool: Path) -> int:
     ending.set()
     loading.join()
     return code
+
+
+def _do_without_pandas() -> None:
+    """The store's client loads it where it is installed, to ask whether rows are a frame: 25 MiB that nobody needs."""
+    sys.modules.setdefault("pandas", cast("ModuleType", None))
 
 
 class _Receiver:
@@ -169,7 +176,7 @@ def _load(words: argparse.Namespace, spool: Path, ending: threading.Event, recei
         return
     if store is None:
         return
-    loader = Loader(store, spool, words.name)
+    loader = Loader(store, spool, words.name, spool_bytes_max=words.spool_bytes_max)
     loader.start()
     ending.wait()
     receiver.wait()

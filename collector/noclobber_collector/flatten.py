@@ -15,6 +15,7 @@ Source: opentelemetry-proto 1.x, trace.proto and common.proto (field numbers); A
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
@@ -29,9 +30,19 @@ from noclobber.contract import Attr
 from noclobber_collector.any_value import as_text, pairs_as_text
 from noclobber_collector.columns import COLUMNS, Column, Holds
 from noclobber_collector.origins import LISTS, MAPS, SELDOM, WHOLES, WORDS, Origins, origins_of
-from noclobber_collector.wire import Bytes, Fields, Places, UnreadableError, fields, fixed64, padded, varints
+from noclobber_collector.wire import (
+    Bytes,
+    Fields,
+    Places,
+    TooManyError,
+    UnreadableError,
+    fields,
+    fixed64,
+    padded,
+    varints,
+)
 
-__all__ = ["flatten"]
+__all__ = ["flatten", "rows_of", "written"]
 
 TRACE_ID, SPAN_ID, TRACE_STATE, PARENT, NAME = 0x0A, 0x12, 0x1A, 0x22, 0x2A
 KIND, START, END, ATTRIBUTES, EVENTS, LINKS, STATUS = 0x30, 0x39, 0x41, 0x4A, 0x5A, 0x6A, 0x7A
@@ -60,6 +71,12 @@ _FITS: Final[Mapping[Holds, tuple[int, ...]]] = {
 }
 MINUTE_NS: Final = 60_000_000_000
 SPANS_AT_ONCE: Final = 5_000
+MESSAGES_MAX: Final = 50_000
+"""Events or links of spans that are read at once, each of which is a Python object or more."""
+NAMES_MAX: Final = 20_000
+"""Names of their attributes."""
+OTHERS_MAX: Final = 4 << 20
+"""Bytes of their lists and maps, which become text by way of Python objects."""
 
 
 def flatten(segments: Iterable[bytes]) -> bytes:
@@ -70,9 +87,17 @@ def flatten(segments: Iterable[bytes]) -> bytes:
     Raises:
         UnreadableError: something is written there that only ClickHouse's reader may understand.
     """
+    return written(rows_of(padded(segments)))
+
+
+def rows_of(data: bytes) -> pa.RecordBatch:
+    """The same as a batch, of segments that were `padded`; it holds none of their bytes.
+
+    Raises:
+        UnreadableError: as above, or there is more of something than memory should be taken for.
+    """
     try:
-        data = padded(segments)
-        return _stream(_joined(list(_portions(np.frombuffer(data, np.uint8), origins_of(data)))))
+        return _joined(list(_portions(np.frombuffer(data, np.uint8), origins_of(data))))
     except (IndexError, ValueError, DecodeError, pa.ArrowException) as error:
         raise UnreadableError(str(error)) from error
 
@@ -80,7 +105,23 @@ def flatten(segments: Iterable[bytes]) -> bytes:
 def _portions(data: Bytes, origins: Origins) -> Iterator[pa.RecordBatch]:
     """The rows, so many at once that all that is made of them stays in the processor's and malloc's near memory."""
     for first in range(0, len(origins.begin), SPANS_AT_ONCE):
-        yield _Rows(data, origins, slice(first, first + SPANS_AT_ONCE)).batch()
+        yield from _portion(data, origins, first, min(first + SPANS_AT_ONCE, len(origins.begin)))
+
+
+def _portion(data: Bytes, origins: Origins, first: int, last: int) -> Iterator[pa.RecordBatch]:
+    """The rows of some spans: by halves where there is too much in all."""
+    batch = None
+    try:
+        batch = _Rows(data, origins, slice(first, last)).batch()
+    except TooManyError:
+        if last - first == 1:
+            raise
+    if batch is not None:
+        yield batch
+    else:  # not before the error is gone, whose frames hold what was too much
+        middle = (first + last) // 2
+        yield from _portion(data, origins, first, middle)
+        yield from _portion(data, origins, middle, last)
 
 
 def _joined(portions: list[pa.RecordBatch]) -> pa.RecordBatch:
@@ -88,13 +129,13 @@ def _joined(portions: list[pa.RecordBatch]) -> pa.RecordBatch:
     if len(portions) == 1:
         return portions[0]
     types = {field.name: field.type for portion in portions for field in portion.schema}
+    apart = [(dict(zip(each.schema.names, each.columns, strict=True)), each.num_rows) for each in portions]
+    portions.clear()
     columns = {}
-    for name, kind in types.items():
-        chunks = [
-            portion.column(name) if name in portion.schema.names else _nothing(name, kind, portion.num_rows)
-            for portion in portions
-        ]
+    for name, kind in types.items():  # each column goes as soon as it is joined: together they are as large as all
+        chunks = [found.pop(name) if name in found else _nothing(name, kind, rows) for found, rows in apart]
         columns[name] = pa.chunked_array(chunks, kind).unify_dictionaries().combine_chunks()
+        del chunks
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -109,12 +150,12 @@ def _nothing(name: str, kind: pa.DataType, rows: int) -> pa.Array:
     return pa.array([b"" if pa.types.is_binary(kind) else 0] * rows, kind)
 
 
-def _stream(batch: pa.RecordBatch) -> bytes:
-    out = pa.BufferOutputStream()
+def written(batch: pa.RecordBatch) -> bytes:
+    """A batch as an Arrow stream."""
+    out = BytesIO()
     with pa.ipc.new_stream(out, batch.schema) as stream:
         stream.write_batch(batch)
-    data: bytes = out.getvalue().to_pybytes()
-    return data
+    return out.getvalue()
 
 
 # -- What spans say, as columns --------------------------------------------------------------------------------------
@@ -222,6 +263,8 @@ class _Rows:
         if not len(pairs.owner):
             return
         names, types, values = _pairs(self._data, pairs)
+        if len(names.dictionary) > NAMES_MAX:
+            raise TooManyError(f"more than {NAMES_MAX} names of attributes")
         routes = np.array([_routes(name) for name in names.dictionary.to_pylist()], np.uint8)
         route = routes[names.indices.to_numpy(), types]
         order = np.argsort(route, kind="stable")
@@ -306,6 +349,8 @@ class _Rows:
             case "rest_doubles":
                 items = pa.array(fixed64(self._data, values.begin).view(np.float64))
             case _:
+                if int((values.end - values.begin).sum(dtype=np.int64)) > OTHERS_MAX:
+                    raise TooManyError(f"lists and maps of more than {OTHERS_MAX} bytes")
                 items = pa.array(map(_other_text, self._tags(values, types), self._contents(values)), pa.string())
         return pa.MapArray.from_arrays(self._offsets(values.owner), keys, items)
 
@@ -327,6 +372,8 @@ class _Rows:
         found = self._spans.of(tag)
         if not len(found.owner):
             return []
+        if len(found.owner) > MESSAGES_MAX:
+            raise TooManyError(f"more than {MESSAGES_MAX} events or links")
         of_row: list[list[Any]] = [[] for _ in range(self._count)]
         for row, data in zip(found.owner.tolist(), self._contents(found), strict=True):
             of_row[row].append(kind.FromString(data))

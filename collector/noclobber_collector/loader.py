@@ -2,9 +2,10 @@
 
 The loader takes closed segments in order, checks their checksums, hands their rows to ClickHouse as ready columns, and
 counts the rows of each segment. Only if the count is right is a segment marked as loaded; its file stays a
-while longer, and at the next start every file that is still there is counted again. What is missing is loaded once more
-under a new token, what is there in part is deleted and loaded again: chdb once lost an insert that it had acknowledged,
-and its log of tokens made that final.
+while longer, and is counted again at the next start and before it goes: a server that crashes may lose what it had
+counted, and nobody here would have seen it end. What is missing is loaded once more under a new token, what is there in
+part is deleted and loaded again: chdb once lost an insert that it had acknowledged, and its log of tokens made that
+final.
 
 A store that is down, full or slow is waited for, however long that takes. Only a segment that the store finds
 unreadable, alone, is set aside: it would hold up all that come after.
@@ -23,9 +24,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from noclobber_collector.errors import StoreError
-from noclobber_collector.flatten import flatten
+from noclobber_collector.flatten import rows_of, written
 from noclobber_collector.logs import advice
 from noclobber_collector.phases import Phase, Phases
+from noclobber_collector.retention import kept_days
 from noclobber_collector.segments import (
     CLOSED,
     LOADED,
@@ -34,11 +36,13 @@ from noclobber_collector.segments import (
     closed_segments,
     newest_number,
     salvage,
+    size_of,
     sound_requests,
 )
+from noclobber_collector.spool import BYTES_MAX as SPOOL_BYTES_MAX
 from noclobber_collector.store import Store
 from noclobber_collector.told import tell
-from noclobber_collector.wire import UnreadableError
+from noclobber_collector.wire import PADDING, UnreadableError, padded
 
 __all__ = ["Loader"]
 
@@ -57,10 +61,14 @@ spans are loaded as soon as their segment is closed, since no more than four of 
 rest while more waits than one insert takes."""
 SPANS_MAX: Final = 30_000
 """Spans in one insert: the engine's memory grows with it."""
+BYTES_MAX: Final = 20 << 20
+"""Their bytes: the loader's memory grows by three times as many. 25,000 accesses have so many; no request has more."""
 REST_FULL_S: Final = 0.9
 """Rest after an insert that was full, and a part of it after one that was less: at the highest rates inserts are large,
 and what was inserted in large parts is merged less often, which costs more than anything else that is done to a row."""
 KEEP_LOADED_S: Final = 300.0
+KEPT_SHARE: Final = 4
+"""Files that are loaded take no more than this part of the spool's limit."""
 TIDY_EVERY_S: Final = 5.0
 TELL_EVERY_S: Final = 1.0
 PAUSE_FIRST_S: Final = 0.5
@@ -92,6 +100,8 @@ class Loader:
         collector: name of this spool in the store, where several collectors share one.
         on_loaded: called after each load that was counted, in the loader's thread.
         keep_loaded_s: how long a loaded segment's file stays; None: as `NOCLOBBER_KEEP_LOADED_S` says, else 5 minutes.
+        spool_bytes_max: the spool's limit: files go sooner where they would take more than a part of it, or more than
+            the disk still has free.
 
     Attributes:
         loaded: spans loaded and counted since the start. reloaded: spans that had to be loaded again.
@@ -106,10 +116,13 @@ class Loader:
         collector: str = "local",
         on_loaded: Callable[[], None] = lambda: None,
         keep_loaded_s: float | None = None,
+        *,
+        spool_bytes_max: int = SPOOL_BYTES_MAX,
     ) -> None:
         self._store, self._folder, self._collector, self._on_loaded = store, folder, collector, on_loaded
         folder.mkdir(parents=True, exist_ok=True)
         self._keep_loaded_s = _keep_loaded_s() if keep_loaded_s is None else keep_loaded_s
+        self._kept_share, self._kept_bytes = spool_bytes_max // KEPT_SHARE, 0
         self._settings = dict(SETTINGS)
         self._protobuf = {
             "format_schema_source": "string",
@@ -118,6 +131,7 @@ class Loader:
         }
         self._attempts: dict[int, int] = {}
         self._newest_at_start = newest_number(folder)
+        self._counted_last = 0
         self._alone = self._changed_at = 0
         self._phases = Phases("loader")
         self._stopping = threading.Event()
@@ -190,10 +204,10 @@ class Loader:
                     self.counted = True
                 self._changed_at = _settled_at(self._folder)
                 loaded = self.loaded
+                self._tidy()
                 busy = self._load_waiting()
                 self._phases.enter(Phase.IDLE)
                 self._pause_s, self._last_error = 0.0, ""
-                self._tidy()
                 if not busy:
                     self._wait_for_segments()
                 elif not self._is_behind():
@@ -228,18 +242,27 @@ class Loader:
         """Segments that were loaded before the last end: are they really there?"""
         kept = [segment for segment in closed_segments(self._folder, loaded=True) if segment.loaded]
         for at in range(0, len(kept), COUNTED_AT_ONCE):
-            some = kept[at : at + COUNTED_AT_ONCE]
-            present, forgotten = self._count(some), self._forgotten(some)
-            for segment in some:
-                if present.get(segment.number, 0) != segment.spans and segment.number not in forgotten:
-                    log.warning("segment %s is not whole in the store; loading it again", segment.number)
-                    segment.path.rename(segment.path.with_suffix(CLOSED))
-                    self._attempts[segment.number] = 1
-                    self.reloaded += segment.spans
+            self._still_there(kept[at : at + COUNTED_AT_ONCE])
+
+    def _still_there(self, loaded: Sequence[Segment]) -> list[Segment]:
+        """Those of some loaded segments that are whole in the store, or need not be; the others wait to be loaded."""
+        present = self._count(loaded)
+        short = [segment for segment in loaded if present.get(segment.number, 0) != segment.spans]
+        if not short:
+            return list(loaded)
+        missing = {each.number for each in short} - self._forgotten(short) - self._expired(short)
+        for segment in short:
+            if segment.number in missing:
+                log.warning("segment %s is not whole in the store; loading it again", segment.number)
+                segment.path.rename(segment.path.with_suffix(CLOSED))
+                self._attempts[segment.number] = 1
+                self.reloaded += segment.spans
+        return [segment for segment in loaded if segment.number not in missing]
 
     def _is_behind(self) -> bool:
         """Whether more waits than one insert takes."""
-        return sum(segment.spans for segment in closed_segments(self._folder)) > SPANS_MAX
+        waiting = closed_segments(self._folder)
+        return len(list(_batch(waiting))) < len(waiting)
 
     def _load_waiting(self) -> bool:
         """Load the next segments; whether there were any."""
@@ -272,7 +295,7 @@ class Loader:
         if missing:
             self._phases.enter(Phase.INSERT)
             token = f"{self._collector}-{missing[0].number}-{missing[-1].number}-{time.time_ns()}"
-            self._insert([data[segment.number] or b"" for segment in missing], token)
+            self._insert([data.pop(segment.number) or b"" for segment in missing], token)
             present = self._count(batch)
         for segment in batch:
             if present.get(segment.number, 0) != segment.spans:
@@ -283,6 +306,7 @@ class Loader:
         self._phases.enter(Phase.MARK)
         for segment in batch:
             self._attempts.pop(segment.number, None)
+            self._kept_bytes += size_of(segment.path)
             os.utime(segment.path)  # its file stays a while from now on
             segment.path.rename(segment.path.with_suffix(LOADED))
         self.loaded += sum(segment.spans for segment in batch)
@@ -296,21 +320,31 @@ class Loader:
         """Whether rows of it may be there: it was tried before, by us or by the process before us."""
         return segment.number <= self._newest_at_start or segment.number in self._attempts
 
-    def _insert(self, segments: Sequence[bytes], token: str) -> None:
-        """Put the rows of segments into the store: as columns, or, where these can't be made of them, as they are."""
+    def _insert(self, segments: list[bytes], token: str) -> None:
+        """Put the rows of segments into the store: as columns, or, where these can't be made of them, as they are.
+
+        The list is emptied, and no bytes are held for longer than needed: they may be many.
+        """
         settings = {**self._settings, "insert_deduplication_token": token}
+        data = padded(segments)
+        segments.clear()
         try:
-            rows = flatten(segments)
+            rows = rows_of(data)
         except UnreadableError as error:
-            log.info("%d segments are left to the store to read: %s", len(segments), error)
-            self._store.load("incoming", b"".join(segments), "Protobuf", {**settings, **self._protobuf})
+            log.info("segments are left to the store to read: %s", error)
+            data, rows = data[:-PADDING], None
+        if rows is None:
+            self._store.load("incoming", data, "Protobuf", {**settings, **self._protobuf})
         else:
-            self._store.load("accesses", rows, "ArrowStream", settings)
+            del data
+            stream = written(rows)
+            del rows
+            self._store.load("accesses", stream, "ArrowStream", settings)
 
     def _sound_bytes(self, segment: Segment) -> bytes | None:
         """The segment's bytes; None where some are damaged: it then lies there anew without them."""
         data = segment.path.read_bytes()
-        if sum(end - begin for begin, end in sound_requests(data)) == len(data):
+        if sum(end - begin for begin, end in sound_requests(data, segment.number)) == len(data):
             return data
         lost = salvage(segment)
         self.damaged += lost
@@ -359,6 +393,12 @@ class Loader:
         )
         return {int(number) for (number,) in rows}
 
+    def _expired(self, segments: Sequence[Segment]) -> set[int]:
+        """Those whose day has run out: the store drops their rows as often as they are loaded."""
+        days = kept_days(self._store, "accesses")
+        today = time.time() / 86_400
+        return {each.number for each in segments if days is not None and each.day + days <= today}
+
     def _delete(self, segment: Segment) -> None:
         where = "collector = {collector:String} AND segment = {number:UInt64}"
         self._store.delete("accesses", where, {"collector": self._collector, "number": segment.number})
@@ -373,17 +413,47 @@ class Loader:
         self._store.insert("ingest", ("collector", "segment", "attempt", "spooled", "stored", "loaded_ns"), rows)
 
     def _tidy(self) -> None:
-        """Remove files that were loaded long enough ago; the newest stays, its number is where the next one goes on."""
-        if time.monotonic() - self._tidied_at < min(TIDY_EVERY_S, self._keep_loaded_s):
+        """Remove files that were loaded long enough ago, or whose room is needed, and are counted once more.
+
+        The newest is counted, too, and stays: its number is where the next one goes on.
+        """
+        crowded = self._kept_bytes > self._kept_max()
+        if not crowded and time.monotonic() - self._tidied_at < min(TIDY_EVERY_S, self._keep_loaded_s):
             return
         self._tidied_at = time.monotonic()
-        limit = time.time() - self._keep_loaded_s
-        kept = [each.path for each in closed_segments(self._folder, loaded=True)[:-1] if each.loaded]
-        due = [path for path in kept if path.stat().st_mtime <= limit]
-        self._phases.enter(Phase.UNLINK if due else Phase.IDLE)
-        for path in due:
-            path.unlink()
+        segments = closed_segments(self._folder, loaded=True)
+        newest = segments[-1].number if segments else 0
+        due = self._due(segments, newest, self._kept_max() // 2 if crowded else None)
+        for at in range(0, len(due), COUNTED_AT_ONCE):
+            there = self._still_there(due[at : at + COUNTED_AT_ONCE])
+            self._phases.enter(Phase.UNLINK)
+            for segment in there:
+                if segment.number != newest:
+                    segment.path.unlink()
+                else:
+                    self._counted_last = newest
         self._phases.enter(Phase.IDLE)
+
+    def _due(self, segments: Sequence[Segment], newest: int, bytes_max: int | None) -> list[Segment]:
+        """Loaded segments whose time is up, and so many of the oldest that no more than `bytes_max` are left."""
+        limit = time.time() - self._keep_loaded_s
+        found = [(each, each.path.stat()) for each in segments if each.loaded]
+        left = sum(status.st_size for each, status in found if each.number != newest)
+        due = []
+        for each, status in found:
+            if each.number == newest:
+                if status.st_mtime <= limit and newest != self._counted_last:
+                    due.append(each)
+            elif status.st_mtime <= limit or (bytes_max is not None and left > bytes_max):
+                due.append(each)
+                left -= status.st_size
+        self._kept_bytes = left
+        return due
+
+    def _kept_max(self) -> int:
+        """Bytes that loaded files may take now."""
+        disk = os.statvfs(self._folder)
+        return min(self._kept_share, disk.f_bavail * disk.f_frsize)
 
 
 def rest_s(spans: int, took_s: float) -> float:
@@ -414,12 +484,12 @@ def _keep_loaded_s() -> float:
 
 
 def _batch(segments: Sequence[Segment]) -> Iterator[Segment]:
-    """The first segments, of one day and not too many spans; one that is too large by itself goes alone."""
-    spans = 0
+    """The first segments, of one day, not too many spans or bytes; one that is too large by itself goes alone."""
+    spans = size = 0
     for _, of_day in groupby(segments, key=lambda segment: segment.day):
         for segment in of_day:
-            if spans and spans + segment.spans > SPANS_MAX:
+            spans, size = spans + segment.spans, size + size_of(segment.path)
+            if segment is not segments[0] and (spans > SPANS_MAX or size > BYTES_MAX):
                 return
-            spans += segment.spans
             yield segment
         return

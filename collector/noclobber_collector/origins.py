@@ -17,7 +17,15 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from noclobber_collector.any_value import as_text
 from noclobber_collector.columns import PROCESS_COLUMNS
-from noclobber_collector.wire import PADDING, UnreadableError, fields_of_one, run_of, varint
+from noclobber_collector.wire import (
+    PADDING,
+    TooManyError,
+    UnreadableError,
+    few_fields_of_one,
+    fields_of_one,
+    run_of,
+    varint,
+)
 
 __all__ = ["LISTS", "MAPS", "SELDOM", "WHOLES", "WORDS", "Origins", "origins_of"]
 
@@ -27,8 +35,16 @@ SCOPE, SPANS = 0x0A, 0x12
 SCOPE_NAME, SCOPE_VERSION, SCOPE_ATTRIBUTE, SCOPE_DROPPED = 0x0A, 0x12, 0x1A, 0x20
 OURS: Final = "noclobber."
 UINT32_MAX: Final = (1 << 32) - 1
+SCOPES_MAX: Final = 50_000
+"""Scopes of some segments, each with all that is said once for its spans."""
+SPANS_MAX: Final = 100_000
+"""Their spans."""
 RESOURCES_KEPT: Final = 1024
 """Resources whose meaning is remembered."""
+LARGE: Final = 2 << 10
+"""Bytes of a resource that is not, and of a scope that is as large."""
+LARGE_MAX: Final = 2 << 20
+"""Bytes of all of these in some segments: as Python objects they take twenty times as many."""
 _NUMBERS: Final = tuple(PROCESS_COLUMNS)[-2:]
 WORDS: Final = ("collector", *tuple(PROCESS_COLUMNS)[:-2], "scope", "scope_version", "scope_schema", "resource_schema")
 """Columns of texts that are the same for all spans of a scope."""
@@ -50,6 +66,7 @@ class Origins:
         begin, end: where each span lies. counts: how many of them each scope has.
         said: by column (WORDS, WHOLES, MAPS, LISTS), what is said for each scope.
         ours: whether a scope's spans may be accesses: noclobber's own scope and process stand behind them.
+        large_bytes: of large resources and scopes.
     """
 
     begin: list[int] = field(default_factory=list)
@@ -57,6 +74,18 @@ class Origins:
     counts: list[int] = field(default_factory=list)
     said: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in (*WORDS, *WHOLES, *MAPS, *LISTS)})
     ours: list[bool] = field(default_factory=list)
+    large_bytes: int = 0
+
+    def expect(self, size: int) -> None:
+        """Take note of a resource or scope of so many bytes that is read next.
+
+        Raises:
+            TooManyError: these are too large together.
+        """
+        if size > LARGE:
+            self.large_bytes += size
+            if self.large_bytes > LARGE_MAX:
+                raise TooManyError(f"resources and scopes of more than {LARGE_MAX} bytes")
 
 
 def origins_of(data: bytes) -> Origins:
@@ -64,6 +93,7 @@ def origins_of(data: bytes) -> Origins:
 
     Raises:
         UnreadableError: they are damaged.
+        TooManyError: there are more than SCOPES_MAX scopes or SPANS_MAX spans, or these say too much.
     """
     found = Origins()
     at, limit = 0, len(data) - PADDING
@@ -82,6 +112,8 @@ def _add_request(found: Origins, data: bytes, begin: int, end: int) -> None:
     for tag, start, stop in fields_of_one(data, begin, end):
         if tag == RESOURCE_SPANS:
             resources.append((start, stop))
+            if len(resources) > SCOPES_MAX:
+                raise TooManyError(f"more than {SCOPES_MAX} resources")
         elif tag == SEGMENT:
             said["segment"] = varint(data, start)[0]
         elif tag == COLLECTOR:
@@ -91,10 +123,12 @@ def _add_request(found: Origins, data: bytes, begin: int, end: int) -> None:
 
 
 def _add_resource(found: Origins, data: bytes, begin: int, end: int, said: Mapping[str, Any]) -> None:
-    parts = list(fields_of_one(data, begin, end))
+    parts = few_fields_of_one(data, begin, end)
     resource = b"".join(data[start:stop] for tag, start, stop in parts if tag == RESOURCE)  # joined is merged
     schema = _last_text(data, parts, SCHEMA)
-    process = {**said, **_process(resource), "resource_schema": schema}
+    found.expect(len(resource))
+    read = _process.__wrapped__ if len(resource) > LARGE else _process
+    process = {**said, **read(resource), "resource_schema": schema}
     for tag, start, stop in parts:
         if tag == SCOPE_SPANS:
             _add_scope(found, data, (start, stop), process)
@@ -105,6 +139,8 @@ def _add_scope(found: Origins, data: bytes, place: tuple[int, int], said: Mappin
         "scope": "", "scope_version": "", "scope_schema": "", "scope_dropped": 0, "scope_rest": {},
     }  # fmt: skip
     before = len(found.begin)
+    if len(found.counts) >= SCOPES_MAX or before > SPANS_MAX:
+        raise TooManyError(f"more than {SCOPES_MAX} scopes or {SPANS_MAX} spans")
     begin, end = place
     while begin < end:
         begin = run_of(SPANS, data, (begin, end), (found.begin, found.end))
@@ -115,6 +151,7 @@ def _add_scope(found: Origins, data: bytes, place: tuple[int, int], said: Mappin
                 found.end.append(stop)
                 break
             if tag == SCOPE:
+                found.expect(stop - start)
                 _add_to_scope(scope, data, start, stop)
             elif tag == SCHEMA:
                 scope["scope_schema"] = data[start:stop].decode()

@@ -5,11 +5,12 @@ bytes on the wire and sixty in memory. The library's parser checks the bytes; of
 span without an id could not be told from others and is taken out, so that the client can be told of it; ClickHouse
 reads the rest.
 
-Source: OTLP specification 1.9, "OTLP/HTTP Request"; protobuf, "Encoding"; RFC 1952 (gzip members), RFC 8878 (zstd
-frames).
+Source: OTLP specification 1.9, "OTLP/HTTP Request" (20 MiB, after decompression too); protobuf, "Encoding"; RFC 1952
+(gzip members), RFC 8878 (zstd frames).
 """
 
 import zlib
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -19,14 +20,27 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from noclobber_collector.errors import MalformedError
 from noclobber_collector.otlp_json import from_json as read_json
 
-__all__ = ["BODY_MAX", "PIECES_MAX", "Sifted", "TooLargeError", "check", "count_spans", "from_json", "sift", "unpack"]
+__all__ = [
+    "BODY_MAX", "JSON_MEMORY_MAX", "PIECES_MAX", "Sifted", "TooLargeError", "check", "count_spans", "from_json", "sift",
+    "unpack",
+]  # fmt: skip
 
-BODY_MAX: Final = 64 << 20
+BODY_MAX: Final = 20 << 20
 """Most bytes of a request, after decompression."""
-PIECES_MAX: Final = 1 << 20
-"""Most messages in a request: 20,000 spans with 21 attributes each have 900,000."""
-COMMAS_MAX: Final = 4 * PIECES_MAX
-"""Most commas in a request of JSON, where numbers in lists are no messages but objects all the same."""
+PIECES_MAX: Final = 3 << 18
+"""Most messages in a request, a span counted as three and a link as two, which is how large the parser makes them (50
+bytes each): 17,000 spans with 21 attributes each have 765,000."""
+FIELDS_MAX: Final = 2 * PIECES_MAX
+"""Most fields in a request that has to be walked through, whatever is in them."""
+JSON_MEMORY_MAX: Final = 64 << 20
+"""Most bytes of memory that a request of JSON may take while it is read, by the three figures below."""
+OBJECT_BYTES: Final = 384
+"""An object or list, with the message that becomes of it."""
+ITEM_BYTES: Final = 64
+"""What stands behind a comma: a name and its value, a number in a list."""
+COPIES: Final = {True: 3, False: 6}
+"""So often a text is held: read, in the message, written. Python has four bytes for each character of a text in which
+one is beyond U+FFFF; so this goes by whether all is ASCII and nothing is escaped."""
 MEMBERS_MAX: Final = 1024
 """Most members of a gzip body, or frames of a zstd body."""
 STEP: Final = {"gzip": 64 << 10, "deflate": 64 << 10, "zstd": 512}
@@ -37,7 +51,7 @@ _TRACE_ID, _SPAN_ID = attrgetter("trace_id"), attrgetter("span_id")
 
 
 class TooLargeError(MalformedError):
-    """A request of more than BODY_MAX bytes or PIECES_MAX messages."""
+    """A request of more than BODY_MAX bytes, PIECES_MAX messages or, as JSON, JSON_MEMORY_MAX of memory."""
 
 
 class Sifted(NamedTuple):
@@ -52,8 +66,13 @@ class Sifted(NamedTuple):
     rejected: int
 
 
-def unpack(body: bytes, encoding: str) -> bytes:
+def unpack(body: bytes, encoding: str, hold: Callable[[int], None] = lambda _size: None) -> bytes:
     """`body` without its compression.
+
+    Args:
+        body: what was sent.
+        encoding: its Content-Encoding.
+        hold: called with the size of each further part that comes out, before the next one does; may refuse.
 
     Raises:
         TooLargeError: more than BODY_MAX bytes come out.
@@ -61,7 +80,7 @@ def unpack(body: bytes, encoding: str) -> bytes:
     """
     encoding = encoding.strip().lower()
     if encoding in STEP:
-        body = _inflated(body, encoding)
+        body = _inflated(body, encoding, hold)
     elif encoding not in ("", "identity"):
         raise MalformedError(f"the content-encoding {encoding!r} is not known; use gzip, zstd or none")
     if len(body) > BODY_MAX:
@@ -69,7 +88,7 @@ def unpack(body: bytes, encoding: str) -> bytes:
     return body
 
 
-def _inflated(body: bytes, encoding: str) -> bytes:
+def _inflated(body: bytes, encoding: str, hold: Callable[[int], None]) -> bytes:
     """All members or frames of `body`, one after the other; little more than BODY_MAX bytes at most."""
     parts: list[bytes] = []
     size = members = 0
@@ -87,6 +106,7 @@ def _inflated(body: bytes, encoding: str) -> bytes:
             except Exception as error:  # zlib.error and ZstdError have no base of their own
                 raise MalformedError(f"the body is not what its content-encoding says: {error}") from error
             size += len(parts[-1])
+            hold(len(parts[-1]))
             if size > BODY_MAX:
                 return b"".join(parts)
             left, stream = (stream.unused_data, None) if stream.eof else (b"", stream)
@@ -108,12 +128,21 @@ def from_json(body: bytes) -> bytes:
     """The protobuf bytes of an OTLP/JSON trace request.
 
     Raises:
-        TooLargeError: it has more objects than a request may have.
+        TooLargeError: it would take more memory than a request may.
         MalformedError: it is none; says where.
     """
-    if len(body) > PIECES_MAX and (body.count(b"{") + body.count(b"[") > PIECES_MAX or body.count(b",") > COMMAS_MAX):
-        raise _too_many()
+    if _json_memory(body) > JSON_MEMORY_MAX:
+        raise TooLargeError(
+            f"this JSON would take more than {JSON_MEMORY_MAX} bytes of memory; send smaller batches, or protobuf"
+        )
     return read_json(body)
+
+
+def _json_memory(body: bytes) -> int:
+    """Bytes of memory that it takes to read a request of JSON: never too few by much, often too many."""
+    copies = COPIES[body.isascii() and b"\\u" not in body]
+    objects = body.count(b"{") + body.count(b"[")
+    return copies * len(body) + OBJECT_BYTES * objects + ITEM_BYTES * body.count(b",")
 
 
 def sift(data: bytes) -> Sifted:
@@ -193,16 +222,19 @@ def _guard(data: bytes) -> None:
     pass. Only what could have too many is walked through.
 
     Raises:
-        TooLargeError: there are more than PIECES_MAX.
+        TooLargeError: there are more than PIECES_MAX, or more than FIELDS_MAX fields to look at.
         MalformedError: it uses groups, which no OTLP has and which could hide messages.
     """
-    if len(data) > PIECES_MAX and len(data.translate(None, _NO_TAGS)) > PIECES_MAX:
+    if len(data) <= PIECES_MAX:  # few enough, whatever they are
+        return
+    tags = data.translate(None, _NO_TAGS)
+    if len(tags) + sum((weight - 1) * tags.count(tag) for tag, weight in _HEAVY_TAGS) > PIECES_MAX:
         _walk(data)
 
 
 def _walk(data: bytes) -> None:
     """Count the messages of `data`; what is broken is left to the parser."""
-    at, end, fields, found = 0, len(data), _REQUEST, 0
+    at, end, fields, found, seen = 0, len(data), _REQUEST, 0, 0
     outer: list[tuple[int, dict[int, Any]]] = []
     while True:
         while at >= end:
@@ -210,6 +242,9 @@ def _walk(data: bytes) -> None:
                 return
             end, fields = outer.pop()
         tag, at = data[at], at + 1
+        seen += 1
+        if seen > FIELDS_MAX:
+            raise _too_many()
         if tag > 0x7F:
             tag, at = _varint(data, at - 1)
         kind = tag & 7
@@ -223,7 +258,7 @@ def _walk(data: bytes) -> None:
             if inner is None:
                 at += size
                 continue
-            found += 1
+            found += _WEIGHTS.get(id(inner), 1)
             if found > PIECES_MAX:
                 raise _too_many()
             outer.append((end, fields))
@@ -255,9 +290,14 @@ _VARINT, _BYTES, _FIXED = 0, 2, {1: 8, 5: 4}
 _VALUE: dict[int, Any] = {}
 _PAIR: Final = {2: _VALUE}
 _VALUE |= {5: {1: _VALUE}, 6: {1: _PAIR}}
-_SPAN: Final = {9: _PAIR, 11: {3: _PAIR}, 13: {4: _PAIR}, 15: {}}
+_LINK: Final = {4: _PAIR}
+_SPAN: Final = {9: _PAIR, 11: {3: _PAIR}, 13: _LINK, 15: {}}
+_WEIGHTS: Final = {id(_SPAN): 3, id(_LINK): 2}
 _REQUEST: Final = {1: {1: {1: _PAIR, 3: {}}, 2: {1: {3: _PAIR}, 2: _SPAN}}}
 """Fields that are messages, and the fields of these that are."""
 _TAGS: Final = frozenset(field << 3 | _BYTES for field in (1, 2, 3, 4, 5, 6, 9, 11, 13, 15))
+_HEAVY_TAGS: Final = [
+    (bytes([number << 3 | _BYTES | high]), weight) for number, weight in ((2, 3), (13, 2)) for high in (0, 0x80)
+]
 _NO_TAGS: Final = bytes(byte for byte in range(256) if byte & 0x7F not in _TAGS)
 """All bytes that can't begin a message: a tag may be written longer than it needs, with its high bit set."""

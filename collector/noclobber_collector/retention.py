@@ -19,7 +19,7 @@ from noclobber_collector.errors import StoreUnusableError
 if TYPE_CHECKING:
     from noclobber_collector.store import Store
 
-__all__ = ["KEPT", "keep", "wanted_days"]
+__all__ = ["KEPT", "keep", "kept_days", "wanted_days"]
 
 _BY_ARRIVAL: Final = "arrived"
 _BY_NS: Final = "toDateTime(intDiv({}, 1000000000))"
@@ -70,15 +70,24 @@ def keep(store: "Store", days: Mapping[str, int]) -> list[str]:
     """Change the TTL of the tables whose setting differs from what they have; returns the tables changed."""
     if not days:
         return []
-    now = {str(name): _DAYS.search(str(engine)) for name, engine in store.rows(NOW)}
+    now = _days_now(store)
     changed = []
     for setting, count in days.items():
         for table, time in KEPT[setting].items():
-            has = now.get(store.local(table))
-            if has is None or int(has[1]) != count:
+            if now.get(store.local(table)) != count:
                 store.alter(CHANGE, table, time=time, days=str(count))
                 changed.append(table)
     return changed
+
+
+def kept_days(store: "Store", table: str) -> int | None:
+    """For how many days the store keeps the rows of a table; None: for ever, or it can't be told."""
+    return _days_now(store).get(store.local(table))
+
+
+def _days_now(store: "Store") -> dict[str, int]:
+    found = ((str(name), _DAYS.search(str(engine))) for name, engine in store.rows(NOW))
+    return {name: int(days[1]) for name, days in found if days}
 
 
 def _table(path: str | None) -> Mapping[str, Any]:

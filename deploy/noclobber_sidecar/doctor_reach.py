@@ -44,6 +44,7 @@ COUNTERS: Final = {
     "noclobber_receiver_malformed_total": "requests that were no OTLP",
     "noclobber_receiver_unauthorized_total": "requests without the right token",
     "noclobber_spool_repaired_bytes_total": "bytes of torn tails, never acknowledged, were cut off",
+    "noclobber_spool_damaged_spans_total": "spans lost because their bytes had changed on disk before a crash's repair",
     "noclobber_loader_reloaded_spans_total": "spans that the store had lost were loaded again",
     "noclobber_loader_refused_spans_total": "spans that the store will never take",
     "noclobber_loader_damaged_spans_total": "spans lost because their bytes had changed on disk",

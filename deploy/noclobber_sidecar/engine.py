@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="noclobber-engine", description=__doc__)
     parser.add_argument("--store", default=os.environ.get("NOCLOBBER_STORE"))  # it may hold a password
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--spool-bytes-max", type=int, default=1 << 30)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--dashboard-port", type=int, required=True)
     parser.add_argument("--dashboard-fd", type=int, required=True, help="listening socket, bound by the supervisor")
@@ -154,7 +155,9 @@ class _Workers:
         own = ["--dashboard", words.dashboard_url, "--policy", policy]
         own += ["--config", str(words.config)] if words.config else []
         self.analyzer = ApartAnalyzer(store, on_found=self.sender.wake, words=own)
-        self.loader = Loader(store, words.data / "spool", on_loaded=self.analyzer.wake)
+        self.loader = Loader(
+            store, words.data / "spool", on_loaded=self.analyzer.wake, spool_bytes_max=words.spool_bytes_max
+        )
 
     def start(self) -> None:
         for worker in (self.sender, self.analyzer, self.loader):

@@ -197,7 +197,7 @@ def _engine(words: argparse.Namespace, data: Path, pages: socket.socket) -> Chil
         "engine",
         [sys.executable, "-m", "noclobber_sidecar.engine", "--data", str(data), "--host", words.host,
          "--dashboard-port", str(words.dashboard_port), "--dashboard-fd", str(pages.fileno()),
-         "--reason-file", str(reason), "--life-fd", "{life}", *more],
+         "--reason-file", str(reason), "--life-fd", "{life}", "--spool-bytes-max", str(words.spool_bytes_max), *more],
         sockets=[pages.fileno()],
         stop_timeout_s=60.0,
         reason_file=reason,

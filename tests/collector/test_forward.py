@@ -33,8 +33,8 @@ class Passing:
     def __init__(self, folder: Path, url: str, bytes_max: int = 1 << 30, **endpoint: Any) -> None:
         self.folder, self.counts = folder / "spool", Counts()
         settings = ForwardSettings(Endpoint(url, **endpoint), bytes_max)
-        self.spool = Spool(self.folder, close_after_s=0.02)
         self.forwarder = Forwarder(self.folder, settings, self.counts, PAUSE_S)
+        self.spool = Spool(self.folder, close_after_s=0.02, before_close=self.forwarder.keep)
 
     def __enter__(self) -> Self:
         self.forwarder.start()
@@ -202,6 +202,35 @@ def test_an_outage_loses_nothing(tmp_path: Path) -> None:
         with HttpBackend(port=port) as backend:
             wait_until(lambda: len(backend.taken) == len(ids), what="the spans")
             assert backend.taken == ids
+
+
+def test_a_loader_that_removes_files_at_once_leaves_none_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are kept for no time, while nobody gathers: each was linked before the loader could see it, once."""
+    rename = Path.rename
+
+    def load_at_once(path: Path, target: Path) -> Path:
+        made = rename(path, target)
+        if target.suffix == ".seg":
+            made.unlink()
+        return made
+
+    spool = Spool(tmp_path / "spool", close_after_s=60)
+    made = accesses(2)
+    spool.put(made.SerializeToString(), 2).result(10)
+    spool.close()
+    (closed,) = closed_segments(tmp_path / "spool")
+    closed.path.rename(closed.path.with_name(f"{closed.number:020d}.open"))  # as a crash leaves it
+    monkeypatch.setattr(Path, "rename", load_at_once)
+    with HttpBackend() as backend, Passing(tmp_path, backend.url) as passing:
+        wait_until(lambda: len(backend.taken) == 2, what="what the start repaired")
+        monkeypatch.setattr("noclobber_collector.receiver.forward.POLL_S", 1.0)
+        ids = [span.span_id.hex() for span in made.resource_spans[0].scope_spans[0].spans]
+        for number in range(1, 6):
+            ids += passing.put(3)
+            wait_until(lambda number=number: passing.spool.stock.waiting >= number, what="the close")
+        assert not closed_segments(passing.folder, loaded=True)
+        wait_until(lambda: len(backend.taken) >= len(ids), what="the spans")
+        assert backend.taken == ids
 
 
 def test_more_than_may_wait_is_dropped_oldest_first_and_counted(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from noclobber_collector.requests import count_spans
 from noclobber_collector.segments import Segment, closed_segments, frame, newest_number
 from noclobber_collector.spool import Spool
 from noclobber_collector.store import Store
+from noclobber_collector.wire import UnreadableError
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +65,11 @@ class Failing:
         if error is not None:
             raise error
 
-    def rows(self, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        return self.inner.rows(sql, parameters)
+    def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        return self.inner.rows(sql, parameters or {})
+
+    def local(self, table: str) -> str:
+        return self.inner.local(table)
 
     def delete(self, table: str, where: str, parameters: Mapping[str, object]) -> None:
         self.inner.delete(table, where, parameters)
@@ -121,6 +125,25 @@ def test_a_file_goes_only_after_its_grace_and_the_newest_stays(store: Store, tmp
     loader.stop(5)
 
 
+def test_loaded_files_go_sooner_where_their_room_is_needed(store: Store, tmp_path: Path) -> None:
+    """The oldest first, after a count: no more is kept than a part of the spool's limit; what was lost comes back."""
+    folder = tmp_path / "spool"
+    segments = spool_of(folder, *[20] * 12)
+    size = segments[0].path.stat().st_size
+    run(store, folder)
+    store.command("DELETE FROM accesses WHERE segment = {n:UInt64}", {"n": segments[1].number})
+    loader = Loader(store, folder, spool_bytes_max=4 * 6 * size, keep_loaded_s=3_600.0)
+    loader.counted = True
+    loader.start()
+    wait_until(lambda: loader.reloaded == 20 and not closed_segments(folder), what="the reload")
+    wait_until(lambda: len(list(folder.glob("*.done"))) <= 7, what="the removal")
+    kept = [segment.number for segment in closed_segments(folder, loaded=True)]
+    assert kept[-4:] == [segment.number for segment in segments[-4:]]
+    assert segments[0].number not in kept
+    assert stored(store) == {segment.number: 20 for segment in segments}
+    loader.stop(5)
+
+
 def test_what_the_store_lost_is_loaded_again_at_the_next_start(store: Store, tmp_path: Path) -> None:
     """All of it, or the part that is missing: each segment is whole and single afterwards."""
     folder = tmp_path / "spool"
@@ -136,6 +159,39 @@ def test_what_the_store_lost_is_loaded_again_at_the_next_start(store: Store, tmp
     assert loader.reloaded == 8
     attempts = dict(store.rows("SELECT segment, max(attempt) FROM ingest GROUP BY segment"))
     assert attempts == {first.number: 2, second.number: 2, third.number: 1}
+
+
+def test_what_the_store_loses_meanwhile_is_found_before_the_file_goes(store: Store, tmp_path: Path) -> None:
+    """The loader lives on; what was deleted on purpose is not brought back; one count serves many."""
+    folder = tmp_path / "spool"
+    first, second, forgotten, newest = spool_of(folder, 4, 4, 4, 1)
+    counts: list[str] = []
+
+    class Counting(Failing):
+        def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+            counts.append(sql)
+            return super().rows(sql, parameters)
+
+    loader = Loader(Counting(store, lambda _: None), folder, keep_loaded_s=2.0)  # type: ignore[arg-type]
+    loader.start()
+    wait_until(lambda: not closed_segments(folder), what="the load")
+    store.insert("forgotten", ("collector", "segment", "at_ns"), [("local", forgotten.number, time.time_ns())])
+    lost = [first.number, forgotten.number]
+    store.command("DELETE FROM accesses WHERE segment IN {n:Array(UInt64)}", {"n": lost})
+    store.command("DELETE FROM accesses WHERE segment = {n:UInt64} AND row % 2 = 0", {"n": second.number})
+    counts.clear()
+    wait_until(lambda: len(closed_segments(folder, loaded=True)) == 1, what="the removal")
+    assert stored(store) == {first.number: 4, second.number: 4, newest.number: 1}
+    assert (loader.reloaded, loader.loaded) == (8, 4 + 4 + 4 + 1 + 8)
+    assert len(counts) < 12
+    loader.stop(5)
+
+
+def test_what_has_run_out_is_not_missed(store: Store, tmp_path: Path) -> None:
+    """The store drops such rows as often as they are loaded."""
+    today = int(time.time()) // 86_400
+    segments = [Segment(tmp_path, (day * 86_400_000) << 16, 1, loaded=True) for day in (today, today - 4_000)]
+    assert Loader(store, tmp_path)._expired(segments) == {segments[1].number}
 
 
 def test_a_store_that_takes_a_load_and_says_it_failed(store: Store, tmp_path: Path) -> None:
@@ -191,6 +247,18 @@ def test_a_segment_that_the_store_cannot_read_is_set_aside_alone(store: Store, t
     assert [path.name for path in folder.glob("*.refused")] == [f"{bad.number:020d}.3.refused"]
 
 
+def test_what_is_left_to_the_store_to_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments are a stream that ClickHouse reads; it passes over fields that it does not know."""
+
+    def unreadable(*_: object) -> None:
+        raise UnreadableError("for a test")
+
+    monkeypatch.setattr("noclobber_collector.loader.rows_of", unreadable)
+    segments = spool_of(tmp_path / "spool", 3, 4)
+    run(store, tmp_path / "spool")
+    assert stored(store) == {segment.number: segment.spans for segment in segments}
+
+
 def test_damage_on_disk_costs_only_what_was_damaged(store: Store, tmp_path: Path) -> None:
     """The checksum is looked at before the load; the rest of the segment is loaded."""
     folder = tmp_path / "spool"
@@ -223,7 +291,7 @@ def test_a_start_without_a_store_counts_once_it_is_there(store: Store, tmp_path:
     down = [True]
 
     class Down(Failing):
-        def rows(self, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
             if down:
                 raise StoreUnreachableError("no route")
             return super().rows(sql, parameters)
@@ -250,6 +318,58 @@ def test_batches_are_of_one_day_and_bounded(store: Store, tmp_path: Path, monkey
     run(counting, folder)
     assert counting.loads == 3
     assert sum(stored(store).values()) == 10
+
+
+def test_batches_are_bounded_by_their_bytes(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader's memory grows with them; what is larger by itself goes alone."""
+    data = [accesses(2, text="x" * size).SerializeToString() for size in (1_000, 1_000, 9_000, 1_000, 1_000, 1_000)]
+    monkeypatch.setattr("noclobber_collector.loader.BYTES_MAX", 3 * len(data[0]) + 500)
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    for number, each in enumerate(data, (int(time.time() * 1000) // 86_400_000 * 86_400_000) << 16):
+        (folder / f"{number:020d}.2.seg").write_bytes(frame(each, number, 1, b"local"))
+    counting = Failing(store, lambda _: None)
+    run(counting, folder)
+    assert counting.loads == 3
+    assert sum(stored(store).values()) == 12
+
+
+def crowded() -> bytes:
+    """A request of six spans that has several of everything."""
+    made = accesses(6, **{f"k{number}": "v" for number in range(5)})
+    (resource,) = made.resource_spans
+    for number in range(4):
+        resource.scope_spans.add().scope.name = f"scope {number}"
+    for span in resource.scope_spans[0].spans:
+        for number in range(4):
+            span.events.add().name = f"event {number}"
+    return made.SerializeToString()
+
+
+@pytest.mark.parametrize("limit", ["flatten.MESSAGES_MAX", "flatten.NAMES_MAX", "wire.FIELDS_MAX", "origins.SCOPES_MAX",
+                                   "wire.FIELDS_OF_ONE_MAX", "origins.SPANS_MAX", "origins.LARGE_MAX"])  # fmt: skip
+def test_what_would_take_much_memory_is_left_to_the_store(
+    load: Callable[..., Store], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, limit: str
+) -> None:
+    """Millions of fields, scopes or events in a segment of few bytes; nothing of them is lost."""
+    monkeypatch.setattr(f"noclobber_collector.{limit}", 3)
+    monkeypatch.setattr("noclobber_collector.origins.LARGE", 100)
+    caplog.set_level("INFO", "noclobber.loader")
+    store = load(crowded())
+    assert "left to the store" in caplog.text
+    assert store.rows("SELECT count(), sum(length(events.name)), any(rest['k4']) FROM accesses") == [(6, 24, "v")]
+
+
+@pytest.mark.parametrize(("limit", "most"), [("flatten.MESSAGES_MAX", 9), ("wire.FIELDS_MAX", 99)])
+def test_what_is_too_much_at_once_is_read_by_halves(
+    load: Callable[..., Store], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, limit: str, most: int
+) -> None:
+    """Spans with many events or attributes each are no reason to leave them to the store."""
+    monkeypatch.setattr(f"noclobber_collector.{limit}", most)
+    caplog.set_level("INFO", "noclobber.loader")
+    store = load(crowded())
+    assert "left to the store" not in caplog.text
+    assert store.rows("SELECT count(), sum(length(events.name)), max(row) FROM accesses") == [(6, 24, 5)]
 
 
 def test_foreign_spans_keep_everything(load: Callable[..., Store]) -> None:

@@ -30,11 +30,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
-from processes import Process, Receiver, ask, free_ports, wait_until
+from processes import Process, Receiver, ask, free_ports, metrics_of, wait_until
 
 from noclobber_collector.errors import SpoolBusyError
 from noclobber_collector.receiver import http, intake
 from noclobber_collector.receiver.connection import PatientOnlySoLong
+from noclobber_collector.receiver.grpc import MESSAGE_MAX
 from noclobber_collector.receiver.intake import Intake
 from noclobber_collector.receiver.process import QuietServer
 from noclobber_collector.requests import BODY_MAX, count_spans
@@ -57,7 +58,7 @@ def spooled(folder: Path) -> list[bytes]:
     found = []
     for segment in closed_segments(folder):
         data = segment.path.read_bytes()
-        for begin, end in sound_requests(data):
+        for begin, end in sound_requests(data, segment.number):
             head = 1
             while data[begin + head - 1] & 0x80:
                 head += 1
@@ -245,10 +246,36 @@ def test_a_stuck_disk_is_503_and_a_late_commit_harms_nobody(tmp_path: Path, monk
     slow, real = threading.Event(), os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda file: (slow.wait(10), real(file)))
     with in_process(tmp_path) as port:
-        url = f"http://127.0.0.1:{port}/v1/traces"
-        assert ask(url, DATA, content_type=PROTOBUF).status == 503
+        url = f"http://127.0.0.1:{port}"
+        assert ask(f"{url}/v1/traces", DATA, content_type=PROTOBUF).status == 503
+        monkeypatch.setattr(
+            intake, "REFUSED_S", 0.0
+        )  # not ready by what the disk does, too, not only by who was refused
+        ready = ask(f"{url}/ready")
+        assert (ready.status, b"the disk is too slow" in ready.body) == (503, True)
+        metrics = metrics_of(url)
+        assert (metrics["refused_total"], metrics["received_spans_total"]) == (1, metrics["refused_spans_total"])
         slow.set()
-        assert ask(url, DATA, content_type=PROTOBUF).status == 200
+        assert ask(f"{url}/v1/traces", DATA, content_type=PROTOBUF).status == 200
+        assert ask(f"{url}/ready").status == 200
+        metrics = metrics_of(url)
+        assert metrics["received_spans_total"] == metrics["spans_total"] + metrics["refused_spans_total"]
+        assert metrics["spans_total"] == metrics["refused_spans_total"] > 0
+
+
+def test_whoever_was_refused_for_time_is_why_it_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also once the disk has answered, until something is taken again."""
+    monkeypatch.setattr(intake, "DURABLE_TIMEOUT_S", 0.2)
+    slow, real = threading.Event(), os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda file: (slow.wait(10), real(file)))
+    with in_process(tmp_path) as port:
+        url = f"http://127.0.0.1:{port}"
+        assert ask(f"{url}/v1/traces", DATA, content_type=PROTOBUF).status == 503
+        slow.set()
+        wait_until(lambda: metrics_of(url)["spool_commits_total"] == 1, what="the commit")
+        assert ask(f"{url}/ready").status == 503
+        assert ask(f"{url}/v1/traces", DATA, content_type=PROTOBUF).status == 200
+        assert ask(f"{url}/ready").status == 200
 
 
 def test_a_failure_of_ours_is_503_never_500(
@@ -319,7 +346,7 @@ def _status(error: Any) -> Status:
 def test_too_large_over_grpc(channel: grpc.Channel) -> None:
     """The library's own limit answers."""
     with pytest.raises(grpc.RpcError) as caught:
-        raw(channel)(bytes(BODY_MAX + 1), timeout=20)
+        raw(channel)(bytes(MESSAGE_MAX + 1), timeout=20)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import json
+import os
 import random
 import time
 import zlib
@@ -16,7 +17,17 @@ from made import ACCESS, accesses, as_json, request
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from noclobber_collector.errors import MalformedError
-from noclobber_collector.requests import BODY_MAX, PIECES_MAX, TooLargeError, check, from_json, sift, unpack
+from noclobber_collector.requests import (
+    BODY_MAX,
+    FIELDS_MAX,
+    JSON_MEMORY_MAX,
+    PIECES_MAX,
+    TooLargeError,
+    check,
+    from_json,
+    sift,
+    unpack,
+)
 
 DATA = accesses(20).SerializeToString()
 
@@ -226,8 +237,12 @@ def _messages(count: int, content: bytes = b"") -> bytes:
         b"\x8a\x00\x00" * (PIECES_MAX + 1),
         _messages(PIECES_MAX // 2 + 1, b"\x12\x00"),
         b"\x0a" + _length(b"\x12" + _length(b"\x12" + _length(b"\x4a\x05\x0a\x01a\x12\x00" * (PIECES_MAX // 2 + 1)))),
+        b"\x0a" + _length(b"\x12" + _length(b"\x12\x00" * (PIECES_MAX // 2 + 1))),
+        b"\x0a" + _length(b"\x12" + _length(b"\x92\x00\x00" * (PIECES_MAX // 3 + 1))),
+        b"\x0a" + _length(b"\x12" + _length(b"\x12" + _length(b"\x6a\x00" * (PIECES_MAX // 2 + 1)))),
+        b"\x0a" + _length(b"\x0a" + _length(b"\x1a" + _length(b"\x1a\x00" * (FIELDS_MAX + 1)))),
     ],
-    ids=["resources", "with long tags", "scopes", "attributes"],
+    ids=["resources", "with long tags", "scopes", "attributes", "spans", "spans with long tags", "links", "fields"],
 )
 def test_more_messages_than_memory_has_room_for(data: bytes) -> None:
     """Refused before they are made, however they are written."""
@@ -247,11 +262,50 @@ def test_groups_can_not_hide_messages() -> None:
         check(b"\x0b\x0c" + _messages(PIECES_MAX + 1))
 
 
-def test_json_has_the_same_limit() -> None:
-    """Of objects and lists, and of what stands in lists."""
-    for body in (b'{"resourceSpans":[' + b"{}," * PIECES_MAX + b"{}]}", b"[" + b"1," * (4 * PIECES_MAX + 1) + b"1]"):
-        with pytest.raises(TooLargeError, match="messages"):
-            from_json(body)
+OBJECTS = JSON_MEMORY_MAX // 384
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"resourceSpans":[' + b"{}," * OBJECTS + b"{}]}",
+        b"[" * OBJECTS,
+        b"[" + b"1," * (JSON_MEMORY_MAX // 64) + b"1]",
+        b'{"a":"' + b"x" * (JSON_MEMORY_MAX // 3) + b'"}',
+        b'{"a":"' + "ü".encode() * (JSON_MEMORY_MAX // 12) + b'"}',
+        b'{"a":"' + b"x" * (JSON_MEMORY_MAX // 6) + b'\\ud83d\\ude00"}',
+    ],
+    ids=["objects", "lists", "numbers", "text", "text that is not ASCII", "text with an escape"],
+)
+def test_json_that_would_take_too_much_memory(body: bytes) -> None:
+    """Refused before it is read, whatever it is that takes it."""
+    with pytest.raises(TooLargeError, match="memory"):
+        from_json(body)
+
+
+def test_json_that_is_large_is_taken() -> None:
+    """As many bytes as a request may have in few texts, and as many spans as an exporter sends at once."""
+    assert check(from_json(as_json(accesses(1, text="x" * (BODY_MAX - 10_000))))) == 1
+    assert check(from_json(as_json(accesses(512, prompt="x" * 10_000, answer="y" * 5_000)))) == 512
+    more = {f"attribute.{number}": "what it says" for number in range(14)}
+    assert check(from_json(as_json(accesses(2_000, **more)))) == 2_000
+
+
+def test_what_comes_out_is_told_as_it_does() -> None:
+    """So that it can be refused before all of it is there."""
+    found: list[int] = []
+    assert len(unpack(gzip.compress(bytes(10 << 20)), "gzip", found.append)) == sum(found) == 10 << 20
+    packed = gzip.compress(os.urandom(1 << 20))
+
+    def refuse(size: int) -> None:
+        found.append(size)
+        if len(found) == 2:
+            raise MemoryError
+
+    found.clear()
+    with pytest.raises(MemoryError):
+        unpack(packed, "gzip", refuse)
+    assert sum(found) < 1 << 18
 
 
 def test_spans_without_ids_are_taken_out() -> None:

@@ -11,7 +11,7 @@ from processes import wait_until
 
 from noclobber_collector.errors import StoreUnusableError
 from noclobber_collector.loader import Loader
-from noclobber_collector.retention import KEPT, keep, wanted_days
+from noclobber_collector.retention import KEPT, keep, kept_days, wanted_days
 from noclobber_collector.segments import frame
 from noclobber_collector.store import Store, open_store
 
@@ -66,6 +66,7 @@ def test_settings_reach_the_tables_and_the_rest_stays(
     found = dict(store.rows(TTL))
     assert (found["findings"], found["transitions"], found["accesses"]) == ("77", "99", "30")
     assert keep(store, {"keep_findings_days": 77}) == []
+    assert (kept_days(store, "findings"), kept_days(store, "nowhere")) == (77, None)
     assert keep(store, {"keep_findings_days": 400, "keep_issues_days": 1100}) == ["findings", "transitions"]
     store.close()
 

@@ -19,6 +19,7 @@ from noclobber_collector.errors import SpoolBusyError, SpoolFullError
 from noclobber_collector.requests import count_spans
 from noclobber_collector.segments import (
     Segment,
+    bare_requests,
     closed_segments,
     frame,
     newest_number,
@@ -36,7 +37,7 @@ def spans_of(folder: Path) -> int:
     total = 0
     for segment in closed_segments(folder, loaded=True):
         data = segment.path.read_bytes()
-        found = list(sound_requests(data))
+        found = list(sound_requests(data, segment.number))
         assert sum(end - begin for begin, end in found) == len(data)
         spans = sum(count_spans(_body(data[begin:end])) for begin, end in found)
         assert spans == segment.spans
@@ -60,7 +61,7 @@ def test_what_is_acknowledged_lies_on_disk(tmp_path: Path) -> None:
     spool.put(ONE, 2).result(10)
     (opened,) = tmp_path.glob("*.open")
     data = opened.read_bytes()
-    assert [data[begin:end] for begin, end in sound_requests(data)] == [data]
+    assert [data[begin:end] for begin, end in sound_requests(data, spool._last_number)] == [data]
     assert _body(data).startswith(ONE)
     spool.close()
     assert spans_of(tmp_path) == 2
@@ -97,6 +98,29 @@ def test_a_segment_closes_by_time_and_by_size(tmp_path: Path, monkeypatch: pytes
     segments = closed_segments(tmp_path / "b")
     assert [segment.spans for segment in segments] == [10, 10, 10, 10]
     assert len({segment.number for segment in segments}) == 4
+
+
+def test_a_segment_has_no_more_bytes_than_a_loader_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they come one by one or together; what is larger by itself goes alone, and comes back as it was."""
+    monkeypatch.setattr("noclobber_collector.spool.CLOSE_BYTES", 3 * len(ONE) + 200)
+    monkeypatch.setattr("noclobber_collector.spool.WRITE_BYTES", 2 * len(ONE))
+    go, real = threading.Event(), os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda file: (go.wait(10), real(file)))
+    spool = Spool(tmp_path, close_after_s=60)
+    large = accesses(30).SerializeToString()
+    first = spool.put(ONE, 2)
+    wait_until(lambda: not spool._waiting, what="the first group")
+    group = [spool.put(data, spans) for data, spans in [(ONE, 2)] * 7 + [(large, 30)] + [(ONE, 2)] * 2]
+    go.set()
+    for each in (first, *group):
+        each.result(10)
+    for _ in range(4):
+        spool.put(ONE, 2).result(10)
+    spool.close()
+    segments = closed_segments(tmp_path)
+    assert [segment.spans for segment in segments] == [2, 6, 6, 2, 30, 4 + 2, 6]
+    found = [each for segment in segments for each in bare_requests(segment.path.read_bytes(), segment.number)]
+    assert found == [ONE] * 8 + [large] + [ONE] * 6
 
 
 def test_numbers_never_repeat_or_fall_when_the_clock_is_set_back(tmp_path: Path) -> None:
@@ -150,7 +174,7 @@ def test_a_torn_tail_is_cut_at_the_last_whole_request(tmp_path_factory: pytest.T
     data = whole[: len(whole) - cut] if cut < len(whole) else b""
     (folder / f"{7 << 16:020d}.open").write_bytes(data)
     kept = sum(len(whole[: len(framed[0]) * n]) <= len(data) for n in (1, 2, 3))
-    assert repair(folder) == len(data) - kept * len(framed[0])
+    assert repair(folder) == (len(data) - kept * len(framed[0]), 0)
     assert spans_of(folder) == 2 * kept
     assert list(folder.glob("*.open")) == []
 
@@ -162,29 +186,69 @@ def test_a_tail_of_garbage_is_cut(tmp_path: Path, tail: bytes) -> None:
     """As a file system may leave it after a power loss."""
     good = frame(ONE, 7 << 16, 1, b"local")
     (tmp_path / f"{7 << 16:020d}.open").write_bytes(good + tail)
-    assert repair(tmp_path) == len(tail)
+    assert repair(tmp_path) == (len(tail), 0)
     assert spans_of(tmp_path) == 2
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["format 2", "format 1"])
+@pytest.mark.parametrize("name", ["open", "6.seg"])
 @given(at=st.integers(0), value=st.integers(1, 255))
 @settings(max_examples=80, deadline=None)
-def test_a_damaged_byte_costs_at_most_what_it_was_in(
-    tmp_path_factory: pytest.TempPathFactory, at: int, value: int
+def test_a_damaged_byte_costs_the_request_that_it_was_in(
+    tmp_path_factory: pytest.TempPathFactory, name: str, told: bool, at: int, value: int
 ) -> None:
-    """A request whose checksum does not fit goes and is counted; a damaged length takes what follows along."""
+    """Whatever it was, a length, a span or our own fields; the others stay, and what is lost is counted."""
     folder = tmp_path_factory.mktemp("damaged")
-    framed = [frame(ONE, 7 << 16, number, b"local") for number in (1, 2, 3)]
+    framed = [frame(ONE, 7 << 16, number, b"local", 2 * number if told else 0) for number in (1, 2, 3)]
     data = bytearray(b"".join(framed))
     at %= len(data)
     data[at] ^= value
-    (folder / f"{7 << 16:020d}.6.seg").write_bytes(bytes(data))
+    (folder / f"{7 << 16:020d}.{name}").write_bytes(bytes(data))
+    repaired = repair(folder)
+    (segment,) = closed_segments(folder)
+    lost = salvage(segment) if name != "open" else repaired.damaged_spans
+    hit = at // len(framed[0])
+    kept = b"".join(each for number, each in enumerate(framed) if number != hit)
+    assert closed_segments(folder)[0].path.read_bytes() == kept
+    assert (spans_of(folder), repaired.cut_bytes) == (4, 0)
+    assert lost == 2 or (name == "open" and lost >= 1 and (not told or hit == 2))
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 5_000, -3])
+def test_a_damaged_byte_in_one_of_five_large_requests(tmp_path: Path, at: int) -> None:
+    """As a crash leaves them, each acknowledged, and half a sixth: a hundred spans are lost, and so many counted."""
+    hundred = accesses(100).SerializeToString()
+    framed = [frame(hundred, 7 << 16, number, b"local", 100 * number) for number in range(1, 6)]
+    first = bytearray(framed[0])
+    first[at] ^= 1
+    torn = framed[0][: len(framed[0]) // 2]
+    (tmp_path / f"{7 << 16:020d}.open").write_bytes(b"".join((bytes(first), *framed[1:], torn)))
+    assert repair(tmp_path) == (len(torn), 100)
+    assert spans_of(tmp_path) == 400
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_bytes_overwritten_by_zeros_cost_only_the_requests_that_they_were_in(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Also where the end of one request and its length are both gone, so that nothing tells where the next begins."""
+    folder = tmp_path_factory.mktemp("page")
+    framed = [frame(ONE, 7 << 16, number, b"local", 2 * number) for number in range(1, 6)]
+    size = len(framed[0])
+    begin = data.draw(st.integers(0, 4 * size))
+    end = data.draw(st.one_of(st.integers(begin + 1, 5 * size - 1), st.just((begin // size + 1) * size)))
+    whole = b"".join(framed)
+    (folder / f"{7 << 16:020d}.10.seg").write_bytes(whole[:begin] + bytes(end - begin) + whole[end:])
+    hit = {
+        number
+        for number in range(5)
+        if whole[begin:end].strip(b"\0") and begin < (number + 1) * size and end > number * size
+    }
     lost = salvage(closed_segments(folder)[0])
-    hit, offset = divmod(at, len(framed[0]))
-    assert lost >= 2
-    assert spans_of(folder) == 6 - lost
-    if offset >= 2:  # not in the length
-        assert lost == 2
-    assert spans_of(folder) >= 2 * hit
+    kept = b"".join(each for number, each in enumerate(framed) if number not in hit)
+    assert lost == 2 * len(hit)
+    assert b"".join(each.path.read_bytes() for each in closed_segments(folder)) == kept
 
 
 def test_a_sound_segment_is_left_alone(tmp_path: Path) -> None:
@@ -220,18 +284,44 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
 # -- bounds and a disk that refuses --------------------------------------------------------------------------------
 
 
-def test_the_limit_counts_what_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused above the limit and taken again once segments are loaded."""
-    spool = Spool(tmp_path, bytes_max=3 * len(ONE), close_after_s=0.01)
+def test_the_limit_counts_what_is_not_loaded_and_what_is_kept(tmp_path: Path) -> None:
+    """Refused above the limit, taken again once loaded files have gone; the newest, which stays, is left out."""
+    spool = Spool(tmp_path, bytes_max=4 * len(ONE), close_after_s=0.01)
     error = None
     while error is None:
         error = spool.put(ONE, 2).exception(10)
+        wait_until(lambda: not list(tmp_path.glob("*.open")), what="the close")
     assert "its limit" in str(error)
-    wait_until(lambda: not list(tmp_path.glob("*.open")), what="the close")
     for segment in closed_segments(tmp_path):
         segment.path.rename(segment.path.with_suffix(".done"))
-    wait_until(lambda: spool.put(ONE, 2).exception(10) is None, what="room")
+    spool.stock.look()
+    *older, newest = sorted(tmp_path.glob("*.done"))
+    wait_until(lambda: spool.stock.kept_bytes, what="a look")
+    assert spool.stock.kept_bytes == sum(path.stat().st_size for path in older) > len(ONE)
+    assert "its limit" in str(spool.put(2 * ONE, 4).exception(10))
+    for path in older:
+        path.unlink()
+    wait_until(lambda: spool.put(2 * ONE, 4).exception(10) is None, what="room")
+    assert newest.exists()
     spool.close()
+
+
+def test_a_request_looks_at_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many segments there are: a thread lists them, asks each for its size once; what is closed is added."""
+    for number in range(1, 1_001):
+        (tmp_path / f"{number << 16:020d}.2.seg").write_bytes(bytes(10))
+    spool = Spool(tmp_path, close_after_s=60)
+    asked: list[str] = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: (asked.append(threading.current_thread().name), listdir(path))[1])
+    monkeypatch.setattr("noclobber_collector.stock.size_of", lambda path: asked.append(f"size of {path.name}") or 10)
+    for _ in range(20):
+        spool.put(ONE, 2).result(10)
+    assert spool.held_bytes == 10_000 + sum(path.stat().st_size for path in tmp_path.glob("*.open"))
+    wait_until(lambda: asked.count("stock") >= 2, what="two looks")
+    assert set(asked) == {"stock"}
+    spool.close()
+    assert spool.held_bytes == 10_000 + closed_segments(tmp_path)[-1].path.stat().st_size
 
 
 def test_memory_for_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,5 +437,5 @@ def test_a_torn_segment_is_repaired_on_a_full_disk(small_disk: Path) -> None:
     (folder / f"{7 << 16:020d}.open").write_bytes(whole[:-5])
     with pytest.raises(OSError, match="No space"):
         (small_disk / "fill").write_bytes(bytes(2 << 20))
-    assert repair(folder) > 0
+    assert repair(folder).cut_bytes > 0
     assert spans_of(folder) == 2 * 198

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 import uuid
 from pathlib import Path
 from typing import Self
@@ -10,6 +11,7 @@ ROOTS = {"v1": Path("/sys/fs/cgroup/memory"), "v2": Path("/sys/fs/cgroup")}
 LIMIT = {"v1": "memory.limit_in_bytes", "v2": "memory.max"}
 SWAP = {"v1": "memory.memsw.limit_in_bytes", "v2": "memory.swap.max"}
 KILLS = {"v1": "memory.oom_control", "v2": "memory.events"}
+LEAVE_S = 10.0
 PEAK = {"v1": "memory.max_usage_in_bytes", "v2": "memory.peak"}
 
 
@@ -36,7 +38,16 @@ class MemoryLimit:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._folder.rmdir()
+        deadline = time.monotonic() + LEAVE_S
+        while True:
+            try:
+                self._folder.rmdir()
+            except OSError:  # somebody in it has not quite ended
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def enter(self) -> None:
         """Put the calling process into it, with all that it starts."""

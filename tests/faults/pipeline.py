@@ -193,7 +193,8 @@ class Pipeline:
                 data = segment.path.read_bytes()
             except FileNotFoundError:  # loaded long enough ago
                 continue
-            damaged += len(data) - sum(end - begin for begin, end in sound_requests(data))
+            sound = sound_requests(data, segment.number)
+            damaged += len(data) - sum(end - begin for begin, end in sound)
         return damaged
 
 

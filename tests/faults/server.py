@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,14 @@ def _send(asked: BaseHTTPRequestHandler, status: int, headers: Mapping[str, str]
 class Collector(Process):
     """`noclobber collector` on a folder."""
 
-    def __init__(self, folder: Path, store: str, *options: str, ports: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: str,
+        *options: str,
+        ports: Sequence[int] | None = None,
+        first: Callable[[], None] | None = None,
+    ) -> None:
         self.folder, self.store, self.options = folder, store, options
         self.ports = list(ports or free_ports(2))
         self.spool = folder / "data" / "spool"
@@ -161,6 +168,7 @@ class Collector(Process):
             [sys.executable, "-m", "noclobber.cli", "collector", "--store", store, "--data", str(folder / "data"),
              "--otlp-grpc-port", str(self.ports[0]), "--otlp-http-port", str(self.ports[1]), *options],
             folder / "collector.log",
+            first=first,
         )  # fmt: skip
         self.wait_for(f"{self.http}/ready")
 

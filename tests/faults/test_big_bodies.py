@@ -8,7 +8,9 @@ import gzip
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from processes import Receiver
 from wire import post
 
 JSON = "application/json"
+EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 RSS_MAX = 128 << 20
 TAKES_S = 1.0
 WITHIN_S = 6.0
@@ -147,7 +150,7 @@ def test_over_grpc(receiver: Receiver, what: str) -> None:
     """The same codes; RESOURCE_EXHAUSTED without RetryInfo, which means never again."""
     body, compression, code = GRPC[what]
     with grpc.insecure_channel(f"127.0.0.1:{receiver.grpc_port}") as channel:
-        export = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+        export = channel.unary_unary(EXPORT)
         cost = Cost(receiver)
         with pytest.raises(grpc.RpcError) as caught:
             export(body(), timeout=30, compression=compression)
@@ -160,8 +163,8 @@ def test_over_grpc(receiver: Receiver, what: str) -> None:
 
 def test_many_large_bodies_at_once_are_asked_to_come_again(tmp_path: Path) -> None:
     """Their bytes have one limit together: what is beyond gets 503, and small ones are taken meanwhile."""
-    data, part = accesses(1).SerializeToString(), bytes(59 << 20)
-    head = post(b"").replace(b"content-length: 0", b"content-length: %d" % (60 << 20))
+    data, part = accesses(1).SerializeToString(), bytes(17 << 20)
+    head = post(b"").replace(b"content-length: 0", b"content-length: %d" % (18 << 20))
     with Receiver(tmp_path) as receiver, contextlib.ExitStack() as stack:
         before = psutil.Process(receiver.popen.pid).memory_info().rss
         large = [
@@ -171,7 +174,65 @@ def test_many_large_bodies_at_once_are_asked_to_come_again(tmp_path: Path) -> No
         for connection in large:
             connection.sendall(head + part)
         assert receiver.send(data).status == 200
-        assert psutil.Process(receiver.popen.pid).memory_info().rss - before < 300 << 20
+        assert psutil.Process(receiver.popen.pid).memory_info().rss - before < 64 << 20
         for connection in large:
             connection.sendall(bytes(1 << 20))
         assert sorted(connection.recv(4096)[9:12] for connection in large) == [b"400", b"400", b"503", b"503"]
+
+
+TOGETHER_MAX = 160 << 20
+"""The bytes of all requests, and what it takes to read one of them."""
+
+
+def test_both_protocols_have_one_limit(tmp_path: Path) -> None:
+    """Sixty large requests at once, packed and not, over both: each is taken or asked to come again, none is lost."""
+    made = [accesses(1, text="x" * size).SerializeToString() for size in ((4 << 20) - 1_000, 19 << 20)]
+    found: Counter[str] = Counter()
+    with Receiver(tmp_path) as receiver, ThreadPoolExecutor(60) as many:
+        process = psutil.Process(receiver.popen.pid)
+        before, peak = process.memory_info().rss, 0
+
+        def over_http(number: int) -> str:
+            encoding = {"content_encoding": "gzip"} if number % 2 else {}
+            answer = receiver.send(gzip.compress(made[1], 1) if number % 2 else made[1], **encoding)
+            return f"{answer.status} {answer.headers.get('retry-after', '')}"
+
+        def over_grpc(number: int) -> str:
+            with grpc.insecure_channel(f"127.0.0.1:{receiver.grpc_port}") as channel:
+                compression = grpc.Compression.Gzip if number % 2 else grpc.Compression.NoCompression
+                try:
+                    channel.unary_unary(EXPORT)(made[0], timeout=30, compression=compression)
+                except grpc.RpcError as error:
+                    (details,) = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"]).details
+                    return f"{error.code().name} {details.Is(RetryInfo.DESCRIPTOR)}"
+            return "OK"
+
+        waiting = [many.submit(send, number) for number in range(30) for send in (over_http, over_grpc)]
+        while not all(each.done() for each in waiting):
+            peak = max(peak, process.memory_info().rss)
+            time.sleep(0.002)
+        found.update(each.result() for each in waiting)
+        taken = found["200 "] + found["OK"]
+        assert set(found) <= {"200 ", "503 2", "OK", "UNAVAILABLE True"}, found
+        assert min(found["200 "], found["OK"]) > 0, found
+        assert peak - before < TOGETHER_MAX, peak - before >> 20
+        assert receiver.metrics()["spans_total"] == taken
+
+
+def test_the_most_expensive_that_is_taken(tmp_path: Path) -> None:
+    """What is just within the limits takes no more memory than was reckoned with."""
+    objects = b'{"resourceSpans":[' + b'{"a":1,"b":2,"c":3},' * 95_000 + b"{}]}"
+    text = b'{"resourceSpans":[{"schemaUrl":"' + b"x" * (10 << 20) + b'\\ud83d\\ude00"}]}'
+    for number, (body, kind) in enumerate(
+        [(objects, JSON), (text, JSON), (field(1, field(2, b"\x12\x00" * 393_000)), "application/x-protobuf")]
+    ):
+        with Receiver(tmp_path / str(number)) as receiver:
+            before = psutil.Process(receiver.popen.pid).memory_info().rss
+            assert receiver.send(body, content_type=kind).status == 200
+            assert highest(receiver.popen.pid) - before < 96 << 20, (number, highest(receiver.popen.pid) - before >> 20)
+
+
+def highest(pid: int) -> int:
+    """Bytes of memory that a process had at most."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(lines["VmHWM"].split()[0]) << 10

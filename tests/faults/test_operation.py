@@ -14,15 +14,17 @@ from noclobber_collector.segments import closed_segments
 from noclobber_collector.store import open_store
 from noclobber_sidecar.engine_metrics import ENGINE
 
-OLD_SPOOL = Path(__file__).parent / "spools" / "format-1"
+OLD_SPOOLS = sorted((Path(__file__).parent / "spools").glob("format-*"))
 OLD_SPANS = 6
+"""In each."""
 DRAINED_S = 30.0
 
 
 def test_sigterm_under_load_drains_and_an_old_spool_is_read(tmp_path: Path) -> None:
-    """All that was acknowledged is in the store after the end, what a former version left in the spool too."""
+    """All that was acknowledged is in the store after the end, what former versions left in the spool too."""
     (tmp_path / "data").mkdir()
-    shutil.copytree(OLD_SPOOL, tmp_path / "data" / "spool")
+    for spool in OLD_SPOOLS:
+        shutil.copytree(spool, tmp_path / "data" / "spool", dirs_exist_ok=True)
     with Up(tmp_path, environment={"NOCLOBBER_LOG": "json"}) as up:
         up.wait_until_ready()
         with Load(up.ports[1]) as load:
@@ -41,7 +43,7 @@ def test_sigterm_under_load_drains_and_an_old_spool_is_read(tmp_path: Path) -> N
     store = open_store(f"chdb://{up.data / 'store'}")
     try:
         assert compare(store.rows, load).is_clean
-        assert store.rows("SELECT count() FROM accesses WHERE strand = 'old'") == [(OLD_SPANS,)]
+        assert store.rows("SELECT count() FROM accesses WHERE strand = 'old'") == [(len(OLD_SPOOLS) * OLD_SPANS,)]
     finally:
         store.close()
 

@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
 from made import accesses
-from processes import Process, ask, free_ports
+from processes import Process, Receiver, ask, free_ports
 from results import write_result
 from wire import Pipe, post
 
@@ -134,3 +135,34 @@ def test_a_refused_body_that_never_ends(tmp_path: Path) -> None:
                 slow.sendall(b"x")
                 time.sleep(0.05)
         assert time.monotonic() - begun < 10
+
+
+EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+
+def half_a_call() -> bytes:
+    """HTTP/2 by hand (RFC 9113, RFC 7541): a call of which the first bytes of a request come, and no more."""
+
+    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+    said = {":method": "POST", ":scheme": "http", ":path": EXPORT, ":authority": "x", "te": "trailers",
+            "content-type": "application/grpc"}  # fmt: skip
+    head = b"".join(
+        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(text)]) + text.encode() for name, text in said.items()
+    )
+    begun = b"\0" + (3 << 20).to_bytes(4, "big") + DATA[:10]
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, head) + frame(0, 0, 1, begun)
+
+
+def test_slow_calls_make_room_for_others(tmp_path: Path) -> None:
+    """Over gRPC each takes the room of the largest request while it is read: who takes long gives it up to others."""
+    with Receiver(tmp_path) as receiver, contextlib.ExitStack() as stack:
+        for _ in range(8):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", receiver.grpc_port), timeout=20))
+            slow.sendall(half_a_call())
+        time.sleep(0.5)
+        with grpc.insecure_channel(f"127.0.0.1:{receiver.grpc_port}") as channel:
+            for _ in range(20):
+                channel.unary_unary(EXPORT)(DATA, timeout=10)
+        assert receiver.metrics()["spans_total"] == 60

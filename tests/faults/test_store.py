@@ -5,6 +5,7 @@ The collector over a server, both real processes. Short forms run always; the fi
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 from ledger import compare
 from load import Load
-from processes import wait_until
+from processes import metrics_of, wait_until
 from results import write_result
 from server import Between, Collector, Server, end_quietly
+
+from noclobber_collector.segments import closed_segments
 
 DRAINED_S = 120.0
 MEMORY = 64 << 20
@@ -144,6 +147,37 @@ def test_a_crash_between_insert_and_note_doubles_nothing(place: Place, times: in
     die_between(place, times)
     if times >= 100:
         write_result("crash-between-insert-and-note", {"times": times, "lost": 0, "visible_twice": 0})
+
+
+def test_a_crash_of_the_server_that_costs_it_what_it_had_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector lives on, and brings back what is not there any more before it gives up its own copy."""
+    monkeypatch.setenv("NOCLOBBER_KEEP_LOADED_S", "25")
+    place = Place(tmp_path)
+    try:
+        with Load(place.collector.ports[1], 2, pause_s=0.05) as load:
+            load.wait_for(100)
+        place.collector.wait_until_loaded(DRAINED_S)
+        parts = place.server.rows("SELECT path, rows FROM system.parts WHERE active AND table = 'accesses'")
+        path, rows = max(parts, key=lambda part: part[1])
+        place.server.kill()
+        shutil.rmtree(path)
+        place.server = place.server.again()
+        kept = sum(segment.spans for segment in closed_segments(place.collector.spool, loaded=True))
+        assert kept >= sum(each for _, each in parts), "the test was too slow: files went before the crash"
+        assert place.server.rows("SELECT sum(rows) FROM system.parts WHERE active AND table = 'accesses'") == [
+            (sum(each for _, each in parts) - rows,)
+        ]
+        wait_until(
+            lambda: metrics_of(place.collector.http).get("loader_reloaded_spans_total", 0) >= rows, 90, "a reload"
+        )
+        assert_all_there(place, load)
+        wait_until(lambda: len(list(place.collector.spool.glob("*.done"))) == 1, 90, "the removal of files")
+        assert_all_there(place, load)
+        assert place.collector.popen.poll() is None
+    finally:
+        place.close()
 
 
 def test_a_receiver_that_is_killed_is_started_again(place: Place) -> None:

@@ -1,16 +1,16 @@
 """What is still to be passed on: hard links to the spool's segments.
 
-A closed segment gets a second name in the folder `forward`, so it stays after the loader is done with it, and takes
-room of its own only from then on. The newest segment that got one is remembered, so none gets a second one later. More
-than a limit is not kept: the oldest goes first, and is counted.
-
-A segment that was loaded keeps its file for minutes: a process that was killed between a segment's end and its link
-makes the link when it starts again.
+A segment gets a second name in the folder `forward` before it is closed, which is before a loader can see it and be
+done with it: it stays, and takes room of its own only once the loader has removed the first. The newest segment that
+got one is remembered, so none gets a second one later. More than a limit is not kept: the oldest goes first, and is
+counted. What was closed while nothing was passed on, or could not be linked, gets its name when the folder is gathered.
 """
 
 import os
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -38,19 +38,34 @@ class Backlog:
         self._folder = spool / FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
         self._newest = self._read_cursor()
+        self._kept: set[int] = set()
+        self._lock = threading.Lock()
         self.bytes = 0
+
+    def keep(self, path: Path, number: int, spans: int) -> None:
+        """A segment is about to be closed; called by the spool. What fails is left to `gather`."""
+        if number in self._kept:
+            return
+        with suppress(OSError):
+            if self._link([path], number, spans):
+                sync_folder(self._folder)
+                with self._lock:
+                    self._kept.add(number)
 
     def gather(self) -> int:
         """Link what was closed since; returns how many spans had to be dropped for want of room."""
         before = self._newest
         for segment in closed_segments(self._spool, loaded=True):
             if segment.number > self._newest:
-                if not self._link(segment):
+                names = [segment.path, segment.path.with_suffix(LOADED)]
+                if segment.number not in self._kept and not self._link(names, segment.number, segment.spans):
                     break  # it is being renamed: the next turn sees it
                 self._newest = segment.number
         if self._newest != before:
             sync_folder(self._folder)
             self._write_cursor()
+            with self._lock:
+                self._kept = {number for number in self._kept if number > self._newest}
         return self._shrink()
 
     def waiting(self) -> Iterator[Segment]:
@@ -61,9 +76,10 @@ class Backlog:
         """A segment was passed on."""
         segment.path.unlink(missing_ok=True)
 
-    def _link(self, segment: Segment) -> bool:
-        target = self._folder / f"{segment.number:020d}.{segment.spans}.seg"
-        for path in (segment.path, segment.path.with_suffix(LOADED)):
+    def _link(self, names: Sequence[Path], number: int, spans: int) -> bool:
+        """Give a segment its second name, by the first of `names` that is there; whether there was one."""
+        target = self._folder / f"{number:020d}.{spans}.seg"
+        for path in names:
             try:
                 os.link(path, target)
             except FileExistsError:

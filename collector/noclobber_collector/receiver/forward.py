@@ -7,7 +7,8 @@ will never take is counted and passed over; where several went together, it is f
 with it.
 
 A segment that was passed on in part when the process ended is passed on again from its begin: as everywhere in OTLP,
-a span may arrive twice, and none is left out.
+a span may arrive twice; and none is left out, however soon the loader is done with its file, but what is counted as
+dropped.
 
 Source: OTLP specification 1.9, "Failures", "Multi-Destination Exporting".
 """
@@ -59,6 +60,9 @@ class Forwarder:
         counts: gets what was passed on, refused, dropped.
         pause_first_s: the first pause after a failure; it doubles.
 
+    Attributes:
+        keep: for the spool, to be told of each segment before it is closed.
+
     Raises:
         ValueError: the endpoint can't be understood.
     """
@@ -73,6 +77,8 @@ class Forwarder:
         self._ending = threading.Event()
         self._failures = 0
         self._said: dict[str, float] = {}
+        self.keep = self._backlog.keep
+        self._gather()
         self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
 
     def start(self) -> None:

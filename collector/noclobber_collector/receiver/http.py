@@ -23,6 +23,7 @@ from noclobber_collector.receiver.answers import (
     refusal_of,
 )
 from noclobber_collector.receiver.intake import Intake
+from noclobber_collector.receiver.room import Held
 from noclobber_collector.receiver.token import Token
 from noclobber_collector.requests import BODY_MAX, TooLargeError
 
@@ -35,8 +36,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 BODY_TIMEOUT_S: Final = 10.0
 BODY_BYTES_PER_S: Final = 64 << 10
 """A body may come as slowly as this once its first seconds are over."""
-BODIES_MAX: Final = 128 << 20
-"""Bytes of all bodies that are being received; two of the largest requests."""
 DRAIN_MAX: Final = 256 << 20
 """Of a body that is refused so many bytes are read, and thrown away, before the answer: a client that is still
 sending would see a broken connection instead of 413, and send the same again for ever."""
@@ -55,7 +54,6 @@ class HttpReceiver:
 
     def __init__(self, intake: Intake, token: Token | None = None) -> None:
         self._intake, self._token = intake, token or Token(None)
-        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -67,12 +65,14 @@ class HttpReceiver:
             return
         try:
             signal = self._judge(request)
-            body = await self._body_in_time(request, receive)
-            rejected = await self._intake.accept(body, signal, request.kind, request.encoding)
+            with Held(self._intake.room) as held:
+                body = await self._body_in_time(request, receive, held)
+                rejected = await self._intake.accept(body, held, signal, request.kind, request.encoding)
             answer = accepted(rejected)
         except Exception as error:  # never 500: clients throw away what gets one
             refusal = refusal_of(error)
             self._intake.refused(refusal, error)
+            refusal.__traceback__ = None  # whose frames hold the body, and it them
             await _refuse(refusal, request.kind, send)
         else:
             await _reply(send, 200, in_form(answer, request.kind), request.kind)
@@ -98,26 +98,22 @@ class HttpReceiver:
             raise Refusal(Because.UNKNOWN_FORM, f"content-type {request.kind!r} is not OTLP; use {PROTOBUF} or {JSON}")
         return signal
 
-    async def _body_in_time(self, request: "_Request", receive: Receive) -> bytes:
+    async def _body_in_time(self, request: "_Request", receive: Receive, held: Held) -> bytes:
         """The whole body, which must keep coming.
 
         Raises:
             TooLargeError: it has more than BODY_MAX bytes; enough of it was read that the client will see the answer.
             Refusal: it does not come in time, or too many bodies come at once.
         """
-        body = _Body(request.length)
+        body = _Body(request.length, held)
         deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_S
         try:
             async with asyncio.timeout_at(deadline) as limit:
                 while body.more:
-                    kept = body.kept
-                    body.take(await receive(), fits=self._held <= BODIES_MAX)
-                    self._held += body.kept - kept
+                    body.take(await receive())
                     limit.reschedule(deadline + body.size / BODY_BYTES_PER_S)
         except TimeoutError as error:
             raise Refusal(Because.TOO_SLOW, "the body did not arrive in time") from error
-        finally:
-            self._held -= body.kept
         return body.whole()
 
 
@@ -141,38 +137,44 @@ class _Request:
 class _Body:
     """A body as it comes.
 
+    Args:
+        told: bytes that it is said to have; 0: unknown.
+        held: gets the bytes that are kept.
+
     Attributes:
-        size: bytes that came. kept: bytes that are held. more: whether more is to come.
+        size: bytes that came. more: whether more is to come.
     """
 
-    def __init__(self, told: int) -> None:
-        self.size = self.kept = 0
+    def __init__(self, told: int, held: Held) -> None:
+        self.size = 0
         self.more = True
+        self._held = held
         self._too_large, self._no_room = told > BODY_MAX, False
         self._parts: list[bytes] = []
 
-    def take(self, message: MutableMapping[str, Any], *, fits: bool) -> None:
+    def take(self, message: MutableMapping[str, Any]) -> None:
         """Take the next part, and keep it if there is room."""
         if message["type"] == "http.disconnect":
             raise MalformedError("the connection was closed before the body's end")
         part, self.more = message.get("body", b""), message.get("more_body", False)
         self.size += len(part)
         self._too_large = self._too_large or self.size > BODY_MAX
-        self._no_room = self._no_room or not fits
-        if self._too_large or self._no_room:
+        self._no_room = self._no_room or self._too_large or not self._held.fits(len(part))
+        if self._no_room:
             self._parts.clear()
-            self.kept = 0
+            self._held.shrink(0)
             self.more = self.more and self.size <= DRAIN_MAX
         else:
             self._parts.append(part)
-            self.kept += len(part)
 
     def whole(self) -> bytes:
         if self._too_large:
             raise TooLargeError(f"the request has more than {BODY_MAX} bytes")
         if self._no_room:
             raise Refusal(Because.BUSY, "too many large requests at once; come again")
-        return b"".join(self._parts)
+        body = b"".join(self._parts)
+        self._parts.clear()
+        return body
 
 
 async def _refuse(refusal: Refusal, kind: str, send: Send) -> None:

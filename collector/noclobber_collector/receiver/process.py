@@ -5,6 +5,8 @@ process ends. Should its supervisor die, the pipe to it closes and the process e
 """
 
 import asyncio
+import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -17,6 +19,7 @@ from typing import Any, Final, cast
 
 import uvicorn
 
+from noclobber_collector.logs import advice
 from noclobber_collector.receiver.admission import Admission, connections_max
 from noclobber_collector.receiver.connection import protocol_of
 from noclobber_collector.receiver.counts import Counts
@@ -33,6 +36,9 @@ __all__ = ["QuietServer", "ReceiverSettings", "end_with", "run_receiver"]
 log = logging.getLogger("noclobber.receiver")
 KEEP_ALIVE_S: Final = 65
 GRACE_S: Final = 5
+MMAP_THRESHOLD: Final = -3
+"""M_MMAP_THRESHOLD of glibc's mallopt."""
+GIVEN_BACK: Final = 256 << 10
 BACKLOG: Final = 1024
 ACCEPTED_AT_ONCE: Final = 32
 
@@ -71,12 +77,19 @@ class QuietServer(uvicorn.Server):
 
 def run_receiver(settings: ReceiverSettings) -> int:
     """Receive until SIGTERM or SIGINT; returns the exit code."""
+    _give_large_bodies_back()
     tls = ServerTls(settings.tls) if settings.tls is not None else None
     counts = Counts()
     forwarder = Forwarder(settings.spool, settings.forward, counts) if settings.forward is not None else None
-    spool = Spool(settings.spool, settings.collector, settings.spool_bytes_max)
+    keep = forwarder.keep if forwarder is not None else None
+    spool = Spool(settings.spool, settings.collector, settings.spool_bytes_max, before_close=keep)
     if spool.repaired_bytes:
         log.info("%d bytes of a torn tail were cut off: they had not been acknowledged", spool.repaired_bytes)
+    if spool.damaged_spans:
+        log.error(
+            "%d spans or more that had been written were damaged on disk, and are lost", spool.damaged_spans,
+            extra=advice("look after the disk: bytes changed after they had been written"),
+        )  # fmt: skip
     try:
         if forwarder is not None:
             forwarder.start()
@@ -86,6 +99,12 @@ def run_receiver(settings: ReceiverSettings) -> int:
         if forwarder is not None:
             forwarder.stop()
     return 0
+
+
+def _give_large_bodies_back() -> None:
+    """Have the system get the memory of large bodies back at once: glibc raises the size from which it does so."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, GIVEN_BACK)
 
 
 class _FairServer(QuietServer):
