@@ -16,6 +16,8 @@ from noclobber.cli import Command, CommandError
 __all__ = ["COLLECTOR", "add_receiver_options", "check_bind", "data_folder"]
 
 STOP_TIMEOUT_S: Final = 25.0
+GIVEN_BACK: Final = 4 << 20
+"""Bytes of a block that is large: segments and what becomes of them, but not the arrays of a few thousand spans."""
 
 
 def data_folder(chosen: Path | None) -> Path:
@@ -115,7 +117,7 @@ def _collect(words: argparse.Namespace, spool: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     _say(f"collecting on {words.host}:{words.otlp_grpc_port} (gRPC) and :{words.otlp_http_port} (HTTP)")
-    _do_without_pandas()
+    _need_little_memory()
     loading = threading.Thread(target=_load, args=(words, spool, ending, receiver), name="load")
     loading.start()
     while (code := receiver.wait()) < 0 and not ending.is_set():
@@ -126,8 +128,11 @@ def _collect(words: argparse.Namespace, spool: Path) -> int:
     return code
 
 
-def _do_without_pandas() -> None:
-    """The store's client loads it where it is installed, to ask whether rows are a frame: 25 MiB that nobody needs."""
+def _need_little_memory() -> None:
+    """Keep no large blocks, and do without pandas: the store's client loads it to ask if rows are a frame, 25 MiB."""
+    from noclobber_collector.heap import give_back
+
+    give_back(GIVEN_BACK)
     sys.modules.setdefault("pandas", cast("ModuleType", None))
 
 

@@ -42,7 +42,7 @@ from noclobber_collector.wire import (
     varints,
 )
 
-__all__ = ["flatten", "rows_of", "written"]
+__all__ = ["flatten", "release_unused", "rows_of", "written"]
 
 TRACE_ID, SPAN_ID, TRACE_STATE, PARENT, NAME = 0x0A, 0x12, 0x1A, 0x22, 0x2A
 KIND, START, END, ATTRIBUTES, EVENTS, LINKS, STATUS = 0x30, 0x39, 0x41, 0x4A, 0x5A, 0x6A, 0x7A
@@ -156,6 +156,11 @@ def written(batch: pa.RecordBatch) -> bytes:
     with pa.ipc.new_stream(out, batch.schema) as stream:
         stream.write_batch(batch)
     return out.getvalue()
+
+
+def release_unused() -> None:
+    """Give memory of columns that are gone back to the system."""
+    pa.default_memory_pool().release_unused()
 
 
 # -- What spans say, as columns --------------------------------------------------------------------------------------

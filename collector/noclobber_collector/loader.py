@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from noclobber_collector.errors import StoreError
-from noclobber_collector.flatten import rows_of, written
+from noclobber_collector.flatten import release_unused, rows_of, written
 from noclobber_collector.logs import advice
 from noclobber_collector.phases import Phase, Phases
 from noclobber_collector.retention import kept_days
@@ -61,8 +61,8 @@ spans are loaded as soon as their segment is closed, since no more than four of 
 rest while more waits than one insert takes."""
 SPANS_MAX: Final = 30_000
 """Spans in one insert: the engine's memory grows with it."""
-BYTES_MAX: Final = 20 << 20
-"""Their bytes: the loader's memory grows by three times as many. 25,000 accesses have so many; no request has more."""
+BYTES_MAX: Final = 16 << 20
+"""Their bytes: the loader's memory grows by three times as many. 20,000 accesses have so many."""
 REST_FULL_S: Final = 0.9
 """Rest after an insert that was full, and a part of it after one that was less: at the highest rates inserts are large,
 and what was inserted in large parts is merged less often, which costs more than anything else that is done to a row."""
@@ -339,6 +339,7 @@ class Loader:
             del data
             stream = written(rows)
             del rows
+            release_unused()
             self._store.load("accesses", stream, "ArrowStream", settings)
 
     def _sound_bytes(self, segment: Segment) -> bytes | None:

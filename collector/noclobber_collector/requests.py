@@ -21,18 +21,20 @@ from noclobber_collector.errors import MalformedError
 from noclobber_collector.otlp_json import from_json as read_json
 
 __all__ = [
-    "BODY_MAX", "JSON_MEMORY_MAX", "PIECES_MAX", "Sifted", "TooLargeError", "check", "count_spans", "from_json", "sift",
-    "unpack",
+    "BODY_MAX", "JSON_MEMORY_MAX", "PACKED_MAX", "PIECES_MAX", "Sifted", "TooLargeError", "check", "count_spans",
+    "from_json", "sift", "unpack",
 ]  # fmt: skip
 
 BODY_MAX: Final = 20 << 20
 """Most bytes of a request, after decompression."""
+PACKED_MAX: Final = 24 << 20
+"""Most bytes of one before and after together: both are held for a moment."""
 PIECES_MAX: Final = 3 << 18
 """Most messages in a request, a span counted as three and a link as two, which is how large the parser makes them (50
 bytes each): 17,000 spans with 21 attributes each have 765,000."""
 FIELDS_MAX: Final = 2 * PIECES_MAX
 """Most fields in a request that has to be walked through, whatever is in them."""
-JSON_MEMORY_MAX: Final = 64 << 20
+JSON_MEMORY_MAX: Final = 48 << 20
 """Most bytes of memory that a request of JSON may take while it is read, by the three figures below."""
 OBJECT_BYTES: Final = 384
 """An object or list, with the message that becomes of it."""
@@ -106,9 +108,11 @@ def _inflated(body: bytes, encoding: str, hold: Callable[[int], None]) -> bytes:
             except Exception as error:  # zlib.error and ZstdError have no base of their own
                 raise MalformedError(f"the body is not what its content-encoding says: {error}") from error
             size += len(parts[-1])
-            hold(len(parts[-1]))
             if size > BODY_MAX:
                 return b"".join(parts)
+            if size + len(body) > PACKED_MAX:
+                raise TooLargeError(f"the request has more than {PACKED_MAX} bytes, packed and unpacked")
+            hold(len(parts[-1]))
             left, stream = (stream.unused_data, None) if stream.eof else (b"", stream)
     if stream is not None or not members:
         raise MalformedError("the compressed body is cut off")

@@ -45,8 +45,8 @@ CLOSE_BYTES: Final = 16 << 20
 WRITE_BYTES: Final = 256 << 10
 """What is written at once is put together up to this."""
 BYTES_MAX: Final = 1 << 30
-WAITING_MAX: Final = 40 << 20
-"""Bytes that may wait in memory for the disk; two of the largest requests."""
+WAITING_MAX: Final = 28 << 20
+"""Bytes that may wait in memory for the disk."""
 TICK_S: Final = 0.05
 LOCK_WAIT_S: Final = 10.0
 """How long a receiver waits for one before it that is ending."""

@@ -285,10 +285,17 @@ def test_json_that_would_take_too_much_memory(body: bytes) -> None:
 
 def test_json_that_is_large_is_taken() -> None:
     """As many bytes as a request may have in few texts, and as many spans as an exporter sends at once."""
-    assert check(from_json(as_json(accesses(1, text="x" * (BODY_MAX - 10_000))))) == 1
+    assert check(from_json(as_json(accesses(1, text="x" * (15 << 20))))) == 1
     assert check(from_json(as_json(accesses(512, prompt="x" * 10_000, answer="y" * 5_000)))) == 512
     more = {f"attribute.{number}": "what it says" for number in range(14)}
     assert check(from_json(as_json(accesses(2_000, **more)))) == 2_000
+
+
+def test_packed_and_unpacked_have_a_limit_together() -> None:
+    """What can't be packed takes its room twice."""
+    with pytest.raises(TooLargeError, match="unpacked"):
+        unpack(gzip.compress(os.urandom(13 << 20), 0), "gzip")
+    assert len(unpack(gzip.compress(os.urandom(11 << 20), 0), "gzip")) == 11 << 20
 
 
 def test_what_comes_out_is_told_as_it_does() -> None:

@@ -256,4 +256,4 @@ def test_a_collector_within_256_mib_that_is_sent_what_nobody_sends(tmp_path: Pat
 @pytest.mark.timeout(1_500)
 def test_a_collector_within_256_mib_for_minutes(tmp_path: Path) -> None:
     """Nor later on."""
-    write_result("limit-collector", overwhelm_collector(tmp_path, 120))
+    write_result("limit-collector", overwhelm_collector(tmp_path, 45))

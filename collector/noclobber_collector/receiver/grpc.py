@@ -111,7 +111,6 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no typ
         except Exception as error:
             refusal = refusal_of(error)
             self._intake.refused(refusal, error)
-            refusal.__traceback__ = None  # whose frames hold the request, and it them
             trailer = (("grpc-status-details-bin", refusal.status().SerializeToString()),)
             await context.abort(refusal.because.code, refusal.reason, trailer)
         finally:

@@ -72,7 +72,6 @@ class HttpReceiver:
         except Exception as error:  # never 500: clients throw away what gets one
             refusal = refusal_of(error)
             self._intake.refused(refusal, error)
-            refusal.__traceback__ = None  # whose frames hold the body, and it them
             await _refuse(refusal, request.kind, send)
         else:
             await _reply(send, 200, in_form(answer, request.kind), request.kind)

@@ -139,7 +139,7 @@ class Intake:
         self._refusal, self._refused_at = reason, time.monotonic()
 
     def refused(self, refusal: Refusal, error: Exception) -> None:
-        """Count a refusal; write down what nobody expected."""
+        """Count a refusal; write down what nobody expected; let go of the request, which the error's frames hold."""
         match refusal.because:
             case Because.MALFORMED | Because.TOO_LARGE:
                 self.counts.add("malformed")
@@ -152,6 +152,9 @@ class Intake:
                 log.error("a request could not be taken", exc_info=error)
             case Because.BUSY | Because.NO_ROOM if error is refusal:  # the spool's own refusals are counted by it
                 self.counts.add("refused")
+        inner: BaseException | None = error
+        while inner is not None:
+            inner.__traceback__, inner = None, inner.__context__
 
     def unready(self) -> str:
         """Why no spans are taken now; "" where they are, or where nobody has tried lately."""

@@ -5,8 +5,6 @@ process ends. Should its supervisor die, the pipe to it closes and the process e
 """
 
 import asyncio
-import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -19,6 +17,7 @@ from typing import Any, Final, cast
 
 import uvicorn
 
+from noclobber_collector.heap import give_back
 from noclobber_collector.logs import advice
 from noclobber_collector.receiver.admission import Admission, connections_max
 from noclobber_collector.receiver.connection import protocol_of
@@ -36,9 +35,8 @@ __all__ = ["QuietServer", "ReceiverSettings", "end_with", "run_receiver"]
 log = logging.getLogger("noclobber.receiver")
 KEEP_ALIVE_S: Final = 65
 GRACE_S: Final = 5
-MMAP_THRESHOLD: Final = -3
-"""M_MMAP_THRESHOLD of glibc's mallopt."""
 GIVEN_BACK: Final = 256 << 10
+"""Bodies of this size or more leave nothing behind."""
 BACKLOG: Final = 1024
 ACCEPTED_AT_ONCE: Final = 32
 
@@ -77,7 +75,7 @@ class QuietServer(uvicorn.Server):
 
 def run_receiver(settings: ReceiverSettings) -> int:
     """Receive until SIGTERM or SIGINT; returns the exit code."""
-    _give_large_bodies_back()
+    give_back(GIVEN_BACK)
     tls = ServerTls(settings.tls) if settings.tls is not None else None
     counts = Counts()
     forwarder = Forwarder(settings.spool, settings.forward, counts) if settings.forward is not None else None
@@ -99,12 +97,6 @@ def run_receiver(settings: ReceiverSettings) -> int:
         if forwarder is not None:
             forwarder.stop()
     return 0
-
-
-def _give_large_bodies_back() -> None:
-    """Have the system get the memory of large bodies back at once: glibc raises the size from which it does so."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, GIVEN_BACK)
 
 
 class _FairServer(QuietServer):

@@ -14,12 +14,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from noclobber_collector.receiver.answers import Because, Refusal
+from noclobber_collector.requests import PACKED_MAX
 
 __all__ = ["BYTES_MAX", "LARGE_BYTES_MAX", "SMALL", "Held", "Room"]
 
-LARGE_BYTES_MAX: Final = 40 << 20
+LARGE_BYTES_MAX: Final = PACKED_MAX + (4 << 20)
 """Of requests that are not small: the largest one fits, packed and unpacked."""
-BYTES_MAX: Final = 48 << 20
+BYTES_MAX: Final = LARGE_BYTES_MAX + (4 << 20)
 """Of all."""
 SMALL: Final = 64 << 10
 
