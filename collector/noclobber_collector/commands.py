@@ -16,8 +16,9 @@ from noclobber.cli import Command, CommandError
 __all__ = ["COLLECTOR", "add_receiver_options", "check_bind", "data_folder"]
 
 STOP_TIMEOUT_S: Final = 25.0
-GIVEN_BACK: Final = 4 << 20
-"""Bytes of a block that is large: segments and what becomes of them, but not the arrays of a few thousand spans."""
+GIVEN_BACK, KEPT = 4 << 20, 1 << 20
+"""Bytes of a block that is large: segments and what becomes of them, but not the arrays of a few thousand spans; and of
+what is kept of smaller ones."""
 
 
 def data_folder(chosen: Path | None) -> Path:
@@ -132,7 +133,7 @@ def _need_little_memory() -> None:
     """Keep no large blocks, and do without pandas: the store's client loads it to ask if rows are a frame, 25 MiB."""
     from noclobber_collector.heap import give_back
 
-    give_back(GIVEN_BACK)
+    give_back(GIVEN_BACK, KEPT)
     sys.modules.setdefault("pandas", cast("ModuleType", None))
 
 

@@ -13,14 +13,22 @@ from typing import Final
 
 __all__ = ["give_back"]
 
+TRIM_THRESHOLD: Final = -1
 MMAP_THRESHOLD: Final = -3
 ARENA_MAX: Final = -8
 HEAPS: Final = 2
 
 
-def give_back(size: int) -> None:
-    """Have blocks of `size` bytes or more given back as soon as they are free, and few heaps."""
+def give_back(size: int, kept: int) -> None:
+    """Have blocks of `size` bytes or more given back as soon as they are free, and few heaps.
+
+    Args:
+        size: in bytes.
+        kept: so many bytes of smaller ones may lie free at the end of a heap; with few, each request has the kernel
+            give the same pages anew.
+    """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.mallopt(MMAP_THRESHOLD, size)
+        library.mallopt(TRIM_THRESHOLD, kept)
         library.mallopt(ARENA_MAX, HEAPS)

@@ -39,8 +39,9 @@ REQUESTS, SPANS = 200, 500
 PEER_REQUESTS = 4
 """A peer gets the first of the same requests: it takes too long for all."""
 BYTES_MAX = 110
-RECEIVED_MIN, STORED_MIN = 300_000, 60_000
-"""Spans a core: accepted and on disk; in the store, both processes together."""
+RECEIVED_MAX, STORED_MAX = 0.45, 1.5
+"""Times what decoding in plain Python takes: accepted and on disk; in the store, both processes together. Rates
+are those of the machine; this is not."""
 PLAIN, FIRST = "decoded in plain Python, not stored", "loaded by the first design (SQL flatten)"
 
 
@@ -76,8 +77,8 @@ def test_spans_per_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: 
     ratio("disk", "in the store after merges", bytes_a_span, "B a span", "as it came, in protobuf", wire)
     assert bytes_a_span <= BYTES_MAX
     assert loader_us < took_us[FIRST]
-    assert 1e6 / receiver_us >= RECEIVED_MIN
-    assert 1e6 / pipeline_us >= STORED_MIN
+    assert receiver_us <= RECEIVED_MAX * took_us[PLAIN]
+    assert pipeline_us <= STORED_MAX * took_us[PLAIN]
     if phoenix:
         assert took_us["Phoenix, into its store"] > 20 * pipeline_us
 

@@ -35,8 +35,8 @@ __all__ = ["QuietServer", "ReceiverSettings", "end_with", "run_receiver"]
 log = logging.getLogger("noclobber.receiver")
 KEEP_ALIVE_S: Final = 65
 GRACE_S: Final = 5
-GIVEN_BACK: Final = 256 << 10
-"""Bodies of this size or more leave nothing behind."""
+GIVEN_BACK, KEPT = 512 << 10, 4 << 20
+"""Bodies of the first size or more leave nothing behind; of smaller ones so much is kept for the next."""
 BACKLOG: Final = 1024
 ACCEPTED_AT_ONCE: Final = 32
 
@@ -75,7 +75,7 @@ class QuietServer(uvicorn.Server):
 
 def run_receiver(settings: ReceiverSettings) -> int:
     """Receive until SIGTERM or SIGINT; returns the exit code."""
-    give_back(GIVEN_BACK)
+    give_back(GIVEN_BACK, KEPT)
     tls = ServerTls(settings.tls) if settings.tls is not None else None
     counts = Counts()
     forwarder = Forwarder(settings.spool, settings.forward, counts) if settings.forward is not None else None
