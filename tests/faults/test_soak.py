@@ -1,9 +1,10 @@
 """Fault test 18: memory under steady traffic: bounded, and it does not grow.
 
-`noclobber collector` over a server within 256 MiB, `noclobber up` within 1 GiB, each with what it starts. Growth is the
-slope of a line through the floors of the time after the first 40 %: merges take tens of MiB for a moment and give them
-back. It is that of memory which no file backs, after the engine's allocator was told to give back what is free: else
-some minutes show nothing but the allocator's moods, which are greater than what is looked for.
+`noclobber collector` over a server within 256 MiB, `noclobber up` where the kernel gives it no more than 1 GiB, with
+what it starts. Growth is the slope of a line through the floors of the time after the first 40 %: merges take tens of
+MiB for a moment and give them back. It is that of memory which no file backs, after the engine's allocator was told
+to give back what is free: else some minutes show nothing but the allocator's moods, which are greater than what is
+looked for.
 
 What grows on purpose is left out or waited for: the engine keeps the accesses of the last hour in memory (three
 quarters of a kB each, 200,000 at most), so in the short form most of the traffic is other people's spans, and the long
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from ledger import compare
+from limit import MemoryLimit
 from load import Load
 from memory import memory_of
 from processes import Up, ask, counted, wait_until
@@ -28,7 +30,7 @@ from noclobber_analyzer.live_limits import ACCESSES_MAX
 from noclobber_collector.errors import StoreError
 from noclobber_collector.store import ENGINE_PATH, open_store
 
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
 EVERY_S = 2.0
 WARM = 0.4
 FLOORS = 10
@@ -111,8 +113,17 @@ def fill(up: Up) -> None:
 
 
 def soak_up(folder: Path, seconds: float, *, full: bool = False, **more: object) -> dict[str, float]:
-    with Up(folder) as up:
+    """Nobody is killed where the kernel gives it no more than a gibibyte; returns what was found.
+
+    The limit counts each page once, and pages of files can be taken back; what they need of it is not added up here.
+    """
+    try:
+        limit = MemoryLimit(GIB)
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    with limit, Up(folder, first=limit.enter) as up:
         up.wait_until_ready()
+        engine = up.child("noclobber_sidecar.engine")
         if full:
             fill(up)
         foreign = Load(up.ports[1], 3, pause_s=0.1, more=more)
@@ -120,17 +131,18 @@ def soak_up(folder: Path, seconds: float, *, full: bool = False, **more: object)
         store = open_store(f"{up.pages}/{ENGINE_PATH}", prepare=False)
 
         def memory() -> tuple[float, float]:
-            whole, _ = memory_of(up)
             with contextlib.suppress(StoreError):  # busy; the floor is another sample's
                 store.command("SYSTEM JEMALLOC PURGE")
-            return whole, memory_of(up)[1]
+            anonymous = memory_of(up)[1]
+            return anonymous, anonymous
 
         peak, grows = soak(seconds, memory, foreign, own)
         store.close()
+        assert up.child("noclobber_sidecar.engine") == engine, up.output
         assert up.stop() == 0
+        assert limit.killed == 0
     spans = len(foreign.acknowledged) + len(own.acknowledged)
-    assert peak <= 1024, peak
-    return {"seconds": seconds, "spans": spans, "peak_mib": round(peak, 1), "slope_mib_a_minute": round(grows, 3)}
+    return {"seconds": seconds, "spans": spans, "anonymous_mib": round(peak, 1), "slope_mib_a_minute": round(grows, 3)}
 
 
 @pytest.mark.long
