@@ -7,7 +7,6 @@ is revoked. Streamlit's cookie after an OpenID Connect login is signed by it, an
 
 import hashlib
 import hmac
-import ipaddress
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope as AsgiScope
 
 from noclobber_dashboard.identity import ALL, EVERYBODY, Identity
-from noclobber_dashboard.login import Login
+from noclobber_dashboard.login import Login, is_address
 from noclobber_dashboard.settings import DashboardSettings
 from noclobber_dashboard.tokens import Token
 
@@ -135,16 +134,8 @@ def origin_of(scope: AsgiScope, headers: Headers, login: Login | None) -> str:
     if login is None or login.proxy is None or not login.proxy.trusts(peer):
         return peer
     hops = [hop.strip() for hop in ",".join(headers.getlist("x-forwarded-for")).split(",") if hop.strip()]
-    outer = next((hop for hop in reversed(hops) if _is_address(hop) and not login.proxy.trusts(hop)), "")
+    outer = next((hop for hop in reversed(hops) if is_address(hop) and not login.proxy.trusts(hop)), "")
     return outer or peer
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _cookies(headers: Headers) -> dict[str, str]:

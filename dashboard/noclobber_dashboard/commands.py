@@ -5,7 +5,6 @@ which the dashboard is a process or a machine of its own, over a ClickHouse serv
 """
 
 import argparse
-import ipaddress
 import os
 import re
 import signal
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from noclobber.cli import Command, CommandError
 from noclobber.declarations import Declaration
 from noclobber_analyzer.commands.links import add_dashboard_url, dashboard_url
-from noclobber_dashboard.login import Login, login_from
+from noclobber_dashboard.login import Login, is_address, login_from
 from noclobber_dashboard.settings import DashboardSettings
 from noclobber_dashboard.traces import is_template
 
@@ -47,17 +46,9 @@ def allowed_hosts(words: argparse.Namespace) -> tuple[str, ...]:
     """
     names = tuple(words.allowed_host) or tuple(os.environ.get("NOCLOBBER_ALLOWED_HOST", "").split())
     for name in names:
-        if not _NAME.fullmatch(name) and not _is_address(name):
+        if not _NAME.fullmatch(name) and not is_address(name):
             raise CommandError(f"--allowed-host '{name}' must be a name alone, without scheme, port or path.")
     return names
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:

@@ -100,6 +100,15 @@ class Login:
         return READER if any(fnmatchcase(plain, pattern) for pattern in self.readers) else frozenset()
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def login_from(table: Mapping[str, Any] | None, environ: Mapping[str, str]) -> Login | None:
     """The `[login]` table of the TOML file; None: there is none.
 

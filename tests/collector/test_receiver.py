@@ -240,17 +240,23 @@ def test_a_body_that_never_ends_gets_408(tmp_path: Path, monkeypatch: pytest.Mon
         assert answer.startswith(b"HTTP/1.1 408")
 
 
-def test_a_stuck_disk_is_503_and_a_late_commit_harms_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client is asked to come again before it gives up by itself; the spool's thread survives its going away."""
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A disk that hangs until this is set, and a receiver that soon refuses for it."""
     monkeypatch.setattr(intake, "DURABLE_TIMEOUT_S", 0.2)
     slow, real = threading.Event(), os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda file: (slow.wait(10), real(file)))
+    return slow
+
+
+def test_a_stuck_disk_is_503_and_a_late_commit_harms_nobody(
+    tmp_path: Path, slow: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is asked to come again before it gives up by itself; the spool's thread survives its going away."""
     with in_process(tmp_path) as port:
         url = f"http://127.0.0.1:{port}"
         assert ask(f"{url}/v1/traces", DATA, content_type=PROTOBUF).status == 503
-        monkeypatch.setattr(
-            intake, "REFUSED_S", 0.0
-        )  # not ready by what the disk does, too, not only by who was refused
+        monkeypatch.setattr(intake, "REFUSED_S", 0.0)  # not ready by what the disk does, not only by who was refused
         ready = ask(f"{url}/ready")
         assert (ready.status, b"the disk is too slow" in ready.body) == (503, True)
         metrics = metrics_of(url)
@@ -263,11 +269,8 @@ def test_a_stuck_disk_is_503_and_a_late_commit_harms_nobody(tmp_path: Path, monk
         assert metrics["spans_total"] == metrics["refused_spans_total"] > 0
 
 
-def test_whoever_was_refused_for_time_is_why_it_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_was_refused_for_time_is_why_it_is_not_ready(tmp_path: Path, slow: threading.Event) -> None:
     """Also once the disk has answered, until something is taken again."""
-    monkeypatch.setattr(intake, "DURABLE_TIMEOUT_S", 0.2)
-    slow, real = threading.Event(), os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda file: (slow.wait(10), real(file)))
     with in_process(tmp_path) as port:
         url = f"http://127.0.0.1:{port}"
         assert ask(f"{url}/v1/traces", DATA, content_type=PROTOBUF).status == 503

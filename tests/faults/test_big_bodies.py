@@ -22,7 +22,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from made import accesses
 from processes import Receiver
-from wire import post
+from wire import field, post
 
 JSON = "application/json"
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -30,15 +30,6 @@ RSS_MAX = 128 << 20
 TAKES_S = 1.0
 WITHIN_S = 6.0
 """On a machine that does much else at the time: what is measured is bounded by CPU time, not by the clock."""
-
-
-def field(number: int, data: bytes) -> bytes:
-    """A field of protobuf that holds bytes."""
-    size, head = len(data), bytearray([number << 3 | 2])
-    while size > 0x7F:
-        head.append(size & 0x7F | 0x80)
-        size >>= 7
-    return bytes(head) + bytes([size]) + data
 
 
 def of_span(content: bytes) -> bytes:

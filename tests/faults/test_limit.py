@@ -23,6 +23,7 @@ from memory import memory_of
 from processes import Up, ask, counted, metrics_of, wait_until
 from results import write_result
 from server import Between, Collector, Server, end_quietly
+from wire import field
 
 from noclobber_collector.store import open_store
 
@@ -79,15 +80,6 @@ def test_within_a_gibibyte_for_three_minutes(tmp_path: Path) -> None:
 def test_within_a_gibibyte_for_half_an_hour(tmp_path: Path) -> None:
     """Nor later on."""
     write_result("limit-up-long", overwhelm(tmp_path, 1_800))
-
-
-def field(number: int, data: bytes) -> bytes:
-    """A field of protobuf that holds bytes."""
-    size, head = len(data), bytearray([number << 3 | 2])
-    while size > 0x7F:
-        head.append(size & 0x7F | 0x80)
-        size >>= 7
-    return bytes(head) + bytes([size]) + data
 
 
 def of_scope(content: bytes) -> bytes:

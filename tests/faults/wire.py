@@ -81,3 +81,12 @@ def statuses(answers: bytes) -> list[int]:
 
 def _lines(data: bytes) -> Iterable[bytes]:
     return data.replace(b"HTTP/1.1 ", b"\r\nHTTP/1.1 ").split(b"\r\n")
+
+
+def field(number: int, data: bytes) -> bytes:
+    """A field of protobuf that holds bytes."""
+    size, head = len(data), bytearray([number << 3 | 2])
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes(head) + bytes([size]) + data
