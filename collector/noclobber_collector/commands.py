@@ -8,8 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import ModuleType
-from typing import Final, cast
+from typing import Final
 
 from noclobber.cli import Command, CommandError
 
@@ -132,9 +131,10 @@ def _collect(words: argparse.Namespace, spool: Path) -> int:
 def _need_little_memory() -> None:
     """Keep no large blocks, and do without pandas: the store's client loads it to ask if rows are a frame, 25 MiB."""
     from noclobber_collector.heap import give_back
+    from noclobber_collector.unneeded import do_without
 
     give_back(GIVEN_BACK, KEPT)
-    sys.modules.setdefault("pandas", cast("ModuleType", None))
+    do_without("pandas")
 
 
 class _Receiver:
