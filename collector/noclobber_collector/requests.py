@@ -22,7 +22,7 @@ from noclobber_collector.otlp_json import from_json as read_json
 
 __all__ = [
     "BODY_MAX", "JSON_MEMORY_MAX", "PACKED_MAX", "PIECES_MAX", "Sifted", "TooLargeError", "check", "count_spans",
-    "from_json", "sift", "unpack",
+    "from_json", "halves", "sift", "unpack",
 ]  # fmt: skip
 
 BODY_MAX: Final = 20 << 20
@@ -206,6 +206,35 @@ def _parsed(data: bytes) -> ExportTraceServiceRequest:
 def count_spans(data: bytes) -> int:
     """The same for bytes that were checked before; fields of our own at their end do no harm."""
     return _count(ExportTraceServiceRequest.FromString(data))
+
+
+def halves(data: bytes) -> tuple[bytes, ...]:
+    """A request that was checked before as two, each with half of its spans in their order; none if it has but one."""
+    half = count_spans(data) // 2
+    return (_some(data, 0, half), _some(data, half, None)) if half else ()
+
+
+def _some(data: bytes, first: int, end: int | None) -> bytes:
+    """The spans from `first` to before `end`, in the resources and scopes that they are in."""
+    request, at = ExportTraceServiceRequest.FromString(data), 0
+    for resource in request.resource_spans:
+        for scope in resource.scope_spans:
+            here = len(scope.spans)
+            kept = scope.spans[max(0, first - at) : None if end is None else max(0, end - at)]
+            at += here
+            del scope.spans[:]
+            scope.spans.extend(kept)
+        _keep(resource.scope_spans, "spans")
+    _keep(request.resource_spans, "scope_spans")
+    some: bytes = request.SerializeToString()
+    return some
+
+
+def _keep(messages: Any, inside: str) -> None:
+    """Take out those that have nothing inside any more."""
+    kept = [each for each in messages if getattr(each, inside)]
+    del messages[:]
+    messages.extend(kept)
 
 
 def _count(request: ExportTraceServiceRequest) -> int:

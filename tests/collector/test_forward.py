@@ -86,7 +86,7 @@ HTTP_AGAIN = {429, 502, 503, 504}
 GRPC_AGAIN = {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
 GRPC_NEVER = {"UNKNOWN", "INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "UNAUTHENTICATED",
               "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "UNIMPLEMENTED", "INTERNAL"}  # fmt: skip
-NEVER = {Verdict.NEVER, Verdict.NEVER_US}
+NEVER = {Verdict.NEVER, Verdict.NEVER_US, Verdict.TOO_LARGE}
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,40 @@ def test_one_poisoned_request_costs_no_other(tmp_path: Path, kind: Any) -> None:
         wait_until(lambda: passing.counts["forwarded_spans"] == 58, what="the spans")
         assert sorted(backend.taken) == sorted(ids)
         assert passing.counts["forward_refused_spans"] == 2
+
+
+def test_what_is_too_large_for_the_other_end_goes_in_halves(tmp_path: Path, kind: Any) -> None:
+    """A single request, of several resources and scopes; all its spans arrive, each once, in order and whole."""
+    most, code = 20_000, 413 if kind is HttpBackend else "RESOURCE_EXHAUSTED"
+    made = accesses(300)
+    for scopes in (1, 3):
+        for _ in range(scopes):
+            made.resource_spans[-1].scope_spans.append(accesses(40).resource_spans[0].scope_spans[0])
+        made.resource_spans.append(accesses(7).resource_spans[0])
+    spans = [s.SerializeToString() for r in made.resource_spans for each in r.scope_spans for s in each.spans]
+
+    def judge(came: Came) -> Told:
+        return Told(code) if len(came.data) > most else Told(good(kind))
+
+    with kind(judge=judge) as backend, Passing(tmp_path, backend.url) as passing:
+        passing.spool.put(made.SerializeToString(), len(spans))
+        wait_until(lambda: passing.counts["forwarded_spans"] == len(spans), what="the spans")
+        came = [ExportTraceServiceRequest.FromString(each.data) for each in backend.came if len(each.data) <= most]
+        resources = [resource for each in came for resource in each.resource_spans]
+        scopes_of = [scope for resource in resources for scope in resource.scope_spans]
+        assert [span.SerializeToString() for scope in scopes_of for span in scope.spans] == spans
+        assert all(scope.spans for scope in scopes_of)
+        assert all(resource.resource == made.resource_spans[0].resource for resource in resources)
+        assert passing.counts["forward_refused_spans"] == 0
+
+
+def test_an_end_that_finds_all_too_large_is_not_asked_span_by_span(tmp_path: Path, kind: Any) -> None:
+    """Halves end at a size that everybody takes; what is left is counted."""
+    code = 413 if kind is HttpBackend else "RESOURCE_EXHAUSTED"
+    with kind(then=Told(code)) as backend, Passing(tmp_path, backend.url) as passing:
+        passing.spool.put(accesses(1000).SerializeToString(), 1000)
+        wait_until(lambda: passing.counts["forward_refused_spans"] == 1000, what="the count")
+        assert len(backend.came) < 80
 
 
 def test_a_refusal_of_the_sender_is_not_asked_again_for_each_request(tmp_path: Path, kind: Any) -> None:

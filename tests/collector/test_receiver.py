@@ -137,10 +137,23 @@ def test_a_request_without_any_content_type(shared: Receiver) -> None:
         assert raw.recv(4096).startswith(b"HTTP/1.1 415")
 
 
-def test_malformed_requests_are_counted(shared: Receiver) -> None:
-    """Each once."""
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ("POST /v1/traces HTTP/1.1\r\ncontent-type: application/json\r\nhost: x\r\ncontent-length: 1\r\n\r\nx", 400),
+        ("POST /v1/spans HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n", 404),
+        ("PUT /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n", 405),
+        ("POST /v1/traces HTTP/1.1\r\ncontent-type: text/plain\r\nhost: x\r\ncontent-length: 0\r\n\r\n", 415),
+        ("POST /v1/traces HTTP/1.1\r\nx-long: " + "x" * 70_000, 431),
+        ("no HTTP\r\n\r\n", 400),
+    ],
+)
+def test_malformed_requests_are_counted(shared: Receiver, sent: str, status: int) -> None:
+    """Each once, whatever is wrong."""
     before = shared.metrics()["malformed_total"]
-    shared.send(b"\xff")
+    with socket.create_connection(("127.0.0.1", shared.http_port)) as raw:
+        raw.sendall(sent.encode())
+        assert raw.recv(4096).startswith(f"HTTP/1.1 {status}".encode())
     assert shared.metrics()["malformed_total"] == before + 1
 
 

@@ -164,7 +164,7 @@ class PatientOnlySoLong(HttpToolsProtocol):
                 f"{again}connection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)
-            if refusal.because is Because.MALFORMED:
+            if not refusal.because.again:
                 self.admission.counts.add("malformed")
         if self.cycle is not None:
             self.cycle.disconnected = True

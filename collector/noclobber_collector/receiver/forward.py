@@ -4,7 +4,7 @@ What is passed on is read from the spool, after it was acknowledged: an endpoint
 neither clients nor the loader. What waits lies on disk (`backlog`), up to a limit. Requests go on as they came, several
 in one where they are small, and are tried again by OTLP's rules for as long as that takes. A request that the other end
 will never take is counted and passed over; where several went together, it is found by halves, so that no other is lost
-with it.
+with it. One that is too large for the other end goes there in halves.
 
 A segment that was passed on in part when the process ended is passed on again from its begin: as everywhere in OTLP,
 a span may arrive twice; and none is left out, however soon the loader is done with its file, but what is counted as
@@ -17,7 +17,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,7 @@ from typing import Final
 from noclobber_collector.receiver.backlog import Backlog
 from noclobber_collector.receiver.counts import Counts
 from noclobber_collector.receiver.outlets import Answer, Endpoint, Verdict, outlet
-from noclobber_collector.requests import count_spans
+from noclobber_collector.requests import count_spans, halves
 from noclobber_collector.segments import Segment, bare_requests
 
 __all__ = ["ForwardSettings", "Forwarder"]
@@ -34,6 +34,8 @@ log = logging.getLogger("noclobber.forward")
 POLL_S: Final = 0.25
 BATCH_BYTES: Final = 512 << 10
 """Requests are put together up to this; gRPC servers take 4 MiB unless told otherwise."""
+HALVED_MIN: Final = 16 << 10
+"""No smaller request is sent in halves: who refuses it for its size would refuse every span, one by one."""
 PAUSE_FIRST_S: Final = 1.0
 PAUSE_MAX_S: Final = 30.0
 ASKED_MAX_S: Final = 300.0
@@ -122,12 +124,9 @@ class Forwarder:
             data = segment.path.read_bytes()
         except FileNotFoundError:
             return True
-        refused = 0
-        for batch in _batches(bare_requests(data, segment.number)):
-            found = self._send(batch, segment)
-            if found is None:
-                return False
-            refused += found
+        refused = self._send_each(_batches(bare_requests(data, segment.number)), segment)
+        if refused is None:
+            return False
         self._counts.add("forward_refused_spans", refused)
         self._counts.add("forwarded_spans", max(0, segment.spans - refused))
         self._backlog.done(segment)
@@ -147,14 +146,24 @@ class Forwarder:
                     self._pause(self._pause_s(answer))
                     if self._ending.is_set() or not segment.path.exists():
                         return None
-                case Verdict.NEVER if len(batch) > 1:
+                case Verdict.NEVER | Verdict.TOO_LARGE if len(batch) > 1:
                     half = len(batch) // 2
-                    first = self._send(batch[:half], segment)
-                    second = self._send(batch[half:], segment) if first is not None else None
-                    return None if first is None or second is None else first + second
+                    return self._send_each((batch[:half], batch[half:]), segment)
+                case Verdict.TOO_LARGE if len(batch[0]) > HALVED_MIN and (parts := halves(batch[0])):
+                    return self._send_each([[part] for part in parts], segment)
                 case _:
                     self._say("refused", "%s refuses spans for good (%s)", self._where, answer.reason)
                     return sum(map(count_spans, batch))
+
+    def _send_each(self, batches: Iterable[Sequence[bytes]], segment: Segment) -> int | None:
+        """The same for some batches, one after the other."""
+        refused = 0
+        for batch in batches:
+            found = self._send(batch, segment)
+            if found is None:
+                return None
+            refused += found
+        return refused
 
     def _pause_s(self, answer: Answer) -> float:
         """As long as asked for, else twice as long each time, with a share of chance."""

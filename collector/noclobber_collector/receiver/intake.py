@@ -141,8 +141,6 @@ class Intake:
     def refused(self, refusal: Refusal, error: Exception) -> None:
         """Count a refusal; write down what nobody expected; let go of the request, which the error's frames hold."""
         match refusal.because:
-            case Because.MALFORMED | Because.TOO_LARGE:
-                self.counts.add("malformed")
             case Because.UNKNOWN_CLIENT:
                 self.counts.add("unauthorized")
             case Because.TOO_SLOW:
@@ -152,6 +150,8 @@ class Intake:
                 log.error("a request could not be taken", exc_info=error)
             case Because.BUSY | Because.NO_ROOM if error is refusal:  # the spool's own refusals are counted by it
                 self.counts.add("refused")
+            case other if not other.again:
+                self.counts.add("malformed")
         inner: BaseException | None = error
         while inner is not None:
             inner.__traceback__, inner = None, inner.__context__

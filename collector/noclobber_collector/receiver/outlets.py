@@ -34,6 +34,8 @@ AGAIN_HTTP: Final = frozenset({429, 502, 503, 504})
 AGAIN_GRPC: Final = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"})
 OURS: Final = frozenset({401, 403, 404, 405, 407, 415, "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED"})
 """Refusals that the same sender gets whatever it sends."""
+SIZE: Final = frozenset({413, "RESOURCE_EXHAUSTED"})
+"""Refusals that less might not get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Verdict(Enum):
     SENT = "sent"
     AGAIN = "again"
     NEVER = "never"
+    TOO_LARGE = "too large"
     NEVER_US = "never from us"
 
 
@@ -137,10 +140,15 @@ class _Http:
         reason = f"HTTP {answer.status} {answer.reason}"
         if answer.status in AGAIN_HTTP:
             return Answer(Verdict.AGAIN, reason, _retry_after_s(answer.headers.get("retry-after")))
-        return Answer(Verdict.NEVER_US if answer.status in OURS else Verdict.NEVER, reason)
+        return Answer(_never(answer.status), reason)
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _never(code: int | str) -> Verdict:
+    """What a code says that forbids to send the same again."""
+    return Verdict.NEVER_US if code in OURS else Verdict.TOO_LARGE if code in SIZE else Verdict.NEVER
 
 
 def _retry_after_s(text: str | None) -> float | None:
@@ -194,7 +202,7 @@ class _Grpc:
             after_s = _retry_info_s(error)
             if name in AGAIN_GRPC or (name == "RESOURCE_EXHAUSTED" and after_s is not None):
                 return Answer(Verdict.AGAIN, reason, after_s)
-            return Answer(Verdict.NEVER_US if name in OURS else Verdict.NEVER, reason)
+            return Answer(_never(name), reason)
 
     def close(self) -> None:
         self._channel.close()
