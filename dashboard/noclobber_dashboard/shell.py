@@ -3,6 +3,9 @@
 Opened by a deep link (`/finding?id=...`), Streamlit's script first guesses that its server might live below that
 path, asks there in vain and leaves two 404s in the browser's console before it tries the root. One line in front of
 its script says where the server is, so that it need not guess. The title is ours from the first moment, too.
+
+What draws our elements comes in scripts of its own, which Streamlit asks for when the first element is there. Every
+page needs them: so they are asked for, and read, while the server makes the page.
 """
 
 from functools import cache
@@ -28,6 +31,8 @@ PAGES: Final = (
     "settings",
 )
 """Paths of the pages; the first lives at `/`."""
+_EARLY: Final = ("Html", "BidiComponent")
+"""Scripts of Streamlit's that every page needs, by the name before their print."""
 _HINT: Final = "<script>window.__streamlit = { BACKEND_BASE_URL: window.location.origin }</script>"
 
 
@@ -41,9 +46,14 @@ def shell_routes() -> list[BaseRoute]:
 def _html() -> str:
     import streamlit
 
-    html = (Path(streamlit.__file__).parent / "static" / "index.html").read_text("utf-8")
-    return html.replace("<head>", f"<head>{_HINT}", 1).replace(
-        "<title>Streamlit</title>", "<title>noclobber</title>", 1
+    static = Path(streamlit.__file__).parent / "static"
+    html = (static / "index.html").read_text("utf-8")
+    scripts = [path.name for name in _EARLY for path in sorted((static / "static" / "js").glob(f"{name}.*.js"))]
+    early = "".join(f'import("/static/js/{name}");' for name in scripts)
+    return (
+        html.replace("<head>", f"<head>{_HINT}", 1)
+        .replace("<title>Streamlit</title>", "<title>noclobber</title>", 1)
+        .replace("</head>", f'<script type="module">{early}</script></head>', 1)
     )
 
 

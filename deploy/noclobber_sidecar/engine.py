@@ -173,7 +173,7 @@ class _Workers:
 
 def _warm_up() -> None:
     """Import what the first page needs, before somebody waits for it."""
-    for name in ("altair", "pandas"):
+    for name in ("altair", "pandas", "pygments.lexers"):
         importlib.import_module(name)
 
 

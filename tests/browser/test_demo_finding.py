@@ -94,7 +94,7 @@ def test_it_tells_the_whole_story(tab: Visit, demo: Dashboard) -> None:
     sentence = page.locator(".prose p.lead").first.inner_text()
     for agent in ("deposit-agent", "withdraw-agent"):
         assert agent in sentence
-    assert "incrby" in page.locator(".stCode").first.inner_text()
+    assert "incrby" in page.locator(".codeblock").first.inner_text()
     answer = page.request.get(f"{demo.url}/api/v1/findings/{demo.ids['finding']}")
     assert json.loads(answer.text())["kind"] == "lost_update"
     tab.open("/")

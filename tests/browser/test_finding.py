@@ -181,7 +181,7 @@ def test_what_follows_has_its_order(still: Visit) -> None:
         "States of acct:42", "How to fix it", "Who was affected", "How sure this is", "How often it came",
         "How it was grouped",
     ]  # fmt: skip
-    assert "incrby" in still.page.locator(".stCode").inner_text()
+    assert "incrby" in still.page.locator(".codeblock").inner_text()
 
 
 def test_somebody_acknowledges_and_it_is_logged(visit: Callable[..., Visit], start: Callable[..., Dashboard]) -> None:

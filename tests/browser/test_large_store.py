@@ -8,6 +8,7 @@ refresh. Run with `nox -s bench`; ten minutes of refresh: `-m "benchmark and lon
 an hour: `-m exhaustive`.
 """
 
+import contextlib
 import os
 import statistics
 import time
@@ -34,6 +35,11 @@ PAINT_CPU_S, SWITCH_CPU_S = 1.0, 1.2
 """Of the engine, its store included: what a page may take of two cores while somebody waits for it."""
 QUIET_LOAD = 2.5
 PATIENCE_MS = 90_000
+KEPT_ROOTS = """window.roots = []; const attach = Element.prototype.attachShadow;
+Element.prototype.attachShadow = function (mode) {
+  const root = attach.call(this, mode); roots.push(root); return root; }"""
+PAINTED = "() => window.roots?.some(r => r.querySelector('.spacetime[data-drawn]')?.checkVisibility())"
+"""Asked before each frame: waiting for a selector may look only every half second."""
 TABS, CORES = 10, 0.5
 WATCHED_S = 30
 SLOPE_MB_A_MIN = 1.0
@@ -59,6 +65,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         wait_until(lambda: counted(running, "findings", "uniqExact(id)") >= FINDINGS, 900, "the findings")
         engine = engine_of(running)
         wait_until(lambda: engine.cpu_percent(2.0) < 25, 300, "rest")
+        with contextlib.suppress(AssertionError):  # what filling it left in the load average; else only CPU is judged
+            wait_until(is_quiet, 120, "a quiet machine")
         print(f"\n{sent.acknowledged:,} accesses, {counted(running, 'findings', 'uniqExact(id)'):,} findings")
         assert counted(running, "accesses", "count()") >= ACCESSES
         yield running
@@ -89,11 +97,13 @@ def test_a_finding_is_painted_at_once(visit: Callable[..., Visit], large: Dashbo
     took, warm, spent = [], [], []
     for finding in some:
         tab = visit(large)
+        tab.page.add_init_script(KEPT_ROOTS)
         for times in (took, warm):
             begun, cpu_s = time.perf_counter(), spent_s(engine)
-            tab.page.goto(f"{large.url}/finding?id={finding}")
-            tab.page.wait_for_selector(".spacetime[data-drawn]", timeout=PATIENCE_MS)
+            tab.page.goto(f"{large.url}/finding?id={finding}", wait_until="commit")
+            tab.page.wait_for_function(PAINTED, polling="raf", timeout=PATIENCE_MS)
             times.append(time.perf_counter() - begun)
+            tab.ready()
             spent.append(spent_s(engine) - cpu_s)
         assert tab.complaints == []
     cold_s, warm_s, cpu_s = (statistics.median(each[1:]) for each in (took, warm, spent))

@@ -2,7 +2,8 @@
 
 From the top: what happened in one sentence, a thin strip of facts, and the space-time diagram with the race in it,
 all in the first screen. Below: the states that the resource went through, the advice with code, why it is not more
-certain than it is, and who was affected. The witness graph and the raw evidence are a click away.
+certain than it is, and who was affected. The witness graph and the raw evidence are a click away, and cost nothing
+before.
 """
 
 import re
@@ -13,6 +14,7 @@ import streamlit as st
 
 from noclobber.contract import IssueState
 from noclobber_analyzer.issues import Standing
+from noclobber_dashboard.coloured import coloured
 from noclobber_dashboard.components.prose import Node, prose
 from noclobber_dashboard.components.spacetime import spacetime
 from noclobber_dashboard.diagram import diagram_data
@@ -57,12 +59,10 @@ def render() -> None:
     _head(head, body, cut)
     _evidence(head, body, cut)
     uses = version_uses(cut.events, head.resource)
-    if uses:
-        prose([states(uses, cut, head)], key="finding-versions")
-    _advice(body)
+    prose([*([states(uses, cut, head)] if uses else []), *_advice(body)], key="finding-advice")
     around = beside(cascade_of(head, body, served().queries))
-    prose([*affected(body), *around, certainty(head, body, cut)], key="finding-rest")
-    prose([*_often(head), grouping(head, body)], key="finding-issue")
+    often = _often(head)
+    prose([*affected(body), *around, certainty(head, body, cut), *often, grouping(head, body)], key="finding-rest")
 
 
 def _unknown(finding_id: str) -> None:
@@ -134,7 +134,9 @@ def _title(head: FindingHead, body: FindingBody, state: str) -> Node:
 
 
 def _evidence(head: FindingHead, body: FindingBody, cut: Slice) -> None:
-    diagram, graph, evidence = st.tabs(["Space-time", "Witness graph", "Evidence"])
+    """The diagram; graph and tables once somebody opens them: what draws these takes a browser long to read."""
+    tabs = ["Space-time", "Witness graph", "Evidence"]
+    diagram, graph, evidence = st.tabs(tabs, key=f"finding-tabs-{head.id}", on_change="rerun")
     with diagram:
         if cut.events:
             spacetime(diagram_data(cut, head.kind, head.resource, served().settings.trace_url), key="finding-spacetime")
@@ -145,10 +147,12 @@ def _evidence(head: FindingHead, body: FindingBody, cut: Slice) -> None:
                 "The accesses of this finding are no longer stored.",
                 "What the finding itself remembers stands under Evidence.",
             )
-    with graph:
-        st.graphviz_chart(witness_dot(body, VersionNames(cut.events, cut.roles)), alt="the smallest witness as a graph")
-    with evidence:
-        _tables(body)
+    if graph.open:
+        dot = witness_dot(body, VersionNames(cut.events, cut.roles))
+        graph.graphviz_chart(dot, alt="the smallest witness as a graph")
+    if evidence.open:
+        with evidence:
+            _tables(body)
 
 
 def _tables(body: FindingBody) -> None:
@@ -181,15 +185,12 @@ def _tables(body: FindingBody) -> None:
         )
 
 
-def _advice(body: FindingBody) -> None:
-    for number, (text, code) in enumerate(body.advice):
-        if not text and not code:
-            continue
-        left, right = st.columns([2, 3], gap="medium") if code else (st.container(), None)
-        with left:
-            prose(
-                [Node("h2", children=("How to fix it",)), Node("p", children=marked(text))],
-                key=f"finding-advice-{number}",
-            )
-        if right is not None:
-            right.code(code, language="sql" if _SQL.match(code) else "python", wrap_lines=True)
+def _advice(body: FindingBody) -> list[Node]:
+    """What to do, each with its code beside it."""
+    shown = []
+    for text, code in body.advice:
+        if text or code:
+            words = Node("div", children=(Node("h2", children=("How to fix it",)), Node("p", children=marked(text))))
+            block = [coloured(code, "sql" if _SQL.match(code) else "python")] if code else []
+            shown.append(Node("div", "advice", (words, *block)))
+    return shown
