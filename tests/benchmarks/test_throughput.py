@@ -39,7 +39,7 @@ REQUESTS, SPANS = 200, 500
 PEER_REQUESTS = 4
 """A peer gets the first of the same requests: it takes too long for all."""
 BYTES_MAX = 110
-RECEIVED_MAX, STORED_MAX = 0.45, 1.5
+RECEIVED_MAX, STORED_MAX = 0.3, 1.2
 """Times what decoding in plain Python takes: accepted and on disk; in the store, both processes together. Rates
 are those of the machine; this is not."""
 PLAIN, FIRST = "decoded in plain Python, not stored", "loaded by the first design (SQL flatten)"

@@ -47,6 +47,8 @@ class PatientOnlySoLong(HttpToolsProtocol):
     _in_head = True
     _head_bytes = _raw_bytes = _body_bytes = 0
     entered = False
+    _unanswered: tuple[Any, ...] = ()
+    """Requests, the last of them is `cycle`: who sends several at once has others under way."""
 
     def enter(self, transport: Any) -> bool:
         """Ask for admission, before a TLS handshake where there is one."""
@@ -107,6 +109,8 @@ class PatientOnlySoLong(HttpToolsProtocol):
         self._head_bytes = self._raw_bytes = self._body_bytes = 0
         self.admission.works(self)
         super().on_headers_complete()
+        if self.cycle is not None:
+            self._unanswered = (*(each for each in self._unanswered if not each.response_complete), self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Hand on a part of the body."""
@@ -137,6 +141,7 @@ class PatientOnlySoLong(HttpToolsProtocol):
         """Wait no more."""
         self._wait_no_more()
         self.admission.leave(self)
+        self._answer_no_more()
         super().connection_lost(exc)
 
     def _wait(self) -> None:
@@ -149,6 +154,7 @@ class PatientOnlySoLong(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self.admission.counts.add("slow_closed")
+        self._answer_no_more()
         self.transport.close()
 
     def _refuse(self, refusal: Refusal) -> None:
@@ -166,10 +172,14 @@ class PatientOnlySoLong(HttpToolsProtocol):
             self.transport.write(head.encode() + body)
             if not refusal.because.again:
                 self.admission.counts.add("malformed")
-        if self.cycle is not None:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._answer_no_more()
         self.transport.close()
+
+    def _answer_no_more(self) -> None:
+        """Tell whoever works on a request of this connection that nobody waits for it."""
+        for each in self._unanswered:
+            each.disconnected = True
+            each.message_event.set()
 
 
 class _Handshake(SSLProtocol):

@@ -26,8 +26,10 @@ from noclobber_collector.spool import WAITING_MAX, Spool
 __all__ = ["Intake", "Taken"]
 
 log = logging.getLogger("noclobber.receiver")
+AT_ONCE: Final = 512 << 10
+"""Bytes of protobuf that are read in a millisecond or so; of JSON, SMALL. To hand less to a thread takes longer."""
 THREADS_MAX: Final = 2
-"""Threads that read bodies of more than SMALL, or packed ones; one reads while the other comes or goes."""
+"""Threads that read larger bodies, or packed ones; one reads while the other comes or goes."""
 DURABLE_TIMEOUT_S: Final = 8.0
 """Exporters give up after 10 s."""
 TOO_SLOW: Final = "the disk is too slow for what arrives"
@@ -80,7 +82,7 @@ class Intake:
         if signal != "traces":
             self.counts.add(SIGNALS[signal])
             return 0
-        if len(body) <= SMALL and not encoding:
+        if not encoding and len(body) <= (SMALL if kind == JSON else AT_ONCE):
             taken = self._read(body, kind, encoding, held.grow)
         else:
             async with self._threads:

@@ -4,7 +4,6 @@ On SIGTERM both servers stop taking requests, those under way are answered, the 
 process ends. Should its supervisor die, the pipe to it closes and the process ends in the same way.
 """
 
-import asyncio
 import logging
 import os
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import uvicorn
+import uvloop
 
 from noclobber_collector.heap import give_back
 from noclobber_collector.logs import advice
@@ -91,7 +91,7 @@ def run_receiver(settings: ReceiverSettings) -> int:
     try:
         if forwarder is not None:
             forwarder.start()
-        asyncio.run(_serve(settings, Intake(spool, counts), tls))
+        uvloop.run(_serve(settings, Intake(spool, counts), tls))
     finally:
         spool.close()
         if forwarder is not None:
@@ -121,6 +121,7 @@ async def _serve(settings: ReceiverSettings, intake: Intake, tls: ServerTls | No
             port=settings.http_port,
             log_level="warning",
             access_log=False,
+            proxy_headers=False,
             lifespan="off",
             http=cast("Any", protocol_of(Admission(intake.counts, connections_max()), tls)),
             ws="none",
