@@ -23,6 +23,8 @@ from processes import Process, Receiver, ask, free_ports
 from results import write_result
 from wire import Pipe, post
 
+from noclobber_collector.receiver.connection import HEADS_BYTES_MAX
+
 DATA = accesses(3).SerializeToString()
 CROWD = Path(__file__).with_name("crowd.py")
 HALF_BODY = post(b"").replace(b"content-length: 0", b"content-length: 900000") + DATA[:10]
@@ -166,3 +168,28 @@ def test_slow_calls_make_room_for_others(tmp_path: Path) -> None:
             for _ in range(20):
                 channel.unary_unary(EXPORT)(DATA, timeout=10)
         assert receiver.metrics()["spans_total"] == 60
+
+
+def test_long_headers_share_a_room(tmp_path: Path) -> None:
+    """Half-sent ones fill it: more are asked to come again, ordinary requests pass, and what is closed makes room."""
+    head = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\nx-long: " + b"x" * 60_000
+    rest = b"\r\n" + post(DATA).partition(b"\r\n")[2]
+    with contextlib.ExitStack() as crowd, Receiver(tmp_path) as receiver:
+        process = psutil.Process(receiver.popen.pid)
+        assert receiver.send(DATA).status == 200
+        before = process.memory_info().rss
+        connections = []
+        for _ in range(400):
+            connections.append(crowd.enter_context(socket.create_connection(("127.0.0.1", receiver.http_port))))
+            connections[-1].sendall(head)
+        refused = [each for each in connections[200:] if each.recv(12) == b"HTTP/1.1 503"]
+        assert len(refused) == 200
+        assert process.memory_info().rss - before < 3 * HEADS_BYTES_MAX
+        assert receiver.send(DATA).status == 200
+        crowd.close()
+        with socket.create_connection(("127.0.0.1", receiver.http_port)) as raw:
+            for _ in range(300):  # of each what it held is given back
+                raw.sendall(head)
+                time.sleep(0.005)
+                raw.sendall(rest)
+                assert raw.recv(65_536).startswith(b"HTTP/1.1 200")

@@ -2,8 +2,8 @@
 
 uvicorn waits for ever for the rest of a header, and takes headers of any size. Here a connection has a deadline from
 its begin, and from the first byte of each further request, until the headers are complete; the body has one of its own
-(`http`). Headers have a limit, and so has what chunked bodies may add around their content. Whatever is no HTTP gets a
-400 with a `Status`, and no line in the log: strangers must not be able to fill it.
+(`http`). Headers have a limit, each and all that are held together, and so has what chunked bodies may add around their
+content. Whatever is no HTTP gets a 400 with a `Status`, and no line in the log: strangers must not be able to fill it.
 
 Source: alerts-and-safety.md, section 9: 3000 of 3000 half-sent headers were still open after 20 s; RFC 9112.
 """
@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from noclobber_collector.receiver.admission import Admission
 from noclobber_collector.receiver.answers import JSON, RETRY_S, Because, Refusal, in_form
 from noclobber_collector.receiver.counts import Counts
+from noclobber_collector.receiver.room import Held, Room
 from noclobber_collector.receiver.tls import ServerTls
 
 __all__ = ["HEADER_TIMEOUT_S", "PatientOnlySoLong", "protocol_of"]
@@ -28,6 +29,9 @@ HEADER_TIMEOUT_S: Final = 10.0
 HANDSHAKE_TIMEOUT_S: Final = 10.0
 HEADER_BYTES_MAX: Final = 64 << 10
 HEADERS_MAX: Final = 128
+HEADER_BYTES_FREE: Final = 4 << 10
+HEADS_BYTES_MAX: Final = 8 << 20
+"""Of the headers of all connections that have more than HEADER_BYTES_FREE of them: clients have a tenth of that."""
 FRAMING_MAX: Final = 64 << 10
 """Bytes of a body's chunked framing, beyond eight times its content: chunks of one byte need six."""
 _REASONS: Final = {400: "Bad Request", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
@@ -37,11 +41,12 @@ class PatientOnlySoLong(HttpToolsProtocol):
     """uvicorn's HTTP protocol with deadlines and limits.
 
     Attributes:
-        admission: decides on new connections; shared by all.
+        admission: decides on new connections; shared by all. heads: what long headers need; shared by all.
         header_timeout_s: until a request's headers must be complete.
     """
 
     admission = Admission(Counts())
+    heads = Room(HEADS_BYTES_MAX, HEADS_BYTES_MAX)
     header_timeout_s = HEADER_TIMEOUT_S
     _deadline: asyncio.TimerHandle | None = None
     _in_head = True
@@ -59,6 +64,7 @@ class PatientOnlySoLong(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
         admitted = self.entered or self.enter(transport)
+        self._head = Held(self.heads)
         super().connection_made(transport)
         self._in_head = True
         self._wait()
@@ -82,6 +88,8 @@ class PatientOnlySoLong(HttpToolsProtocol):
             self._refuse(Refusal(Because.MALFORMED, "this is no HTTP request"))
         if self._in_head and self._head_bytes > HEADER_BYTES_MAX:
             self._refuse(Refusal(Because.LONG_HEADER, f"the headers have more than {HEADER_BYTES_MAX} bytes"))
+        elif self._in_head and self._head_bytes > HEADER_BYTES_FREE and not self._head.fits(len(data)):
+            self._refuse(Refusal(Because.BUSY, "too many long headers at once; come again"))
         elif self._raw_bytes > 8 * self._body_bytes + FRAMING_MAX:
             self._refuse(Refusal(Because.MALFORMED, "the body is nearly all framing"))
 
@@ -127,6 +135,7 @@ class PatientOnlySoLong(HttpToolsProtocol):
         """Wait for the next request."""
         super().on_response_complete()
         if not self.pipeline and not self.transport.is_closing():
+            self._head.shrink(0)
             self.admission.waits(self, self.transport.abort)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn always closes
@@ -141,6 +150,7 @@ class PatientOnlySoLong(HttpToolsProtocol):
         """Wait no more."""
         self._wait_no_more()
         self.admission.leave(self)
+        self._head.shrink(0)
         self._answer_no_more()
         super().connection_lost(exc)
 
@@ -208,7 +218,8 @@ class _Handshake(SSLProtocol):
 
 def protocol_of(admission: Admission, tls: ServerTls | None = None) -> Callable[..., asyncio.Protocol]:
     """What makes the protocol of each connection, for uvicorn's `http`."""
-    made = type("Connection", (PatientOnlySoLong,), {"admission": admission})
+    heads = Room(HEADS_BYTES_MAX, HEADS_BYTES_MAX)
+    made = type("Connection", (PatientOnlySoLong,), {"admission": admission, "heads": heads})
     if tls is None:
         return made
 
