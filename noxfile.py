@@ -61,11 +61,11 @@ def long(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """What continuous integration runs of the faults: fifty kills, a hundred damaged starts, five minutes of soak.
+    """What continuous integration runs of the faults: kills, damaged starts, a store's crashes, memory, soaks.
 
     They wait more than they work, so they run side by side.
     """
-    modules = (f"tests/faults/test_{name}.py" for name in ("kill", "damage", "soak"))
+    modules = (f"tests/faults/test_{name}.py" for name in ("kill", "damage", "soak", "limit", "store"))
     chosen = ("-m", "long and not exhaustive", "--timeout=1500", "-n", "4", "--dist", "load")
     session.run("pytest", *chosen, *modules, *session.posargs)
 

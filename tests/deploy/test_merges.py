@@ -1,5 +1,6 @@
 """Merges of the embedded engine yield to everything else."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,4 +36,5 @@ def test_threads_that_merge_and_no_others(tmp_path: Path, nice: int) -> None:
     )  # fmt: skip
     found, *behind = done.stdout.split()
     assert int(found) >= 1
-    assert behind == [f"MergeMutate:{min(NICE, NICE_MAX - nice)}"]
+    left = max(0, NICE_MAX - nice - os.getpriority(os.PRIO_PROCESS, 0))
+    assert behind == [f"MergeMutate:{min(NICE, left)}"] * bool(left)

@@ -68,6 +68,7 @@ def overwhelm(folder: Path, seconds: float) -> dict[str, object]:
 
 
 @pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 def test_within_a_gibibyte_for_three_minutes(tmp_path: Path) -> None:
     """Nobody is killed, nothing is lost."""
@@ -196,6 +197,7 @@ def overwhelm_collector(folder: Path, seconds: float) -> dict[str, object]:
                 "peak_mib": limit.peak >> 20, "anonymous_mib": round(peak) >> 20}  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.timeout(420)
 def test_a_collector_within_256_mib(tmp_path: Path) -> None:
     """Full batches, large bodies over both protocols, a backlog of large spans: refused rather than killed."""
@@ -226,6 +228,7 @@ HOSTILE = {
 """Bodies that are small for what they hold."""
 
 
+@pytest.mark.long
 @pytest.mark.timeout(420)
 def test_a_collector_within_256_mib_that_is_sent_what_nobody_sends(tmp_path: Path) -> None:
     """Each twice, at once with others, packed and not: taken or refused, and what is taken is stored."""
@@ -245,6 +248,7 @@ def test_a_collector_within_256_mib_that_is_sent_what_nobody_sends(tmp_path: Pat
 
 
 @pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1_500)
 def test_a_collector_within_256_mib_for_minutes(tmp_path: Path) -> None:
     """Nor later on."""

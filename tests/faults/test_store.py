@@ -149,6 +149,7 @@ def test_a_crash_between_insert_and_note_doubles_nothing(place: Place, times: in
         write_result("crash-between-insert-and-note", {"times": times, "lost": 0, "visible_twice": 0})
 
 
+@pytest.mark.long
 def test_a_crash_of_the_server_that_costs_it_what_it_had_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
