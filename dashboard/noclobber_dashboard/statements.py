@@ -39,6 +39,7 @@ __all__ = [
     "ISSUE_LOGS",
     "ISSUE_STATES",
     "NAMING",
+    "NEWEST",
     "OCCURRENCES",
     "OF_KINDS",
     "ONE_FINDING",
@@ -216,6 +217,13 @@ _FITTING: Final = (
     " AND ({after_ns:UInt64} = 0 OR (minute <= intDiv({after_ns:UInt64}, 60000000000)"
     " AND (start_ns, lower(hex(span_id))) < ({after_ns:UInt64}, {after_id:String})))"
 )
+# a few more rows than a page has, since some may tell of the same access; `read_rows` says how many were there to read
+NEWEST: Final = (
+    "SELECT * FROM (SELECT *, count() OVER () AS read_rows FROM (SELECT " + _EVENT_COLUMNS + _FITTING
+    + " ORDER BY start_ns DESC, accesses.span_id DESC LIMIT {read:UInt32})"
+    " ORDER BY open, end_ns DESC LIMIT 1 BY trace_id, span_id)"
+    " ORDER BY start_ns DESC, span_id DESC" + _LIMITS
+)  # fmt: skip
 # first from few columns: when does the last access of this page start? only from there on all columns are read
 ACCESSES: Final = (
     "WITH (SELECT min(start_ns) FROM (SELECT start_ns" + _FITTING

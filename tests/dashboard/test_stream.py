@@ -1,7 +1,9 @@
 """The stream of accesses: the window that it takes, its filters, and what is drawn of it."""
 
+import time
 from typing import Any
 
+import pytest
 import sample
 
 from noclobber_dashboard.pages.live import LANES_MAX, dots
@@ -64,3 +66,25 @@ def test_an_access_that_has_not_ended_says_so() -> None:
     """A call that hangs is no call of zero length."""
     drawn = dots([access(1, "a", open=True, end_ns=0), access(2, "a")])
     assert [said.rpartition(", ")[2] for *_, said in drawn.points] == ["still open", "400 µs"]
+
+
+@pytest.mark.parametrize("times", [1, 2, 7])
+def test_a_page_is_full_however_often_its_accesses_were_sent(real_store: Any, times: int) -> None:
+    """And holds each once, as it ended, newest first; the pages together are all of them."""
+    resource = f"mem://page/{times}"
+    rows = [{**row, "resource": resource} for row in sample.crowd(time.time_ns() - 3_600 * 10**9, events=60)]
+    for number in range(times):  # each differs: the store takes the same rows for a repetition
+        sent = [{**row, "end_ns": row["start_ns"], "size": 1 + number, "open": 1} for row in rows]
+        sample.insert_accesses(real_store, sent)
+    sample.insert_accesses(real_store, rows)
+    queries, found = Queries(real_store), list[AccessRecord]()
+    after: tuple[int, str] | None = None
+    while page := queries.accesses(7, resource=resource, after=after):
+        assert len(page) == 7 or len(found) + len(page) == len(rows)
+        found += page
+        after = (page[-1].start_ns, page[-1].span_id)
+    assert [(each.start_ns, each.span_id) for each in found] == sorted(
+        ((each.start_ns, each.span_id) for each in found), reverse=True
+    )
+    assert len(found) == len(rows)
+    assert {each.end_ns for each in found} == {row["end_ns"] for row in rows}
