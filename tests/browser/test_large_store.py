@@ -107,9 +107,8 @@ def test_a_finding_is_painted_at_once(visit: Callable[..., Visit], large: Dashbo
             spent.append(spent_s(engine) - cpu_s)
         assert tab.complaints == []
     cold_s, warm_s, cpu_s = (statistics.median(each[1:]) for each in (took, warm, spent))
-    print(
-        f"\nfirst paint {cold_s:.2f} s with nothing cached, {warm_s:.2f} s again, {cpu_s:.2f} s of the engine; {load(quiet)}"
-    )
+    print(f"\nfirst paint {cold_s:.2f} s with nothing cached, {warm_s:.2f} s again, "
+          f"{cpu_s:.2f} s of the engine; {load(quiet)}")  # fmt: skip
     for name, value in (("nothing cached", cold_s), ("again", warm_s)):
         ratio(
             "dashboard",
@@ -175,7 +174,7 @@ def test_open_tabs_cost_little(
     share = statistics.median(shares) - alone
     slope = statistics.linear_regression([at / 6 for at in range(len(memory))], memory).slope
     print(f"\n{TABS} tabs: {share:.2f} cores more than {alone:.2f}; {memory[0]:.0f} MB, then {memory[-1]:.0f} MB, "
-          f"{slope:+.2f} MB a minute over {seconds} s; {load(quiet)}")  # fmt: skip
+          f"{slope:+.2f} MB a minute over {seconds} s; load {os.getloadavg()[0]:.1f}")  # fmt: skip
     ratio("dashboard", f"{TABS} tabs that refresh, {seconds} s", share, "cores", "a whole core", 1.0)
     assert share <= CORES
     assert slope <= SLOPE_MB_A_MIN or max(memory) - memory[0] < 8
