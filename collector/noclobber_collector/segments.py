@@ -15,6 +15,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -52,6 +53,8 @@ _CHECK_KEY: Final = b"\xd5\x3e"  # field 1002, fixed32
 _COLLECTOR_KEY: Final = b"\xda\x3e"  # field 1003, text
 _SPANS_KEY: Final = b"\xe0\x3e"  # field 1004, varint
 _CHECK_SIZE: Final = len(_CHECK_KEY) + 4
+_RESOURCE_SPANS: Final = 0x0A  # field 1 of a request
+_FIXED_SIZES: Final = {1: 8, 5: 4}
 _SPAN_BYTES_MIN: Final = 28
 """No span is smaller: it has two ids."""
 _LONG_LENGTH: Final = re.compile(rb"(?=([\x80-\xff]{1,4}[\x00-\x7f]))")
@@ -294,15 +297,36 @@ def _damage(data: bytes, segment: int) -> tuple[int, int]:
 
 
 def _spans_in(data: bytes, begin: int, end: int) -> int:
-    """How many spans a request holds; 0 where it can't be read."""
+    """How many spans a request holds; of a damaged one, those of its resources that can be read."""
     from google.protobuf.message import DecodeError
 
     from noclobber_collector.requests import count_spans
 
-    try:
-        return count_spans(data[_read_varint(data, begin)[1] : end])
-    except DecodeError:
-        return 0
+    at, spans = _read_varint(data, begin)[1], 0
+    while at < end:
+        stop = _field_end(data, at)
+        if not at < stop <= end:
+            break
+        if data[at] == _RESOURCE_SPANS:
+            with suppress(DecodeError):
+                spans += count_spans(data[at:stop])
+        at = stop
+    return spans
+
+
+def _field_end(data: bytes, at: int) -> int:
+    """Where the field of a message that begins at `at` ends; 0 where none begins."""
+    tag, begin = _read_varint(data, at)
+    match tag & 7:
+        case 0 if tag:
+            return _read_varint(data, begin)[1]
+        case 2:
+            length, begin = _read_varint(data, begin)
+            return begin + length
+        case kind if kind in _FIXED_SIZES:
+            return begin + _FIXED_SIZES[kind]
+        case _:
+            return 0
 
 
 def salvage(segment: Segment) -> int:

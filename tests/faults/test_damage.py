@@ -5,6 +5,7 @@ loaded before, and starts a receiver's spool and a loader on it. What may be los
 where it was hit.
 """
 
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from processes import wait_until
 from results import write_result
 
 from noclobber_collector.loader import Loader
-from noclobber_collector.segments import CLOSED, LOADED, OPEN, closed_segments
+from noclobber_collector.segments import CLOSED, LOADED, OPEN, closed_segments, repair
 from noclobber_collector.spool import Spool
 from noclobber_collector.store import Store
 
@@ -197,6 +198,39 @@ def test_a_damaged_spool_starts_and_loses_only_what_was_damaged(real_store: Stor
     seed = time.time_ns() % 1_000_000
     print(f"seed {seed}")
     turns(real_store, tmp_path, len(KINDS), seed)
+
+
+def test_each_bit_of_an_open_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of them a crash changed: the request that it is in is lost, no other, and all its spans are counted.
+
+    Of what stands around requests each bit; of requests themselves those of each eighth byte.
+    """
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # it is not about what is durable
+    sizes = (2, 3, 2)
+    spool, put = Spool(tmp_path / "whole", close_after_s=60), []
+    for size in sizes:
+        body = request([{**ACCESS, "noclobber.seq": 1}] * size).SerializeToString()
+        spool.put(body, size).result(10)
+        put.append((body, frozenset(range(size))))
+    spool.close()
+    (segment,) = closed_segments(tmp_path / "whole")
+    data = segment.path.read_bytes()
+    places = places_in(data, put)
+    for at in range(len(data)):
+        (hit,) = [number for number, place in enumerate(places) if place.begin <= at < place.end]
+        if places[hit].begin + LENGTH_BYTES <= at < places[hit].ours and at % 8:
+            continue
+        for bit in range(8):
+            changed = bytearray(data)
+            changed[at] ^= 1 << bit
+            folder = tmp_path / "changed"
+            folder.mkdir(exist_ok=True)
+            (folder / f"{segment.number:020d}{OPEN}").write_bytes(changed)
+            repaired = repair(folder)
+            (left,) = closed_segments(folder)
+            assert left.spans == sum(sizes) - sizes[hit], (at, bit)
+            assert repaired.damaged_spans >= sizes[hit], (at, bit)
+            left.path.unlink()
 
 
 @pytest.mark.long

@@ -50,6 +50,7 @@ class PatientOnlySoLong(HttpToolsProtocol):
     header_timeout_s = HEADER_TIMEOUT_S
     _deadline: asyncio.TimerHandle | None = None
     _in_head = True
+    _head_begun = _ended_here = False
     _head_bytes = _raw_bytes = _body_bytes = 0
     entered = False
     _unanswered: tuple[Any, ...] = ()
@@ -80,15 +81,19 @@ class PatientOnlySoLong(HttpToolsProtocol):
             self._head_bytes += len(data)
         else:
             self._raw_bytes += len(data)
+        self._ended_here = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._refuse(Refusal(Because.MALFORMED, "OTLP needs no upgrade of the connection"))
         except httptools.HttpParserError:
             self._refuse(Refusal(Because.MALFORMED, "this is no HTTP request"))
+        came = len(data)
+        if self._ended_here and self._head_begun:  # how much of it is the next head is not told
+            came = self._head_bytes = min(len(data), HEADER_BYTES_MAX // 2)
         if self._in_head and self._head_bytes > HEADER_BYTES_MAX:
             self._refuse(Refusal(Because.LONG_HEADER, f"the headers have more than {HEADER_BYTES_MAX} bytes"))
-        elif self._in_head and self._head_bytes > HEADER_BYTES_FREE and not self._head.fits(len(data)):
+        elif self._in_head and self._head_bytes > HEADER_BYTES_FREE and not self._head.fits(came):
             self._refuse(Refusal(Because.BUSY, "too many long headers at once; come again"))
         elif self._raw_bytes > 8 * self._body_bytes + FRAMING_MAX:
             self._refuse(Refusal(Because.MALFORMED, "the body is nearly all framing"))
@@ -96,7 +101,7 @@ class PatientOnlySoLong(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to wait for the rest of a request's headers."""
         super().on_message_begin()
-        self._in_head = True
+        self._in_head = self._head_begun = True
         if self._deadline is None:
             self._wait()
 
@@ -113,7 +118,7 @@ class PatientOnlySoLong(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Wait no more."""
         self._wait_no_more()
-        self._in_head = False
+        self._in_head = self._head_begun = False
         self._head_bytes = self._raw_bytes = self._body_bytes = 0
         self.admission.works(self)
         super().on_headers_complete()
@@ -127,7 +132,7 @@ class PatientOnlySoLong(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """What comes now belongs to another request."""
-        self._in_head = True
+        self._in_head = self._ended_here = True
         self._head_bytes = self._raw_bytes = self._body_bytes = 0
         super().on_message_complete()
 
@@ -135,7 +140,8 @@ class PatientOnlySoLong(HttpToolsProtocol):
         """Wait for the next request."""
         super().on_response_complete()
         if not self.pipeline and not self.transport.is_closing():
-            self._head.shrink(0)
+            if not self._head_begun:
+                self._head.shrink(0)
             self.admission.waits(self, self.transport.abort)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn always closes
