@@ -61,13 +61,13 @@ def long(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """What continuous integration runs of the faults: kills, damaged starts, a store's crashes, memory, soaks.
+    """What continuous integration runs of the faults: kills, damaged starts, soaks; then a store's crashes, memory.
 
-    They wait more than they work, so they run side by side.
+    They wait more than they work, so they run side by side; but soaks not beside those that send as fast as they can.
     """
-    modules = (f"tests/faults/test_{name}.py" for name in ("kill", "damage", "soak", "limit", "store"))
-    chosen = ("-m", "long and not exhaustive", "--timeout=1500", "-n", "4", "--dist", "load")
-    session.run("pytest", *chosen, *modules, *session.posargs)
+    for workers, some in (("4", ("kill", "damage", "soak")), ("2", ("limit", "store"))):
+        chosen = ("-m", "long and not exhaustive", "--timeout=1500", "-n", workers, "--dist", "load")
+        session.run("pytest", *chosen, *(f"tests/faults/test_{name}.py" for name in some), *session.posargs)
 
 
 @nox.session
