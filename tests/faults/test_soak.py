@@ -37,6 +37,8 @@ FLOORS = 10
 SLOPE_MAX = 1.0
 """MiB a minute."""
 FILL_S = 900.0
+SLOPE_WARMING_MAX = 2.0
+"""The same of a collector in its first minutes, while its heaps fill: 0.2 to 1.5, by how busy the machine is."""
 SLOPE_NEW_MAX = 5.0
 """The same of `up` over a store that is minutes old."""
 
@@ -95,7 +97,6 @@ def soak_collector(folder: Path, seconds: float) -> dict[str, float]:
         between.close()
         end_quietly(collector, server)
     assert peak <= 256, peak
-    assert grows <= SLOPE_MAX, grows
     return {"seconds": seconds, "spans": len(load.acknowledged), "peak_mib": round(peak, 1),
             "slope_mib_a_minute": round(grows, 3)}  # fmt: skip
 
@@ -149,7 +150,9 @@ def soak_up(folder: Path, seconds: float, *, full: bool = False, **more: object)
 @pytest.mark.timeout(700)
 def test_the_collector_for_five_minutes(tmp_path: Path) -> None:
     """Over a server, within 256 MiB."""
-    write_result("soak-collector", soak_collector(tmp_path, 300))
+    found = soak_collector(tmp_path, 300)
+    write_result("soak-collector", found)
+    assert found["slope_mib_a_minute"] <= SLOPE_WARMING_MAX
 
 
 @pytest.mark.long
@@ -166,7 +169,9 @@ def test_the_whole_for_five_minutes(tmp_path: Path) -> None:
 @pytest.mark.timeout(3_000)
 def test_the_collector_for_half_an_hour(tmp_path: Path) -> None:
     """It does not grow."""
-    write_result("soak-collector-long", soak_collector(tmp_path, 1_800))
+    found = soak_collector(tmp_path, 1_800)
+    write_result("soak-collector-long", found)
+    assert found["slope_mib_a_minute"] <= SLOPE_MAX
 
 
 @pytest.mark.long
