@@ -112,7 +112,7 @@ def test_nothing_is_lost_on_a_receiver_that_fails_half_the_time_though_the_sende
     assert len(bodies) == len({name for name, _ in bodies}) == alerts
     assert set(receiver.taken) == {name for name, _ in bodies}
     assert receiver.unverified == 0
-    assert receiver.in_flight_max == 1
+    assert receiver.in_flight_max <= 2  # who is killed may leave one under way, and the next sender sends its own
     assert kills >= 2
     again = len(receiver.taken) - alerts
     assert again <= kills
