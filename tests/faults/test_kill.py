@@ -142,7 +142,7 @@ def _side_by_side(folder: Path, engine_shots: int, hits: Counter[str]) -> Round:
 @pytest.mark.timeout(1_200)
 def test_fifty_kills(tmp_path: Path) -> None:
     """Some fifty times, receiver and engine side by side."""
-    done = _side_by_side(tmp_path / "run", 15, Counter())
+    done = _side_by_side(tmp_path / "run", 18, Counter())
     done.assert_clean()
     assert_ready_in_time(done)
     assert len(done.shots) >= 45
